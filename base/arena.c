@@ -1,0 +1,47 @@
+#include "base/arena.h"
+#include "base/status.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { ALIGNMENT = 64 };
+
+static int64_t round_up(int64_t n) { return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
+
+void arena_reserve(arena *a, int64_t bytes)
+{
+    REQUIRE(!a->base, "arena %s is reserved already", a->name);
+    a->size = round_up(bytes) + ALIGNMENT;
+    a->used = 0;
+    void *base = mmap(NULL, (size_t)a->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
+        die(ERR_DEVICE, "no memory for the %s arena: %.1f MiB asked: %s", a->name, (double)a->size / 1048576.0, strerror(errno));
+    madvise(base, (size_t)a->size, MADV_HUGEPAGE); /* a hint: fewer page-table walks in the matrix products */
+    a->base = base;
+#ifdef REMLA_POISON
+    /* A forgotten write becomes a NaN in the loss. Memory that must start at zero says so with k->zero. */
+    memset(a->base, 0xff, (size_t)a->size);
+#endif
+}
+
+void arena_release(arena *a)
+{
+    if (a->base) munmap(a->base, (size_t)a->size);
+    *a = (arena){.name = a->name};
+}
+
+void *arena_bytes(arena *a, int64_t bytes)
+{
+    const int64_t from = a->used;
+    a->used += round_up(bytes);
+    if (!a->base) return NULL;
+    REQUIRE(a->used <= a->size, "arena %s: %lld bytes cut of %lld", a->name, (long long)a->used, (long long)a->size);
+    return a->base + from;
+}
+
+tensor arena_tensor_of(arena *a, dtype type, const char *name, int rank, const int64_t *dim)
+{
+    tensor t = tensor_of(NULL, type, name, rank, dim);
+    t.data = arena_bytes(a, tensor_numel(&t) * dtype_bytes(type));
+    return t;
+}

@@ -1,0 +1,78 @@
+/* The public face of comm.h, and the communicator of one process: with one rank every function is the identity. */
+#include "base/comm_calls.h"
+#include <stdlib.h>
+#include <string.h>
+
+const comm *comm_self(void)
+{
+    static const comm self = {.rank = 0, .size = 1, .local_rank = 0, .local_size = 1, .calls = NULL};
+    return &self;
+}
+
+const comm *comm_start(void)
+{
+    const comm *c = comm_mpi_start();
+    return c ? c : comm_self();
+}
+
+void comm_stop(const comm *c)
+{
+    if (c->calls) comm_mpi_stop();
+}
+
+void comm_barrier(const comm *c)
+{
+    if (c->size > 1) c->calls->barrier();
+}
+
+void comm_broadcast(const comm *c, void *bytes, int64_t count, int root)
+{
+    if (c->size > 1) c->calls->broadcast(bytes, count, root);
+}
+
+void comm_max_i64(const comm *c, int64_t *values, int64_t count)
+{
+    if (c->size > 1) c->calls->max_i64(values, count);
+}
+
+/* Everybody gets everybody's values and adds them up in rank order. */
+void comm_sum_f64(const comm *c, double *values, int64_t count)
+{
+    if (c->size == 1) return;
+    double *all = malloc(sizeof(double) * (size_t)(count * c->size));
+    if (!all) die(ERR_DEVICE, "no memory for the sum of %lld values", (long long)count);
+    c->calls->all_gather(all, values, count * (int64_t)sizeof(double));
+    for (int64_t i = 0; i < count; i++) {
+        double sum = all[i];
+        for (int r = 1; r < c->size; r++) sum += all[r * count + i];
+        values[i] = sum;
+    }
+    free(all);
+}
+
+void comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)
+{
+    if (c->size > 1)
+        c->calls->reduce_scatter_f32(c, out, full, shard);
+    else if (out != full)
+        memmove(out, full, sizeof(float) * (size_t)shard);
+}
+
+void comm_all_gather_f32(const comm *c, float *full, const float *part, int64_t shard)
+{
+    if (c->size > 1)
+        c->calls->all_gather(full, part, shard * (int64_t)sizeof(float));
+    else if (part != full)
+        memmove(full, part, sizeof(float) * (size_t)shard);
+}
+
+status comm_agree(const comm *c, status mine, message *why)
+{
+    if (c->size == 1) return mine;
+    /* Worst status first; among the ranks that have it the lowest. */
+    int64_t worst = (int64_t)mine * c->size + (c->size - 1 - c->rank);
+    comm_max_i64(c, &worst, 1);
+    const status all = (status)(worst / c->size);
+    if (all != OK) comm_broadcast(c, why->text, sizeof why->text, c->size - 1 - (int)(worst % c->size));
+    return all;
+}

@@ -1,0 +1,59 @@
+/* Files: reading with sentences, writing that survives a crash. Paths in messages are as the caller gave them. */
+#ifndef REMLA_BASE_FILE_H
+#define REMLA_BASE_FILE_H
+#include "base/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { PATH_BYTES = 1024 };
+
+/* Joins with a slash into `out` (PATH_BYTES). Too long is a bug. Returns `out`. */
+char *path_join(char *out, const char *folder, const char *name);
+const char *path_base(const char *path); /* the part after the last slash; borrowed */
+bool file_exists(const char *path);
+bool folder_exists(const char *path);
+int64_t file_bytes(const char *path); /* -1 when it is not there */
+
+/* The whole file, zero-terminated, of at most `limit` bytes. The caller frees *text. */
+status file_read_text(const char *path, int64_t limit, char **text, int64_t *bytes, message *why);
+
+/* Reads exactly `bytes` at `offset`; a short file is an ERR_INPUT that says so. */
+status file_open(const char *path, int *fd, int64_t *bytes, message *why);
+status file_read_at(int fd, const char *path, void *data, int64_t bytes, int64_t offset, message *why);
+
+/* A file being written, hashed (XXH3-64) on the way. */
+typedef struct file_writer {
+    int fd;
+    char path[PATH_BYTES];
+    int64_t bytes;
+    void *hash;
+} file_writer;
+/* Creates the file and reserves `expected` bytes (0: unknown), so that a full disk shows before anything is computed. */
+status file_create(file_writer *w, const char *path, int64_t expected, message *why);
+status file_append(file_writer *w, const void *data, int64_t bytes, message *why);
+/* Makes the bytes durable (fsync) and closes. The hash is that of what was given, not of what was read back. On any
+ * failure of a writer function the file is closed and removed. */
+status file_finish(file_writer *w, uint64_t *hash, message *why);
+void file_abandon(file_writer *w); /* closes and removes an unfinished file */
+/* file_create, append, finish at once: small files. */
+status file_write(const char *path, const void *data, int64_t bytes, uint64_t *hash, message *why);
+status file_hash(const char *path, uint64_t *hash, int64_t *bytes, message *why);
+/* The durable copy of a file. */
+status file_copy(const char *from, const char *to, uint64_t *hash, int64_t *bytes, message *why);
+
+status folder_make(const char *path, message *why); /* with parents; existing is fine */
+status folder_sync(const char *path, message *why); /* makes names in it durable */
+status folder_remove(const char *path, message *why); /* recursively */
+/* Renames a finished folder to its final name and makes that durable: the moment at which it exists. */
+status folder_commit(const char *temporary, const char *final, message *why);
+
+/* Files that a list of paths and shell patterns names, sorted per pattern. A pattern or path without a match is an
+ * ERR_INPUT naming it. The caller frees with path_list_free. */
+typedef struct path_list {
+    char **path;
+    int count;
+} path_list;
+status path_list_expand(path_list *out, const char *const *patterns, int count, message *why);
+void path_list_free(path_list *list);
+
+#endif

@@ -1,0 +1,58 @@
+#include "base/status.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int this_rank = -1; /* -1: not under MPI, no rank is printed */
+static void (*abort_job)(int code);
+
+status fail(message *why, status code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why->text, sizeof why->text, format, args);
+    va_end(args);
+    return code;
+}
+
+void die_hook(int rank, void (*hook)(int code))
+{
+    this_rank = rank;
+    abort_job = hook;
+}
+
+/* One write per message, so that sentences of several ranks do not mix. */
+static void stop(status code, const char *text)
+{
+    fflush(stdout);
+    if (this_rank >= 0)
+        fprintf(stderr, "remla: rank %d: %s\n", this_rank, text);
+    else
+        fprintf(stderr, "remla: %s\n", text);
+    fflush(stderr);
+    if (abort_job) abort_job((int)code);
+    exit((int)code);
+}
+
+void die(status code, const char *format, ...)
+{
+    char text[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    stop(code, text);
+    abort(); /* not reached: tells the compiler so */
+}
+
+void require_failed(const char *file, int line, const char *function, const char *condition, const char *format, ...)
+{
+    char detail[1024], text[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(detail, sizeof detail, format, args);
+    va_end(args);
+    snprintf(text, sizeof text, "internal inconsistency: %s (%s:%d): %s: %s", function, file, line, condition, detail);
+    stop(ERR_BUG, text);
+    abort();
+}

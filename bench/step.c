@@ -1,0 +1,155 @@
+/* bench/step --batch B --seq-len T --steps N --json: training steps of a 140M MLA model with random weights and tokens: forward, backward and AdamW,
+ * as `remla train` runs them on one rank. The machine's peak is measured by a loop of multiply-adds in the same run.
+ * Config A: hidden 576, 30 layers, 9 heads (nope 64, rope 32, v 64), rank 128 with latent norm, MLP 1536, vocabulary 49152, tied. */
+#include "base/comm.h"
+#include "base/log.h"
+#include "kernels/machine.h"
+#include "model/model.h"
+#include "optim/optimizer.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const dims config_a = {.kind = ATTENTION_MLA, .L = 30, .V = 49152, .C = 576, .F = 1536, .H = 9, .Dn = 64, .Dr = 32, .Dv = 64, .R = 128, .latent_norm = true, .tied = true,
+                              .norm_eps = 1e-5, .rope = {.theta = 10000}};
+
+typedef struct settings {
+    int64_t batch, seq_len, steps;
+    bool json;
+} settings;
+
+static int64_t number(const char *flag, const char *text)
+{
+    char *end;
+    const long long n = text ? strtoll(text, &end, 10) : 0;
+    if (!text || *end || n < 1 || n > 1000000) die(ERR_USAGE, "%s wants a number from 1 to 1000000, not \"%s\"", flag, text ? text : "");
+    return n;
+}
+
+static settings settings_of(int argc, char **argv)
+{
+    settings s = {.batch = 4, .seq_len = 256, .steps = 5};
+    for (int i = 1; i < argc; i++) {
+        const char *next = i + 1 < argc ? argv[i + 1] : NULL;
+        if (!strcmp(argv[i], "--json"))
+            s.json = true;
+        else if (!strcmp(argv[i], "--batch"))
+            s.batch = number(argv[i++], next);
+        else if (!strcmp(argv[i], "--seq-len"))
+            s.seq_len = number(argv[i++], next);
+        else if (!strcmp(argv[i], "--steps"))
+            s.steps = number(argv[i++], next);
+        else
+            die(ERR_USAGE, "unknown argument %s; usage: step [--batch B] [--seq-len T] [--steps N] [--json]", argv[i]);
+    }
+    return s;
+}
+
+/* A splitmix64 stream; any numbers will do. */
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* Matrices uniform with standard deviation 0.02, norms 1. */
+static void weights_random(model *m)
+{
+    uint64_t state = 1;
+    for (int i = 0; i < m->table.count; i++) {
+        const param *p = &m->table.param[i];
+        float *values = malloc(sizeof(float) * (size_t)p->numel);
+        REQUIRE(values, "no memory for %s", p->name);
+        for (int64_t n = 0; n < p->numel; n++) values[n] = p->rank == 1 ? 1.f : ((float)(next_random(&state) >> 40) / (float)(1 << 24) - 0.5f) * 0.0693f;
+        tensor t = weights_param(&m->w, p);
+        m->k->upload(&t, values, NULL);
+        free(values);
+    }
+}
+
+static void batch_random(const model *m, int32_t *tokens, int32_t *targets, int32_t *first)
+{
+    uint64_t state = 2;
+    for (int64_t n = 0; n < m->B * m->T; n++) {
+        tokens[n] = (int32_t)(next_random(&state) % (uint64_t)m->d.V);
+        targets[n] = (int32_t)(next_random(&state) % (uint64_t)m->d.V);
+        first[n] = 0;
+    }
+}
+
+static void optimizer_setup(optimizer *o, arena *memory, optim_unit *unit, optim_span *span, model *m)
+{
+    for (int u = 0; u < m->w.num_units; u++) {
+        span[u] = (optim_span){.from = 0, .count = m->w.unit[u].dim[0], .decay = true};
+        unit[u] = (optim_unit){.name = "unit", .weight = m->w.unit[u], .grad = m->g.unit[u], .span = &span[u], .spans = 1};
+    }
+    *o = (optimizer){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.01};
+    arena size = {.name = "optimizer"};
+    optimizer_init(o, m->k, comm_self(), unit, m->w.num_units, &size);
+    optimizer_free(o);
+    arena_reserve(memory, size.used);
+    optimizer_init(o, m->k, comm_self(), unit, m->w.num_units, memory);
+}
+
+static double step(model *m, optimizer *o, const model_batch *batch, int64_t number_of_step)
+{
+    const double start = clock_seconds(), mean = 1.0 / (double)(m->B * m->T);
+    model_train(m, batch);
+    for (int u = 0; u < o->num_units; u++) optimizer_reduce(o, u);
+    const double norm = optimizer_norm(o, mean);
+    optimizer_update(o, 1e-4, mean / (norm > 1 ? norm : 1), number_of_step);
+    optimizer_zero_grad(o);
+    return clock_seconds() - start;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+int main(int argc, char **argv)
+{
+    const settings s = settings_of(argc, argv);
+    message why;
+    const status started = machine_start(0, 1, &why);
+    if (started != OK) die(started, "%s", why.text);
+
+    model m;
+    model_init(&m, &config_a, ops_cpu_f32(), s.batch, s.seq_len, MODEL_TRAIN, 16);
+    weights_random(&m);
+    const size_t N = (size_t)(s.batch * s.seq_len), U = (size_t)m.w.num_units;
+    int32_t *ids = malloc(3 * N * sizeof *ids);
+    optim_unit *unit = calloc(U, sizeof *unit);
+    optim_span *span = calloc(U, sizeof *span);
+    double *seconds = malloc((size_t)s.steps * sizeof *seconds);
+    REQUIRE(ids && unit && span && seconds, "no memory for %zu tokens", N);
+    batch_random(&m, ids, ids + N, ids + 2 * N);
+    const model_batch batch = {.tokens = ids, .targets = ids + N, .first = ids + 2 * N};
+    optimizer o;
+    arena memory = {.name = "optimizer"};
+    optimizer_setup(&o, &memory, unit, span, &m);
+
+    step(&m, &o, &batch, 1); /* touches all memory and lets the library compile its code; not timed */
+    for (int64_t i = 0; i < s.steps; i++) seconds[i] = step(&m, &o, &batch, i + 2);
+    const double peak = machine_peak_flops();
+    qsort(seconds, (size_t)s.steps, sizeof *seconds, by_value);
+    const double median = seconds[s.steps / 2], tokens = (double)N, flops = model_flops_per_token(&config_a, s.seq_len) * tokens / median;
+    const double rss = (double)memory_peak_bytes() / 1048576.0;
+    if (s.json)
+        printf("{\"tok_s\": %.6g, \"peak_rss_mib\": %.6g, \"gflops\": %.6g, \"peak_gflops\": %.6g, \"share_of_peak\": %.4g}\n", tokens / median, rss, flops / 1e9, peak / 1e9,
+               flops / peak);
+    else
+        printf("%s\n%lldx%lld: %.0f tok/s, %.0f MiB, %.0f of %.0f GFLOP/s = %.1f %% of peak (median of %lld steps)\n", machine_text(), (long long)s.batch, (long long)s.seq_len,
+               tokens / median, rss, flops / 1e9, peak / 1e9, 100 * flops / peak, (long long)s.steps);
+    optimizer_free(&o);
+    arena_release(&memory);
+    model_free(&m);
+    free(ids);
+    free(unit);
+    free(span);
+    free(seconds);
+    return 0;
+}

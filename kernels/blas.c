@@ -1,0 +1,65 @@
+/* The only file that includes a matrix library. oneDNN multiplies floats: it generates its code for the CPU
+ * that it finds, at any shape and stride, and needs no environment variable to be fast. OpenBLAS multiplies
+ * doubles, which only the oracle and the conversion of weights use. Both are the OpenMP flavour: they use the
+ * threads of the calling program, and inside a parallel region the calling thread alone. */
+#include "kernels/blas.h"
+#include "base/status.h"
+#include <cblas.h>
+#include <dnnl.h>
+#include <lapacke.h>
+#include <math.h>
+
+void gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const float *a, int64_t lda,
+              const float *b, int64_t ldb, double beta, float *c, int64_t ldc)
+{
+    const dnnl_status_t result = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, (float)alpha, a, lda, b,
+                                            ldb, (float)beta, c, ldc);
+    if (result != dnnl_success)
+        die(result == dnnl_out_of_memory ? ERR_DEVICE : ERR_BUG,
+            "dnnl_sgemm failed (%d) at m %lld, n %lld, k %lld, row strides %lld %lld %lld", (int)result,
+            (long long)m, (long long)n, (long long)k, (long long)lda, (long long)ldb, (long long)ldc);
+}
+
+void gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
+              const double *b, int64_t ldb, double beta, double *c, int64_t ldc)
+{
+    cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (blasint)m,
+                (blasint)n, (blasint)k, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
+}
+
+/* A symmetric matrix is the same in rows and in columns, so LAPACK may read it by columns, its own way,
+ * without a copy; the columns of eigenvectors that it leaves are our rows. */
+void eigen_symmetric(int64_t n, double *a, double *values)
+{
+    for (int64_t i = 0; i < n * n; i++)
+        if (!isfinite(a[i]))
+            die(ERR_BUG, "eigen_symmetric: element (%lld,%lld) of %lld rows is %g", (long long)(i / n),
+                (long long)(i % n), (long long)n, a[i]);
+    const lapack_int result =
+        LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', (lapack_int)n, a, (lapack_int)n, values);
+    if (result != 0)
+        die(ERR_BUG, "eigen_symmetric: LAPACK's dsyevd returned %d for %lld rows", (int)result, (long long)n);
+    /* LAPACK's values rise; ours fall. */
+    for (int64_t i = 0, j = n - 1; i < j; i++, j--) {
+        const double value = values[i];
+        values[i] = values[j];
+        values[j] = value;
+        for (int64_t column = 0; column < n; column++) {
+            const double x = a[i * n + column];
+            a[i * n + column] = a[j * n + column];
+            a[j * n + column] = x;
+        }
+    }
+}
+
+/* The lower factor that LAPACK leaves in columns is, in rows, the upper U of a = U^T U: two triangular solves
+ * follow, on b as it lies. */
+bool solve_positive(int64_t n, int64_t columns, double *a, double *b)
+{
+    if (LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', (lapack_int)n, a, (lapack_int)n) != 0) return false;
+    cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, CblasTrans, CblasNonUnit, (blasint)n, (blasint)columns,
+                1, a, (blasint)n, b, (blasint)columns);
+    cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, (blasint)n,
+                (blasint)columns, 1, a, (blasint)n, b, (blasint)columns);
+    return true;
+}

@@ -1,0 +1,27 @@
+/* The typed table through which model, optim and train compute. ops.def documents every entry. */
+#ifndef REMLA_KERNELS_KERNELS_H
+#define REMLA_KERNELS_KERNELS_H
+#include "base/tensor.h"
+
+typedef struct stream stream; /* a CUDA stream; always NULL on the CPU */
+
+typedef enum rope_layout { ROPE_HALVES, ROPE_PAIRS } rope_layout;
+
+typedef struct adamw_scalars {
+    double rate, beta1, beta2, eps, decay;
+    double grad_scale; /* 1 / valid tokens, times the clipping factor */
+    int64_t step;      /* from 1 */
+} adamw_scalars;
+
+typedef struct ops {
+    const char *name; /* "cpu f32" */
+    dtype real;       /* type of activations, weights and gradients */
+#define OP(op, params) void(*op) params;
+#include "kernels/ops.def"
+#undef OP
+} ops;
+
+const ops *ops_cpu_f32(void);
+const ops *ops_cpu_f64(void); /* the oracle: the same C, compiled for double */
+
+#endif

@@ -1,0 +1,58 @@
+/* Grouped-query attention of Llama, Qwen2 and Mistral: the model that conversion starts from. Ainslie et al. 2023, arXiv:2305.13245. */
+#include "model/parts.h"
+#include <math.h>
+
+static double scale_of(const dims *d) { return 1.0 / sqrt((double)d->D); }
+
+void gqa_forward(model *m, int layer, layer_acts *a)
+{
+    const dims *d = &m->d;
+    const ops *k = m->k;
+    const layer_weights *w = &m->w.layer[layer];
+    layer_scratch *s = &m->s;
+
+    /* 1 queries, keys, values */
+    k->matmul_forward(&a->q, &s->h, &w->wq, optional(&w->bq), NULL);
+    k->matmul_forward(&a->k, &s->h, &w->wk, optional(&w->bk), NULL);
+    k->matmul_forward(&a->v, &s->h, &w->wv, optional(&w->bv), NULL);
+
+    /* 2 rotation */
+    tensor q = heads_of(m, &a->q, d->H), keys = heads_of(m, &a->k, d->G);
+    k->rope_forward(&q, &m->cosine, &m->sine, ROPE_HALVES, NULL);
+    k->rope_forward(&keys, &m->cosine, &m->sine, ROPE_HALVES, NULL);
+
+    /* 3 attention */
+    const tensor values = heads_of(m, &a->v, d->G);
+    tensor heads = heads_of(m, &a->heads, d->H);
+    k->attention_forward(&heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), NULL);
+
+    /* 4 output */
+    k->matmul_forward(&s->delta, &a->heads, &w->wo, NULL, NULL);
+}
+
+void gqa_backward(model *m, int layer, layer_acts *a)
+{
+    const dims *d = &m->d;
+    const ops *k = m->k;
+    const layer_weights *w = &m->w.layer[layer];
+    layer_weights *g = &m->g.layer[layer];
+    layer_scratch *s = &m->s;
+
+    /* 4 output */
+    k->matmul_backward(&s->dheads, &g->wo, NULL, &m->dx, &a->heads, &w->wo, NULL);
+
+    /* 3 attention */
+    const tensor q = heads_of(m, &a->q, d->H), keys = heads_of(m, &a->k, d->G), values = heads_of(m, &a->v, d->G);
+    const tensor heads = heads_of(m, &a->heads, d->H), dheads = heads_of(m, &s->dheads, d->H);
+    tensor dq = heads_of(m, &s->dq, d->H), dkeys = heads_of(m, &s->dk, d->G), dvalues = heads_of(m, &s->dv, d->G);
+    k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), NULL);
+
+    /* 2 rotation */
+    k->rope_backward(&dq, &m->cosine, &m->sine, ROPE_HALVES, NULL);
+    k->rope_backward(&dkeys, &m->cosine, &m->sine, ROPE_HALVES, NULL);
+
+    /* 1 queries, keys, values */
+    k->matmul_backward(&s->dh, &g->wv, optional_gradient(&g->bv), &s->dv, &s->h, &w->wv, NULL);
+    k->matmul_backward_add(&s->dh, &g->wk, optional_gradient(&g->bk), &s->dk, &s->h, &w->wk, NULL);
+    k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), &s->dq, &s->h, &w->wq, NULL);
+}

@@ -1,0 +1,52 @@
+#include "model/json_text.h"
+#include <jansson.h>
+#include <stdbool.h>
+
+/* config.json nests three deep, a safetensors header too; a header of 2^20 tensors has less than 2^23 commas. jansson makes an
+ * object of every value, so without this count a file of 100 MB could ask for gigabytes. */
+enum { MAX_DEPTH = 8, MAX_COMMAS = 1 << 23 };
+
+/* NULL, or what there is too much of. */
+static const char *excess(const char *text, int64_t bytes)
+{
+    int64_t commas = 0;
+    int depth = 0;
+    bool quoted = false;
+    for (int64_t i = 0; i < bytes; i++) {
+        if (quoted) {
+            if (text[i] == '\\')
+                i++; /* the next character is not the end of the string, whatever it is */
+            else
+                quoted = text[i] != '"';
+            continue;
+        }
+        switch (text[i]) {
+        case '"': quoted = true; break;
+        case '{':
+        case '[': depth++; break;
+        case '}':
+        case ']': depth--; break;
+        case ',': commas++; break;
+        default: break;
+        }
+        if (depth > MAX_DEPTH) return "is nested too deeply";
+        if (commas > MAX_COMMAS) return "has too many values";
+    }
+    return NULL;
+}
+
+status json_text_parse(json_t **out, const char *text, int64_t bytes, const char *path, message *why)
+{
+    *out = NULL;
+    const char *too_much = excess(text, bytes);
+    if (too_much) return fail(why, ERR_INPUT, "%s: its JSON %s", path, too_much);
+    json_error_t error;
+    json_t *json = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
+    if (!json) return fail(why, ERR_INPUT, "%s: broken JSON: %s (line %d, column %d)", path, error.text, error.line, error.column);
+    if (!json_is_object(json)) {
+        json_decref(json);
+        return fail(why, ERR_INPUT, "%s: its JSON is not an object", path);
+    }
+    *out = json;
+    return OK;
+}

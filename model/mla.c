@@ -1,0 +1,147 @@
+/* Multi-head latent attention in materialised form: queries (perhaps factored), one latent for keys and values, one rotary key shared by all heads,
+ * keys and values expanded per head. DeepSeek-V2, arXiv:2405.04434, section 2.1; biases and missing norms as TransMLA's converter leaves them.
+ * Only the latent and the rotary key are kept for backward; keys and values are expanded from them again. */
+#include "model/parts.h"
+#include <math.h>
+
+static double scale_of(const dims *d) { return 1.0 / sqrt((double)(d->Dn + d->Dr)); }
+
+/* The latent part and the rotary part of kv_a, (N,R) and (B,T,1,Dr). */
+static tensor latent_of(const model *m, const tensor *kv_a) { return tensor_slice(kv_a, 0, m->d.R); }
+static tensor rotary_of(const model *m, const tensor *kv_a)
+{
+    const tensor rotary = tensor_slice(kv_a, m->d.R, m->d.Dr);
+    return heads_of(m, &rotary, 1);
+}
+
+/* (B,T,1,Dr) as the (B,T,Dr) that the expansion takes. */
+static tensor without_heads(tensor t)
+{
+    t.rank = 3;
+    t.dim[2] = t.dim[3];
+    t.stride[2] = 1;
+    t.dim[3] = t.stride[3] = 1;
+    return t;
+}
+
+/* Step 4, shared with backward: latent norm, kv_b, keys. Sets *nope_values to (B,T,H,Dn+Dv). */
+static tensor expand(model *m, const layer_weights *w, layer_acts *a, tensor *kv_heads)
+{
+    const dims *d = &m->d;
+    layer_scratch *s = &m->s;
+    tensor latent = latent_of(m, &a->kv_a);
+    if (d->latent_norm) {
+        m->k->rmsnorm_forward(&s->kv_normed, &a->kv_rstd, &latent, &w->kv_a_norm, LATENT_NORM_EPS, NULL);
+        latent = s->kv_normed;
+    }
+    m->k->matmul_forward(&s->kv, &latent, &w->wkv_b, NULL, NULL);
+    *kv_heads = heads_of(m, &s->kv, d->H);
+    const tensor nope = tensor_slice(kv_heads, 0, d->Dn), rotary = without_heads(rotary_of(m, &a->kv_a));
+    tensor k = heads_of(m, &s->k, d->H);
+    m->k->mla_expand_forward(&k, &nope, &rotary, NULL);
+    return k;
+}
+
+void mla_forward(model *m, int layer, layer_acts *a)
+{
+    const dims *d = &m->d;
+    const ops *k = m->k;
+    const layer_weights *w = &m->w.layer[layer];
+    layer_scratch *s = &m->s;
+
+    /* 1 queries */
+    if (d->Rq) {
+        k->matmul_forward(&a->q_latent, &s->h, &w->wq_a, NULL, NULL);
+        if (m->tap) m->tap(m->tap_context, layer, TAP_Q_LATENT, &a->q_latent);
+        const tensor *latent = &a->q_latent;
+        if (d->latent_norm) {
+            k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS, NULL);
+            latent = &s->q_normed;
+        }
+        k->matmul_forward(&a->q, latent, &w->wq_b, optional(&w->bq_b), NULL);
+    } else {
+        k->matmul_forward(&a->q, &s->h, &w->wq, optional(&w->bq), NULL);
+    }
+
+    /* 2 latent of keys and values, rotary key */
+    k->matmul_forward(&a->kv_a, &s->h, &w->wkv_a, optional(&w->bkv_a), NULL);
+    if (m->tap) {
+        const tensor latent = latent_of(m, &a->kv_a);
+        m->tap(m->tap_context, layer, TAP_KV_LATENT, &latent);
+    }
+
+    /* 3 rotation */
+    const tensor q = heads_of(m, &a->q, d->H);
+    tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(m, &a->kv_a);
+    k->rope_forward(&q_rotary, &m->cosine, &m->sine, ROPE_PAIRS, NULL);
+    k->rope_forward(&k_rotary, &m->cosine, &m->sine, ROPE_PAIRS, NULL);
+
+    /* 4 keys and values from the latent */
+    tensor kv;
+    const tensor keys = expand(m, w, a, &kv);
+    const tensor values = tensor_slice(&kv, d->Dn, d->Dv);
+
+    /* 5 attention */
+    tensor heads = heads_of(m, &a->heads, d->H);
+    k->attention_forward(&heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), NULL);
+
+    /* 6 output */
+    k->matmul_forward(&s->delta, &a->heads, &w->wo, NULL, NULL);
+}
+
+void mla_backward(model *m, int layer, layer_acts *a)
+{
+    const dims *d = &m->d;
+    const ops *k = m->k;
+    const layer_weights *w = &m->w.layer[layer];
+    layer_weights *g = &m->g.layer[layer];
+    layer_scratch *s = &m->s;
+
+    /* 6 output */
+    k->matmul_backward(&s->dheads, &g->wo, NULL, &m->dx, &a->heads, &w->wo, NULL);
+
+    /* 4 again: keys and values */
+    tensor kv;
+    const tensor keys = expand(m, w, a, &kv);
+    const tensor values = tensor_slice(&kv, d->Dn, d->Dv);
+
+    /* 5 attention */
+    const tensor q = heads_of(m, &a->q, d->H), heads = heads_of(m, &a->heads, d->H), dheads = heads_of(m, &s->dheads, d->H);
+    tensor dq = heads_of(m, &s->dq, d->H), dkeys = heads_of(m, &s->dk, d->H), dkv = heads_of(m, &s->dkv, d->H);
+    tensor dvalues = tensor_slice(&dkv, d->Dn, d->Dv);
+    k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), NULL);
+
+    /* 4 keys and values from the latent */
+    tensor dnope = tensor_slice(&dkv, 0, d->Dn), dk_rotary = rotary_of(m, &s->dkv_a), dlatent = latent_of(m, &s->dkv_a);
+    tensor drotary = without_heads(dk_rotary);
+    const tensor latent = latent_of(m, &a->kv_a);
+    k->mla_expand_backward(&dnope, &drotary, &dkeys, NULL);
+    if (d->latent_norm) {
+        k->matmul_backward(&s->dkv_normed, &g->wkv_b, NULL, &s->dkv, &s->kv_normed, &w->wkv_b, NULL);
+        k->rmsnorm_backward(&dlatent, &g->kv_a_norm, &s->dkv_normed, &latent, &w->kv_a_norm, &a->kv_rstd, NULL);
+    } else {
+        k->matmul_backward(&dlatent, &g->wkv_b, NULL, &s->dkv, &latent, &w->wkv_b, NULL);
+    }
+
+    /* 3 rotation */
+    tensor dq_rotary = tensor_slice(&dq, d->Dn, d->Dr);
+    k->rope_backward(&dq_rotary, &m->cosine, &m->sine, ROPE_PAIRS, NULL);
+    k->rope_backward(&dk_rotary, &m->cosine, &m->sine, ROPE_PAIRS, NULL);
+
+    /* 2 latent of keys and values, rotary key */
+    k->matmul_backward(&s->dh, &g->wkv_a, optional_gradient(&g->bkv_a), &s->dkv_a, &s->h, &w->wkv_a, NULL);
+
+    /* 1 queries */
+    if (d->Rq) {
+        if (d->latent_norm) {
+            k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS, NULL);
+            k->matmul_backward(&s->dq_normed, &g->wq_b, optional_gradient(&g->bq_b), &s->dq, &s->q_normed, &w->wq_b, NULL);
+            k->rmsnorm_backward(&s->dq_latent, &g->q_a_norm, &s->dq_normed, &a->q_latent, &w->q_a_norm, &a->q_rstd, NULL);
+        } else {
+            k->matmul_backward(&s->dq_latent, &g->wq_b, optional_gradient(&g->bq_b), &s->dq, &a->q_latent, &w->wq_b, NULL);
+        }
+        k->matmul_backward_add(&s->dh, &g->wq_a, NULL, &s->dq_latent, &s->h, &w->wq_a, NULL);
+    } else {
+        k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), &s->dq, &s->h, &w->wq, NULL);
+    }
+}

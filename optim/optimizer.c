@@ -1,0 +1,114 @@
+/* AdamW over units cut evenly over ranks. A rank's slice of a unit is elements [rank*shard, (rank+1)*shard); the summed gradient lies at the slice's
+ * own place in the unit's gradient, m and v are slices only. */
+#include "optim/optimizer.h"
+#include "base/status.h"
+#include <math.h>
+#include <stdlib.h>
+
+static int64_t shard_of(const optimizer *o, int u) { return o->unit[u].weight.dim[0] / o->c->size; }
+
+static tensor slice_of(const optimizer *o, const tensor *unit, int u) { return tensor_slice(unit, o->c->rank * shard_of(o, u), shard_of(o, u)); }
+
+void optimizer_init(optimizer *o, const ops *k, const comm *c, const optim_unit *unit, int num_units, arena *a)
+{
+    o->k = k;
+    o->c = c;
+    o->num_units = num_units;
+    o->unit = malloc(sizeof *o->unit * (size_t)num_units);
+    o->m = malloc(sizeof *o->m * (size_t)num_units);
+    o->v = malloc(sizeof *o->v * (size_t)num_units);
+    REQUIRE(o->unit && o->m && o->v, "no memory for %d units", num_units);
+    for (int u = 0; u < num_units; u++) {
+        o->unit[u] = unit[u];
+        REQUIRE(unit[u].weight.dim[0] % (16 * c->size) == 0, "unit %s of %lld elements cannot be cut over %d ranks", unit[u].name, (long long)unit[u].weight.dim[0], c->size);
+        o->m[u] = arena_tensor(a, k->real, "m", shard_of(o, u));
+        o->v[u] = arena_tensor(a, k->real, "v", shard_of(o, u));
+        if (!a->base) continue;
+        k->zero(&o->m[u], NULL);
+        k->zero(&o->v[u], NULL);
+    }
+    o->sums = arena_tensor(a, F64, "sums", 1);
+}
+
+void optimizer_free(optimizer *o)
+{
+    free(o->unit);
+    free(o->m);
+    free(o->v);
+    o->unit = NULL;
+    o->m = o->v = NULL;
+}
+
+void optimizer_reduce(optimizer *o, int u)
+{
+    if (o->c->size == 1) return;
+    const tensor grad = o->unit[u].grad, mine = slice_of(o, &grad, u);
+    REQUIRE(grad.type == F32, "gradients of type %s between ranks", dtype_name(grad.type));
+    comm_reduce_scatter_f32(o->c, mine.data, grad.data, shard_of(o, u));
+}
+
+double optimizer_norm(optimizer *o, double scale)
+{
+    double sum = 0;
+    for (int u = 0; u < o->num_units; u++) {
+        double squares;
+        const tensor mine = slice_of(o, &o->unit[u].grad, u);
+        o->k->squared_norm(&o->sums, &mine, NULL);
+        o->k->download_f64(&squares, &o->sums, NULL);
+        sum += squares;
+    }
+    comm_sum_f64(o->c, &sum, 1);
+    return sqrt(sum) * scale;
+}
+
+/* The part of a span that lies in this rank's slice, updated. */
+static void span_update(optimizer *o, int u, const optim_span *span, adamw_scalars *a)
+{
+    const int64_t low = o->c->rank * shard_of(o, u), high = low + shard_of(o, u);
+    const int64_t from = span->from > low ? span->from : low, end = span->from + span->count < high ? span->from + span->count : high;
+    if (from >= end) return;
+    tensor weight = tensor_slice(&o->unit[u].weight, from, end - from), m = tensor_slice(&o->m[u], from - low, end - from), v = tensor_slice(&o->v[u], from - low, end - from);
+    const tensor grad = tensor_slice(&o->unit[u].grad, from, end - from);
+    a->decay = span->decay ? o->decay : 0;
+    o->k->adamw_update(&weight, &m, &v, &grad, a, NULL);
+}
+
+void optimizer_update(optimizer *o, double rate, double scale, int64_t step)
+{
+    adamw_scalars a = {.rate = rate, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .grad_scale = scale, .step = step};
+    for (int u = 0; u < o->num_units; u++) {
+        for (int i = 0; i < o->unit[u].spans; i++) span_update(o, u, &o->unit[u].span[i], &a);
+        const tensor weight = o->unit[u].weight, mine = slice_of(o, &weight, u);
+        if (o->c->size > 1) comm_all_gather_f32(o->c, weight.data, mine.data, shard_of(o, u));
+    }
+}
+
+void optimizer_zero_grad(optimizer *o)
+{
+    for (int u = 0; u < o->num_units; u++) o->k->zero(&o->unit[u].grad, NULL);
+}
+
+static tensor part_of(const optimizer *o, optim_part part, int u)
+{
+    switch (part) {
+    case OPTIM_M: return o->m[u];
+    case OPTIM_V: return o->v[u];
+    case OPTIM_GRAD: break;
+    }
+    return slice_of(o, &o->unit[u].grad, u);
+}
+
+void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
+{
+    const int64_t shard = shard_of(o, u);
+    const tensor mine = part_of(o, part, u);
+    float *own = full + o->c->rank * shard;
+    o->k->download(own, &mine, NULL);
+    comm_all_gather_f32(o->c, full, own, shard);
+}
+
+void optimizer_scatter(optimizer *o, optim_part part, int u, const float *full)
+{
+    tensor mine = part_of(o, part, u);
+    o->k->upload(&mine, full + o->c->rank * shard_of(o, u), NULL);
+}

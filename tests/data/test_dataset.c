@@ -1,0 +1,205 @@
+/* Windows, targets and masks against the definition, worked out the slow way: for every pair of positions,
+ * from the documents. */
+#include "data/dataset.h"
+#include "tests/support/scratch.h"
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <cmocka.h>
+
+enum { MOST = 64, V = 1000 };
+static bool skipped;
+
+/* Two shards of different widths and lengths; the ids tell shard and place. */
+static const uint64_t ends_a[] = {1, 5, 6, 12, 16, 23, 30}, ends_b[] = {9, 10, 11};
+static uint32_t id_a(int64_t i) { return (uint32_t)(100 + i); }
+static uint32_t id_b(int64_t i) { return (uint32_t)(500 + i); }
+
+static void write_shards(void)
+{
+    uint32_t a[30], b[11];
+    for (int i = 0; i < 30; i++) a[i] = id_a(i);
+    for (int i = 0; i < 11; i++) b[i] = id_b(i);
+    scratch_shard("a.ds", 2, a, 30, ends_a, 7);
+    scratch_shard("b.ds", 4, b, 11, ends_b, 3);
+}
+
+static status open_both(dataset *d, int64_t T, bool mask, message *why)
+{
+    write_shards();
+    const char *const patterns[] = {scratch_path("a.ds"), scratch_path("b.ds")};
+    return dataset_open(d, "data.train", patterns, 2, T, V, mask, why);
+}
+
+/* The document of token i, and where it begins, by walking. */
+static int64_t document_start(const uint64_t *end, int64_t i)
+{
+    int64_t start = 0;
+    while ((int64_t)*end <= i) start = (int64_t)*end++;
+    return start;
+}
+
+static void expect_window(const dataset *d, int64_t w, bool in_b, int64_t from, bool mask)
+{
+    int32_t inputs[MOST], targets[MOST], first[MOST];
+    int64_t counted = 1000, want_counted = 1000;
+    const uint64_t *ends = in_b ? ends_b : ends_a;
+    message why = {""};
+    if (dataset_window(d, w, inputs, targets, first, &counted, &why) != OK) fail_msg("%s", why.text);
+    for (int64_t t = 0; t < d->T; t++) {
+        const int64_t at = from + t, start = document_start(ends, at);
+        const bool counts = !mask || document_start(ends, at + 1) == start;
+        const int64_t want = in_b ? id_b(at + 1) : id_a(at + 1);
+        assert_int_equal(inputs[t], in_b ? id_b(at) : id_a(at));
+        assert_int_equal(targets[t], counts ? want : -1);
+        assert_int_equal(first[t], mask && start > from ? start - from : 0);
+        want_counted += counts;
+    }
+    assert_int_equal(counted, want_counted);
+}
+
+static void test_windows(void **state)
+{
+    (void)state;
+    for (int mask = 0; mask <= 1; mask++)
+        for (int64_t T = 1; T <= 10; T++) {
+            dataset d;
+            message why = {""};
+            if (open_both(&d, T, mask, &why) != OK) fail_msg("%s", why.text);
+            const int64_t in_a = 29 / T, in_b = 10 / T;
+            assert_int_equal(d.windows, in_a + in_b);
+            for (int64_t w = 0; w < in_a; w++) expect_window(&d, w, false, w * T, mask);
+            for (int64_t w = 0; w < in_b; w++) expect_window(&d, in_a + w, true, w * T, mask);
+            dataset_close(&d);
+            assert_null(d.shard);
+        }
+}
+
+/* n*T+1 tokens are n windows, and every token but the first is a target once. */
+static void test_fixture(void **state)
+{
+    (void)state;
+    const char *path = fixture_path("train.ds");
+    skipped = !path;
+    if (skipped) skip();
+    const char *const patterns[] = {path};
+    for (int mask = 0; mask <= 1; mask++) {
+        dataset d;
+        message why = {""};
+        assert_int_equal(dataset_open(&d, "data.train", patterns, 1, 64, 257, mask, &why), OK);
+        assert_int_equal(d.windows, 8);
+        int64_t counted = 0;
+        int32_t inputs[64], targets[64], first[64];
+        for (int64_t w = 0; w < 8; w++)
+            assert_int_equal(dataset_window(&d, w, inputs, targets, first, &counted, &why), OK);
+        assert_int_equal(counted, mask ? 512 - 4 : 512); /* five documents: four borders */
+        dataset_close(&d);
+    }
+}
+
+static uint64_t fingerprint_of(int64_t T, const char *path)
+{
+    dataset d;
+    message why = {""};
+    if (dataset_open(&d, "data.train", (const char *const *)&path, 1, T, V, true, &why) != OK)
+        fail_msg("%s", why.text);
+    const uint64_t f = dataset_fingerprint(&d);
+    dataset_close(&d);
+    return f;
+}
+
+/* The same shards give the same fingerprint wherever they lie and however they are cut; other documents,
+ * lengths or widths another. */
+static void test_fingerprint(void **state)
+{
+    (void)state;
+    static const uint32_t ids[12];
+    const uint64_t want = fingerprint_of(4, scratch_shard("f.ds", 2, ids, 12, (const uint64_t[]){5, 12}, 2));
+    assert_true(fingerprint_of(3, scratch_shard("elsewhere.ds", 2, ids, 12, (const uint64_t[]){5, 12}, 2)) ==
+                want);
+    assert_true(fingerprint_of(4, scratch_shard("f.ds", 4, ids, 12, (const uint64_t[]){5, 12}, 2)) != want);
+    assert_true(fingerprint_of(4, scratch_shard("f.ds", 2, ids, 12, (const uint64_t[]){6, 12}, 2)) != want);
+    assert_true(fingerprint_of(4, scratch_shard("f.ds", 2, ids, 12, (const uint64_t[]){12}, 1)) != want);
+    assert_true(fingerprint_of(4, scratch_shard("f.ds", 2, ids, 11, (const uint64_t[]){5, 11}, 2)) != want);
+}
+
+static void expect_refused(const char *pattern, int64_t T, const char *text)
+{
+    dataset d;
+    message why = {""};
+    assert_int_equal(dataset_open(&d, "data.val", &pattern, 1, T, V, true, &why), ERR_INPUT);
+    if (!strstr(why.text, text)) fail_msg("expected \"%s\" in: %s", text, why.text);
+    assert_null(d.shard);
+    assert_int_equal(d.windows, 0);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    write_shards();
+    expect_refused(scratch_path("nothing*.ds"), 4, "nothing*.ds");
+    expect_refused(scratch_path("nothing*.ds"), 4, "data.val");
+    expect_refused(scratch_path("b.ds"), 11, "b.ds holds 11 tokens, but one window of 11 needs 12");
+    expect_refused(scratch_path("[ab].ds"), 11, "b.ds holds 11 tokens"); /* after a good one */
+}
+
+static void test_bad_id_in_a_window(void **state)
+{
+    (void)state;
+    uint32_t ids[9] = {0};
+    ids[8] = V; /* only the last target of window 1 */
+    dataset d;
+    message why = {""};
+    const char *path = scratch_shard("bad.ds", 2, ids, 9, NULL, 0);
+    int32_t inputs[4], targets[4], first[4];
+    int64_t counted = 0;
+    assert_int_equal(dataset_open(&d, "data.train", &path, 1, 4, V, true, &why), OK);
+    assert_int_equal(dataset_window(&d, 0, inputs, targets, first, &counted, &why), OK);
+    assert_int_equal(dataset_window(&d, 1, inputs, targets, first, &counted, &why), ERR_INPUT);
+    assert_non_null(strstr(why.text, "token 8 has id 1000"));
+    dataset_close(&d);
+}
+
+/* More shards than there may be open files. */
+static void test_many_shards(void **state)
+{
+    (void)state;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit few = {.rlim_cur = 64, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    enum { SHARDS = 200 };
+    static const char *patterns[SHARDS];
+    const uint32_t ids[] = {1, 2};
+    const char *path = scratch_shard("one.ds", 2, ids, 2, NULL, 0);
+    for (int i = 0; i < SHARDS; i++) patterns[i] = path;
+    dataset d;
+    message why = {""};
+    if (dataset_open(&d, "data.train", patterns, SHARDS, 1, V, true, &why) != OK) fail_msg("%s", why.text);
+    assert_int_equal(d.windows, SHARDS);
+    int32_t input, target, first;
+    int64_t counted = 0;
+    for (int i = 0; i < SHARDS; i++)
+        assert_int_equal(dataset_window(&d, i, &input, &target, &first, &counted, &why), OK);
+    assert_int_equal(counted, SHARDS);
+    dataset_close(&d);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_fixture),
+        cmocka_unit_test(test_fingerprint),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bad_id_in_a_window),
+        cmocka_unit_test(test_many_shards),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return skipped && !failed ? SKIPPED_CODE : failed;
+}

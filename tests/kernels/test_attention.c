@@ -1,0 +1,268 @@
+/* Attention against a plain O(T^2) one in double, forward and backward, and backward against differences:
+ * sizes around those of the tiles, documents, groups, one position, wide heads, and views of every kind. */
+#include "tests/support/check.h"
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct attention_case {
+    int64_t B, T, H, G, D, Dv;
+    int64_t document; /* about as many positions in a document; 0: one document */
+} attention_case;
+static const attention_case cases[] = {
+    {1, 1, 1, 1, 1, 1, 0},      {2, 1, 4, 2, 3, 5, 0},      {2, 9, 4, 2, 5, 3, 4},
+    {1, 64, 2, 2, 8, 4, 0},     {2, 65, 2, 1, 3, 7, 20},    {1, 257, 3, 3, 6, 4, 0},
+    {2, 300, 2, 1, 5, 7, 67},   {1, 520, 2, 2, 4, 4, 255},  {1, 600, 4, 1, 4, 6, 1},
+    {1, 70, 1, 1, 576, 512, 0}, {5, 130, 3, 3, 16, 8, 100},
+};
+enum { NUM_CASES = sizeof cases / sizeof *cases };
+
+typedef struct problem {
+    const ops *k;
+    double scale;
+    tensor whole[8]; /* what the eight views below are parts of */
+    tensor out, q, key, v, dq, dk, dv, dout;
+    tensor lse, first;
+} problem;
+
+/* Columns 2.. of a (B,T,heads,width+3) tensor; keys, which lie heads first in memory: (B,heads,T,width+3). */
+static tensor view_of(tensor *whole, dtype type, const char *name, bool heads_first, int64_t B, int64_t T,
+                      int64_t heads, int64_t width)
+{
+    if (!heads_first) {
+        *whole = check_tensor(type, name, B, T, heads, width + 3);
+        return tensor_slice(whole, 2, width);
+    }
+    *whole = check_tensor(type, name, B, heads, T, width + 3);
+    tensor view = tensor_slice(whole, 2, width);
+    const int64_t dim = view.dim[1], stride = view.stride[1];
+    view.dim[1] = view.dim[2], view.stride[1] = view.stride[2];
+    view.dim[2] = dim, view.stride[2] = stride;
+    return view;
+}
+
+static problem problem_of(const ops *k, attention_case c)
+{
+    problem p = {.k = k, .scale = 1 / sqrt((double)c.D)};
+    p.out = view_of(&p.whole[0], k->real, "out", false, c.B, c.T, c.H, c.Dv);
+    p.q = view_of(&p.whole[1], k->real, "q", false, c.B, c.T, c.H, c.D);
+    p.key = view_of(&p.whole[2], k->real, "k", true, c.B, c.T, c.G, c.D);
+    p.v = view_of(&p.whole[3], k->real, "v", false, c.B, c.T, c.G, c.Dv);
+    p.dq = view_of(&p.whole[4], k->real, "dq", true, c.B, c.T, c.H, c.D);
+    p.dk = view_of(&p.whole[5], k->real, "dk", false, c.B, c.T, c.G, c.D);
+    p.dv = view_of(&p.whole[6], k->real, "dv", true, c.B, c.T, c.G, c.Dv);
+    p.dout = view_of(&p.whole[7], k->real, "dout", false, c.B, c.T, c.H, c.Dv);
+    p.lse = check_tensor(k->real, "lse", c.B, c.H, c.T);
+    p.first = check_tensor(I32, "first", c.B, c.T);
+    check_fill(&p.q, 1, -2, 2);
+    check_fill(&p.key, 2, -2, 2);
+    check_fill(&p.v, 3, -1, 1);
+    check_fill(&p.dout, 4, -1, 1);
+    for (int64_t b = 0; b < c.B; b++)
+        for (int64_t t = 0, from = 0; t < c.T; t++) {
+            if (c.document && (t + 3 * b) % c.document == 0) from = t;
+            check_put(&p.first, b * c.T + t, (double)from);
+        }
+    return p;
+}
+
+static void forward(problem *p)
+{
+    p->k->attention_forward(&p->out, &p->lse, &p->q, &p->key, &p->v, &p->first, p->scale, NULL);
+}
+
+static void backward(problem *p)
+{
+    p->k->attention_backward(&p->dq, &p->dk, &p->dv, &p->dout, &p->out, &p->lse, &p->q, &p->key, &p->v,
+                             &p->first, p->scale, NULL);
+}
+
+/* The plain attention: contiguous doubles. */
+typedef struct plain {
+    tensor out, lse, dq, dk, dv;
+} plain;
+
+static plain plain_of(problem *p)
+{
+    const tensor q = check_copy(&p->q, F64), k = check_copy(&p->key, F64), v = check_copy(&p->v, F64),
+                 dout = check_copy(&p->dout, F64);
+    const int64_t B = q.dim[0], T = q.dim[1], H = q.dim[2], G = k.dim[2], D = q.dim[3], Dv = v.dim[3];
+    plain r = {check_copy(&p->out, F64), check_copy(&p->lse, F64), check_copy(&p->dq, F64),
+               check_copy(&p->dk, F64), check_copy(&p->dv, F64)};
+    check_set(&r.out, 0);
+    check_set(&r.dq, 0);
+    check_set(&r.dk, 0);
+    check_set(&r.dv, 0);
+    double *weight = malloc((size_t)T * sizeof *weight), *dweight = malloc((size_t)T * sizeof *dweight);
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t h = 0; h < H; h++)
+            for (int64_t t = 0; t < T; t++) {
+                const int64_t g = h / (H / G), at = (b * T + t) * H + h,
+                              from = (int64_t)check_get(&p->first, b * T + t);
+                const double *Q = (double *)q.data + at * D, *dO = (double *)dout.data + at * Dv;
+                double *O = (double *)r.out.data + at * Dv, *dQ = (double *)r.dq.data + at * D;
+                double highest = -INFINITY, sum = 0, delta = 0;
+                for (int64_t s = from; s <= t; s++) {
+                    const double *K = (double *)k.data + ((b * T + s) * G + g) * D;
+                    weight[s] = 0;
+                    for (int64_t d = 0; d < D; d++) weight[s] += p->scale * Q[d] * K[d];
+                    highest = fmax(highest, weight[s]);
+                }
+                for (int64_t s = from; s <= t; s++) sum += exp(weight[s] - highest);
+                check_put(&r.lse, (b * H + h) * T + t, highest + log(sum));
+                for (int64_t s = from; s <= t; s++) {
+                    const double *V = (double *)v.data + ((b * T + s) * G + g) * Dv;
+                    double *dV = (double *)r.dv.data + ((b * T + s) * G + g) * Dv;
+                    weight[s] = exp(weight[s] - highest) / sum;
+                    dweight[s] = 0;
+                    for (int64_t d = 0; d < Dv; d++) {
+                        O[d] += weight[s] * V[d];
+                        dV[d] += weight[s] * dO[d];
+                        dweight[s] += dO[d] * V[d];
+                    }
+                    delta += weight[s] * dweight[s];
+                }
+                for (int64_t s = from; s <= t; s++) {
+                    const double *K = (double *)k.data + ((b * T + s) * G + g) * D,
+                                 ds = p->scale * weight[s] * (dweight[s] - delta);
+                    double *dK = (double *)r.dk.data + ((b * T + s) * G + g) * D;
+                    for (int64_t d = 0; d < D; d++) {
+                        dQ[d] += ds * K[d];
+                        dK[d] += ds * Q[d];
+                    }
+                }
+            }
+    free(weight);
+    free(dweight);
+    return r;
+}
+
+/* The NaNs beside the views are there still. */
+static void check_beside(const problem *p)
+{
+    for (int i = 0; i < 8; i++) {
+        const tensor *whole = &p->whole[i];
+        const tensor before = tensor_slice(whole, 0, 2), after = tensor_slice(whole, whole->dim[3] - 1, 1);
+        for (int64_t e = 0; e < tensor_numel(&before); e++) assert_true(isnan(check_get(&before, e)));
+        for (int64_t e = 0; e < tensor_numel(&after); e++) assert_true(isnan(check_get(&after, e)));
+    }
+}
+
+static void test_plain(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int i = 0; (k = check_table(i)); i++)
+        for (int j = 0; j < NUM_CASES; j++) {
+            problem p = problem_of(k, cases[j]);
+            const plain want = plain_of(&p);
+            const double tolerance = check_tolerance(k->real);
+            forward(&p);
+            check_close("out", &p.out, &want.out, tolerance);
+            check_close("lse", &p.lse, &want.lse, tolerance);
+            for (int twice = 0; twice < 2; twice++) { /* written, not added to */
+                backward(&p);
+                check_close("dv", &p.dv, &want.dv, tolerance);
+                if (cases[j].document == 1 ||
+                    cases[j].T == 1) { /* nothing to choose from: no gradient but rounding */
+                    assert_true(check_dot(&p.dq, &p.dq) <= 1e-9 && check_dot(&p.dk, &p.dk) <= 1e-9);
+                    continue;
+                }
+                check_close("dq", &p.dq, &want.dq, tolerance);
+                check_close("dk", &p.dk, &want.dk, tolerance);
+            }
+            check_beside(&p);
+        }
+}
+
+static double loss(void *context)
+{
+    problem *p = context;
+    forward(p);
+    return check_dot(&p->dout, &p->out);
+}
+
+static void test_gradient(void **state)
+{
+    (void)state;
+    static const attention_case few[] = {{2, 9, 4, 2, 5, 3, 4}, {1, 70, 2, 1, 4, 3, 30}};
+    for (int j = 0; j < 2; j++) {
+        problem p = problem_of(ops_cpu_f64(), few[j]);
+        forward(&p);
+        backward(&p);
+        check_gradient("q", &p.q, &p.dq, loss, &p);
+        check_gradient("k", &p.key, &p.dk, loss, &p);
+        check_gradient("v", &p.v, &p.dv, loss, &p);
+    }
+}
+
+/* Scores in the thousands, rising and falling along the row: nothing overflows, each row is all but
+ * one-hot. */
+static void test_large_scores(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int i = 0; (k = check_table(i)); i++) {
+        problem p = problem_of(k, (attention_case){1, 520, 1, 1, 1, 2, 0});
+        p.scale = 1;
+        for (int64_t t = 0; t < 520; t++) {
+            check_put(&p.q, t, 16);
+            check_put(&p.key, t, (double)((t % 2 ? t : 520 - t) * 8));
+        }
+        const plain want = plain_of(&p);
+        forward(&p);
+        backward(&p);
+        check_close("out", &p.out, &want.out, check_tolerance(k->real));
+        check_close("lse", &p.lse, &want.lse, check_tolerance(k->real));
+        check_close("dv", &p.dv, &want.dv, check_tolerance(k->real));
+    }
+}
+
+static void both(void *context)
+{
+    forward(context);
+    backward(context);
+}
+
+/* One pair and many: both ways of dividing the backward pass, which must agree to the bit. */
+static void test_threads(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int i = 0; (k = check_table(i)); i++)
+        for (int j = 2; j < NUM_CASES; j++) {
+            problem p = problem_of(k, cases[j]);
+            check_threads(both, &p, 5, (const tensor *const[]){&p.out, &p.lse, &p.dq, &p.dk, &p.dv});
+        }
+}
+
+static void falling_first(void *context)
+{
+    problem *p = context;
+    check_put(&p->first, 5, 2);
+    check_put(&p->first, 6, 1);
+    forward(p);
+}
+
+static void odd_groups(void *context)
+{
+    problem *p = context;
+    p->key.dim[2] = p->v.dim[2] = 3;
+    forward(p);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    problem p = problem_of(ops_cpu_f32(), (attention_case){1, 9, 4, 4, 5, 3, 0});
+    check_stops(falling_first, &p, ERR_BUG, "first[0][6] is 1 after 2");
+    check_stops(odd_groups, &p, ERR_BUG, "4 query heads for 3 key heads");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CHECK_TEST(test_plain),   CHECK_TEST(test_gradient), CHECK_TEST(test_large_scores),
+        CHECK_TEST(test_threads), CHECK_TEST(test_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,48 @@
+/* A sum of two numbers is rounded once: results must be exact, in place as well. */
+#include "tests/support/check.h"
+
+static const int64_t sizes[][2] = {{1, 1}, {3, 5}, {7, 1201}};
+enum { NUM_SIZES = 3 };
+
+static void test_sum(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int i = 0; (k = check_table(i)); i++)
+        for (int j = 0; j < NUM_SIZES; j++) {
+            tensor out = check_tensor(k->real, "out", sizes[j][0], sizes[j][1]),
+                   want = check_copy(&out, k->real);
+            tensor a = check_copy(&out, k->real), b = check_copy(&out, k->real);
+            check_fill(&a, 1, -2, 2);
+            check_fill(&b, 2, -2, 2);
+            for (int64_t e = 0; e < tensor_numel(&out); e++)
+                check_put(&want, e, check_get(&a, e) + check_get(&b, e));
+            k->residual_forward(&out, &a, &b, NULL);
+            check_equal("out", &out, &want);
+            tensor left = check_copy(&a, k->real), right = check_copy(&b, k->real);
+            k->residual_forward(&left, &left, &b, NULL);
+            check_equal("out is a", &left, &want);
+            k->residual_forward(&right, &a, &right, NULL);
+            check_equal("out is b", &right, &want);
+        }
+}
+
+static void wrong_shape(void *context)
+{
+    tensor *t = context;
+    tensor fewer = tensor_rows(t, 0, 1);
+    ops_cpu_f64()->residual_forward(t, t, &fewer, NULL);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    tensor t = check_tensor(F64, "t", 2, 3);
+    check_stops(wrong_shape, &t, ERR_BUG, "residual_forward_cpu_f64: t f64(1,3), expected f64(2,3)");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {CHECK_TEST(test_sum), CHECK_TEST(test_refused)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,123 @@
+/* Uploads and downloads of every combination of types, of contiguous tensors (more than one piece) and of
+ * strided views. */
+#include "tests/support/check.h"
+
+/* Whole memory, two pieces and a bit; and columns 2 to 5 of heads 1 to 3 of a wider tensor. */
+static tensor whole_of(dtype type) { return check_tensor(type, "whole", 2 * 65536 + 5); }
+static tensor view_of(const tensor *wide) { return tensor_slice(wide, 2, 3); }
+
+static float *host_of(int64_t n)
+{
+    float *host = test_malloc(sizeof(float) * (size_t)n);
+    for (int64_t i = 0; i < n; i++) host[i] = (float)(i % 1000) / 8 - 3;
+    return host;
+}
+
+static void check_round_trip(const ops *k, tensor *t)
+{
+    const int64_t n = tensor_numel(t);
+    float *host = host_of(n), *back = test_calloc((size_t)n, sizeof *back);
+    double *wide = test_calloc((size_t)n, sizeof *wide);
+    k->upload(t, host, NULL);
+    for (int64_t i = 0; i < n; i++) check_number("upload", check_get(t, i), (double)host[i], 0);
+    k->download(back, t, NULL);
+    k->download_f64(wide, t, NULL);
+    for (int64_t i = 0; i < n; i++) {
+        check_number("download", (double)back[i], (double)host[i], 0);
+        check_number("download_f64", wide[i], (double)host[i], 0);
+    }
+    test_free(host);
+    test_free(back);
+    test_free(wide);
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int i = 0; (k = check_table(i)); i++)
+        for (dtype type = F32; type <= F64; type++) {
+            tensor whole = whole_of(type), one = check_tensor(type, "one", 1);
+            check_round_trip(k, &whole);
+            check_round_trip(k, &one);
+
+            tensor wide = check_tensor(type, "wide", 2, 3, 4, 7);
+            check_fill(&wide, 1, -1, 1);
+            const tensor before = check_copy(&wide, type);
+            tensor view = view_of(&wide);
+            check_round_trip(k, &view);
+            tensor left = tensor_slice(&wide, 0, 2), right = tensor_slice(&wide, 5, 2);
+            tensor left_before = tensor_slice(&before, 0, 2), right_before = tensor_slice(&before, 5, 2);
+            check_equal("left of the view", &left, &left_before);
+            check_equal("right of the view", &right, &right_before);
+        }
+}
+
+/* What float cannot hold comes down whole by download_f64, and rounded by download. */
+static void test_double(void **state)
+{
+    (void)state;
+    const ops *k = ops_cpu_f64();
+    tensor t = check_tensor(F64, "t", 1);
+    check_put(&t, 0, 1.0 / 3);
+    double wide;
+    float narrow;
+    k->download_f64(&wide, &t, NULL);
+    k->download(&narrow, &t, NULL);
+    check_number("wide", wide, 1.0 / 3, 0);
+    check_number("narrow", (double)narrow, (double)(1.0f / 3), 0);
+}
+
+static void test_tokens(void **state)
+{
+    (void)state;
+    const int32_t host[] = {0, -1, 2147483647, 16777217};
+    const ops *k;
+    for (int i = 0; (k = check_table(i)); i++) {
+        tensor t = check_tensor(I32, "tokens", 2, 2);
+        k->upload_i32(&t, host, NULL);
+        for (int64_t j = 0; j < 4; j++) check_number("token", check_get(&t, j), host[j], 0);
+    }
+}
+
+static void test_zero(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int i = 0; (k = check_table(i)); i++) {
+        tensor whole = whole_of(k->real), tokens = check_tensor(I32, "tokens", 3);
+        tensor want = check_copy(&whole, k->real), no_tokens = check_copy(&tokens, I32);
+        check_set(&want, 0);
+        check_set(&no_tokens, 0);
+        k->zero(&whole, NULL);
+        k->zero(&tokens, NULL);
+        check_equal("zero", &whole, &want);
+        check_equal("zero", &tokens, &no_tokens);
+    }
+}
+
+static void upload_to_tokens(void *context)
+{
+    const float host[2] = {0};
+    ops_cpu_f32()->upload(context, host, NULL);
+}
+
+static void zero_view(void *context) { ops_cpu_f32()->zero(context, NULL); }
+
+static void test_refused(void **state)
+{
+    (void)state;
+    tensor tokens = check_tensor(I32, "tokens", 2), wide = check_tensor(F32, "wide", 2, 3);
+    tensor view = tensor_slice(&wide, 0, 2);
+    check_stops(upload_to_tokens, &tokens, ERR_BUG, "tokens is i32, expected f32 or f64");
+    check_stops(zero_view, &view, ERR_BUG, "wide is a strided view");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CHECK_TEST(test_round_trip), CHECK_TEST(test_double),  CHECK_TEST(test_tokens),
+        CHECK_TEST(test_zero),       CHECK_TEST(test_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,209 @@
+/* The whole model: every gradient against central differences in double, for both kinds of attention and all their variants; and that documents and
+ * uncounted targets do not leak. The fixtures' losses and gradients are checked through the command line (tests/e2e). */
+#include "model/model.h"
+#include <math.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+enum { B = 2, T = 7, N = B * T };
+
+static const dims gqa = {.kind = ATTENTION_GQA, .L = 2, .V = 11, .C = 8, .F = 10, .H = 4, .G = 2, .D = 4, .norm_eps = 1e-5, .rope = {.theta = 100}};
+static const dims mla = {.kind = ATTENTION_MLA, .L = 2, .V = 11, .C = 8, .F = 10, .H = 2, .Dn = 4, .Dr = 2, .Dv = 3, .R = 5, .norm_eps = 1e-5, .rope = {.theta = 100}};
+
+static double uniform(uint64_t *state)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (double)(*state >> 11) / 9007199254740992.0 - 0.5;
+}
+
+static void weights_random(model *m)
+{
+    uint64_t state = 7;
+    for (int i = 0; i < m->table.count; i++) {
+        const param *p = &m->table.param[i];
+        double *w = weights_param(&m->w, p).data;
+        const bool norm = strstr(p->name, "norm") != NULL;
+        for (int64_t n = 0; n < p->numel; n++) w[n] = (norm ? 1 : 0) + uniform(&state);
+    }
+}
+
+typedef struct sample {
+    int32_t tokens[N], targets[N], first[N];
+} sample;
+
+/* Random tokens; one uncounted target; a document border in the second sequence. */
+static sample sample_random(void)
+{
+    sample s;
+    uint64_t state = 3;
+    for (int n = 0; n < N; n++) {
+        s.tokens[n] = (int32_t)((uniform(&state) + 0.5) * 11);
+        s.targets[n] = (int32_t)((uniform(&state) + 0.5) * 11);
+        s.first[n] = n >= T + 3 ? 3 : 0;
+    }
+    s.targets[4] = -1;
+    return s;
+}
+
+static double loss_of(model *m, const sample *s)
+{
+    const model_batch batch = {.tokens = s->tokens, .targets = s->targets, .first = s->first};
+    return model_evaluate(m, &batch);
+}
+
+/* Relative L2 distance between the gradient of one parameter and differences of fourth order. */
+static double gradient_error(model *m, const param *p, const sample *s)
+{
+    double *w = weights_param(&m->w, p).data;
+    const double *g = weights_param(&m->g, p).data;
+    double error = 0, size = 0;
+    const double h = 2e-4;
+    for (int64_t n = 0; n < p->numel; n++) {
+        const double at = w[n];
+        double f[4];
+        const double offset[4] = {-2 * h, -h, h, 2 * h};
+        for (int i = 0; i < 4; i++) {
+            w[n] = at + offset[i];
+            f[i] = loss_of(m, s);
+        }
+        w[n] = at;
+        const double want = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h);
+        error += (g[n] - want) * (g[n] - want);
+        size += want * want;
+    }
+    return sqrt(error / size);
+}
+
+static void check_gradients(const dims *d)
+{
+    model m;
+    model_init(&m, d, ops_cpu_f64(), B, T, MODEL_TRAIN, 1);
+    weights_random(&m);
+    const sample s = sample_random();
+    const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
+    const double trained = model_train(&m, &batch);
+    assert_true(fabs(trained - loss_of(&m, &s)) < 1e-12 * trained);
+    for (int i = 0; i < m.table.count; i++) {
+        const double error = gradient_error(&m, &m.table.param[i], &s);
+        if (!(error < 1e-7)) fail_msg("%s: relative error of the gradient %.3g", m.table.param[i].name, error);
+    }
+    model_free(&m);
+}
+
+static void gradients_gqa(void **state)
+{
+    (void)state;
+    dims d = gqa;
+    check_gradients(&d);
+    d.q_bias = d.k_bias = d.v_bias = true;
+    d.tied = true;
+    d.rope.llama3 = true;
+    d.rope.factor = 8, d.rope.low_freq_factor = 1, d.rope.high_freq_factor = 4, d.rope.original_max_position = 16;
+    check_gradients(&d);
+}
+
+static void gradients_mla(void **state)
+{
+    (void)state;
+    check_gradients(&mla);
+}
+
+static void gradients_mla_norm_factored(void **state)
+{
+    (void)state;
+    dims d = mla;
+    d.latent_norm = true;
+    d.Rq = 6;
+    check_gradients(&d);
+}
+
+static void gradients_mla_biases_tied(void **state)
+{
+    (void)state;
+    dims d = mla;
+    d.q_bias = d.k_bias = true;
+    d.tied = true;
+    check_gradients(&d);
+    d.Rq = 6;
+    check_gradients(&d);
+}
+
+/* Training twice adds up gradients; the same batch gives the same bits. */
+static void accumulates(void **state)
+{
+    (void)state;
+    model m;
+    model_init(&m, &mla, ops_cpu_f64(), B, T, MODEL_TRAIN, 1);
+    weights_random(&m);
+    const sample s = sample_random();
+    const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
+    const double first = model_train(&m, &batch);
+    double *once = malloc(sizeof(double) * (size_t)m.g.unit[1].dim[0]);
+    memcpy(once, m.g.unit[1].data, sizeof(double) * (size_t)m.g.unit[1].dim[0]);
+    assert_true(model_train(&m, &batch) == first);
+    const double *twice = m.g.unit[1].data;
+    for (int64_t n = 0; n < m.g.unit[1].dim[0]; n++) assert_true(fabs(twice[n] - 2 * once[n]) <= 1e-12 * (1 + fabs(once[n])));
+    free(once);
+    model_free(&m);
+}
+
+/* Another token in the first document changes no loss in the second; without the border it does. */
+static void documents_do_not_leak(void **state)
+{
+    (void)state;
+    model m;
+    model_init(&m, &mla, ops_cpu_f64(), B, T, MODEL_EVALUATE, 1);
+    weights_random(&m);
+    sample s = sample_random();
+    for (int n = 0; n < T + 3; n++) s.targets[n] = -1; /* only the second document of the second sequence counts */
+    const double before = loss_of(&m, &s);
+    s.tokens[T + 1] = (s.tokens[T + 1] + 1) % 11;
+    assert_true(loss_of(&m, &s) == before);
+    for (int n = T + 3; n < N; n++) s.first[n] = 0;
+    assert_true(fabs(loss_of(&m, &s) - before) > 1e-6);
+    model_free(&m);
+}
+
+/* Float agrees with double on the same weights. */
+static void float_matches_double(void **state)
+{
+    (void)state;
+    dims d = mla;
+    d.latent_norm = true;
+    model exact, fast;
+    model_init(&exact, &d, ops_cpu_f64(), B, T, MODEL_TRAIN, 1);
+    model_init(&fast, &d, ops_cpu_f32(), B, T, MODEL_TRAIN, 1);
+    weights_random(&exact);
+    for (int u = 0; u < exact.w.num_units; u++) {
+        const double *from = exact.w.unit[u].data;
+        float *to = fast.w.unit[u].data;
+        for (int64_t n = 0; n < exact.w.unit[u].dim[0]; n++) to[n] = (float)from[n];
+    }
+    const sample s = sample_random();
+    const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
+    const double want = model_train(&exact, &batch), got = model_train(&fast, &batch);
+    assert_true(fabs(got / want - 1) < 1e-5);
+    for (int u = 0; u < exact.g.num_units; u++) {
+        const double *x = exact.g.unit[u].data;
+        const float *y = fast.g.unit[u].data;
+        double error = 0, size = 0;
+        for (int64_t n = 0; n < exact.g.unit[u].dim[0]; n++) error += (x[n] - (double)y[n]) * (x[n] - (double)y[n]), size += x[n] * x[n];
+        assert_true(sqrt(error / size) < 1e-4);
+    }
+    model_free(&exact);
+    model_free(&fast);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients_gqa),       cmocka_unit_test(gradients_mla), cmocka_unit_test(gradients_mla_norm_factored), cmocka_unit_test(gradients_mla_biases_tied),
+        cmocka_unit_test(accumulates),         cmocka_unit_test(documents_do_not_leak), cmocka_unit_test(float_matches_double),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,256 @@
+/* Saving, verifying, finding, loading and pruning checkpoints. The order of saving is the promise: write beside, sync every file, manifest last, sync
+ * the folder, rename. A kill before the rename leaves the older checkpoints, one after it the new one. */
+#include "train/checkpoint.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "model/model_files.h"
+#include "train/manifest.h"
+#include "train/unit_file.h"
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const optim_part moments[] = {OPTIM_M, OPTIM_V};
+static const char *const moment_prefixes[] = {"m.", "v."};
+enum { STATE_LIMIT = 1 << 20 };
+
+static void checkpoints_folder(char *out, const char *run) { path_join(out, run, "checkpoints"); }
+
+static void step_folder(char *out, const char *run, int64_t step)
+{
+    char folder[PATH_BYTES], name[40];
+    checkpoints_folder(folder, run);
+    snprintf(name, sizeof name, "step-%08lld", (long long)step);
+    path_join(out, folder, name);
+}
+
+/* ---- folders of steps ------------------------------------------------------------------------------------------------ */
+
+/* Reads "step-00000012" and what may follow it ("" for a finished checkpoint, ".tmp", ".old"); false for other names. */
+static bool step_name(const char *name, int64_t *step, const char **rest)
+{
+    char *end;
+    if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9') return false;
+    *step = strtoll(name + 5, &end, 10);
+    *rest = end;
+    return true;
+}
+
+typedef struct step_list {
+    int64_t *step; /* falling */
+    int count;
+} step_list;
+
+static int falling(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+static status steps_of(const char *run, step_list *list, message *why)
+{
+    char folder[PATH_BYTES];
+    checkpoints_folder(folder, run);
+    *list = (step_list){0};
+    DIR *dir = opendir(folder);
+    if (!dir) return errno == ENOENT ? OK : fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        int64_t step;
+        const char *rest;
+        if (!step_name(entry->d_name, &step, &rest) || *rest) continue;
+        list->step = realloc(list->step, sizeof *list->step * (size_t)(list->count + 1));
+        REQUIRE(list->step, "no memory for %d steps", list->count);
+        list->step[list->count++] = step;
+    }
+    closedir(dir);
+    qsort(list->step, (size_t)list->count, sizeof *list->step, falling);
+    return OK;
+}
+
+status checkpoint_clean(const char *run, message *why)
+{
+    char folder[PATH_BYTES];
+    checkpoints_folder(folder, run);
+    TRY(folder_make(folder, why));
+    DIR *dir = opendir(folder);
+    if (!dir) return fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
+    status s = OK;
+    for (struct dirent *entry; s == OK && (entry = readdir(dir));) {
+        int64_t step;
+        const char *rest;
+        if (!step_name(entry->d_name, &step, &rest) || !*rest) continue;
+        char path[PATH_BYTES], final[PATH_BYTES];
+        path_join(path, folder, entry->d_name);
+        step_folder(final, run, step);
+        if (strcmp(rest, ".old") == 0 && !folder_exists(final)) /* killed while it was being replaced */
+            s = folder_commit(path, final, why);
+        else
+            s = folder_remove(path, why);
+    }
+    closedir(dir);
+    return s;
+}
+
+/* ---- saving ------------------------------------------------------------------------------------------------------------ */
+
+static status text_write(const char *folder, const char *name, char *text, message *why)
+{
+    char path[PATH_BYTES];
+    REQUIRE(text, "no memory for %s", name);
+    const status s = file_write(path_join(path, folder, name), text, (int64_t)strlen(text), NULL, why);
+    free(text);
+    return s;
+}
+
+static char *state_text(const checkpoint_state *s)
+{
+    char fingerprint[24];
+    snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, s->fingerprint);
+    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "step", (json_int_t)s->step, "position", (json_int_t)s->position, "tokens", (json_int_t)s->tokens, "seq_len",
+                             (json_int_t)s->seq_len, "batch_tokens", (json_int_t)s->batch_tokens, "seed", (json_int_t)s->seed, "data_fingerprint", fingerprint);
+    char *text = json_dumps(json, JSON_INDENT(2));
+    json_decref(json);
+    return text;
+}
+
+/* Rank 0's share: everything but the moments, which all ranks bring. */
+static status model_part_save(const char *folder, const model_config *config, const model *m, const checkpoint_state *state, const char *tokenizer, message *why)
+{
+    TRY(folder_remove(folder, why));
+    TRY(folder_make(folder, why));
+    TRY(text_write(folder, "config.json", config_with_storage(config, F32), why));
+    TRY(tokenizer_copy(tokenizer, folder, why));
+    TRY(model_save(folder, &m->table, &m->w, m->k, F32, MODEL_FILE_BYTES, why));
+    return text_write(folder, "state.json", state_text(state), why);
+}
+
+/* Gives the finished folder its name; a folder that has it already (the run was rolled back) makes room only when the new one is ready. */
+static status publish(const char *temporary, const char *final, message *why)
+{
+    char old[PATH_BYTES];
+    const bool replaces = folder_exists(final);
+    snprintf(old, sizeof old, "%.*s.old", PATH_BYTES - 8, final);
+    TRY(manifest_write(temporary, why));
+    if (replaces) TRY(folder_commit(final, old, why));
+    TRY(folder_commit(temporary, final, why));
+    return replaces ? folder_remove(old, why) : OK;
+}
+
+status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *o, const checkpoint_state *state, const char *tokenizer, const comm *c,
+                       message *why)
+{
+    char final[PATH_BYTES], temporary[PATH_BYTES], path[PATH_BYTES];
+    step_folder(final, run, state->step);
+    snprintf(temporary, sizeof temporary, "%.*s.tmp", PATH_BYTES - 8, final);
+    uint64_t hash;
+    int64_t bytes;
+    status s = comm_agree(c, c->rank == 0 ? model_part_save(temporary, config, m, state, tokenizer, why) : OK, why);
+    if (s == OK) s = unit_file_write(path_join(path, temporary, "optim-00000.safetensors"), &m->table, o, moments, moment_prefixes, 2, 1, c, &hash, &bytes, why);
+    if (s == OK) s = comm_agree(c, c->rank == 0 ? publish(temporary, final, why) : OK, why);
+    if (s != OK && c->rank == 0) {
+        message ignored; /* the first failure is the one to tell */
+        folder_remove(temporary, &ignored);
+    }
+    return s;
+}
+
+status checkpoint_prune(const char *run, int64_t keep, message *why)
+{
+    step_list list;
+    TRY(steps_of(run, &list, why));
+    status s = OK;
+    char folder[PATH_BYTES], trash[PATH_BYTES];
+    if (list.count > keep) {
+        step_folder(folder, run, list.step[0]);
+        s = checkpoint_verify(folder, why);
+    }
+    for (int64_t i = keep; i < list.count && s == OK; i++) {
+        step_folder(folder, run, list.step[i]);
+        snprintf(trash, sizeof trash, "%.*s.trash", PATH_BYTES - 8, folder);
+        s = folder_commit(folder, trash, why); /* first its name, so that no half-deleted folder looks like a checkpoint */
+        if (s == OK) s = folder_remove(trash, why);
+    }
+    free(list.step);
+    return s;
+}
+
+/* ---- finding and loading -------------------------------------------------------------------------------------------------- */
+
+status checkpoint_verify(const char *folder, message *why) { return manifest_verify(folder, why); }
+
+status checkpoint_newest(const char *run, char *folder, message *why)
+{
+    step_list list;
+    TRY(steps_of(run, &list, why));
+    message damage = {{0}};
+    folder[0] = 0;
+    for (int i = 0; i < list.count && !folder[0]; i++) {
+        step_folder(folder, run, list.step[i]);
+        if (checkpoint_verify(folder, &damage) == OK) break;
+        log_warning("passing over %s: %s", folder, damage.text);
+        folder[0] = 0;
+    }
+    free(list.step);
+    if (list.count && !folder[0]) return fail(why, ERR_INPUT, "%s: none of its %d checkpoints is whole; the oldest: %.700s", run, list.count, damage.text);
+    return OK;
+}
+
+static status state_read(const char *folder, checkpoint_state *state, message *why)
+{
+    char path[PATH_BYTES], *text;
+    int64_t bytes;
+    TRY(file_read_text(path_join(path, folder, "state.json"), STATE_LIMIT, &text, &bytes, why));
+    json_error_t error;
+    json_t *json = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
+    free(text);
+    json_int_t step, position, tokens, seq_len, batch_tokens, seed;
+    const char *fingerprint;
+    const int bad = !json || json_unpack_ex(json, &error, JSON_STRICT, "{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "step", &step, "position", &position, "tokens", &tokens, "seq_len",
+                                            &seq_len, "batch_tokens", &batch_tokens, "seed", &seed, "data_fingerprint", &fingerprint);
+    if (!bad)
+        *state = (checkpoint_state){.step = step, .position = position, .tokens = tokens, .seq_len = seq_len, .batch_tokens = batch_tokens, .seed = (uint64_t)seed,
+                                    .fingerprint = strtoull(fingerprint, NULL, 16)};
+    json_decref(json);
+    return bad ? fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text) : OK;
+}
+
+static status same_params(const char *folder, const param_table *found, const param_table *want, message *why)
+{
+    for (int i = 0; i < want->count && i < found->count; i++) {
+        const param *f = &found->param[i], *w = &want->param[i];
+        if (strcmp(f->name, w->name) != 0) return fail(why, ERR_INPUT, "%s: is a checkpoint of another model: it has tensor %s where this model has %s", folder, f->name, w->name);
+        if (f->dim[0] != w->dim[0] || f->dim[1] != w->dim[1])
+            return fail(why, ERR_INPUT, "%s: is a checkpoint of another model: %s is (%lld,%lld), this model's is (%lld,%lld)", folder, w->name, (long long)f->dim[0],
+                        (long long)f->dim[1], (long long)w->dim[0], (long long)w->dim[1]);
+    }
+    if (found->count != want->count)
+        return fail(why, ERR_INPUT, "%s: is a checkpoint of another model: it has %d tensors, this model %d", folder, found->count, want->count);
+    return OK;
+}
+
+/* Same tensors and same shapes, said before anything is read. */
+static status same_model(const char *folder, const model *m, message *why)
+{
+    model_config config;
+    TRY(config_read(&config, folder, why));
+    param_table found;
+    param_table_init(&found, &config.d);
+    const status s = same_params(folder, &found, &m->table, why);
+    param_table_free(&found);
+    config_free(&config);
+    return s;
+}
+
+status checkpoint_load(const char *folder, model *m, optimizer *o, checkpoint_state *state, message *why)
+{
+    char path[PATH_BYTES];
+    TRY(same_model(folder, m, why));
+    TRY(state_read(folder, state, why));
+    TRY(model_load(folder, &m->table, &m->w, m->k, why));
+    return unit_file_read(path_join(path, folder, "optim-00000.safetensors"), &m->table, o, moments, moment_prefixes, 2, why);
+}

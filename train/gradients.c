@@ -1,0 +1,13 @@
+#include "train/gradients.h"
+#include "model/safetensors.h"
+#include "train/unit_file.h"
+#include <stdlib.h>
+
+status gradients_write(const char *path, const param_table *table, optimizer *o, double scale, const comm *c, message *why)
+{
+    static const optim_part parts[] = {OPTIM_GRAD};
+    static const char *const prefixes[] = {""};
+    uint64_t hash;
+    int64_t bytes;
+    return unit_file_write(path, table, o, parts, prefixes, 1, scale, c, &hash, &bytes, why);
+}

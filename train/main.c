@@ -1,0 +1,207 @@
+/* The program: finds the command in its table, reads the options, brings up what the command computes on,
+ * calls it, and turns what it returns into one sentence and an exit code. */
+#include "base/comm.h"
+#include "base/log.h"
+#include "kernels/machine.h"
+#include "train/commands.h"
+#include "train/nearest.h"
+#include <stdio.h>
+#include <string.h>
+
+typedef status (*command_function)(const command_line *line, options *o, const comm *c, message *why);
+
+typedef struct command {
+    const char *name;
+    command_function run;
+    bool computes;   /* needs the ranks and the machine */
+    bool config;     /* its first positional is a file of options */
+    int least, most; /* positionals */
+    const char *usage, *help;
+    const char *sections; /* of options that it reads */
+} command;
+
+static status print_help(const command_line *line, options *o, const comm *c, message *why);
+static status print_version(const command_line *line, options *o, const comm *c, message *why);
+
+/* To add a command: a row here and train/cmd_NAME.c. */
+static const command commands[] = {
+    {"convert", cmd_convert, true, false, 2, 2, "SRC DST calib.data=SHARDS [section.key=value ...]",
+     "turn a GQA model folder into an MLA model folder", "convert calib data val train.seq_len"},
+    {"train", cmd_train, true, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
+     "train a model on token shards, or go on from its newest checkpoint",
+     "model data train optim val checkpoint debug"},
+    {"eval", cmd_eval, true, false, 1, 1, "MODEL data.val=SHARDS [section.key=value ...] [--json]",
+     "loss and perplexity of a model folder or checkpoint", "data val train.seq_len train.micro_batch"},
+    {"options", cmd_options, false, false, 0, 0, "", "print every option with default, range and meaning",
+     NULL},
+    {"help", print_help, false, false, 0, 1, "[COMMAND]", "explain a command", NULL},
+    {"version", print_version, false, false, 0, 0, "", "print the version", NULL},
+};
+enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
+
+/* ---- what the table says ------------------------------------------------------------------------------- */
+
+static const command *find_command(const char *name)
+{
+    for (int i = 0; i < NUM_COMMANDS; i++)
+        if (!strcmp(commands[i].name, name)) return &commands[i];
+    return NULL;
+}
+
+static status unknown_command(const char *name, message *why)
+{
+    const command *best = &commands[0];
+    for (int i = 1; i < NUM_COMMANDS; i++)
+        if (edit_distance(name, commands[i].name) < edit_distance(name, best->name)) best = &commands[i];
+    return fail(why, ERR_USAGE, "unknown command %.100s; did you mean %s? `remla help` lists all", name,
+                best->name);
+}
+
+static void print_usage(FILE *out, const command *c)
+{
+    fprintf(out, "usage: remla %s %s\n", c->name, c->usage);
+}
+
+static void print_commands(FILE *out)
+{
+    fprintf(out, "remla %s: recovers models converted to multi-head latent attention\n\n", REMLA_VERSION);
+    fputs("usage: remla COMMAND [arguments] [section.key=value ...] [--json] [--help]\n\n", out);
+    for (int i = 0; i < NUM_COMMANDS; i++) fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].help);
+    fputs("\n`remla help COMMAND` explains one, `remla options` lists what section.key can be.\n", out);
+}
+
+static void explain(const command *c)
+{
+    print_usage(stdout, c);
+    printf("\n%s\n", c->help);
+    if (c->sections) printf("\noptions: %s (`remla options` explains them)\n", c->sections);
+    if (c->computes)
+        printf("--json: nothing but JSON on standard output, everything else on standard error\n");
+}
+
+static status print_help(const command_line *line, options *o, const comm *c, message *why)
+{
+    (void)o, (void)c;
+    const char *name = line->positional[0];
+    if (!name) print_commands(stdout);
+    if (!name) return OK;
+    const command *row = find_command(name);
+    if (!row) return unknown_command(name, why);
+    explain(row);
+    return OK;
+}
+
+static status print_version(const command_line *line, options *o, const comm *c, message *why)
+{
+    (void)line, (void)o, (void)c, (void)why;
+    printf("remla %s\n", REMLA_VERSION);
+    return OK;
+}
+
+/* ---- the command line ---------------------------------------------------------------------------------- */
+
+/* section.key=value; a path may contain = after its first slash. */
+static bool is_assignment(const char *argument)
+{
+    const size_t n = strcspn(argument, "=/");
+    return argument[n] == '=';
+}
+
+static status read_argument(const command *row, const char *argument, command_line *line, bool *help,
+                            message *why)
+{
+    if (!strcmp(argument, "--json"))
+        line->json = true;
+    else if (!strcmp(argument, "--help") || !strcmp(argument, "-h"))
+        *help = true;
+    else if (argument[0] == '-')
+        return fail(why, ERR_USAGE,
+                    "unknown flag %.100s; the flags are --json and --help, options are section.key=value",
+                    argument);
+    else if (is_assignment(argument))
+        return OK; /* its turn is after the file's */
+    else if (line->positionals == row->most)
+        return fail(why, ERR_USAGE, "%.100s is one argument too many; usage: remla %s %s", argument,
+                    row->name, row->usage);
+    else
+        line->positional[line->positionals++] = argument;
+    return OK;
+}
+
+static status read_arguments(const command *row, int argc, char **argv, command_line *line, bool *help,
+                             message *why)
+{
+    for (int i = 0; i < argc; i++) TRY(read_argument(row, argv[i], line, help, why));
+    if (*help || line->positionals >= row->least) return OK;
+    return fail(why, ERR_USAGE, "found %d of %d arguments; usage: remla %s %s", line->positionals, row->least,
+                row->name, row->usage);
+}
+
+static status read_options(const command *row, int argc, char **argv, const command_line *line, options *o,
+                           message *why)
+{
+    if (row->config) TRY(options_read_yaml(o, line->positional[0], why));
+    for (int i = 0; i < argc; i++)
+        if (argv[i][0] != '-' && is_assignment(argv[i])) TRY(options_set(o, argv[i], why));
+    return OK;
+}
+
+/* ---- running ------------------------------------------------------------------------------------------- */
+
+static status start(const comm *c, message *why)
+{
+    TRY(comm_agree(c, machine_start(c->local_rank, c->local_size, why), why));
+    log_line("%s", machine_text());
+    return OK;
+}
+
+static status run(const command *row, int argc, char **argv, const comm *c, message *why)
+{
+    command_line line = {.command = row->name};
+    bool help = false;
+    TRY(read_arguments(row, argc, argv, &line, &help, why));
+    log_start(c->rank, line.json);
+    if (help) {
+        if (c->rank == 0) explain(row);
+        return OK;
+    }
+    options o;
+    options_init(&o);
+    status s = comm_agree(c, read_options(row, argc, argv, &line, &o, why), why);
+    if (s == OK && row->computes) s = start(c, why);
+    if (s == OK) s = row->run(&line, &o, c, why);
+    options_free(&o);
+    return s;
+}
+
+/* A result that nobody can read is not a success. */
+static status flush(status s, message *why)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return s;
+    return s == OK ? fail(why, ERR_INPUT, "standard output cannot be written") : s;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_commands(stderr);
+        return ERR_USAGE;
+    }
+    const char *name = argv[1];
+    if (!strcmp(name, "--help") || !strcmp(name, "-h")) name = "help";
+    if (!strcmp(name, "--version")) name = "version";
+    const command *row = find_command(name);
+    /* What does not compute needs no working MPI. */
+    const comm *c = row && !row->computes ? comm_self() : comm_start();
+    message why = {""};
+    status s = row ? run(row, argc - 2, argv + 2, c, &why) : unknown_command(name, &why);
+    s = flush(s, &why);
+    if (s != OK && c->rank == 0) {
+        if (row)
+            fprintf(stderr, "remla %s: %s\n", row->name, why.text);
+        else
+            fprintf(stderr, "remla: %s\n", why.text);
+    }
+    comm_stop(c);
+    return (int)s;
+}

@@ -1,0 +1,111 @@
+#include "train/run_folder.h"
+#include "base/log.h"
+#include "kernels/machine.h"
+#include "train/checkpoint.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+/* runs/NAME-DATE after the config file: runs/llama2-7b_8xh100-20261124-021530. */
+static void choose_name(char *out, const char *config_path)
+{
+    char name[128], date[32];
+    snprintf(name, sizeof name, "%s", config_path ? path_base(config_path) : "run");
+    char *dot = strrchr(name, '.');
+    if (dot && dot != name) *dot = 0;
+    const time_t now = time(NULL);
+    struct tm local;
+    strftime(date, sizeof date, "%Y%m%d-%H%M%S", localtime_r(&now, &local));
+    snprintf(out, PATH_BYTES, "runs/%s-%s", name, date);
+}
+
+static status lock_take(run_folder *r, message *why)
+{
+    char path[PATH_BYTES];
+    TRY(folder_make(r->path, why));
+    r->lock = open(path_join(path, r->path, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (r->lock < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
+    if (flock(r->lock, LOCK_EX | LOCK_NB) == 0) return OK;
+    if (errno == EWOULDBLOCK) return fail(why, ERR_INPUT, "%s: another live job is writing this run: wait for it, or give another train.out", r->path);
+    return fail(why, ERR_INPUT, "%s: cannot be locked: %s", path, strerror(errno));
+}
+
+static status open_first_rank(run_folder *r, message *why)
+{
+    TRY(lock_take(r, why));
+    return checkpoint_clean(r->path, why);
+}
+
+status run_folder_open(run_folder *r, const options *o, const char *config_path, const comm *c, message *why)
+{
+    *r = (run_folder){.lock = -1};
+    if (o->train_out[0])
+        snprintf(r->path, sizeof r->path, "%s", o->train_out);
+    else
+        choose_name(r->path, config_path);
+    comm_broadcast(c, r->path, sizeof r->path, 0); /* clocks of hosts differ */
+    TRY(comm_agree(c, c->rank == 0 ? open_first_rank(r, why) : OK, why));
+    char path[PATH_BYTES];
+    log_file(path_join(path, r->path, "train.log"));
+    if (!o->train_out[0]) log_line("train.out is not set: writing to %s", r->path);
+    return OK;
+}
+
+static char *environment_text(const comm *c)
+{
+    char host[256] = "?", date[40];
+    gethostname(host, sizeof host - 1);
+    const time_t now = time(NULL);
+    struct tm utc;
+    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "remla", REMLA_VERSION, "compiler", __VERSION__, "host", host, "machine", machine_text(), "ranks", c->size,
+                             "threads_per_rank", machine_threads(), "started", date);
+    char *text = json_dumps(json, JSON_INDENT(2));
+    json_decref(json);
+    REQUIRE(text, "no memory for env.json");
+    return text;
+}
+
+status run_folder_describe(const run_folder *r, const options *o, const comm *c, message *why)
+{
+    char path[PATH_BYTES];
+    TRY(options_write(o, path_join(path, r->path, "config.yaml"), why));
+    char *text = environment_text(c);
+    const status s = file_write(path_join(path, r->path, "env.json"), text, (int64_t)strlen(text), NULL, why);
+    free(text);
+    return s;
+}
+
+void run_folder_close(run_folder *r)
+{
+    log_file(NULL);
+    if (r->lock >= 0) close(r->lock); /* and so unlocks */
+    r->lock = -1;
+}
+
+static status find_first_rank(const run_folder *r, const options *o, char *checkpoint, message *why)
+{
+    if (strcmp(o->train_resume, "auto") == 0) return checkpoint_newest(r->path, checkpoint, why);
+    if (strcmp(o->train_resume, "none") != 0) {
+        snprintf(checkpoint, PATH_BYTES, "%s", o->train_resume);
+        return checkpoint_verify(checkpoint, why);
+    }
+    TRY(checkpoint_newest(r->path, checkpoint, why));
+    if (checkpoint[0])
+        return fail(why, ERR_USAGE, "train.resume=none, but %s exists: give another train.out, or train.resume=auto to go on from it; nothing is overwritten", checkpoint);
+    return OK;
+}
+
+status run_folder_resume(const run_folder *r, const options *o, const comm *c, char *checkpoint, message *why)
+{
+    memset(checkpoint, 0, PATH_BYTES);
+    TRY(comm_agree(c, c->rank == 0 ? find_first_rank(r, o, checkpoint, why) : OK, why));
+    comm_broadcast(c, checkpoint, PATH_BYTES, 0);
+    return OK;
+}

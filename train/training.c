@@ -1,0 +1,223 @@
+/* A training run from options to weights, and the step. Loss and gradient are those of the mean over all counted targets of the global batch,
+ * whatever the number of ranks and micro-batches: every rank adds up gradients of summed losses, and the division by the
+ * global count happens once, in the update. */
+#include "train/training.h"
+#include "base/log.h"
+#include "base/stop.h"
+#include "model/model_files.h"
+#include "train/gradients.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- opening ------------------------------------------------------------------------------------------------------ */
+
+/* batch_tokens must be a whole number of micro-batches on every rank. */
+static status batch_arithmetic(const options *o, const comm *c, message *why)
+{
+    const int64_t unit = o->train_seq_len * o->train_micro_batch * c->size;
+    if (o->train_batch_tokens % unit == 0) return OK;
+    const int64_t below = o->train_batch_tokens / unit * unit, above = below + unit;
+    char near[80];
+    if (below > 0)
+        snprintf(near, sizeof near, "%lld or %lld", (long long)below, (long long)above);
+    else
+        snprintf(near, sizeof near, "%lld", (long long)above);
+    return fail(why, ERR_USAGE,
+                "train.batch_tokens=%lld is not a multiple of train.seq_len * train.micro_batch * ranks = %lld * %lld * %d = %lld; the nearest values that are: %s",
+                (long long)o->train_batch_tokens, (long long)o->train_seq_len, (long long)o->train_micro_batch, c->size, (long long)unit, near);
+}
+
+status sequence_check(const dims *d, int64_t T, message *why)
+{
+    if (d->window && T > d->window)
+        return fail(why, ERR_USAGE, "train.seq_len=%lld is longer than the model's sliding_window of %lld: windows with a sliding mask are not supported", (long long)T,
+                    (long long)d->window);
+    return OK;
+}
+
+static status data_open(training *t, message *why)
+{
+    const options *o = t->o;
+    const int64_t T = o->train_seq_len, V = t->config.d.V;
+    if (!o->data_train.count) return fail(why, ERR_USAGE, "data.train is not set: name the shards to train on");
+    TRY(dataset_open(&t->data, "data.train", (const char *const *)o->data_train.item, o->data_train.count, T, V, o->data_document_mask, why));
+    if (o->data_val.count)
+        TRY(dataset_open(&t->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count, T, V, o->data_document_mask, why));
+    return OK;
+}
+
+static void schedule_open(training *t)
+{
+    static const schedule_kind kinds[] = {SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT, SCHEDULE_ONE_MINUS_SQRT}; /* the order of optim.schedule's words */
+    const options *o = t->o;
+    t->steps = o->train_steps ? o->train_steps : t->data.windows / t->sequences;
+    const int64_t warmup = o->optim_warmup >= 0 ? o->optim_warmup : (3 * t->steps + 99) / 100;
+    t->rate = (schedule){.kind = kinds[o->optim_schedule], .rate = o->optim_lr, .min_rate = o->optim_min_lr, .warmup = warmup, .steps = t->steps};
+}
+
+/* Units for the optimizer: the model's flat buffers, and which runs of them decay (tensors with two dimensions). */
+static void units_open(training *t)
+{
+    const param_table *table = &t->m.table;
+    t->span = calloc((size_t)table->count, sizeof *t->span);
+    t->unit = calloc((size_t)table->num_units, sizeof *t->unit);
+    REQUIRE(t->span && t->unit, "no memory for %d parameters", table->count);
+    for (int i = 0; i < table->count; i++) {
+        const param *p = &table->param[i];
+        optim_unit *u = &t->unit[p->unit];
+        t->span[i] = (optim_span){.from = p->offset, .count = p->numel, .decay = p->rank == 2};
+        if (!u->span) *u = (optim_unit){.name = p->name, .weight = t->m.w.unit[p->unit], .grad = t->m.g.unit[p->unit], .span = &t->span[i]};
+        u->spans++;
+    }
+}
+
+static void optimizer_open(training *t)
+{
+    const options *o = t->o;
+    t->opt = (optimizer){.beta1 = o->optim_beta1, .beta2 = o->optim_beta2, .eps = o->optim_eps, .decay = o->optim_weight_decay};
+    arena size = {.name = "optimizer"};
+    optimizer_init(&t->opt, t->m.k, t->c, t->unit, t->m.table.num_units, &size);
+    optimizer_free(&t->opt);
+    t->optimizer_arena = (arena){.name = "optimizer"};
+    arena_reserve(&t->optimizer_arena, size.used);
+    optimizer_init(&t->opt, t->m.k, t->c, t->unit, t->m.table.num_units, &t->optimizer_arena);
+}
+
+/* What can fail, on any rank by itself. */
+static status open_alone(training *t, message *why)
+{
+    const options *o = t->o;
+    if (!o->model_path[0]) return fail(why, ERR_USAGE, "model.path is not set: name the model folder to start from");
+    TRY(batch_arithmetic(o, t->c, why));
+    TRY(config_read(&t->config, o->model_path, why));
+    TRY(sequence_check(&t->config.d, o->train_seq_len, why));
+    TRY(data_open(t, why));
+    t->sequences = o->train_batch_tokens / o->train_seq_len;
+    schedule_open(t);
+    if (t->steps == 0)
+        return fail(why, ERR_INPUT, "data.train holds %lld windows of %lld tokens, fewer than the %lld of one step: lower train.batch_tokens or set train.steps",
+                    (long long)t->data.windows, (long long)o->train_seq_len, (long long)t->sequences);
+    return OK;
+}
+
+status training_open(training *t, const options *o, const comm *c, message *why)
+{
+    *t = (training){.o = o, .c = c};
+    TRY(comm_agree(c, open_alone(t, why), why));
+    const int pad = 16 * c->size; /* every rank's slice of a unit starts at a multiple of 64 bytes */
+    model_init(&t->m, &t->config.d, ops_cpu_f32(), o->train_micro_batch, o->train_seq_len, MODEL_TRAIN, pad);
+    TRY(comm_agree(c, model_load(o->model_path, &t->m.table, &t->m.w, t->m.k, why), why));
+    units_open(t);
+    optimizer_open(t);
+    host_batch_init(&t->batch, t->sequences / c->size, o->train_seq_len);
+    t->at = (checkpoint_state){.seq_len = o->train_seq_len, .batch_tokens = o->train_batch_tokens, .seed = (uint64_t)o->train_seed, .fingerprint = dataset_fingerprint(&t->data)};
+    return OK;
+}
+
+void training_close(training *t)
+{
+    host_batch_free(&t->batch);
+    if (t->opt.k) optimizer_free(&t->opt);
+    arena_release(&t->optimizer_arena);
+    if (t->m.k) model_free(&t->m);
+    free(t->span);
+    free(t->unit);
+    dataset_close(&t->data);
+    dataset_close(&t->held_out);
+    config_free(&t->config);
+    *t = (training){0};
+}
+
+/* A run goes on as if it had not stopped: the order of its data must be the same. */
+static status same_run(const char *checkpoint, const checkpoint_state *then, const checkpoint_state *now, message *why)
+{
+    const struct {
+        const char *key;
+        int64_t then, now;
+    } must[] = {{"train.seq_len", then->seq_len, now->seq_len},
+                {"train.batch_tokens", then->batch_tokens, now->batch_tokens},
+                {"train.seed", (int64_t)then->seed, (int64_t)now->seed}};
+    for (size_t i = 0; i < sizeof must / sizeof must[0]; i++)
+        if (must[i].then != must[i].now)
+            return fail(why, ERR_USAGE, "%s was written with %s=%lld, this run has %lld: give the same value, or start a new run with model.path=%s", checkpoint, must[i].key,
+                        (long long)must[i].then, (long long)must[i].now, checkpoint);
+    if (then->fingerprint != now->fingerprint)
+        return fail(why, ERR_INPUT, "%s was trained on other data than data.train names now: give the same shards, or start a new run with model.path=%s", checkpoint, checkpoint);
+    return OK;
+}
+
+static status resume_alone(training *t, const char *checkpoint, message *why)
+{
+    checkpoint_state then;
+    TRY(checkpoint_load(checkpoint, &t->m, &t->opt, &then, why));
+    TRY(same_run(checkpoint, &then, &t->at, why));
+    t->at = then;
+    return OK;
+}
+
+status training_resume(training *t, const char *checkpoint, message *why) { return comm_agree(t->c, resume_alone(t, checkpoint, why), why); }
+
+/* ---- a step --------------------------------------------------------------------------------------------------------- */
+
+/* This rank's windows of the next step: a contiguous part of the step's positions. Counts the targets. */
+static status step_read(training *t, int64_t *counted, message *why)
+{
+    const int64_t mine = t->batch.sequences, first = t->at.position + t->c->rank * mine;
+    *counted = 0;
+    for (int64_t i = 0; i < mine; i++) {
+        const int64_t window = order_window(t->at.seed, (uint64_t)(first + i), t->data.windows);
+        TRY(host_batch_read(&t->batch, i, &t->data, window, counted, why));
+    }
+    return OK;
+}
+
+static void reduce_unit(void *context, int unit) { optimizer_reduce(context, unit); }
+
+/* Forward and backward over this rank's micro-batches; in the last one each unit's gradient is summed over the ranks as soon as it is complete. */
+static double forward_backward(training *t)
+{
+    const int64_t B = t->m.B, mine = t->batch.sequences;
+    double loss = 0;
+    for (int64_t row = 0; row < mine; row += B) {
+        const model_batch micro = host_batch_view(&t->batch, row);
+        t->m.unit_done = row + B == mine ? reduce_unit : NULL;
+        t->m.unit_context = &t->opt;
+        loss += model_train(&t->m, &micro);
+    }
+    return loss;
+}
+
+status training_step(training *t, step_result *r, message *why)
+{
+    int64_t counted;
+    TRY(comm_agree(t->c, step_read(t, &counted, why), why));
+    const double loss = forward_backward(t);
+
+    double sums[2] = {loss, (double)counted};
+    comm_sum_f64(t->c, sums, 2);
+    int64_t signal = stop_requested();
+    comm_max_i64(t->c, &signal, 1);
+    if (!(sums[1] > 0))
+        return fail(why, ERR_INPUT, "step %lld: no target of its %lld windows counts (data.document_mask=true and documents of one token?)", (long long)t->at.step + 1,
+                    (long long)t->sequences);
+
+    const double mean = 1 / sums[1], norm = optimizer_norm(&t->opt, mean);
+    const int64_t step = t->at.step + 1;
+    *r = (step_result){.loss = sums[0] * mean, .grad_norm = norm, .rate = schedule_rate(&t->rate, step), .signal = (int)signal};
+    if (t->o->debug_dump_gradients[0] && !t->gradients_dumped) {
+        TRY(gradients_write(t->o->debug_dump_gradients, &t->m.table, &t->opt, mean, t->c, why));
+        t->gradients_dumped = true;
+    }
+    r->skipped = !isfinite(r->loss) || !isfinite(norm);
+    if (!r->skipped) {
+        const double clip = t->o->optim_clip;
+        const double shrink = clip > 0 && norm > clip ? clip / (norm + 1e-6) : 1; /* as torch.nn.utils.clip_grad_norm_ */
+        optimizer_update(&t->opt, r->rate, mean * shrink, step);
+    }
+    optimizer_zero_grad(&t->opt);
+    t->at.step = step;
+    t->at.position += t->sequences;
+    t->at.tokens += t->sequences * t->m.T;
+    return OK;
+}

@@ -1,0 +1,99 @@
+#include "train/unit_file.h"
+#include "model/safetensors.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The largest padded unit: what a buffer must hold. */
+static float *unit_buffer(const optimizer *o)
+{
+    int64_t largest = 0;
+    for (int u = 0; u < o->num_units; u++)
+        if (o->unit[u].weight.dim[0] > largest) largest = o->unit[u].weight.dim[0];
+    float *full = malloc(sizeof(float) * (size_t)largest);
+    if (!full) die(ERR_DEVICE, "no memory for a unit of %lld elements", (long long)largest);
+    return full;
+}
+
+/* Header entries in the order in which the data follow: unit, part, parameter. */
+static safetensors_spec *specs(const param_table *table, const char *const *prefix, int parts)
+{
+    safetensors_spec *spec = calloc((size_t)(table->count * parts), sizeof *spec);
+    if (!spec) die(ERR_DEVICE, "no memory for %d tensor names", table->count * parts);
+    int n = 0;
+    for (int from = 0, to; from < table->count; from = to) {
+        for (to = from; to < table->count && table->param[to].unit == table->param[from].unit;) to++;
+        for (int i = 0; i < parts; i++)
+            for (int j = from; j < to; j++, n++) {
+                const param *p = &table->param[j];
+                spec[n].type = F32;
+                spec[n].rank = p->rank;
+                for (int axis = 0; axis < p->rank; axis++) spec[n].dim[axis] = p->dim[axis];
+                snprintf(spec[n].name, sizeof spec[n].name, "%s%s", prefix[i], p->name);
+            }
+    }
+    return spec;
+}
+
+status unit_file_write(const char *path, const param_table *table, optimizer *o, const optim_part *part, const char *const *prefix, int parts, double scale, const comm *c,
+                       uint64_t *hash, int64_t *bytes, message *why)
+{
+    safetensors_writer w;
+    status s = OK;
+    const bool writes = c->rank == 0;
+    if (writes) {
+        safetensors_spec *spec = specs(table, prefix, parts);
+        s = safetensors_create(&w, path, spec, table->count * parts, why);
+        free(spec);
+    }
+    float *full = unit_buffer(o);
+    /* All ranks take part in every gather, also when rank 0 cannot write any more. */
+    for (int from = 0, to; from < table->count; from = to) {
+        const int unit = table->param[from].unit;
+        for (to = from; to < table->count && table->param[to].unit == unit;) to++;
+        for (int i = 0; i < parts; i++) {
+            optimizer_gather(o, part[i], unit, full);
+            if (!writes) continue;
+            for (int j = from; j < to && s == OK; j++) {
+                float *data = full + table->param[j].offset;
+                for (int64_t n = 0; scale != 1 && n < table->param[j].numel; n++) data[n] = (float)((double)data[n] * scale);
+                s = safetensors_append(&w, data, table->param[j].numel, why);
+            }
+        }
+    }
+    free(full);
+    if (writes && s == OK) s = safetensors_finish(&w, hash, bytes, why);
+    return comm_agree(c, s, why);
+}
+
+static status read_param(const safetensors *s, const char *path, const char *prefix, const param *p, float *out, message *why)
+{
+    char name[PARAM_NAME_BYTES + 8];
+    snprintf(name, sizeof name, "%s%s", prefix, p->name);
+    const safetensors_entry *e = safetensors_find(s, name);
+    if (!e) return fail(why, ERR_INPUT, "%s: tensor %s is missing", path, name);
+    bool same = e->rank == p->rank;
+    for (int axis = 0; same && axis < p->rank; axis++) same = e->dim[axis] == p->dim[axis];
+    if (!same) return fail(why, ERR_INPUT, "%s: tensor %s has another shape than the model's", path, name);
+    return safetensors_read(s, e, 0, p->numel, out, why);
+}
+
+status unit_file_read(const char *path, const param_table *table, optimizer *o, const optim_part *part, const char *const *prefix, int parts, message *why)
+{
+    safetensors s;
+    TRY(safetensors_open(&s, path, why));
+    float *full = unit_buffer(o);
+    status result = OK;
+    for (int from = 0, to; from < table->count && result == OK; from = to) {
+        const int unit = table->param[from].unit;
+        for (to = from; to < table->count && table->param[to].unit == unit;) to++;
+        for (int i = 0; i < parts && result == OK; i++) {
+            memset(full, 0, sizeof(float) * (size_t)o->unit[unit].weight.dim[0]); /* the padding */
+            for (int j = from; j < to && result == OK; j++) result = read_param(&s, path, prefix[i], &table->param[j], full + table->param[j].offset, why);
+            if (result == OK) optimizer_scatter(o, part[i], unit, full);
+        }
+    }
+    free(full);
+    safetensors_close(&s);
+    return result;
+}

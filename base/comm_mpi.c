@@ -1,4 +1,6 @@
-/* Ranks over MPI, host memory. */
+/* Ranks over MPI, in host memory. What moves much data is written here, on point-to-point messages, instead of
+ * with MPI's collectives: sums then run in rank order whatever algorithm the library would pick, memory is
+ * bounded, and no count meets MPI's int. */
 #include "base/comm_calls.h"
 #include <limits.h>
 #include <mpi.h>
@@ -15,123 +17,184 @@ static void checked(int code, const char *call)
 }
 #define MPI_OK(call) checked(call, #call)
 
-enum { CHUNK_BYTES = 1 << 30, SUM_CHUNK = 1 << 18 }; /* MPI counts are int; 1 MiB of floats stays in cache while it is added */
+enum { MESSAGE_BYTES = 1 << 30 };
 
-static void barrier(void) { MPI_OK(MPI_Barrier(MPI_COMM_WORLD)); }
-
-static void broadcast(void *bytes, int64_t count, int root)
+static void barrier(const comm *c)
 {
-    for (int64_t done = 0; done < count; done += CHUNK_BYTES) {
-        const int n = (int)(count - done < CHUNK_BYTES ? count - done : CHUNK_BYTES);
+    (void)c;
+    MPI_OK(MPI_Barrier(MPI_COMM_WORLD));
+}
+
+static void broadcast(const comm *c, void *bytes, int64_t count, int root)
+{
+    (void)c;
+    for (int64_t done = 0; done < count; done += MESSAGE_BYTES) {
+        const int n = (int)(count - done < MESSAGE_BYTES ? count - done : MESSAGE_BYTES);
         MPI_OK(MPI_Bcast((char *)bytes + done, n, MPI_BYTE, root, MPI_COMM_WORLD));
     }
 }
 
-static void max_i64(int64_t *values, int64_t count)
+static void max_i64(const comm *c, int64_t *values, int64_t count)
 {
-    REQUIRE(count <= INT_MAX, "%lld values", (long long)count);
-    MPI_OK(MPI_Allreduce(MPI_IN_PLACE, values, (int)count, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD));
-}
-
-/* Counts beyond int go through a type of 4 KiB blocks; the rest of each part, which is smaller than a block, follows on its own. */
-static void all_gather(void *all, const void *part, int64_t bytes)
-{
-    int rank, size;
-    MPI_OK(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
-    MPI_OK(MPI_Comm_size(MPI_COMM_WORLD, &size));
-    char *own = (char *)all + rank * bytes;
-    if (part != own) memmove(own, part, (size_t)bytes);
-    if (bytes <= INT_MAX) {
-        MPI_OK(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD));
-        return;
+    (void)c;
+    for (int64_t done = 0; done < count; done += MESSAGE_BYTES / 8) {
+        const int n = (int)(count - done < MESSAGE_BYTES / 8 ? count - done : MESSAGE_BYTES / 8);
+        MPI_OK(MPI_Allreduce(MPI_IN_PLACE, values + done, n, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD));
     }
-    for (int root = 0; root < size; root++) broadcast((char *)all + root * bytes, bytes, root);
 }
 
-/* sum = sum + part, elementwise. */
-static void add(float *restrict sum, const float *restrict part, int64_t n)
+/* In step s every rank gives its part to the one s places on and gets that of the one s places back: each part
+ * crosses the network once per receiver, which is the least there is, and no rank is flooded. */
+static void all_gather(const comm *c, void *all, const void *part, int64_t bytes)
 {
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < n; i++) sum[i] += part[i];
+    char *own = (char *)all + c->rank * bytes;
+    if (part != own) memcpy(own, part, (size_t)bytes);
+    for (int step = 1; step < c->size; step++) {
+        const int to = (c->rank + step) % c->size, source = (c->rank - step + c->size) % c->size;
+        char *theirs = (char *)all + source * bytes;
+        for (int64_t done = 0; done < bytes; done += MESSAGE_BYTES) {
+            const int n = (int)(bytes - done < MESSAGE_BYTES ? bytes - done : MESSAGE_BYTES);
+            MPI_OK(MPI_Sendrecv(own + done, n, MPI_BYTE, to, 0, theirs + done, n, MPI_BYTE, source, 0,
+                                MPI_COMM_WORLD, MPI_STATUS_IGNORE));
+        }
+    }
 }
 
-/* Pairwise exchange in chunks: every rank sends each other rank the chunk of that rank's shard and receives theirs of its own, into two sets of
- * buffers, so that the next chunk travels while this one is added up in rank order. */
+/* ---- sums ------------------------------------------------------------------------------------------------ */
+
+/* One chunk of the shards on its way: every rank sends to each other rank the chunk of that rank's shard and
+ * receives theirs of its own. There are two, so that one travels while the other is added up. */
 typedef struct exchange {
-    MPI_Request *request; /* 2*size */
-    float *received;      /* (size, SUM_CHUNK) */
+    MPI_Request *request; /* (2*size), MPI_REQUEST_NULL at the rank itself */
+    float *received;      /* (size, chunk) */
+    const float **part;   /* (size): each rank's contribution; our own lies in the caller's memory */
     int64_t from, n;
 } exchange;
+
+static exchange exchanges[2];
+static int64_t chunk; /* floats */
+
+/* 1 MiB a message is enough for full speed; with many ranks it shrinks, so that all of them fit into 32 MiB, down
+ * to 64 KiB. */
+static void exchanges_make(int size)
+{
+    enum { MOST = 1 << 18, LEAST = 1 << 14, ALL = 1 << 22 };
+    chunk = ALL / size > MOST ? MOST : ALL / size < LEAST ? LEAST : ALL / size;
+    for (exchange *x = exchanges; x < exchanges + 2; x++) {
+        x->request = malloc(sizeof *x->request * (size_t)(2 * size));
+        x->received = malloc(sizeof *x->received * (size_t)(size * chunk));
+        x->part = malloc(sizeof *x->part * (size_t)size);
+        if (!x->request || !x->received || !x->part) die(ERR_DEVICE, "no memory to exchange gradients");
+    }
+}
 
 static void exchange_start(exchange *x, const comm *c, const float *full, int64_t shard, int64_t from)
 {
     x->from = from;
-    x->n = shard - from < SUM_CHUNK ? shard - from : SUM_CHUNK;
-    for (int step = 0; step < c->size; step++) {
-        const int to = (c->rank + step) % c->size, source = (c->rank - step + c->size) % c->size;
-        x->request[2 * step] = x->request[2 * step + 1] = MPI_REQUEST_NULL;
-        if (step == 0) continue; /* itself */
-        MPI_OK(MPI_Irecv(x->received + (int64_t)source * SUM_CHUNK, (int)x->n, MPI_FLOAT, source, 0, MPI_COMM_WORLD, &x->request[2 * step]));
-        MPI_OK(MPI_Isend(full + to * shard + from, (int)x->n, MPI_FLOAT, to, 0, MPI_COMM_WORLD, &x->request[2 * step + 1]));
+    x->n = shard - from < chunk ? shard - from : chunk;
+    x->request[0] = x->request[1] = MPI_REQUEST_NULL;
+    x->part[c->rank] = full + c->rank * shard + from;
+    for (int step = 1; step < c->size; step++) {
+        const int to = (c->rank + step) % c->size, source = (c->rank - step + c->size) % c->size,
+                  n = (int)x->n;
+        float *theirs = x->received + source * chunk;
+        x->part[source] = theirs;
+        MPI_OK(MPI_Irecv(theirs, n, MPI_FLOAT, source, 0, MPI_COMM_WORLD, &x->request[2 * step]));
+        MPI_OK(MPI_Isend(full + to * shard + from, n, MPI_FLOAT, to, 0, MPI_COMM_WORLD,
+                         &x->request[2 * step + 1]));
     }
 }
 
-static void exchange_finish(exchange *x, const comm *c, float *full, int64_t shard, float *out)
+/* out = part[0] + part[1] + ..., in that order, whoever we are. `out` may be one of the parts. */
+static void add_up(float *out, const float *const *part, int parts, int64_t n)
 {
-    MPI_OK(MPI_Waitall(2 * c->size, x->request, MPI_STATUSES_IGNORE));
-    float *own = full + c->rank * shard + x->from;
-    /* The sum starts with rank 0's part, whoever we are: the bits must not depend on the rank that adds. */
-    memcpy(x->received + (int64_t)c->rank * SUM_CHUNK, own, sizeof(float) * (size_t)x->n);
-    for (int r = 1; r < c->size; r++) add(x->received, x->received + (int64_t)r * SUM_CHUNK, x->n);
-    memcpy(out + x->from, x->received, sizeof(float) * (size_t)x->n);
+    enum { BLOCK = 2048 }; /* stays in the first-level cache */
+#pragma omp parallel for schedule(static)
+    for (int64_t from = 0; from < n; from += BLOCK) {
+        const int64_t count = n - from < BLOCK ? n - from : BLOCK;
+        float sum[BLOCK];
+        memcpy(sum, part[0] + from, sizeof(float) * (size_t)count);
+        for (int p = 1; p < parts; p++) {
+            const float *next = part[p] + from;
+#pragma omp simd
+            for (int64_t i = 0; i < count; i++) sum[i] += next[i];
+        }
+        memcpy(out + from, sum, sizeof(float) * (size_t)count);
+    }
 }
 
 static void reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)
 {
-    exchange pair[2];
-    for (int i = 0; i < 2; i++) {
-        pair[i].request = malloc(sizeof(MPI_Request) * (size_t)(2 * c->size));
-        pair[i].received = malloc(sizeof(float) * (size_t)c->size * SUM_CHUNK);
-        if (!pair[i].request || !pair[i].received) die(ERR_DEVICE, "no memory to exchange gradients");
-    }
-    int now = 0;
-    if (shard > 0) exchange_start(&pair[0], c, full, shard, 0);
-    for (int64_t from = 0; from < shard; from += SUM_CHUNK, now ^= 1) {
-        if (from + SUM_CHUNK < shard) exchange_start(&pair[now ^ 1], c, full, shard, from + SUM_CHUNK);
-        exchange_finish(&pair[now], c, full, shard, out);
-    }
-    for (int i = 0; i < 2; i++) {
-        free(pair[i].request);
-        free(pair[i].received);
+    exchange *now = &exchanges[0], *next = &exchanges[1];
+    if (shard > 0) exchange_start(now, c, full, shard, 0);
+    for (int64_t from = 0; from < shard; from += chunk) {
+        if (from + chunk < shard) exchange_start(next, c, full, shard, from + chunk);
+        MPI_OK(MPI_Waitall(2 * c->size, now->request, MPI_STATUSES_IGNORE));
+        add_up(out + now->from, now->part, c->size, now->n);
+        exchange *done = now;
+        now = next;
+        next = done;
     }
 }
 
+/* ---- start and stop -------------------------------------------------------------------------------------- */
+
 static void abort_job(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
 
-/* A launcher leaves one of these in the environment; without it MPI is not started, so that a program run alone needs no working MPI. */
-static int launched(void)
+static void stop(void)
 {
-    return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMI_SIZE") || getenv("PMI_RANK") || getenv("PMIX_RANK");
+    for (exchange *x = exchanges; x < exchanges + 2; x++) {
+        free(x->request);
+        free(x->received);
+        free(x->part);
+        *x = (exchange){0};
+    }
+    MPI_OK(MPI_Finalize());
+}
+
+/* How many processes the launcher says it started: mpirun, then the PMI of Slurm or of another MPI, then Slurm
+ * without any. Returns the variable's name; NULL when nobody launched us. */
+static const char *launched(long *processes)
+{
+    static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+    for (int i = 0; i < 3; i++) {
+        const char *text = getenv(counts[i]);
+        *processes = text ? strtol(text, NULL, 10) : 0;
+        if (*processes > 1 || (text && i < 2))
+            return counts[i]; /* a shell inside Slurm is a step of one task */
+    }
+    return getenv("PMI_RANK") ? "PMI_RANK" : getenv("PMIX_RANK") ? "PMIX_RANK" : NULL;
 }
 
 const comm *comm_mpi_start(void)
 {
-    static const struct comm_calls calls = {.barrier = barrier, .broadcast = broadcast, .all_gather = all_gather, .max_i64 = max_i64, .reduce_scatter_f32 = reduce_scatter_f32};
+    static const struct comm_calls calls = {barrier,    broadcast,          max_i64,
+                                            all_gather, reduce_scatter_f32, stop};
     static comm world;
-    if (!launched()) return NULL;
+    long processes = 0;
+    const char *variable = launched(&processes);
+    if (!variable) return NULL;
     int provided;
+    MPI_Comm host;
     MPI_OK(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
     MPI_OK(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
-    MPI_Comm host;
     MPI_OK(MPI_Comm_rank(MPI_COMM_WORLD, &world.rank));
     MPI_OK(MPI_Comm_size(MPI_COMM_WORLD, &world.size));
+    die_hook(world.rank, abort_job);
+    if (provided < MPI_THREAD_FUNNELED)
+        die(ERR_DEVICE, "this MPI library cannot be used by a program with threads");
+    /* Otherwise each process would believe to be alone and do the whole job. */
+    if (processes && processes != world.size)
+        die(ERR_DEVICE,
+            "%s says %ld processes, but MPI found %d: use the mpirun of this program's MPI library, or srun "
+            "with its "
+            "--mpi=pmix",
+            variable, processes, world.size);
     MPI_OK(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world.rank, MPI_INFO_NULL, &host));
     MPI_OK(MPI_Comm_rank(host, &world.local_rank));
     MPI_OK(MPI_Comm_size(host, &world.local_size));
     MPI_OK(MPI_Comm_free(&host));
+    if (world.size > 1) exchanges_make(world.size);
     world.calls = &calls;
-    die_hook(world.rank, abort_job);
     return &world;
 }
-
-void comm_mpi_stop(void) { MPI_OK(MPI_Finalize()); }

@@ -17,35 +17,40 @@ const comm *comm_start(void)
 
 void comm_stop(const comm *c)
 {
-    if (c->calls) comm_mpi_stop();
+    if (c->calls) c->calls->stop();
 }
 
 void comm_barrier(const comm *c)
 {
-    if (c->size > 1) c->calls->barrier();
+    if (c->size > 1) c->calls->barrier(c);
 }
 
 void comm_broadcast(const comm *c, void *bytes, int64_t count, int root)
 {
-    if (c->size > 1) c->calls->broadcast(bytes, count, root);
+    if (c->size > 1) c->calls->broadcast(c, bytes, count, root);
 }
 
 void comm_max_i64(const comm *c, int64_t *values, int64_t count)
 {
-    if (c->size > 1) c->calls->max_i64(values, count);
+    if (c->size > 1) c->calls->max_i64(c, values, count);
 }
 
-/* Everybody gets everybody's values and adds them up in rank order. */
+/* Everybody gets everybody's values, a piece at a time, and adds them up in rank order. */
 void comm_sum_f64(const comm *c, double *values, int64_t count)
 {
+    enum { PIECE = 1 << 16 };
     if (c->size == 1) return;
-    double *all = malloc(sizeof(double) * (size_t)(count * c->size));
-    if (!all) die(ERR_DEVICE, "no memory for the sum of %lld values", (long long)count);
-    c->calls->all_gather(all, values, count * (int64_t)sizeof(double));
-    for (int64_t i = 0; i < count; i++) {
-        double sum = all[i];
-        for (int r = 1; r < c->size; r++) sum += all[r * count + i];
-        values[i] = sum;
+    const int64_t most = count < PIECE ? count : PIECE;
+    double *all = malloc(sizeof(double) * (size_t)(most * c->size) + 1);
+    if (!all) die(ERR_DEVICE, "no memory to add %lld values of %d ranks", (long long)most, c->size);
+    for (int64_t from = 0; from < count; from += PIECE) {
+        const int64_t n = count - from < PIECE ? count - from : PIECE;
+        c->calls->all_gather(c, all, values + from, n * (int64_t)sizeof(double));
+        for (int64_t i = 0; i < n; i++) {
+            double sum = all[i];
+            for (int r = 1; r < c->size; r++) sum += all[r * n + i];
+            values[from + i] = sum;
+        }
     }
     free(all);
 }
@@ -55,21 +60,21 @@ void comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t sha
     if (c->size > 1)
         c->calls->reduce_scatter_f32(c, out, full, shard);
     else if (out != full)
-        memmove(out, full, sizeof(float) * (size_t)shard);
+        memcpy(out, full, sizeof(float) * (size_t)shard);
 }
 
 void comm_all_gather_f32(const comm *c, float *full, const float *part, int64_t shard)
 {
     if (c->size > 1)
-        c->calls->all_gather(full, part, shard * (int64_t)sizeof(float));
+        c->calls->all_gather(c, full, part, shard * (int64_t)sizeof(float));
     else if (part != full)
-        memmove(full, part, sizeof(float) * (size_t)shard);
+        memcpy(full, part, sizeof(float) * (size_t)shard);
 }
 
 status comm_agree(const comm *c, status mine, message *why)
 {
     if (c->size == 1) return mine;
-    /* Worst status first; among the ranks that have it the lowest. */
+    /* The largest number is the worst status and, among the ranks that have it, the lowest rank. */
     int64_t worst = (int64_t)mine * c->size + (c->size - 1 - c->rank);
     comm_max_i64(c, &worst, 1);
     const status all = (status)(worst / c->size);

@@ -1,4 +1,6 @@
-/* Files, with one sentence for everything that can go wrong with them. */
+/* Files, with one sentence for everything that can go wrong with them. A file is written beside its final
+ * name and renamed when its bytes are on the disk, so that a crash, a signal or a full disk leaves the old
+ * one or none. */
 #include "base/file.h"
 #include <dirent.h>
 #include <errno.h>
@@ -9,7 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 enum { CHUNK = 1 << 20, MAX_CALL = 1 << 30 };
@@ -17,7 +18,9 @@ enum { CHUNK = 1 << 20, MAX_CALL = 1 << 30 };
 char *path_join(char *out, const char *folder, const char *name)
 {
     const int length = snprintf(out, PATH_BYTES, "%s/%s", folder, name);
-    REQUIRE(length < PATH_BYTES, "path of %d bytes: %s", length, name);
+    if (length >= PATH_BYTES)
+        die(ERR_INPUT, "%s/%s: this path is too long, at most %d bytes are possible", folder, name,
+            PATH_BYTES - 1);
     return out;
 }
 
@@ -25,6 +28,16 @@ const char *path_base(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
+}
+
+/* The folder that `path` lies in; slashes at the end of path do not count. */
+static void path_parent(char *out, const char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    while (length > 0 && path[length - 1] != '/') length--;
+    if (length > 1) length--; /* the slash itself, unless it is the root */
+    snprintf(out, PATH_BYTES, "%.*s", length ? (int)length : 1, length ? path : ".");
 }
 
 bool file_exists(const char *path)
@@ -45,7 +58,7 @@ int64_t file_bytes(const char *path)
     return stat(path, &s) == 0 && S_ISREG(s.st_mode) ? (int64_t)s.st_size : -1;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------------------- */
 
 status file_open(const char *path, int *fd, int64_t *bytes, message *why)
 {
@@ -57,6 +70,7 @@ status file_open(const char *path, int *fd, int64_t *bytes, message *why)
         return OK;
     }
     close(*fd);
+    *fd = -1;
     return fail(why, ERR_INPUT, "%s: is not a regular file", path);
 }
 
@@ -64,11 +78,13 @@ status file_read_at(int fd, const char *path, void *data, int64_t bytes, int64_t
 {
     for (int64_t done = 0; done < bytes;) {
         const int64_t want = bytes - done < MAX_CALL ? bytes - done : MAX_CALL;
+        const long long at = (long long)(offset + done), left = (long long)(bytes - done);
         const ssize_t got = pread(fd, (char *)data + done, (size_t)want, offset + done);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return fail(why, ERR_INPUT, "%s: cannot be read at byte %lld: %s", path, (long long)(offset + done), strerror(errno));
+        if (got < 0)
+            return fail(why, ERR_INPUT, "%s: cannot be read at byte %lld: %s", path, at, strerror(errno));
         if (got == 0)
-            return fail(why, ERR_INPUT, "%s: ends at byte %lld, %lld more were expected", path, (long long)(offset + done), (long long)(bytes - done));
+            return fail(why, ERR_INPUT, "%s: ends at byte %lld, %lld more were expected", path, at, left);
         done += got;
     }
     return OK;
@@ -80,7 +96,9 @@ status file_read_text(const char *path, int64_t limit, char **text, int64_t *byt
     *text = NULL;
     TRY(file_open(path, &fd, bytes, why));
     status s = OK;
-    if (*bytes > limit) s = fail(why, ERR_INPUT, "%s: has %lld bytes, at most %lld were expected", path, (long long)*bytes, (long long)limit);
+    if (*bytes > limit)
+        s = fail(why, ERR_INPUT, "%s: has %lld bytes, at most %lld were expected", path, (long long)*bytes,
+                 (long long)limit);
     if (s == OK && !(*text = malloc((size_t)*bytes + 1))) die(ERR_DEVICE, "no memory for %s", path);
     if (s == OK) s = file_read_at(fd, path, *text, *bytes, 0, why);
     if (s == OK) {
@@ -114,41 +132,70 @@ status file_hash(const char *path, uint64_t *hash, int64_t *bytes, message *why)
     return s;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------------------- */
 
-void file_abandon(file_writer *w)
+static const char suffix[] = ".part";
+enum { PART_BYTES = PATH_BYTES + sizeof suffix };
+
+static const char *part_of(const file_writer *w, char *out)
 {
-    if (w->fd >= 0) {
-        close(w->fd);
-        unlink(w->path);
-    }
-    if (w->hash) XXH3_freeState(w->hash);
+    snprintf(out, PART_BYTES, "%s%s", w->path, suffix);
+    return out;
+}
+
+static void forget(file_writer *w)
+{
+    XXH3_freeState(w->hash);
     *w = (file_writer){.fd = -1};
 }
 
-/* The sentence, then nothing of the file is left. */
-static status broken(file_writer *w, int error, const char *what, message *why)
+void file_abandon(file_writer *w)
 {
-    const status s = fail(why, ERR_INPUT, "%s: cannot be %s after %lld bytes: %s", w->path, what, (long long)w->bytes, strerror(error));
+    char part[PART_BYTES];
+    if (w->fd < 0) return;
+    close(w->fd);
+    unlink(part_of(w, part));
+    forget(w);
+}
+
+/* The sentence; then nothing of the file is left. `what` was tried with the bytes from..to. */
+static status give_up(file_writer *w, const char *what, int64_t from, int64_t to, int error, message *why)
+{
+    const status s = fail(why, ERR_INPUT, "%s: cannot %s bytes %lld to %lld: %s", w->path, what,
+                          (long long)from, (long long)to, strerror(error));
     file_abandon(w);
     return s;
 }
 
+/* Reserves the blocks of the whole file. posix_fallocate would do, but where the file system cannot reserve
+ * (NFS before 4.2, say) the C library writes into every block instead; there a full disk shows while we
+ * write. */
+static int reserve(int fd, int64_t bytes)
+{
+    while (fallocate(fd, 0, 0, bytes) != 0)
+        if (errno != EINTR) return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
+    return 0;
+}
+
 status file_create(file_writer *w, const char *path, int64_t expected, message *why)
 {
+    char part[PART_BYTES];
+    struct stat s;
     *w = (file_writer){.fd = -1};
-    snprintf(w->path, sizeof w->path, "%s", path);
-    w->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (strlen(path) >= PATH_BYTES)
+        return fail(why, ERR_INPUT, "%.200s...: this path is too long, at most %d bytes are possible", path,
+                    PATH_BYTES - 1);
+    /* Renaming would replace a device or a folder's link by a file. */
+    if (stat(path, &s) == 0 && !S_ISREG(s.st_mode))
+        return fail(why, ERR_INPUT, "%s: cannot be written: it is not a regular file", path);
+    strcpy(w->path, path);
+    w->fd = open(part_of(w, part), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0) return fail(why, ERR_INPUT, "%s: cannot be created: %s", path, strerror(errno));
     w->hash = XXH3_createState();
     if (!w->hash) die(ERR_DEVICE, "no memory to write %s", path);
     XXH3_64bits_reset(w->hash);
-    if (expected > 0) {
-        /* File systems that cannot reserve say EOPNOTSUPP or EINVAL: then a full disk shows while writing. */
-        const int error = posix_fallocate(w->fd, 0, expected);
-        if (error && error != EOPNOTSUPP && error != EINVAL) return broken(w, error, "given its size", why);
-    }
-    return OK;
+    const int error = expected > 0 ? reserve(w->fd, expected) : 0;
+    return error ? give_up(w, "reserve", 0, expected, error, why) : OK;
 }
 
 status file_append(file_writer *w, const void *data, int64_t bytes, message *why)
@@ -157,7 +204,7 @@ status file_append(file_writer *w, const void *data, int64_t bytes, message *why
         const int64_t want = bytes - done < MAX_CALL ? bytes - done : MAX_CALL;
         const ssize_t put = write(w->fd, (const char *)data + done, (size_t)want);
         if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return broken(w, errno, "written", why);
+        if (put <= 0) return give_up(w, "write", w->bytes, w->bytes + want, put < 0 ? errno : EIO, why);
         done += put;
         w->bytes += put;
     }
@@ -167,19 +214,25 @@ status file_append(file_writer *w, const void *data, int64_t bytes, message *why
 
 status file_finish(file_writer *w, uint64_t *hash, message *why)
 {
-    if (ftruncate(w->fd, w->bytes) != 0) return broken(w, errno, "cut to its size", why);
-    if (fsync(w->fd) != 0) return broken(w, errno, "made durable", why);
-    const int fd = w->fd;
-    w->fd = -1; /* closed whatever close says */
-    if (close(fd) != 0) {
-        const int error = errno;
-        unlink(w->path);
-        return broken(w, error, "closed", why);
+    char part[PART_BYTES], parent[PATH_BYTES];
+    part_of(w, part);
+    /* More may have been reserved than was written. */
+    if (ftruncate(w->fd, w->bytes) != 0 || fsync(w->fd) != 0)
+        return give_up(w, "make durable", 0, w->bytes, errno, why);
+    /* Some network file systems report a failed write only when closing. The descriptor is gone whatever close
+     * says; closing the same number again could hit somebody else's file. */
+    const int failed = close(w->fd) != 0 || rename(part, w->path) != 0 ? errno : 0;
+    w->fd = -1;
+    status s = OK;
+    if (failed) {
+        s = fail(why, ERR_INPUT, "%s: cannot finish its %lld bytes: %s", w->path, (long long)w->bytes,
+                 strerror(failed));
+        unlink(part);
     }
+    path_parent(parent, w->path);
     if (hash) *hash = XXH3_64bits_digest(w->hash);
-    XXH3_freeState(w->hash);
-    w->hash = NULL;
-    return OK;
+    forget(w);
+    return s == OK ? folder_sync(parent, why) : s;
 }
 
 status file_write(const char *path, const void *data, int64_t bytes, uint64_t *hash, message *why)
@@ -212,17 +265,20 @@ status file_copy(const char *from, const char *to, uint64_t *hash, int64_t *byte
     return s;
 }
 
-/* ---- folders ---------------------------------------------------------------------------------------------------- */
+/* ---- folders --------------------------------------------------------------------------------------------- */
 
 status folder_make(const char *path, message *why)
 {
     char part[PATH_BYTES];
-    snprintf(part, sizeof part, "%s", path);
+    if (snprintf(part, sizeof part, "%s", path) >= PATH_BYTES)
+        return fail(why, ERR_INPUT, "%.200s...: this path is too long, at most %d bytes are possible", path,
+                    PATH_BYTES - 1);
     for (char *p = part + 1;; p++) {
         if (*p && *p != '/') continue;
         const char end = *p;
         *p = 0;
-        if (mkdir(part, 0755) != 0 && errno != EEXIST) return fail(why, ERR_INPUT, "%s: cannot be made: %s", part, strerror(errno));
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return fail(why, ERR_INPUT, "%s: cannot be made: %s", part, strerror(errno));
         *p = end;
         if (!end) break;
     }
@@ -239,20 +295,27 @@ status folder_sync(const char *path, message *why)
     return failed ? fail(why, ERR_INPUT, "%s: cannot be made durable: %s", path, strerror(failed)) : OK;
 }
 
+static status not_removed(const char *path, message *why)
+{
+    return fail(why, ERR_INPUT, "%s: cannot be removed: %s", path, strerror(errno));
+}
+
+/* A link is removed, not what it leads to. */
 status folder_remove(const char *path, message *why)
 {
     struct stat s;
-    if (lstat(path, &s) != 0) return errno == ENOENT ? OK : fail(why, ERR_INPUT, "%s: %s", path, strerror(errno));
-    if (!S_ISDIR(s.st_mode)) return unlink(path) == 0 ? OK : fail(why, ERR_INPUT, "%s: cannot be removed: %s", path, strerror(errno));
+    if (lstat(path, &s) != 0) return errno == ENOENT ? OK : not_removed(path, why);
+    if (!S_ISDIR(s.st_mode)) return unlink(path) == 0 ? OK : not_removed(path, why);
     DIR *dir = opendir(path);
-    if (!dir) return fail(why, ERR_INPUT, "%s: cannot be listed: %s", path, strerror(errno));
+    if (!dir) return not_removed(path, why);
     status result = OK;
-    for (struct dirent *entry; result == OK && (entry = readdir(dir));) {
+    for (const struct dirent *entry; result == OK && (entry = readdir(dir));) {
         char child[PATH_BYTES];
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) result = folder_remove(path_join(child, path, entry->d_name), why);
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            result = folder_remove(path_join(child, path, entry->d_name), why);
     }
     closedir(dir);
-    if (result == OK && rmdir(path) != 0) result = fail(why, ERR_INPUT, "%s: cannot be removed: %s", path, strerror(errno));
+    if (result == OK && rmdir(path) != 0) result = not_removed(path, why);
     return result;
 }
 
@@ -260,31 +323,38 @@ status folder_commit(const char *temporary, const char *final, message *why)
 {
     char parent[PATH_BYTES];
     TRY(folder_sync(temporary, why));
-    if (rename(temporary, final) != 0) return fail(why, ERR_INPUT, "%s: cannot be renamed to %s: %s", temporary, final, strerror(errno));
-    snprintf(parent, sizeof parent, "%s", final);
-    char *slash = strrchr(parent, '/');
-    if (slash == parent)
-        slash[1] = 0;
-    else if (slash)
-        *slash = 0;
-    return folder_sync(slash ? parent : ".", why);
+    if (rename(temporary, final) != 0)
+        return fail(why, ERR_INPUT, "%s: cannot be renamed to %s: %s", temporary, final, strerror(errno));
+    path_parent(parent, final);
+    return folder_sync(parent, why);
 }
 
-/* ---- patterns ---------------------------------------------------------------------------------------------------- */
+/* ---- patterns -------------------------------------------------------------------------------------------- */
+
+static void list_add(path_list *list, const char *path)
+{
+    list->path = realloc(list->path, sizeof *list->path * (size_t)(list->count + 1));
+    char *copy = strdup(path);
+    if (!list->path || !copy) die(ERR_DEVICE, "no memory for the name of %s", path);
+    list->path[list->count++] = copy;
+}
 
 status path_list_expand(path_list *out, const char *const *patterns, int count, message *why)
 {
     *out = (path_list){0};
     for (int i = 0; i < count; i++) {
+        if (file_exists(patterns[i])) {
+            list_add(out, patterns[i]);
+            continue;
+        }
         glob_t found;
         const int error = glob(patterns[i], 0, NULL, &found);
         if (error) {
             path_list_free(out);
-            return fail(why, ERR_INPUT, error == GLOB_NOMATCH ? "%s: no file matches" : "%s: cannot be searched", patterns[i]);
+            return fail(why, ERR_INPUT, "%s: %s", patterns[i],
+                        error == GLOB_NOMATCH ? "no file matches" : "cannot be searched");
         }
-        out->path = realloc(out->path, sizeof *out->path * (size_t)(out->count + (int)found.gl_pathc));
-        if (!out->path) die(ERR_DEVICE, "no memory for the files of %s", patterns[i]);
-        for (size_t j = 0; j < found.gl_pathc; j++) out->path[out->count++] = strdup(found.gl_pathv[j]);
+        for (size_t j = 0; j < found.gl_pathc; j++) list_add(out, found.gl_pathv[j]);
         globfree(&found);
     }
     return OK;

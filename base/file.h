@@ -7,7 +7,7 @@
 
 enum { PATH_BYTES = 1024 };
 
-/* Joins with a slash into `out` (PATH_BYTES). Too long is a bug. Returns `out`. */
+/* Joins with a slash into `out` (PATH_BYTES). A path that is too long stops the job. Returns `out`. */
 char *path_join(char *out, const char *folder, const char *name);
 const char *path_base(const char *path); /* the part after the last slash; borrowed */
 bool file_exists(const char *path);
@@ -21,18 +21,20 @@ status file_read_text(const char *path, int64_t limit, char **text, int64_t *byt
 status file_open(const char *path, int *fd, int64_t *bytes, message *why);
 status file_read_at(int fd, const char *path, void *data, int64_t bytes, int64_t offset, message *why);
 
-/* A file being written, hashed (XXH3-64) on the way. */
+/* A file being written, hashed (XXH3-64) on the way. Until file_finish it is called PATH.part; a file that PATH
+ * was before is replaced whole, by renaming, or not at all. */
 typedef struct file_writer {
-    int fd;
+    int fd; /* -1: none is open */
     char path[PATH_BYTES];
     int64_t bytes;
     void *hash;
 } file_writer;
-/* Creates the file and reserves `expected` bytes (0: unknown), so that a full disk shows before anything is computed. */
+/* Creates the file and reserves `expected` bytes (0: unknown), so that a full disk shows before anything is
+ * written. */
 status file_create(file_writer *w, const char *path, int64_t expected, message *why);
 status file_append(file_writer *w, const void *data, int64_t bytes, message *why);
-/* Makes the bytes durable (fsync) and closes. The hash is that of what was given, not of what was read back. On any
- * failure of a writer function the file is closed and removed. */
+/* Makes bytes and name durable (fsync) and closes. The hash (NULL: not wanted) is that of what was given, not of
+ * what was read back. On any failure of a writer function PATH.part is closed and removed. */
 status file_finish(file_writer *w, uint64_t *hash, message *why);
 void file_abandon(file_writer *w); /* closes and removes an unfinished file */
 /* file_create, append, finish at once: small files. */
@@ -47,8 +49,9 @@ status folder_remove(const char *path, message *why); /* recursively */
 /* Renames a finished folder to its final name and makes that durable: the moment at which it exists. */
 status folder_commit(const char *temporary, const char *final, message *why);
 
-/* Files that a list of paths and shell patterns names, sorted per pattern. A pattern or path without a match is an
- * ERR_INPUT naming it. The caller frees with path_list_free. */
+/* Files that a list of paths and shell patterns names, sorted per pattern; what exists under the very name is not
+ * taken for a pattern. A pattern or path without a match is an ERR_INPUT naming it. The caller frees with
+ * path_list_free. */
 typedef struct path_list {
     char **path;
     int count;

@@ -149,7 +149,7 @@ static void convert_at(conversion *c, const calibration *text)
     model partial;
     gram_set inputs;
     conversion_partial(c, &partial, B, text->T);
-    gram_set_init(&inputs, &partial);
+    gram_set_init(&inputs, &partial, 1);
     snprintf(stage, sizeof stage, "partial RoPE, FreqFold %lld", (long long)c->chosen.freqfold);
     c->loss_partial = calibrate(&partial, text, stage, gram_tap, &inputs);
     model_free(&partial);
@@ -171,7 +171,7 @@ static void convert_at(conversion *c, const calibration *text)
 static void calibrate_source(conversion *c, model *source, const calibration *text)
 {
     gram_set inputs;
-    gram_set_init(&inputs, source);
+    gram_set_init(&inputs, source, 1);
     c->loss_source = calibrate(source, text, "original", gram_tap, &inputs);
     for (int64_t l = 0; l < source->d.L; l++) {
         gqa_layer g;

@@ -3,6 +3,7 @@
 #include "model/convert_parts.h"
 #include "base/log.h"
 #include "kernels/blas.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,9 +66,9 @@ double calibrate(model *m, const calibration *text, const char *stage, model_tap
     return loss;
 }
 
-void gram_set_init(gram_set *g, const model *m)
+void gram_set_init(gram_set *g, const model *m, double first_weight)
 {
-    *g = (gram_set){.k = m->k, .L = m->d.L};
+    *g = (gram_set){.k = m->k, .L = m->d.L, .T = m->T, .first_weight = first_weight};
     g->s = calloc((size_t)g->L, sizeof *g->s);
     if (!g->s) die(ERR_DEVICE, "no memory for %lld layers", (long long)g->L);
     for (int64_t l = 0; l < g->L; l++) g->s[l] = matrix_new(m->d.C + 1, m->d.C + 1);
@@ -83,18 +84,17 @@ void gram_set_free(gram_set *g)
     free(g->augmented);
 }
 
-void row_augment(double *out, const double *row, int64_t C, double factor)
-{
-    for (int64_t c = 0; c < C; c++) out[c] = factor * row[c];
-    out[C] = factor;
-}
-
 void gram_tap(void *context, int layer, tap_point point, const tensor *x)
 {
     gram_set *g = context;
     if (point != TAP_ATTENTION_INPUT) return;
     const int64_t rows = x->dim[0], C = x->dim[1], width = C + 1;
     g->k->download_f64(g->rows, x, NULL);
-    for (int64_t n = 0; n < rows; n++) row_augment(g->augmented + n * width, g->rows + n * C, C, 1);
+    for (int64_t n = 0; n < rows; n++) {
+        const double root = sqrt(n % g->T == 0 ? g->first_weight : 1), *row = g->rows + n * C;
+        double *out = g->augmented + n * width;
+        for (int64_t c = 0; c < C; c++) out[c] = root * row[c];
+        out[C] = root;
+    }
     gemm_f64(true, false, width, width, rows, 1, g->augmented, width, g->augmented, width, 1, g->s[layer], width);
 }

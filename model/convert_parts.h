@@ -16,18 +16,17 @@ double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns)
  * the terminal. */
 double calibrate(model *m, const calibration *text, const char *stage, model_tap *tap, void *context);
 
-/* A model_tap with a `gram_set` as context: sums [h;1][h;1]^T over attention inputs, per layer. */
+/* A model_tap with a `gram_set` as context: sums [h;1][h;1]^T over attention inputs, per layer. First tokens of windows count `first_weight` times. */
 typedef struct gram_set {
     const ops *k;
-    int64_t L;
+    int64_t L, T;
+    double first_weight;
     double **s;               /* per layer (C+1,C+1) */
     double *rows, *augmented; /* of a batch: (N,C), (N,C+1) */
 } gram_set;
-void gram_set_init(gram_set *g, const model *m);
+void gram_set_init(gram_set *g, const model *m, double first_weight);
 void gram_set_free(gram_set *g);
 void gram_tap(void *context, int layer, tap_point point, const tensor *x);
-/* out (C+1) = factor * [row;1]. */
-void row_augment(double *out, const double *row, int64_t C, double factor);
 
 /* ---- convert_layer.c ---- */
 

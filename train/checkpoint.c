@@ -15,9 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static const optim_part moments[] = {OPTIM_M, OPTIM_V};
+static const optim_part moment_parts[] = {OPTIM_M, OPTIM_V};
 static const char *const moment_prefixes[] = {"m.", "v."};
 enum { STATE_LIMIT = 1 << 20 };
+static const char *const OPTIONS_FILE = "options.yaml";
 
 static void checkpoints_folder(char *out, const char *run) { path_join(out, run, "checkpoints"); }
 
@@ -111,20 +112,22 @@ static char *state_text(const checkpoint_state *s)
 {
     char fingerprint[24];
     snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, s->fingerprint);
-    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "step", (json_int_t)s->step, "position", (json_int_t)s->position, "tokens", (json_int_t)s->tokens, "seq_len",
-                             (json_int_t)s->seq_len, "batch_tokens", (json_int_t)s->batch_tokens, "seed", (json_int_t)s->seed, "data_fingerprint", fingerprint);
+    json_t *json = json_pack("{s:I, s:I, s:I, s:s}", "step", (json_int_t)s->step, "position", (json_int_t)s->position, "tokens", (json_int_t)s->tokens, "data_fingerprint",
+                             fingerprint);
     char *text = json_dumps(json, JSON_INDENT(2));
     json_decref(json);
     return text;
 }
 
 /* Rank 0's share: everything but the moments, which all ranks bring. */
-static status model_part_save(const char *folder, const model_config *config, const model *m, const checkpoint_state *state, const char *tokenizer, message *why)
+static status model_part_save(const char *folder, const model_config *config, const model *m, const checkpoint_state *state, const options *o, message *why)
 {
+    char path[PATH_BYTES];
     TRY(folder_remove(folder, why));
     TRY(folder_make(folder, why));
     TRY(text_write(folder, "config.json", config_with_storage(config, F32), why));
-    TRY(tokenizer_copy(tokenizer, folder, why));
+    TRY(tokenizer_copy(o->model_path, folder, why));
+    TRY(options_write(o, path_join(path, folder, OPTIONS_FILE), why));
     TRY(model_save(folder, &m->table, &m->w, m->k, F32, MODEL_FILE_BYTES, why));
     return text_write(folder, "state.json", state_text(state), why);
 }
@@ -141,7 +144,7 @@ static status publish(const char *temporary, const char *final, message *why)
     return replaces ? folder_remove(old, why) : OK;
 }
 
-status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *o, const checkpoint_state *state, const char *tokenizer, const comm *c,
+status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *moments, const checkpoint_state *state, const options *o, const comm *c,
                        message *why)
 {
     char final[PATH_BYTES], temporary[PATH_BYTES], path[PATH_BYTES];
@@ -149,8 +152,8 @@ status checkpoint_save(const char *run, const model_config *config, const model 
     snprintf(temporary, sizeof temporary, "%.*s.tmp", PATH_BYTES - 8, final);
     uint64_t hash;
     int64_t bytes;
-    status s = comm_agree(c, c->rank == 0 ? model_part_save(temporary, config, m, state, tokenizer, why) : OK, why);
-    if (s == OK) s = unit_file_write(path_join(path, temporary, "optim-00000.safetensors"), &m->table, o, moments, moment_prefixes, 2, 1, c, &hash, &bytes, why);
+    status s = comm_agree(c, c->rank == 0 ? model_part_save(temporary, config, m, state, o, why) : OK, why);
+    if (s == OK) s = unit_file_write(path_join(path, temporary, "optim-00000.safetensors"), &m->table, moments, moment_parts, moment_prefixes, 2, 1, c, &hash, &bytes, why);
     if (s == OK) s = comm_agree(c, c->rank == 0 ? publish(temporary, final, why) : OK, why);
     if (s != OK && c->rank == 0) {
         message ignored; /* the first failure is the one to tell */
@@ -208,13 +211,10 @@ static status state_read(const char *folder, checkpoint_state *state, message *w
     json_error_t error;
     json_t *json = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
     free(text);
-    json_int_t step, position, tokens, seq_len, batch_tokens, seed;
+    json_int_t step, position, tokens;
     const char *fingerprint;
-    const int bad = !json || json_unpack_ex(json, &error, JSON_STRICT, "{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "step", &step, "position", &position, "tokens", &tokens, "seq_len",
-                                            &seq_len, "batch_tokens", &batch_tokens, "seed", &seed, "data_fingerprint", &fingerprint);
-    if (!bad)
-        *state = (checkpoint_state){.step = step, .position = position, .tokens = tokens, .seq_len = seq_len, .batch_tokens = batch_tokens, .seed = (uint64_t)seed,
-                                    .fingerprint = strtoull(fingerprint, NULL, 16)};
+    const int bad = !json || json_unpack_ex(json, &error, JSON_STRICT, "{s:I, s:I, s:I, s:s}", "step", &step, "position", &position, "tokens", &tokens, "data_fingerprint", &fingerprint);
+    if (!bad) *state = (checkpoint_state){.step = step, .position = position, .tokens = tokens, .fingerprint = strtoull(fingerprint, NULL, 16)};
     json_decref(json);
     return bad ? fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text) : OK;
 }
@@ -246,11 +246,28 @@ static status same_model(const char *folder, const model *m, message *why)
     return s;
 }
 
-status checkpoint_load(const char *folder, model *m, optimizer *o, checkpoint_state *state, message *why)
+/* A run goes on as if it had not stopped: what decides its batches must be as it was. */
+static status same_options(const char *folder, const options *now, message *why)
+{
+    char path[PATH_BYTES];
+    options then;
+    message difference;
+    options_init(&then);
+    status s = options_read_yaml(&then, path_join(path, folder, OPTIONS_FILE), why);
+    if (s == OK) {
+        s = options_same(now, &then, &difference);
+        if (s != OK) fail(why, s, "%s: %.600s; give the same value, or start a new run with model.path=%s", folder, difference.text, folder);
+    }
+    options_free(&then);
+    return s;
+}
+
+status checkpoint_load(const char *folder, model *m, optimizer *moments, checkpoint_state *state, const options *o, message *why)
 {
     char path[PATH_BYTES];
     TRY(same_model(folder, m, why));
+    TRY(same_options(folder, o, why));
     TRY(state_read(folder, state, why));
     TRY(model_load(folder, &m->table, &m->w, m->k, why));
-    return unit_file_read(path_join(path, folder, "optim-00000.safetensors"), &m->table, o, moments, moment_prefixes, 2, why);
+    return unit_file_read(path_join(path, folder, "optim-00000.safetensors"), &m->table, moments, moment_parts, moment_prefixes, 2, why);
 }

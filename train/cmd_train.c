@@ -36,7 +36,7 @@ static status validate(training *t, metrics *log, message *why)
 static status save(training *t, const run_folder *run, message *why)
 {
     const double start = clock_seconds();
-    TRY(checkpoint_save(run->path, &t->config, &t->m, &t->opt, &t->at, t->o->model_path, t->c, why));
+    TRY(checkpoint_save(run->path, &t->config, &t->m, &t->opt, &t->at, t->o, t->c, why));
     log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s", run->path, (long long)t->at.step, clock_seconds() - start);
     return comm_agree(t->c, t->c->rank == 0 ? checkpoint_prune(run->path, t->o->checkpoint_keep, why) : OK, why);
 }

@@ -111,7 +111,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     units_open(t);
     optimizer_open(t);
     host_batch_init(&t->batch, t->sequences / c->size, o->train_seq_len);
-    t->at = (checkpoint_state){.seq_len = o->train_seq_len, .batch_tokens = o->train_batch_tokens, .seed = (uint64_t)o->train_seed, .fingerprint = dataset_fingerprint(&t->data)};
+    t->at = (checkpoint_state){.fingerprint = dataset_fingerprint(&t->data)};
     return OK;
 }
 
@@ -129,29 +129,12 @@ void training_close(training *t)
     *t = (training){0};
 }
 
-/* A run goes on as if it had not stopped: the order of its data must be the same. */
-static status same_run(const char *checkpoint, const checkpoint_state *then, const checkpoint_state *now, message *why)
-{
-    const struct {
-        const char *key;
-        int64_t then, now;
-    } must[] = {{"train.seq_len", then->seq_len, now->seq_len},
-                {"train.batch_tokens", then->batch_tokens, now->batch_tokens},
-                {"train.seed", (int64_t)then->seed, (int64_t)now->seed}};
-    for (size_t i = 0; i < sizeof must / sizeof must[0]; i++)
-        if (must[i].then != must[i].now)
-            return fail(why, ERR_USAGE, "%s was written with %s=%lld, this run has %lld: give the same value, or start a new run with model.path=%s", checkpoint, must[i].key,
-                        (long long)must[i].then, (long long)must[i].now, checkpoint);
-    if (then->fingerprint != now->fingerprint)
-        return fail(why, ERR_INPUT, "%s was trained on other data than data.train names now: give the same shards, or start a new run with model.path=%s", checkpoint, checkpoint);
-    return OK;
-}
-
 static status resume_alone(training *t, const char *checkpoint, message *why)
 {
     checkpoint_state then;
-    TRY(checkpoint_load(checkpoint, &t->m, &t->opt, &then, why));
-    TRY(same_run(checkpoint, &then, &t->at, why));
+    TRY(checkpoint_load(checkpoint, &t->m, &t->opt, &then, t->o, why));
+    if (then.fingerprint != t->at.fingerprint)
+        return fail(why, ERR_INPUT, "%s was trained on other data than data.train names now: give the same shards, or start a new run with model.path=%s", checkpoint, checkpoint);
     t->at = then;
     return OK;
 }
@@ -166,7 +149,7 @@ static status step_read(training *t, int64_t *counted, message *why)
     const int64_t mine = t->batch.sequences, first = t->at.position + t->c->rank * mine;
     *counted = 0;
     for (int64_t i = 0; i < mine; i++) {
-        const int64_t window = order_window(t->at.seed, (uint64_t)(first + i), t->data.windows);
+        const int64_t window = order_window((uint64_t)t->o->train_seed, (uint64_t)(first + i), t->data.windows);
         TRY(host_batch_read(&t->batch, i, &t->data, window, counted, why));
     }
     return OK;

@@ -232,7 +232,6 @@ static void refusals(void **state)
         {llama, "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"type\": \"yarn\"}}", "its rope_type and type differ"},
         {llama, "{\"rope_scaling\": \"llama3\"}", "rope_scaling is \"llama3\", expected an object"},
         {llama, "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8}}", "key 'rope_scaling.low_freq_factor' is missing"},
-        {llama, "{\"rope_scaling\": " BENT ", \"factor\": 0}}", ""},
         {llama, "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": -1}}", "rope_scaling.factor is -1"},
         {llama, "{\"rope_scaling\": " BENT ", \"mscale\": 1}}", "key 'rope_scaling.mscale' is not one that remla knows"},
         {llama, "{\"rope_scaling\": {\"rope_type\": \"default\", \"factor\": 8}}", "key 'rope_scaling.factor' is not one that remla knows"},
@@ -269,8 +268,7 @@ static void refusals(void **state)
         {deepseek, "{\"num_nextn_predict_layers\": 1}", "num_nextn_predict_layers is 1"},
         {deepseek, "{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 40}}", "rope_scaling.type is \"yarn\""},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        if (*cases[i].words) refuse(cases[i].base, cases[i].changes, cases[i].words);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) refuse(cases[i].base, cases[i].changes, cases[i].words);
 }
 
 static void broken_files(void **state)

@@ -127,7 +127,7 @@ static void check_exact(const dims *d, int64_t rope, int64_t q_rank, bool axes)
     const sample s = sample_random();
     const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
     gram_set inputs;
-    gram_set_init(&inputs, &source);
+    gram_set_init(&inputs, &source, 1);
     source.tap = gram_tap, source.tap_context = &inputs;
     model_evaluate(&source, &batch);
 

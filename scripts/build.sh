@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# scripts/build.sh [preset]: installs what is missing, configures and builds. Presets: cpu (the default), asan. The program is build/PRESET/remla.
+. "$(dirname "$0")/common.sh"
+
+preset=${1:-cpu}
+case $preset in
+cpu | asan) ;;
+cuda) CODE=2 stop "there are no CUDA kernels yet: use the preset cpu" ;;
+*) CODE=2 stop "unknown preset '$preset'; there are: cpu, asan" ;;
+esac
+need_packages gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libdnnl-dev libopenblas-openmp-dev liblapacke-dev \
+    libzstd-dev libxxhash-dev libjansson-dev libyaml-dev libcmocka-dev
+cd "$ROOT"
+say "building build/$preset"
+cmake --preset "$preset" >"/tmp/remla-configure.$$" || { cat "/tmp/remla-configure.$$"; rm -f "/tmp/remla-configure.$$"; stop "configuring failed"; }
+rm -f "/tmp/remla-configure.$$"
+cmake --build --preset "$preset"
+say "built build/$preset/remla"

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Plain text from unpacked Debian packages, as JSON Lines {"id", "text"}, one document a line, in a fixed order.
+
+usage: make_text.py docs    OUT.jsonl FOLDER...    HTML pages: a document is a page
+       make_text.py fortunes OUT.jsonl FOLDER...   cookie files: a document is what stands between two lines of %
+"""
+import html.parser
+import json
+import os
+import re
+import sys
+
+SKIPPED = {"script", "style", "nav", "head", "footer", "svg", "form", "button"}  # elements without text to read
+SKIPPED_CLASS = re.compile(r"\b(navheader|navfooter|sphinxsidebar|related|footer|toc|toctree-wrapper|headerlink|docnav|breadcrumbs|copyright)\b")
+VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+BLOCK = {"p", "div", "li", "dd", "dt", "dl", "ul", "ol", "table", "tr", "td", "th", "pre", "blockquote", "section", "article", "body",
+         "h1", "h2", "h3", "h4", "h5", "h6"}
+LEAST_BLOCK = 40        # characters: shorter blocks are table cells, menu entries, headings
+LEAST_DOCUMENT = 400    # shorter pages are lists of links
+
+
+class Page(html.parser.HTMLParser):
+    """Collects the text of blocks: white space is one space, except in <pre>, where it is as written."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.skipped, self.preformatted, self.words, self.blocks = [], 0, 0, [], []
+
+    def end_block(self):
+        text = "".join(self.words)
+        text = text.strip("\n") if self.preformatted else " ".join(text.split())
+        self.words = []
+        if len(text) >= LEAST_BLOCK:
+            self.blocks.append(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag in BLOCK:
+            self.end_block()
+        if tag in VOID:
+            return
+        skip = tag in SKIPPED or bool(SKIPPED_CLASS.search(dict(attrs).get("class") or ""))
+        self.open.append((tag, skip))
+        self.skipped += skip
+        self.preformatted += tag == "pre"
+
+    def handle_endtag(self, tag):
+        if tag not in [name for name, _ in self.open]:
+            return
+        if tag in BLOCK:
+            self.end_block()
+        name = None
+        while name != tag:  # elements whose end tag is left out end here too
+            name, skip = self.open.pop()
+            self.skipped -= skip
+            self.preformatted -= name == "pre"
+
+    def handle_data(self, data):
+        if not self.skipped:
+            self.words.append(data)
+
+
+def page_text(path):
+    page = Page()
+    with open(path, encoding="utf-8", errors="replace") as f:
+        page.feed(f.read())
+    page.close()
+    page.end_block()
+    return "\n".join(page.blocks)
+
+
+def files_under(folder):
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (os.path.join(place, name) for name in sorted(names))
+
+
+def english(path):
+    """The handbook comes in many languages, one folder each."""
+    language = re.search(r"/html/([a-z]{2}-[A-Z]{2})/", path)
+    return not language or language.group(1) == "en-US"
+
+
+def documents(folder):
+    for path in files_under(folder):
+        if path.endswith((".html", ".htm")) and english(path) and not os.path.islink(path):
+            text = page_text(path)
+            if len(text) >= LEAST_DOCUMENT:
+                yield os.path.relpath(path, folder), text
+
+
+def fortunes(folder):
+    for path in files_under(folder):
+        if "/games/fortunes/" not in path or "/off/" in path or path.endswith((".dat", ".u8")):
+            continue
+        with open(path, encoding="utf-8", errors="replace") as f:
+            cookies = re.split(r"^%\n", f.read(), flags=re.MULTILINE)
+        for i, cookie in enumerate(cookies):
+            if cookie.strip():
+                yield f"{os.path.relpath(path, folder)}#{i}", cookie.strip("\n")
+
+
+def main(kind, out, folders):
+    count, size, seen = 0, 0, set()
+    with open(out + ".partial", "w", encoding="utf-8") as f:
+        for folder in folders:
+            for name, text in {"docs": documents, "fortunes": fortunes}[kind](folder):
+                if text in seen:  # the same page under two names would put a held-out document into training
+                    continue
+                seen.add(text)
+                f.write(json.dumps({"id": f"{os.path.basename(folder)}/{name}", "text": text}, ensure_ascii=False) + "\n")
+                count, size = count + 1, size + len(text)
+    os.rename(out + ".partial", out)
+    print(f"{out}: {count} documents, {size / 1e6:.1f} M characters")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

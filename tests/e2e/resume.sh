@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Stopping and going on leaves no trace: the curve and the final files are those of the run that was never stopped.
+. "$(dirname "$0")/common.sh"
+last=checkpoints/step-00000020
+write_config config.yaml "$golden/mla"
+options=(config.yaml train.steps=20 val.every=5)
+
+# in_parts RUN COMMAND...: 7 steps, 6 steps, and the rest.
+in_parts() {
+    local run=$1
+    shift
+    check_exit 0 "$@" train "${options[@]}" train.out="$run" train.stop_after=7
+    [ "$(curve "$run" | tail -n 1 | cut -d' ' -f1)" = 7 ] || fail "$run: train.stop_after=7 stopped elsewhere"
+    check_exit 0 "$@" train "${options[@]}" train.out="$run" train.stop_after=6
+    check_exit 0 "$@" train "${options[@]}" train.out="$run"
+}
+
+check_same_run() {
+    curve "$2" >want
+    curve "$3" >got
+    [ "$(wc -l <want)" = 20 ] || fail "$1: $(wc -l <want) steps instead of 20"
+    cmp want got >&2 || fail "$1: the curves differ: $(diff want got | head -n 4)"
+    cmp <(grep val_loss "$2/metrics.jsonl") <(grep val_loss "$3/metrics.jsonl") >&2 || fail "$1: validation differs"
+    check_same_files "$1" "$2/$last" "$3/$last"
+}
+
+check_exit 0 "$REMLA" train "${options[@]}" train.out=whole
+in_parts parts "$REMLA"
+check_same_run "20 = 7 + 6 + 7" whole parts
+
+# Going on from a named checkpoint of another run, in a folder of one's own.
+check_exit 0 "$REMLA" train "${options[@]}" train.out=named train.resume=parts/checkpoints/step-00000013
+check_same_files "train.resume=PATH" "whole/$last" "named/$last"
+
+# A finished run has nothing left to do.
+find whole -name '*.safetensors' -exec stat -c '%n %Y %i' {} + | sort >before
+check_exit 0 "$REMLA" train "${options[@]}" train.out=whole
+find whole -name '*.safetensors' -exec stat -c '%n %Y %i' {} + | sort >after
+cmp before after >&2 || fail "starting a finished run again wrote weights"
+cmp <(curve whole) <(curve parts) >&2 || fail "starting a finished run again changed its metrics"
+
+check_exit 0 ranks 2 "$REMLA" train "${options[@]}" train.out=whole2
+in_parts parts2 ranks 2 "$REMLA"
+check_same_run "20 = 7 + 6 + 7 on two ranks" whole2 parts2
+
+# One rank writes, two go on.
+check_exit 0 "$REMLA" train "${options[@]}" train.out=mixed train.stop_after=7
+check_exit 0 ranks 2 "$REMLA" train "${options[@]}" train.out=mixed
+curve whole | cut -d' ' -f1,2 >want
+curve mixed | cut -d' ' -f1,2 >got
+check_close 1e-6 "one rank, then two" got want

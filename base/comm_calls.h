@@ -1,5 +1,5 @@
-/* Private to base/: what a communicator of several ranks provides. comm_self.c has the public functions of comm.h;
- * they answer for one rank themselves and come here otherwise. */
+/* Private to base/: what a communicator of several ranks provides. comm_self.c has the public functions of
+ * comm.h; they answer for one rank themselves and come here otherwise. */
 #ifndef REMLA_BASE_COMM_CALLS_H
 #define REMLA_BASE_COMM_CALLS_H
 #include "base/comm.h"

@@ -1,6 +1,6 @@
-/* Ranks over MPI, in host memory. What moves much data is written here, on point-to-point messages, instead of
- * with MPI's collectives: sums then run in rank order whatever algorithm the library would pick, memory is
- * bounded, and no count meets MPI's int. */
+/* Ranks over MPI, in host memory. What moves much data is written here, on point-to-point messages, instead
+ * of with MPI's collectives: sums then run in rank order whatever algorithm the library would pick, memory
+ * is bounded, and no count meets MPI's int. */
 #include "base/comm_calls.h"
 #include <limits.h>
 #include <mpi.h>
@@ -43,8 +43,8 @@ static void max_i64(const comm *c, int64_t *values, int64_t count)
     }
 }
 
-/* In step s every rank gives its part to the one s places on and gets that of the one s places back: each part
- * crosses the network once per receiver, which is the least there is, and no rank is flooded. */
+/* In step s every rank gives its part to the one s places on and gets that of the one s places back: each
+ * part crosses the network once per receiver, which is the least there is, and no rank is flooded. */
 static void all_gather(const comm *c, void *all, const void *part, int64_t bytes)
 {
     char *own = (char *)all + c->rank * bytes;
@@ -60,7 +60,7 @@ static void all_gather(const comm *c, void *all, const void *part, int64_t bytes
     }
 }
 
-/* ---- sums ------------------------------------------------------------------------------------------------ */
+/* ---- sums --------------------------------------------------------------------------------------------- */
 
 /* One chunk of the shards on its way: every rank sends to each other rank the chunk of that rank's shard and
  * receives theirs of its own. There are two, so that one travels while the other is added up. */
@@ -74,8 +74,8 @@ typedef struct exchange {
 static exchange exchanges[2];
 static int64_t chunk; /* floats */
 
-/* 1 MiB a message is enough for full speed; with many ranks it shrinks, so that all of them fit into 32 MiB, down
- * to 64 KiB. */
+/* 1 MiB a message is enough for full speed; with many ranks it shrinks, so that all of them fit into 32 MiB,
+ * down to 64 KiB. */
 static void exchanges_make(int size)
 {
     enum { MOST = 1 << 18, LEAST = 1 << 14, ALL = 1 << 22 };
@@ -137,7 +137,7 @@ static void reduce_scatter_f32(const comm *c, float *out, float *full, int64_t s
     }
 }
 
-/* ---- start and stop -------------------------------------------------------------------------------------- */
+/* ---- start and stop ----------------------------------------------------------------------------------- */
 
 static void abort_job(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
 
@@ -152,8 +152,8 @@ static void stop(void)
     MPI_OK(MPI_Finalize());
 }
 
-/* How many processes the launcher says it started: mpirun, then the PMI of Slurm or of another MPI, then Slurm
- * without any. Returns the variable's name; NULL when nobody launched us. */
+/* How many processes (0: not known) the launcher says it started: mpirun, the PMI of Slurm or of another MPI,
+ * Slurm without any. Returns the variable that says so, NULL when nobody launched us. */
 static const char *launched(long *processes)
 {
     static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};

@@ -1,4 +1,5 @@
-/* The public face of comm.h, and the communicator of one process: with one rank every function is the identity. */
+/* The public face of comm.h, and the communicator of one process: with one rank every function is the
+ * identity. */
 #include "base/comm_calls.h"
 #include <stdlib.h>
 #include <string.h>

@@ -58,7 +58,7 @@ int64_t file_bytes(const char *path)
     return stat(path, &s) == 0 && S_ISREG(s.st_mode) ? (int64_t)s.st_size : -1;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------ */
 
 status file_open(const char *path, int *fd, int64_t *bytes, message *why)
 {
@@ -132,7 +132,7 @@ status file_hash(const char *path, uint64_t *hash, int64_t *bytes, message *why)
     return s;
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------ */
 
 static const char suffix[] = ".part";
 enum { PART_BYTES = PATH_BYTES + sizeof suffix };
@@ -219,8 +219,8 @@ status file_finish(file_writer *w, uint64_t *hash, message *why)
     /* More may have been reserved than was written. */
     if (ftruncate(w->fd, w->bytes) != 0 || fsync(w->fd) != 0)
         return give_up(w, "make durable", 0, w->bytes, errno, why);
-    /* Some network file systems report a failed write only when closing. The descriptor is gone whatever close
-     * says; closing the same number again could hit somebody else's file. */
+    /* Some network file systems report a failed write only when closing. The descriptor is gone whatever
+     * close says; closing the same number again could hit somebody else's file. */
     const int failed = close(w->fd) != 0 || rename(part, w->path) != 0 ? errno : 0;
     w->fd = -1;
     status s = OK;
@@ -265,7 +265,7 @@ status file_copy(const char *from, const char *to, uint64_t *hash, int64_t *byte
     return s;
 }
 
-/* ---- folders --------------------------------------------------------------------------------------------- */
+/* ---- folders ------------------------------------------------------------------------------------------ */
 
 status folder_make(const char *path, message *why)
 {
@@ -329,7 +329,7 @@ status folder_commit(const char *temporary, const char *final, message *why)
     return folder_sync(parent, why);
 }
 
-/* ---- patterns -------------------------------------------------------------------------------------------- */
+/* ---- patterns ----------------------------------------------------------------------------------------- */
 
 static void list_add(path_list *list, const char *path)
 {

@@ -1,3 +1,4 @@
+/* The handler only remembers: what must happen at a stop (a checkpoint) cannot be done in a handler. */
 #include "base/stop.h"
 #include <signal.h>
 #include <stddef.h>

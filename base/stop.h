@@ -1,4 +1,5 @@
-/* Signals that ask for a stop: SIGINT, SIGTERM, SIGUSR1 set a flag that the training loop looks at between steps. */
+/* Signals that ask for a stop: SIGINT, SIGTERM, SIGUSR1 set a flag that the training loop looks at between
+ * steps. */
 #ifndef REMLA_BASE_STOP_H
 #define REMLA_BASE_STOP_H
 

@@ -1,18 +1,27 @@
-/* Reading config.json. Three passes: which kind of model it is, then every key it has (is it known, and has it a value that we can compute?),
- * then the keys that give the shape. Where transformers defines a default for a missing key we take it only if all its versions
- * agree; else the key is missing and that is an error. */
+/* Reading config.json. Three passes: which kind of model it is, then every key it has (is it known, and
+ * has it a value that we can compute?), then the keys that give the shape. Where transformers defines a
+ * default for a missing key we take it only if all its versions agree; else the key is missing and that is
+ * an error. */
 #include "model/config.h"
 #include "base/file.h"
+#include "model/config_keys.h"
 #include "model/json_text.h"
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 
 /* Sizes beyond these are nonsense; they also keep every product of sizes far from overflow. */
-enum { MAX_LAYERS = 1 << 10, MAX_WIDTH = 1 << 18, MAX_FFN = 1 << 20, MAX_VOCABULARY = 1 << 24, MAX_HEADS = 1 << 12, MAX_HEAD_WIDTH = 1 << 12, MAX_RANK = 1 << 18 };
+enum {
+    MAX_LAYERS = 1 << 10,
+    MAX_WIDTH = 1 << 18,
+    MAX_FFN = 1 << 20,
+    MAX_VOCABULARY = 1 << 24,
+    MAX_HEADS = 1 << 12,
+    MAX_HEAD_WIDTH = 1 << 12,
+    MAX_RANK = 1 << 18
+};
 
 typedef enum model_kind { LLAMA, QWEN2, MISTRAL, DEEPSEEK } model_kind;
 
@@ -24,7 +33,7 @@ typedef struct config_file {
     message *why;
 } config_file;
 
-/* ---- single values ------------------------------------------------------------------------------------------------ */
+/* ---- single values ------------------------------------------------------------------------------------- */
 
 /* NULL when the key is missing or null, which transformers treats alike. */
 static const json_t *value_of(const config_file *f, const char *key)
@@ -62,7 +71,8 @@ static status get_integer(const config_file *f, const char *key, int64_t least, 
     char expected[96];
     if (!value) return missing(f, key);
     *out = json_integer_value(value);
-    snprintf(expected, sizeof expected, "expected a whole number in %lld to %lld", (long long)least, (long long)most);
+    snprintf(expected, sizeof expected, "expected a whole number in %lld to %lld", (long long)least,
+             (long long)most);
     return json_is_integer(value) && *out >= least && *out <= most ? OK : wrong(f, key, value, expected);
 }
 
@@ -74,7 +84,8 @@ static status get_bool(const config_file *f, const char *key, bool default_value
 }
 
 /* A key of `object`, which is the file itself or one of its objects, called `name` in messages. */
-static status get_number(const config_file *f, const json_t *object, const char *key, const char *name, double above, double most, double *out)
+static status get_number(const config_file *f, const json_t *object, const char *key, const char *name,
+                         double above, double most, double *out)
 {
     const json_t *value = json_object_get(object, key);
     char expected[96];
@@ -84,76 +95,7 @@ static status get_number(const config_file *f, const json_t *object, const char 
     return json_is_number(value) && *out > above && *out <= most ? OK : wrong(f, name, value, expected);
 }
 
-/* ---- which keys there may be ---------------------------------------------------------------------------------------- */
-
-/* clang-format off */
-/* Keys with one supported value, given as JSON (null is always allowed). */
-static const struct fixed_key {
-    const char *name, *only;
-} fixed_keys[] = {
-    {"hidden_act", "\"silu\""},
-    {"mlp_bias", "false"},
-    {"quantization_config", "null"},
-    {"partial_rotary_factor", "1.0"},
-    {"rope_interleaved", "false"},
-    {"use_mrope", "false"},
-    {"is_encoder_decoder", "false"},
-    {"add_cross_attention", "false"},
-    {"cross_attention_hidden_size", "null"},
-    {"pruned_heads", "{}"},
-    {"rope_interleave", "true"},
-    {"num_nextn_predict_layers", "0"},
-    {"num_mtp_layers", "0"},
-};
-
-/* Keys that only models with latent attention have. The experts are unused where every layer is dense, which is checked. */
-static const char *const mla_keys[] = {
-    "kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "qk_head_dim", "v_head_dim", "qk_latent_layernorm",
-    "rope_interleave", "num_nextn_predict_layers", "num_mtp_layers",
-    "first_k_dense_replace", "n_routed_experts", "n_shared_experts", "num_experts_per_tok", "num_local_experts",
-    "moe_intermediate_size", "moe_layer_freq", "n_group", "topk_group", "topk_method", "scoring_func", "norm_topk_prob",
-    "routed_scaling_factor", "aux_loss_alpha", "seq_aux", "ep_size", "output_router_logits", NULL,
-};
-
-/* All others: read below, or without influence on what we compute. */
-static const char *const common_keys[] = {
-    /* read below */
-    "architectures", "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
-    "num_attention_heads", "num_key_value_heads", "head_dim", "attention_bias", "rms_norm_eps", "tie_word_embeddings",
-    "rope_theta", "rope_scaling", "rope_parameters", "sliding_window", "use_sliding_window", "max_window_layers", "layer_types",
-    "torch_dtype", "dtype", "eos_token_id",
-    /* bookkeeping of transformers and others */
-    "_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "auto_map", "custom_pipelines", "tokenizer_class",
-    "finetuning_task", "task_specific_params", "problem_type", "id2label", "label2id", "num_labels", "_num_labels", "prefix",
-    "is_llama_config", "transformers.js_config", "unsloth_version", "unsloth_fixed", "_attn_implementation",
-    "_attn_implementation_autoset", "_attn_implementation_internal", "attn_implementation", "_flash_attn_2_enabled",
-    "_experts_implementation", "base_model_tp_plan", "is_decoder", "bos_token_id", "pad_token_id", "sep_token_id",
-    "decoder_start_token_id", "max_position_embeddings", "max_sequence_length", "model_max_length", "pretraining_tp",
-    "use_cache", "output_hidden_states", "output_attentions", "return_dict", "use_return_dict", "torchscript", "use_bfloat16",
-    "tf_legacy_loss", "chunk_size_feed_forward", "tie_encoder_decoder", "tie_last_hidden_states",
-    /* training */
-    "initializer_range", "attention_dropout", "gradient_checkpointing",
-    /* generation */
-    "max_length", "min_length", "max_new_tokens", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
-    "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty",
-    "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "output_scores",
-    "return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values",
-    "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens", "generation_config", NULL,
-};
-/* clang-format on */
-
-static bool listed(const char *const *list, const char *name)
-{
-    while (*list && strcmp(*list, name) != 0) list++;
-    return *list;
-}
-
-static const struct fixed_key *fixed_key(const char *name)
-{
-    for (size_t i = 0; i < sizeof fixed_keys / sizeof fixed_keys[0]; i++)
-        if (strcmp(fixed_keys[i].name, name) == 0) return &fixed_keys[i];
-    return NULL;
-}
+/* ---- which keys there may be --------------------------------------------------------------------------- */
 
 static bool same_value(const json_t *a, const json_t *b)
 {
@@ -179,19 +121,22 @@ static status check_keys(const config_file *f)
     json_t *value;
     json_object_foreach(f->json, key, value)
     {
-        const struct fixed_key *fixed = fixed_key(key);
-        const bool latent = listed(mla_keys, key);
-        if (latent && f->kind != DEEPSEEK)
-            return fail(f->why, ERR_INPUT, "%s: key '%s' belongs to models with latent attention, which %s is not", f->path, key,
+        const config_key_kind kind = config_key_kind_of(key);
+        const char *only = config_key_only(key);
+        if (kind == KEY_UNKNOWN)
+            return fail(f->why, ERR_INPUT,
+                        "%s: key '%.200s' is not one that remla knows: it may change what the model computes",
+                        f->path, key);
+        if (kind == KEY_LATENT && f->kind != DEEPSEEK)
+            return fail(f->why, ERR_INPUT,
+                        "%s: key '%s' belongs to models with latent attention, which %s is not", f->path, key,
                         json_string_value(value_of(f, "model_type")));
-        if (!fixed && !latent && !listed(common_keys, key))
-            return fail(f->why, ERR_INPUT, "%s: key '%.200s' is not one that remla knows: it may change what the model computes", f->path, key);
-        if (fixed) TRY(check_only(f, key, value, fixed->only));
+        if (only) TRY(check_only(f, key, value, only));
     }
     return OK;
 }
 
-/* ---- kind of model -------------------------------------------------------------------------------------------------- */
+/* ---- kind of model ------------------------------------------------------------------------------------- */
 
 static status read_kind(config_file *f)
 {
@@ -199,8 +144,10 @@ static status read_kind(config_file *f)
         const char *architecture, *model_type;
         model_kind kind;
     } kinds[] = {
-        {"LlamaForCausalLM", "llama", LLAMA},          {"Qwen2ForCausalLM", "qwen2", QWEN2},
-        {"MistralForCausalLM", "mistral", MISTRAL},    {"LlamaMLAForCausalLM", "deepseek_v3", DEEPSEEK},
+        {"LlamaForCausalLM", "llama", LLAMA},
+        {"Qwen2ForCausalLM", "qwen2", QWEN2},
+        {"MistralForCausalLM", "mistral", MISTRAL},
+        {"LlamaMLAForCausalLM", "deepseek_v3", DEEPSEEK},
         {"DeepseekV3ForCausalLM", "deepseek_v3", DEEPSEEK},
     };
     const json_t *list = value_of(f, "architectures"), *type = value_of(f, "model_type");
@@ -217,23 +164,30 @@ static status read_kind(config_file *f)
             }
             f->kind = kinds[i].kind;
             f->transmla = f->kind == DEEPSEEK && json_object_get(f->json, "qk_latent_layernorm");
-            if (f->kind == DEEPSEEK && !f->transmla && strcmp(name, "DeepseekV3ForCausalLM") != 0) return missing(f, "qk_latent_layernorm");
+            if (f->kind == DEEPSEEK && !f->transmla && strcmp(name, "DeepseekV3ForCausalLM") != 0)
+                return missing(f, "qk_latent_layernorm");
             return OK;
         }
-    return wrong(f, "architectures", list, "supported are LlamaForCausalLM, Qwen2ForCausalLM, MistralForCausalLM, LlamaMLAForCausalLM and DeepseekV3ForCausalLM");
+    return wrong(f, "architectures", list,
+                 "supported are LlamaForCausalLM, Qwen2ForCausalLM, MistralForCausalLM, LlamaMLAForCausalLM "
+                 "and DeepseekV3ForCausalLM");
 }
 
-/* ---- rotary positions ----------------------------------------------------------------------------------------------- */
+/* ---- rotary positions ---------------------------------------------------------------------------------- */
 
 /* rope_scaling, or rope_parameters, which has rope_theta inside. */
 static status read_scaling(const config_file *f, const char *where, json_t *object, rope_settings *rope)
 {
-    static const char *const bend[] = {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"};
-    double *const number[] = {&rope->factor, &rope->low_freq_factor, &rope->high_freq_factor, &rope->original_max_position};
+    static const char *const bend[] = {"factor", "low_freq_factor", "high_freq_factor",
+                                       "original_max_position_embeddings"};
+    double *const number[] = {&rope->factor, &rope->low_freq_factor, &rope->high_freq_factor,
+                              &rope->original_max_position};
     char name[96];
     if (!json_is_object(object)) return wrong(f, where, object, "expected an object");
-    const json_t *new_type = json_object_get(object, "rope_type"), *old_type = json_object_get(object, "type");
-    if (new_type && old_type && !json_equal(new_type, old_type)) return wrong(f, where, object, "its rope_type and type differ");
+    const json_t *new_type = json_object_get(object, "rope_type"),
+                 *old_type = json_object_get(object, "type");
+    if (new_type && old_type && !json_equal(new_type, old_type))
+        return wrong(f, where, object, "its rope_type and type differ");
     const json_t *type = new_type ? new_type : old_type;
     if (!type) {
         snprintf(name, sizeof name, "%s.rope_type", where);
@@ -249,19 +203,22 @@ static status read_scaling(const config_file *f, const char *where, json_t *obje
         snprintf(name, sizeof name, "%s.%s", where, bend[i]);
         TRY(get_number(f, object, bend[i], name, 0, 1e9, number[i]));
     }
-    if (rope->llama3 && !(rope->high_freq_factor > rope->low_freq_factor)) return wrong(f, where, object, "its high_freq_factor must be above its low_freq_factor");
+    if (rope->llama3 && !(rope->high_freq_factor > rope->low_freq_factor))
+        return wrong(f, where, object, "its high_freq_factor must be above its low_freq_factor");
 
     const char *key;
     json_t *value;
     json_object_foreach(object, key, value)
     {
-        bool known = strcmp(key, "rope_type") == 0 || strcmp(key, "type") == 0 || strcmp(key, "rope_theta") == 0;
+        bool known =
+            strcmp(key, "rope_type") == 0 || strcmp(key, "type") == 0 || strcmp(key, "rope_theta") == 0;
         for (int i = 0; rope->llama3 && i < 4; i++) known = known || strcmp(key, bend[i]) == 0;
         snprintf(name, sizeof name, "%s.%.64s", where, key);
         if (strcmp(key, "partial_rotary_factor") == 0)
             TRY(check_only(f, name, value, "1.0"));
         else if (!known)
-            return fail(f->why, ERR_INPUT, "%s: key '%s' is not one that remla knows for rope_type '%s'", f->path, name, kind);
+            return fail(f->why, ERR_INPUT, "%s: key '%s' is not one that remla knows for rope_type '%s'",
+                        f->path, name, kind);
     }
     return OK;
 }
@@ -269,16 +226,19 @@ static status read_scaling(const config_file *f, const char *where, json_t *obje
 static bool same_bend(const rope_settings *a, const rope_settings *b)
 {
     if (a->llama3 != b->llama3) return false;
-    return !a->llama3 || (a->factor == b->factor && a->low_freq_factor == b->low_freq_factor && a->high_freq_factor == b->high_freq_factor &&
+    return !a->llama3 || (a->factor == b->factor && a->low_freq_factor == b->low_freq_factor &&
+                          a->high_freq_factor == b->high_freq_factor &&
                           a->original_max_position == b->original_max_position);
 }
 
-/* transformers 4 writes rope_theta and rope_scaling, transformers 5 rope_parameters. Where both are there they must agree. */
+/* transformers 4 writes rope_theta and rope_scaling, transformers 5 rope_parameters. Where both are there
+ * they must agree. */
 static status read_rope(const config_file *f, rope_settings *rope)
 {
     const double most = 1e15;
     const json_t *theta = value_of(f, "rope_theta");
-    json_t *scaling = json_object_get(f->json, "rope_scaling"), *parameters = json_object_get(f->json, "rope_parameters");
+    json_t *scaling = json_object_get(f->json, "rope_scaling"),
+           *parameters = json_object_get(f->json, "rope_parameters");
     if (theta) TRY(get_number(f, f->json, "rope_theta", "rope_theta", 1, most, &rope->theta));
     if (scaling && !json_is_null(scaling)) TRY(read_scaling(f, "rope_scaling", scaling, rope));
     if (!parameters || json_is_null(parameters)) return theta ? OK : missing(f, "rope_theta");
@@ -286,16 +246,19 @@ static status read_rope(const config_file *f, rope_settings *rope)
     rope_settings newer = {0};
     TRY(read_scaling(f, "rope_parameters", parameters, &newer));
     const json_t *inner = json_object_get(parameters, "rope_theta");
-    if (inner || !theta) TRY(get_number(f, parameters, "rope_theta", "rope_parameters.rope_theta", 1, most, &newer.theta));
+    if (inner || !theta)
+        TRY(get_number(f, parameters, "rope_theta", "rope_parameters.rope_theta", 1, most, &newer.theta));
     if (inner && theta && newer.theta != rope->theta)
-        return fail(f->why, ERR_INPUT, "%s: rope_theta is %g, but rope_parameters.rope_theta is %g", f->path, rope->theta, newer.theta);
-    if (scaling && !json_is_null(scaling) && !same_bend(rope, &newer)) return wrong(f, "rope_scaling", scaling, "but rope_parameters says otherwise");
+        return fail(f->why, ERR_INPUT, "%s: rope_theta is %g, but rope_parameters.rope_theta is %g", f->path,
+                    rope->theta, newer.theta);
+    if (scaling && !json_is_null(scaling) && !same_bend(rope, &newer))
+        return wrong(f, "rope_scaling", scaling, "but rope_parameters says otherwise");
     if (!inner) newer.theta = rope->theta;
     *rope = newer;
     return OK;
 }
 
-/* ---- shape ---------------------------------------------------------------------------------------------------------- */
+/* ---- shape --------------------------------------------------------------------------------------------- */
 
 static status read_window(const config_file *f, dims *d)
 {
@@ -303,18 +266,23 @@ static status read_window(const config_file *f, dims *d)
     bool used;
     /* Qwen2 has a size that it does not use unless told; the others use it when it is there. */
     TRY(get_bool(f, "use_sliding_window", f->kind != QWEN2, &used));
-    if (f->kind == MISTRAL && !json_object_get(f->json, "sliding_window")) return missing(f, "sliding_window");
+    if (f->kind == MISTRAL && !json_object_get(f->json, "sliding_window"))
+        return missing(f, "sliding_window");
     if (value) {
         TRY(get_integer(f, "sliding_window", 1, INT32_MAX, &d->window));
         if (!used) d->window = 0;
     }
     const json_t *types = value_of(f, "layer_types");
     if (!types) return OK;
-    if ((int64_t)json_array_size(types) != d->L) return wrong(f, "layer_types", types, "expected a list with one name for each layer");
+    if ((int64_t)json_array_size(types) != d->L)
+        return wrong(f, "layer_types", types, "expected a list with one name for each layer");
     for (size_t i = 0; i < json_array_size(types); i++) {
         const char *type = json_string_value(json_array_get(types, i));
-        if (!type || (strcmp(type, "full_attention") != 0 && !(d->window && strcmp(type, "sliding_attention") == 0)))
-            return wrong(f, "layer_types", types, "only \"full_attention\" is supported, and \"sliding_attention\" where sliding_window is used");
+        if (!type ||
+            (strcmp(type, "full_attention") != 0 && !(d->window && strcmp(type, "sliding_attention") == 0)))
+            return wrong(f, "layer_types", types,
+                         "only \"full_attention\" is supported, and \"sliding_attention\" where "
+                         "sliding_window is used");
     }
     return OK;
 }
@@ -324,19 +292,30 @@ static status read_gqa(const config_file *f, dims *d)
     bool bias;
     TRY(get_integer(f, "num_key_value_heads", 1, d->H, &d->G));
     if (d->H % d->G)
-        return fail(f->why, ERR_INPUT, "%s: num_attention_heads %lld is not a multiple of num_key_value_heads %lld", f->path, (long long)d->H, (long long)d->G);
+        return fail(f->why, ERR_INPUT,
+                    "%s: num_attention_heads %lld is not a multiple of num_key_value_heads %lld", f->path,
+                    (long long)d->H, (long long)d->G);
     if (value_of(f, "head_dim")) {
         TRY(get_integer(f, "head_dim", 2, MAX_HEAD_WIDTH, &d->D));
     } else {
         if (d->C % d->H)
-            return fail(f->why, ERR_INPUT, "%s: head_dim is missing, and hidden_size %lld is not a multiple of num_attention_heads %lld", f->path, (long long)d->C, (long long)d->H);
+            return fail(
+                f->why, ERR_INPUT,
+                "%s: head_dim is missing, and hidden_size %lld is not a multiple of num_attention_heads %lld",
+                f->path, (long long)d->C, (long long)d->H);
         d->D = d->C / d->H;
     }
-    if (d->D % 2) return fail(f->why, ERR_INPUT, "%s: head_dim is %lld, rotary positions need an even number", f->path, (long long)d->D);
+    if (d->D % 2)
+        return fail(f->why, ERR_INPUT, "%s: head_dim is %lld, rotary positions need an even number", f->path,
+                    (long long)d->D);
     TRY(get_bool(f, "attention_bias", f->kind == QWEN2, &bias));
-    if (f->kind == LLAMA && bias) return wrong(f, "attention_bias", value_of(f, "attention_bias"), "which gives o_proj a bias too: not supported");
-    if (f->kind == MISTRAL && bias) return wrong(f, "attention_bias", value_of(f, "attention_bias"), "but Mistral models have no biases");
-    if (f->kind == QWEN2 && !bias) return wrong(f, "attention_bias", value_of(f, "attention_bias"), "but Qwen2 models have biases");
+    if (f->kind == LLAMA && bias)
+        return wrong(f, "attention_bias", value_of(f, "attention_bias"),
+                     "which gives o_proj a bias too: not supported");
+    if (f->kind == MISTRAL && bias)
+        return wrong(f, "attention_bias", value_of(f, "attention_bias"), "but Mistral models have no biases");
+    if (f->kind == QWEN2 && !bias)
+        return wrong(f, "attention_bias", value_of(f, "attention_bias"), "but Qwen2 models have biases");
     d->q_bias = d->k_bias = d->v_bias = bias;
     return OK;
 }
@@ -349,8 +328,10 @@ static status check_dense(const config_file *f, const dims *d)
     if (!value_of(f, "first_k_dense_replace") && f->transmla && !(json_number_value(experts) > 0)) return OK;
     TRY(get_integer(f, "first_k_dense_replace", 0, INT32_MAX, &dense));
     if (dense < d->L)
-        return fail(f->why, ERR_INPUT, "%s: first_k_dense_replace is %lld, so layers from there on have experts: only models whose %lld layers are all dense are supported", f->path,
-                    (long long)dense, (long long)d->L);
+        return fail(f->why, ERR_INPUT,
+                    "%s: first_k_dense_replace is %lld, so layers from there on have experts: only models "
+                    "whose %lld layers are all dense are supported",
+                    f->path, (long long)dense, (long long)d->L);
     return OK;
 }
 
@@ -359,12 +340,15 @@ static status read_mla(const config_file *f, dims *d)
     int64_t number;
     bool bias;
     TRY(get_integer(f, "kv_lora_rank", 1, MAX_RANK, &d->R));
-    if (!json_object_get(f->json, "q_lora_rank")) return missing(f, "q_lora_rank"); /* null is a value here: queries are not factored */
+    if (!json_object_get(f->json, "q_lora_rank"))
+        return missing(f, "q_lora_rank"); /* null is a value here: queries are not factored */
     if (value_of(f, "q_lora_rank")) TRY(get_integer(f, "q_lora_rank", 1, MAX_RANK, &d->Rq));
     TRY(get_integer(f, "qk_nope_head_dim", 1, MAX_HEAD_WIDTH, &d->Dn));
     TRY(get_integer(f, "qk_rope_head_dim", 2, MAX_HEAD_WIDTH, &d->Dr));
     TRY(get_integer(f, "v_head_dim", 1, MAX_HEAD_WIDTH, &d->Dv));
-    if (d->Dr % 2) return fail(f->why, ERR_INPUT, "%s: qk_rope_head_dim is %lld, rotary positions need an even number", f->path, (long long)d->Dr);
+    if (d->Dr % 2)
+        return fail(f->why, ERR_INPUT, "%s: qk_rope_head_dim is %lld, rotary positions need an even number",
+                    f->path, (long long)d->Dr);
     if (value_of(f, "head_dim")) TRY(get_integer(f, "head_dim", d->Dr, d->Dr, &number));
     if (value_of(f, "qk_head_dim")) TRY(get_integer(f, "qk_head_dim", d->Dn + d->Dr, d->Dn + d->Dr, &number));
     TRY(get_integer(f, "num_key_value_heads", d->H, d->H, &number));
@@ -374,7 +358,9 @@ static status read_mla(const config_file *f, dims *d)
     if (f->transmla && !value_of(f, "qk_latent_layernorm")) return missing(f, "qk_latent_layernorm");
     TRY(get_bool(f, "attention_bias", false, &bias));
     if (bias && !f->transmla)
-        return wrong(f, "attention_bias", value_of(f, "attention_bias"), "which in a stock DeepSeek model means biases in other places than TransMLA's: not supported");
+        return wrong(
+            f, "attention_bias", value_of(f, "attention_bias"),
+            "which in a stock DeepSeek model means biases in other places than TransMLA's: not supported");
     d->q_bias = d->k_bias = bias;
     return get_bool(f, "qk_latent_layernorm", true, &d->latent_norm);
 }
@@ -395,7 +381,7 @@ static status read_shape(const config_file *f, dims *d)
     return f->kind == DEEPSEEK ? read_mla(f, d) : read_gqa(f, d);
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------------------------- */
+/* ---- the rest ------------------------------------------------------------------------------------------ */
 
 static status read_storage(const config_file *f, dtype *out)
 {
@@ -404,7 +390,8 @@ static status read_storage(const config_file *f, dtype *out)
         dtype type;
     } types[] = {{"float32", F32}, {"bfloat16", BF16}, {"float16", F16}};
     const json_t *old_key = value_of(f, "torch_dtype"), *new_key = value_of(f, "dtype");
-    if (old_key && new_key && !json_equal(old_key, new_key)) return wrong(f, "torch_dtype", old_key, "but dtype says otherwise");
+    if (old_key && new_key && !json_equal(old_key, new_key))
+        return wrong(f, "torch_dtype", old_key, "but dtype says otherwise");
     const json_t *value = new_key ? new_key : old_key;
     if (!value) return missing(f, "torch_dtype");
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
@@ -412,7 +399,8 @@ static status read_storage(const config_file *f, dtype *out)
             *out = types[i].type;
             return OK;
         }
-    return wrong(f, new_key ? "dtype" : "torch_dtype", value, "supported are \"float32\", \"bfloat16\" and \"float16\"");
+    return wrong(f, new_key ? "dtype" : "torch_dtype", value,
+                 "supported are \"float32\", \"bfloat16\" and \"float16\"");
 }
 
 static status read_eos(const config_file *f, int64_t *out)
@@ -420,7 +408,9 @@ static status read_eos(const config_file *f, int64_t *out)
     const json_t *value = value_of(f, "eos_token_id");
     const json_t *first = json_is_array(value) ? json_array_get(value, 0) : value;
     *out = first ? json_integer_value(first) : -1;
-    return !first || (json_is_integer(first) && *out >= 0) ? OK : wrong(f, "eos_token_id", value, "expected a token id or a list of token ids");
+    return !first || (json_is_integer(first) && *out >= 0)
+               ? OK
+               : wrong(f, "eos_token_id", value, "expected a token id or a list of token ids");
 }
 
 static status config_parse(model_config *c, config_file *f)

@@ -6,20 +6,26 @@
 
 static void set(json_t *json, const char *key, json_t *value)
 {
-    if (json_object_set_new(json, key, value) != 0) die(ERR_DEVICE, "no memory for key %s of config.json", key);
+    if (json_object_set_new(json, key, value) != 0)
+        die(ERR_DEVICE, "no memory for key %s of config.json", key);
 }
 
 static void set_integer(json_t *json, const char *key, int64_t value) { set(json, key, json_integer(value)); }
 static void set_bool(json_t *json, const char *key, bool value) { set(json, key, json_boolean(value)); }
-static void set_string(json_t *json, const char *key, const char *value) { set(json, key, json_string(value)); }
+static void set_string(json_t *json, const char *key, const char *value)
+{
+    set(json, key, json_string(value));
+}
 
 static void set_storage(json_t *json, const char *key, dtype storage)
 {
-    REQUIRE(storage == F32 || storage == F16 || storage == BF16, "%s is no type of weight files", dtype_name(storage));
+    REQUIRE(storage == F32 || storage == F16 || storage == BF16, "%s is no type of weight files",
+            dtype_name(storage));
     set_string(json, key, storage == F32 ? "float32" : storage == F16 ? "float16" : "bfloat16");
 }
 
-/* Numbers with 15 digits look as a person wrote them (0.02); where that would change one, all of them get 17. */
+/* Numbers with 15 digits look as a person wrote them (0.02); where that would change one, all of them get
+ * 17. */
 static char *config_text(const json_t *json)
 {
     const size_t layout = JSON_INDENT(2);
@@ -39,7 +45,8 @@ static char *config_text(const json_t *json)
 static void set_shape(json_t *json, const dims *d)
 {
     set_integer(json, "num_key_value_heads", d->H);
-    set_integer(json, "head_dim", d->Dr); /* so transformers computes the rotary frequencies of the shared rotary part */
+    set_integer(json, "head_dim",
+                d->Dr); /* so transformers computes the rotary frequencies of the shared rotary part */
     set_bool(json, "attention_bias", d->q_bias);
     set_integer(json, "qk_rope_head_dim", d->Dr);
     set_integer(json, "qk_nope_head_dim", d->Dn);
@@ -76,7 +83,8 @@ static json_t *transmla(const model_config *source, const dims *d, dtype storage
     set(json, "architectures", json_pack("[s]", "LlamaMLAForCausalLM"));
     set_string(json, "model_type", "deepseek_v3");
     set(json, "auto_map",
-        json_pack("{s:s, s:s, s:s}", "AutoConfig", "configuration_llamamla.LlamaMLAConfig", "AutoModel", "modeling_llamamla.LlamaMLAModel", "AutoModelForCausalLM",
+        json_pack("{s:s, s:s, s:s}", "AutoConfig", "configuration_llamamla.LlamaMLAConfig", "AutoModel",
+                  "modeling_llamamla.LlamaMLAModel", "AutoModelForCausalLM",
                   "modeling_llamamla.LlamaMLAForCausalLM"));
     set_shape(json, d);
     set_bool(json, "qk_latent_layernorm", d->latent_norm);
@@ -88,10 +96,13 @@ static json_t *transmla(const model_config *source, const dims *d, dtype storage
     return json;
 }
 
-/* A stock dense DeepSeek-V3 model. Keys whose default in transformers would mean another model are all written: it would make experts from the fourth layer on. */
+/* A stock dense DeepSeek-V3 model. Keys whose default in transformers would mean another model are all
+ * written: it would make experts from the fourth layer on. */
 static json_t *deepseek(const model_config *source, const dims *d, dtype storage)
 {
-    static const char *const copied[] = {"max_position_embeddings", "initializer_range", "rms_norm_eps", "attention_dropout", "use_cache", "transformers_version"};
+    static const char *const copied[] = {
+        "max_position_embeddings", "initializer_range", "rms_norm_eps",
+        "attention_dropout",       "use_cache",         "transformers_version"};
     static const char *const tokens[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
     json_t *json = json_object();
     set(json, "architectures", json_pack("[s]", "DeepseekV3ForCausalLM"));
@@ -107,7 +118,8 @@ static json_t *deepseek(const model_config *source, const dims *d, dtype storage
         json_t *value = json_object_get(source->json, copied[i]);
         if (value) json_object_set(json, copied[i], value);
     }
-    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) { /* absent ones would become DeepSeek's own */
+    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0];
+         i++) { /* absent ones would become DeepSeek's own */
         json_t *value = json_object_get(source->json, tokens[i]);
         set(json, tokens[i], value ? json_incref(value) : json_null());
     }
@@ -137,8 +149,10 @@ static json_t *deepseek(const model_config *source, const dims *d, dtype storage
 
 char *config_converted(const model_config *source, const dims *d, config_layout layout, dtype storage)
 {
-    REQUIRE(source->d.kind == ATTENTION_GQA && d->kind == ATTENTION_MLA, "only a GQA model is converted, and only to an MLA model");
-    REQUIRE(layout != LAYOUT_DEEPSEEK || (d->latent_norm && !d->q_bias && !d->k_bias), "a stock DeepSeek model has latent norms and no biases");
+    REQUIRE(source->d.kind == ATTENTION_GQA && d->kind == ATTENTION_MLA,
+            "only a GQA model is converted, and only to an MLA model");
+    REQUIRE(layout != LAYOUT_DEEPSEEK || (d->latent_norm && !d->q_bias && !d->k_bias),
+            "a stock DeepSeek model has latent norms and no biases");
     json_t *json = layout == LAYOUT_DEEPSEEK ? deepseek(source, d, storage) : transmla(source, d, storage);
     char *text = config_text(json);
     json_decref(json);

@@ -1,14 +1,16 @@
+/* What follows from the shape alone. */
 #include "model/dims.h"
 #include <math.h>
 
-/* Llama 3: wavelengths above original/low are stretched by `factor`, those below original/high are left alone, and between
- * the two the frequency goes linearly from the one to the other. */
+/* Llama 3: wavelengths above original/low are stretched by `factor`, those below original/high are left
+ * alone, and between the two the frequency goes linearly from the one to the other. */
 static double llama3_bend(const rope_settings *r, double frequency)
 {
     const double wavelength = 2 * M_PI / frequency, original = r->original_max_position;
     if (wavelength > original / r->low_freq_factor) return frequency / r->factor;
     if (wavelength < original / r->high_freq_factor) return frequency;
-    const double keep = (original / wavelength - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
+    const double keep =
+        (original / wavelength - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
     return (1 - keep) * frequency / r->factor + keep * frequency;
 }
 

@@ -1,9 +1,11 @@
+/* A scan for depth and number of values, then jansson. */
 #include "model/json_text.h"
 #include <jansson.h>
 #include <stdbool.h>
 
-/* config.json nests three deep, a safetensors header too; a header of 2^20 tensors has less than 2^23 commas. jansson makes an
- * object of every value, so without this count a file of 100 MB could ask for gigabytes. */
+/* config.json nests three deep, a safetensors header too; a header of 2^20 tensors has less than 2^23
+ * commas. jansson makes an object of every value, so without this count a file of 100 MB could ask for
+ * gigabytes. */
 enum { MAX_DEPTH = 8, MAX_COMMAS = 1 << 23 };
 
 /* NULL, or what there is too much of. */
@@ -21,13 +23,22 @@ static const char *excess(const char *text, int64_t bytes)
             continue;
         }
         switch (text[i]) {
-        case '"': quoted = true; break;
+        case '"':
+            quoted = true;
+            break;
         case '{':
-        case '[': depth++; break;
+        case '[':
+            depth++;
+            break;
         case '}':
-        case ']': depth--; break;
-        case ',': commas++; break;
-        default: break;
+        case ']':
+            depth--;
+            break;
+        case ',':
+            commas++;
+            break;
+        default:
+            break;
         }
         if (depth > MAX_DEPTH) return "is nested too deeply";
         if (commas > MAX_COMMAS) return "has too many values";
@@ -42,7 +53,9 @@ status json_text_parse(json_t **out, const char *text, int64_t bytes, const char
     if (too_much) return fail(why, ERR_INPUT, "%s: its JSON %s", path, too_much);
     json_error_t error;
     json_t *json = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!json) return fail(why, ERR_INPUT, "%s: broken JSON: %s (line %d, column %d)", path, error.text, error.line, error.column);
+    if (!json)
+        return fail(why, ERR_INPUT, "%s: broken JSON: %s (line %d, column %d)", path, error.text, error.line,
+                    error.column);
     if (!json_is_object(json)) {
         json_decref(json);
         return fail(why, ERR_INPUT, "%s: its JSON is not an object", path);

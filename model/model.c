@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Logits of this many elements exist at a time: 64 MiB as float. Larger chunks make no product faster. */
-enum { LOGIT_ELEMENTS = 1 << 24 };
+/* At most this many logits exist at a time: 128 MiB as float. With fewer rows the head's products get slower. */
+enum { LOGIT_ELEMENTS = 1 << 25 };
 
 tensor heads_of(const model *m, const tensor *t, int64_t heads)
 {
@@ -91,6 +91,13 @@ static void scratch_layout(model *m, arena *a)
 
 static int64_t rotary_width(const dims *d) { return d->kind == ATTENTION_MLA ? d->Dr : d->D; }
 
+/* Rows of a chunk of the head: as many as fit, in chunks of equal size. */
+static int64_t logit_rows(int64_t N, int64_t V)
+{
+    const int64_t most = LOGIT_ELEMENTS / V > 0 ? LOGIT_ELEMENTS / V : 1, chunks = (N + most - 1) / most;
+    return (N + chunks - 1) / chunks;
+}
+
 static void step_layout(model *m, arena *a)
 {
     const dims *d = &m->d;
@@ -108,8 +115,7 @@ static void step_layout(model *m, arena *a)
     m->hidden = arena_tensor(a, real, "hidden", N, d->C);
     m->loss = arena_tensor(a, real, "loss", N);
     m->loss_sum = arena_tensor(a, F64, "loss_sum", 1);
-    const int64_t rows = LOGIT_ELEMENTS / d->V;
-    m->logits = arena_tensor(a, real, "logits", rows < 64 ? (N < 64 ? N : 64) : (rows < N ? rows : N), d->V);
+    m->logits = arena_tensor(a, real, "logits", logit_rows(N, d->V), d->V);
     if (m->use == MODEL_TRAIN) m->dx = arena_tensor(a, real, "dx", N, d->C);
     scratch_layout(m, a);
 }

@@ -1,3 +1,4 @@
+/* Weights pass through one buffer of bounded size on their way between files and device. */
 #include "model/model_files.h"
 #include "base/file.h"
 #include "model/safetensors.h"
@@ -23,9 +24,12 @@ static tensor part_of(const weights *w, const param *p, int64_t from, int64_t co
     return tensor_rows(&flat, from, count);
 }
 
-static int64_t chunk_at(const param *p, int64_t from) { return p->numel - from < CHUNK ? p->numel - from : CHUNK; }
+static int64_t chunk_at(const param *p, int64_t from)
+{
+    return p->numel - from < CHUNK ? p->numel - from : CHUNK;
+}
 
-/* ---- loading -------------------------------------------------------------------------------------------------------- */
+/* ---- loading ------------------------------------------------------------------------------------------- */
 
 static bool may_be_extra(const param_table *t, const char *name)
 {
@@ -40,7 +44,8 @@ static bool may_be_extra(const param_table *t, const char *name)
 static void shape_text(char *out, size_t size, int rank, const int64_t *dim)
 {
     size_t used = (size_t)snprintf(out, size, "(");
-    for (int i = 0; i < rank && used < size; i++) used += (size_t)snprintf(out + used, size - used, "%s%lld", i ? "," : "", (long long)dim[i]);
+    for (int i = 0; i < rank && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%lld", i ? "," : "", (long long)dim[i]);
     if (used < size) snprintf(out + used, size - used, ")");
 }
 
@@ -52,25 +57,32 @@ static status check_shape(const safetensors *s, const safetensors_entry *e, cons
     char found[160], expected[64];
     shape_text(found, sizeof found, e->rank, e->dim);
     shape_text(expected, sizeof expected, p->rank, p->dim);
-    return fail(why, ERR_INPUT, "%s: tensor '%s' has shape %s, the config.json beside it asks for %s", s->file[e->file].path, p->name, found, expected);
+    return fail(why, ERR_INPUT, "%s: tensor '%s' has shape %s, the config.json beside it asks for %s",
+                s->file[e->file].path, p->name, found, expected);
 }
 
 static status check_tensors(const char *folder, const safetensors *s, const param_table *t, message *why)
 {
     for (int i = 0; i < t->count; i++) {
         const safetensors_entry *e = safetensors_find(s, t->param[i].name);
-        if (!e) return fail(why, ERR_INPUT, "%s: tensor '%s' is missing", s->num_files == 1 ? s->file[0].path : folder, t->param[i].name);
+        if (!e)
+            return fail(why, ERR_INPUT, "%s: tensor '%s' is missing",
+                        s->num_files == 1 ? s->file[0].path : folder, t->param[i].name);
         TRY(check_shape(s, e, &t->param[i], why));
     }
     for (int i = 0; i < s->count; i++) {
         const safetensors_entry *e = &s->entry[i];
         if (!param_find(t, e->name) && !may_be_extra(t, e->name))
-            return fail(why, ERR_INPUT, "%s: tensor '%.200s' does not belong to the model that the config.json beside it describes", s->file[e->file].path, e->name);
+            return fail(
+                why, ERR_INPUT,
+                "%s: tensor '%.200s' does not belong to the model that the config.json beside it describes",
+                s->file[e->file].path, e->name);
     }
     return OK;
 }
 
-static status load_param(const safetensors *s, const param *p, const weights *w, const ops *k, float *chunk, message *why)
+static status load_param(const safetensors *s, const param *p, const weights *w, const ops *k, float *chunk,
+                         message *why)
 {
     const safetensors_entry *e = safetensors_find(s, p->name);
     for (int64_t from = 0; from < p->numel; from += CHUNK) {
@@ -87,24 +99,28 @@ status model_load(const char *folder, const param_table *t, const weights *w, co
     TRY(safetensors_open(&s, folder, why));
     status result = check_tensors(folder, &s, t, why);
     float *chunk = chunk_buffer();
-    for (int i = 0; i < t->count && result == OK; i++) result = load_param(&s, &t->param[i], w, k, chunk, why);
+    for (int i = 0; i < t->count && result == OK; i++)
+        result = load_param(&s, &t->param[i], w, k, chunk, why);
     free(chunk);
     safetensors_close(&s);
     return result;
 }
 
-/* ---- saving --------------------------------------------------------------------------------------------------------- */
+/* ---- saving -------------------------------------------------------------------------------------------- */
 
-/* Where the file that begins with parameter `from` ends: it takes parameters in order while they fit, at least one. */
+/* Where the file that begins with parameter `from` ends: it takes parameters in order while they fit, at
+ * least one. */
 static int file_end(const param_table *t, int from, dtype storage, int64_t file_bytes)
 {
     int64_t bytes = 0;
     int to = from;
-    while (to < t->count && (to == from || bytes + t->param[to].numel * dtype_bytes(storage) <= file_bytes)) bytes += t->param[to++].numel * dtype_bytes(storage);
+    while (to < t->count && (to == from || bytes + t->param[to].numel * dtype_bytes(storage) <= file_bytes))
+        bytes += t->param[to++].numel * dtype_bytes(storage);
     return to;
 }
 
-static status save_param(safetensors_writer *file, const param *p, const weights *w, const ops *k, float *chunk, message *why)
+static status save_param(safetensors_writer *file, const param *p, const weights *w, const ops *k,
+                         float *chunk, message *why)
 {
     for (int64_t from = 0; from < p->numel; from += CHUNK) {
         const tensor part = part_of(w, p, from, chunk_at(p, from));
@@ -115,7 +131,8 @@ static status save_param(safetensors_writer *file, const param *p, const weights
 }
 
 /* Parameters [from, to) into one file. */
-static status save_file(const char *path, const param_table *t, int from, int to, const weights *w, const ops *k, dtype storage, message *why)
+static status save_file(const char *path, const param_table *t, int from, int to, const weights *w,
+                        const ops *k, dtype storage, message *why)
 {
     safetensors_spec *spec = calloc((size_t)(to - from), sizeof *spec);
     if (!spec) die(ERR_DEVICE, "no memory for %d tensor names", to - from);
@@ -135,19 +152,24 @@ static status save_file(const char *path, const param_table *t, int from, int to
     return s == OK ? safetensors_finish(&file, &hash, &bytes, why) : s;
 }
 
-static status save_index(const char *folder, const param_table *t, json_t *weight_map, dtype storage, message *why)
+static status save_index(const char *folder, const param_table *t, json_t *weight_map, dtype storage,
+                         message *why)
 {
     char path[PATH_BYTES];
-    json_t *index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)(param_table_numel(t) * dtype_bytes(storage)), "weight_map", weight_map);
+    json_t *index =
+        json_pack("{s:{s:I}, s:O}", "metadata", "total_size",
+                  (json_int_t)(param_table_numel(t) * dtype_bytes(storage)), "weight_map", weight_map);
     char *text = json_dumps(index, JSON_INDENT(2));
     if (!text) die(ERR_DEVICE, "no memory for an index of %d tensors", t->count);
-    const status s = file_write(path_join(path, folder, "model.safetensors.index.json"), text, (int64_t)strlen(text), NULL, why);
+    const status s = file_write(path_join(path, folder, "model.safetensors.index.json"), text,
+                                (int64_t)strlen(text), NULL, why);
     free(text);
     json_decref(index);
     return s;
 }
 
-static status save_files(const char *folder, const param_table *t, const weights *w, const ops *k, dtype storage, int64_t file_bytes, json_t *weight_map, message *why)
+static status save_files(const char *folder, const param_table *t, const weights *w, const ops *k,
+                         dtype storage, int64_t file_bytes, json_t *weight_map, message *why)
 {
     char path[PATH_BYTES], name[64];
     int files = 0, number = 0;
@@ -161,7 +183,8 @@ static status save_files(const char *folder, const param_table *t, const weights
     return save_index(folder, t, weight_map, storage, why);
 }
 
-status model_save(const char *folder, const param_table *t, const weights *w, const ops *k, dtype storage, int64_t file_bytes, message *why)
+status model_save(const char *folder, const param_table *t, const weights *w, const ops *k, dtype storage,
+                  int64_t file_bytes, message *why)
 {
     char path[PATH_BYTES];
     if (param_table_numel(t) * dtype_bytes(storage) <= file_bytes) {
@@ -175,12 +198,19 @@ status model_save(const char *folder, const param_table *t, const weights *w, co
     return folder_sync(folder, why);
 }
 
-/* ---- tokenizer ------------------------------------------------------------------------------------------------------ */
+/* ---- tokenizer ----------------------------------------------------------------------------------------- */
 
 status tokenizer_copy(const char *from, const char *to, message *why)
 {
     static const char *const names[] = {
-        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json", "chat_template.jinja",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "tokenizer.model",
+        "vocab.json",
+        "merges.txt",
+        "added_tokens.json",
+        "chat_template.jinja",
         "generation_config.json",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

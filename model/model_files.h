@@ -1,4 +1,5 @@
-/* Weights between a model folder and the device, and the tokenizer's files beside them. None of it is collective. */
+/* Weights between a model folder and the device, and the tokenizer's files beside them. None of it is
+ * collective. */
 #ifndef REMLA_MODEL_MODEL_FILES_H
 #define REMLA_MODEL_MODEL_FILES_H
 #include "kernels/kernels.h"
@@ -7,16 +8,19 @@
 /* The size of a file of weights from which a model is cut into several: transformers' own limit. */
 #define MODEL_FILE_BYTES (INT64_C(5) << 30)
 
-/* Reads every parameter of `t` from the safetensors files of `folder` into `w`, a bounded part at a time. Names and shapes are
- * checked before anything is read: a tensor that is missing, has another shape, is not the model's, or holds an infinity or NaN
- * is an ERR_INPUT naming it. Two tensors may be there without being read: lm_head.weight of a tied model, and the rotary
- * frequencies (inv_freq) that old checkpoints carry. */
+/* Reads every parameter of `t` from the safetensors files of `folder` into `w`, a bounded part at a time.
+ * Names and shapes are checked before anything is read: a tensor that is missing, has another shape, is
+ * not the model's, or holds an infinity or NaN is an ERR_INPUT naming it. Two tensors may be there without
+ * being read: lm_head.weight of a tied model, and the rotary frequencies (inv_freq) that old checkpoints
+ * carry. */
 status model_load(const char *folder, const param_table *t, const weights *w, const ops *k, message *why);
 
-/* Writes `w` as FOLDER/model.safetensors, or, when its data are more than `file_bytes`, as model-00001-of-0000N.safetensors
- * and so on with model.safetensors.index.json, which comes last. Everything is durable on return. `storage`: F32, F16 or BF16.
- * On ERR_INPUT files may be left over: the caller works in a temporary folder. */
-status model_save(const char *folder, const param_table *t, const weights *w, const ops *k, dtype storage, int64_t file_bytes, message *why);
+/* Writes `w` as FOLDER/model.safetensors, or, when its data are more than `file_bytes`, as
+ * model-00001-of-0000N.safetensors and so on with model.safetensors.index.json, which comes last.
+ * Everything is durable on return. `storage`: F32, F16 or BF16. On ERR_INPUT files may be left over: the
+ * caller works in a temporary folder. */
+status model_save(const char *folder, const param_table *t, const weights *w, const ops *k, dtype storage,
+                  int64_t file_bytes, message *why);
 
 /* Copies those files of a tokenizer, and generation_config.json, that `from` has. */
 status tokenizer_copy(const char *from, const char *to, message *why);

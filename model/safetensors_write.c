@@ -1,4 +1,5 @@
-/* Writing safetensors: the header is made from the declared tensors, then the data follow in the same order. */
+/* Writing safetensors: the header is made from the declared tensors, then the data follow in the same
+ * order. */
 #include "model/safetensors.h"
 #include <jansson.h>
 #include <stdlib.h>
@@ -28,9 +29,12 @@ static char *header_text(const safetensors_spec *spec, int count, int64_t *data_
     for (int i = 0; i < count; i++) {
         const int64_t end = at + numel(&spec[i]) * dtype_bytes(spec[i].type);
         json_t *shape = json_array();
-        for (int axis = 0; axis < spec[i].rank; axis++) json_array_append_new(shape, json_integer(spec[i].dim[axis]));
-        json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", type_text(spec[i].type), "shape", shape, "data_offsets", (json_int_t)at, (json_int_t)end);
-        REQUIRE(entry && !json_object_get(header, spec[i].name), "tensor '%s' is declared twice", spec[i].name);
+        for (int axis = 0; axis < spec[i].rank; axis++)
+            json_array_append_new(shape, json_integer(spec[i].dim[axis]));
+        json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", type_text(spec[i].type), "shape", shape,
+                                  "data_offsets", (json_int_t)at, (json_int_t)end);
+        REQUIRE(entry && !json_object_get(header, spec[i].name), "tensor '%s' is declared twice",
+                spec[i].name);
         json_object_set_new(header, spec[i].name, entry);
         at = end;
     }
@@ -61,7 +65,8 @@ static void to_unfinished(safetensors_writer *w)
     }
 }
 
-status safetensors_create(safetensors_writer *w, const char *path, const safetensors_spec *spec, int count, message *why)
+status safetensors_create(safetensors_writer *w, const char *path, const safetensors_spec *spec, int count,
+                          message *why)
 {
     *w = (safetensors_writer){.count = count, .next = -1};
     w->spec = malloc((size_t)(count + 1) * sizeof *spec);
@@ -113,8 +118,8 @@ static int64_t narrow(uint16_t *half, const float *data, int64_t count, dtype ty
 static status unstorable(safetensors_writer *w, const float *data, int64_t i, message *why)
 {
     const safetensors_spec *spec = &w->spec[w->next];
-    fail(why, ERR_INPUT, "%s: tensor '%s': element %lld is %g, which cannot be stored as %s", w->out.path, spec->name, (long long)(numel(spec) - w->left + i), (double)data[i],
-         dtype_name(spec->type));
+    fail(why, ERR_INPUT, "%s: tensor '%s': element %lld is %g, which cannot be stored as %s", w->out.path,
+         spec->name, (long long)(numel(spec) - w->left + i), (double)data[i], dtype_name(spec->type));
     file_abandon(&w->out);
     return ERR_INPUT;
 }
@@ -137,8 +142,8 @@ static status append(safetensors_writer *w, const float *data, int64_t count, me
 
 status safetensors_append(safetensors_writer *w, const float *data, int64_t count, message *why)
 {
-    REQUIRE(w->next < w->count && count <= w->left, "%s: %lld elements for tensor %d of %d, which lacks %lld", w->out.path, (long long)count, w->next, w->count,
-            (long long)w->left);
+    REQUIRE(w->next < w->count && count <= w->left, "%s: %lld elements for tensor %d of %d, which lacks %lld",
+            w->out.path, (long long)count, w->next, w->count, (long long)w->left);
     const status s = append(w, data, count, why);
     if (s != OK) {
         writer_free(w);

@@ -1,5 +1,5 @@
-/* The weight table and the views into units. model/params.def is expanded twice: into rows of the table, and into the fields of
- * layer_weights in the same order, so the two cannot disagree. */
+/* The weight table and the views into units. model/params.def is expanded twice: into rows of the table,
+ * and into the fields of layer_weights in the same order, so the two cannot disagree. */
 #include "model/weights.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,8 @@
 static void add(param_table *t, int unit, int64_t rows, int64_t cols, const char *name)
 {
     param *p = &t->param[t->count++];
-    *p = (param){.unit = unit, .offset = t->unit_numel[unit], .rank = cols ? 2 : 1, .dim = {rows, cols ? cols : 1}};
+    *p = (param){
+        .unit = unit, .offset = t->unit_numel[unit], .rank = cols ? 2 : 1, .dim = {rows, cols ? cols : 1}};
     p->numel = p->dim[0] * p->dim[1];
     const int length = snprintf(p->name, sizeof p->name, "%s", name);
     REQUIRE(length < PARAM_NAME_BYTES, "tensor name '%s' is too long", name);
@@ -34,7 +35,8 @@ void param_table_init(param_table *t, const dims *d)
     *t = (param_table){.num_units = (int)d->L + 2};
     t->param = calloc((size_t)(per_layer * d->L + 3), sizeof *t->param);
     t->unit_numel = calloc((size_t)t->num_units, sizeof *t->unit_numel);
-    if (!t->param || !t->unit_numel) die(ERR_DEVICE, "no memory for the table of %lld layers", (long long)d->L);
+    if (!t->param || !t->unit_numel)
+        die(ERR_DEVICE, "no memory for the table of %lld layers", (long long)d->L);
 
     add(t, 0, d->V, d->C, "model.embed_tokens.weight");
     for (int64_t l = 0; l < d->L; l++) {

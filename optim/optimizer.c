@@ -1,5 +1,7 @@
-/* AdamW over units cut evenly over ranks. A rank's slice of a unit is elements [rank*shard, (rank+1)*shard); the summed gradient lies at the slice's
- * own place in the unit's gradient, m and v are slices only. */
+/* AdamW over units that are cut evenly over ranks. A rank's slice of a unit is elements [rank*shard,
+ * (rank+1)*shard). Its summed gradient and its new weights lie at the slice's own place in the unit's memory;
+ * m and v exist for the slice only. Padding at the end of a unit belongs to no span: nothing ever writes
+ * there, so it stays zero and counts nothing in norms. */
 #include "optim/optimizer.h"
 #include "base/status.h"
 #include <math.h>
@@ -7,9 +9,25 @@
 
 static int64_t shard_of(const optimizer *o, int u) { return o->unit[u].weight.dim[0] / o->c->size; }
 
-static tensor slice_of(const optimizer *o, const tensor *unit, int u) { return tensor_slice(unit, o->c->rank * shard_of(o, u), shard_of(o, u)); }
+static tensor slice_of(const optimizer *o, const tensor *whole, int u)
+{
+    return tensor_slice(whole, o->c->rank * shard_of(o, u), shard_of(o, u));
+}
 
-void optimizer_init(optimizer *o, const ops *k, const comm *c, const optim_unit *unit, int num_units, arena *a)
+static void unit_check(const optimizer *o, const optim_unit *u)
+{
+    const int64_t numel = u->weight.dim[0], multiple = 16 * o->c->size;
+    REQUIRE(numel % multiple == 0, "unit %s has %lld elements, expected a multiple of %lld", u->name,
+            (long long)numel, (long long)multiple);
+    require_shape(__func__, &u->weight, o->k->real, 1, &numel);
+    require_shape(__func__, &u->grad, o->k->real, 1, &numel);
+    for (int i = 0; i < u->spans; i++)
+        REQUIRE(u->span[i].from >= 0 && u->span[i].count >= 0 && u->span[i].from + u->span[i].count <= numel,
+                "unit %s: span %d reaches beyond its %lld elements", u->name, i, (long long)numel);
+}
+
+void optimizer_init(optimizer *o, const ops *k, const comm *c, const optim_unit *unit, int num_units,
+                    arena *a)
 {
     o->k = k;
     o->c = c;
@@ -17,10 +35,10 @@ void optimizer_init(optimizer *o, const ops *k, const comm *c, const optim_unit 
     o->unit = malloc(sizeof *o->unit * (size_t)num_units);
     o->m = malloc(sizeof *o->m * (size_t)num_units);
     o->v = malloc(sizeof *o->v * (size_t)num_units);
-    REQUIRE(o->unit && o->m && o->v, "no memory for %d units", num_units);
+    if (!o->unit || !o->m || !o->v) die(ERR_DEVICE, "no memory for the list of %d units", num_units);
     for (int u = 0; u < num_units; u++) {
+        unit_check(o, &unit[u]);
         o->unit[u] = unit[u];
-        REQUIRE(unit[u].weight.dim[0] % (16 * c->size) == 0, "unit %s of %lld elements cannot be cut over %d ranks", unit[u].name, (long long)unit[u].weight.dim[0], c->size);
         o->m[u] = arena_tensor(a, k->real, "m", shard_of(o, u));
         o->v[u] = arena_tensor(a, k->real, "v", shard_of(o, u));
         if (!a->base) continue;
@@ -61,25 +79,31 @@ double optimizer_norm(optimizer *o, double scale)
     return sqrt(sum) * scale;
 }
 
-/* The part of a span that lies in this rank's slice, updated. */
+/* Updates the part of a span that lies in this rank's slice. */
 static void span_update(optimizer *o, int u, const optim_span *span, adamw_scalars *a)
 {
     const int64_t low = o->c->rank * shard_of(o, u), high = low + shard_of(o, u);
-    const int64_t from = span->from > low ? span->from : low, end = span->from + span->count < high ? span->from + span->count : high;
-    if (from >= end) return;
-    tensor weight = tensor_slice(&o->unit[u].weight, from, end - from), m = tensor_slice(&o->m[u], from - low, end - from), v = tensor_slice(&o->v[u], from - low, end - from);
-    const tensor grad = tensor_slice(&o->unit[u].grad, from, end - from);
+    const int64_t span_end = span->from + span->count;
+    const int64_t from = span->from > low ? span->from : low,
+                  count = (span_end < high ? span_end : high) - from;
+    if (count <= 0) return;
+    tensor weight = tensor_slice(&o->unit[u].weight, from, count);
+    tensor m = tensor_slice(&o->m[u], from - low, count), v = tensor_slice(&o->v[u], from - low, count);
+    const tensor grad = tensor_slice(&o->unit[u].grad, from, count);
     a->decay = span->decay ? o->decay : 0;
     o->k->adamw_update(&weight, &m, &v, &grad, a, NULL);
 }
 
 void optimizer_update(optimizer *o, double rate, double scale, int64_t step)
 {
-    adamw_scalars a = {.rate = rate, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .grad_scale = scale, .step = step};
+    adamw_scalars a = {
+        .rate = rate, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .grad_scale = scale, .step = step};
     for (int u = 0; u < o->num_units; u++) {
         for (int i = 0; i < o->unit[u].spans; i++) span_update(o, u, &o->unit[u].span[i], &a);
+        if (o->c->size == 1) continue;
         const tensor weight = o->unit[u].weight, mine = slice_of(o, &weight, u);
-        if (o->c->size > 1) comm_all_gather_f32(o->c, weight.data, mine.data, shard_of(o, u));
+        REQUIRE(weight.type == F32, "weights of type %s between ranks", dtype_name(weight.type));
+        comm_all_gather_f32(o->c, weight.data, mine.data, shard_of(o, u));
     }
 }
 
@@ -91,20 +115,22 @@ void optimizer_zero_grad(optimizer *o)
 static tensor part_of(const optimizer *o, optim_part part, int u)
 {
     switch (part) {
-    case OPTIM_M: return o->m[u];
-    case OPTIM_V: return o->v[u];
-    case OPTIM_GRAD: break;
+    case OPTIM_M:
+        return o->m[u];
+    case OPTIM_V:
+        return o->v[u];
+    case OPTIM_GRAD:
+        break;
     }
     return slice_of(o, &o->unit[u].grad, u);
 }
 
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
 {
-    const int64_t shard = shard_of(o, u);
     const tensor mine = part_of(o, part, u);
-    float *own = full + o->c->rank * shard;
+    float *own = full + o->c->rank * shard_of(o, u);
     o->k->download(own, &mine, NULL);
-    comm_all_gather_f32(o->c, full, own, shard);
+    comm_all_gather_f32(o->c, full, own, shard_of(o, u));
 }
 
 void optimizer_scatter(optimizer *o, optim_part part, int u, const float *full)

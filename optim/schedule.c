@@ -1,7 +1,8 @@
+/* A straight warm-up, then one of four ways down; see schedule.h. */
 #include "optim/schedule.h"
 #include <math.h>
 
-/* What is left of the way from the lowest to the highest rate: exactly 1 at progress 0, exactly 0 at progress 1. */
+/* Where between the lowest (0) and the highest rate (1); exactly 0 at progress 1. */
 static double height(schedule_kind kind, double progress)
 {
     switch (kind) {
@@ -21,7 +22,7 @@ double schedule_rate(const schedule *s, int64_t step)
 {
     if (step > s->steps) step = s->steps;
     if (step < s->warmup) return s->rate * (double)step / (double)s->warmup;
-    if (step == s->warmup) return s->rate;
+    if (step == s->warmup || s->kind == SCHEDULE_CONSTANT) return s->rate;
     return s->min_rate + (s->rate - s->min_rate) *
                              height(s->kind, (double)(step - s->warmup) / (double)(s->steps - s->warmup));
 }

@@ -1,7 +1,9 @@
-/* config.json: every fixture and what transformers 4 and 5 write is read into the right dims; every kind of bad or unsupported
- * value is refused with a sentence that names the key; what remla writes equals what TransMLA's converter wrote. */
+/* config.json: every fixture and what transformers 4 and 5 write is read into the right dims; every kind
+ * of bad or unsupported value is refused with a sentence that names the key; what remla writes equals what
+ * TransMLA's converter wrote. */
 #include "model/config.h"
 #include "base/file.h"
+#include "tests/support/scratch.h"
 #include <jansson.h>
 #include <stdarg.h>
 #include <setjmp.h>
@@ -14,6 +16,7 @@
 
 static char folder[64];
 static message why;
+static bool skipped;
 
 static int make_folder(void **state)
 {
@@ -28,23 +31,35 @@ static int remove_folder(void **state)
     return folder_remove(folder, &why) == OK ? 0 : -1;
 }
 
-#define COMMON                                                                                                                              \
-    "\"hidden_act\": \"silu\", \"hidden_size\": 64, \"intermediate_size\": 160, \"num_attention_heads\": 4, \"num_hidden_layers\": 2, "     \
-    "\"rms_norm_eps\": 1e-05, \"torch_dtype\": \"float32\", \"vocab_size\": 264, \"rope_theta\": 10000.0, \"tie_word_embeddings\": false, " \
+#define COMMON                                                                                               \
+    "\"hidden_act\": \"silu\", \"hidden_size\": 64, \"intermediate_size\": 160, \"num_attention_heads\": "   \
+    "4, \"num_hidden_layers\": 2, "                                                                          \
+    "\"rms_norm_eps\": 1e-05, \"torch_dtype\": \"float32\", \"vocab_size\": 264, \"rope_theta\": 10000.0, "  \
+    "\"tie_word_embeddings\": false, "                                                                       \
     "\"eos_token_id\": 256, "
-static const char llama[] = "{" COMMON "\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"num_key_value_heads\": 2}";
-static const char qwen2[] = "{" COMMON "\"architectures\": [\"Qwen2ForCausalLM\"], \"model_type\": \"qwen2\", \"num_key_value_heads\": 2}";
-static const char mistral[] = "{" COMMON "\"architectures\": [\"MistralForCausalLM\"], \"model_type\": \"mistral\", \"num_key_value_heads\": 2, \"sliding_window\": null}";
-#define LATENT                                                                                                                                  \
-    "\"model_type\": \"deepseek_v3\", \"num_key_value_heads\": 4, \"kv_lora_rank\": 20, \"q_lora_rank\": null, \"qk_nope_head_dim\": 16, " \
+static const char llama[] =
+    "{" COMMON
+    "\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"num_key_value_heads\": 2}";
+static const char qwen2[] =
+    "{" COMMON
+    "\"architectures\": [\"Qwen2ForCausalLM\"], \"model_type\": \"qwen2\", \"num_key_value_heads\": 2}";
+static const char mistral[] = "{" COMMON "\"architectures\": [\"MistralForCausalLM\"], \"model_type\": "
+                              "\"mistral\", \"num_key_value_heads\": 2, \"sliding_window\": null}";
+#define LATENT                                                                                               \
+    "\"model_type\": \"deepseek_v3\", \"num_key_value_heads\": 4, \"kv_lora_rank\": 20, \"q_lora_rank\": "   \
+    "null, \"qk_nope_head_dim\": 16, "                                                                       \
     "\"qk_rope_head_dim\": 8, \"v_head_dim\": 16"
-static const char transmla[] = "{" COMMON LATENT ", \"architectures\": [\"LlamaMLAForCausalLM\"], \"head_dim\": 8, \"attention_bias\": false, \"qk_latent_layernorm\": false}";
-static const char deepseek[] = "{" COMMON LATENT ", \"architectures\": [\"DeepseekV3ForCausalLM\"], \"first_k_dense_replace\": 2}";
+static const char transmla[] =
+    "{" COMMON LATENT ", \"architectures\": [\"LlamaMLAForCausalLM\"], \"head_dim\": 8, \"attention_bias\": "
+    "false, \"qk_latent_layernorm\": false}";
+static const char deepseek[] =
+    "{" COMMON LATENT ", \"architectures\": [\"DeepseekV3ForCausalLM\"], \"first_k_dense_replace\": 2}";
 
 static void write_config(const char *text)
 {
     char path[PATH_BYTES];
-    assert_int_equal(file_write(path_join(path, folder, "config.json"), text, (int64_t)strlen(text), NULL, &why), OK);
+    assert_int_equal(
+        file_write(path_join(path, folder, "config.json"), text, (int64_t)strlen(text), NULL, &why), OK);
 }
 
 /* Writes `base` with the members of `changes` (a JSON object) put in; members that are "-" are taken out. */
@@ -87,14 +102,16 @@ static void refuse(const char *base, const char *changes, const char *words)
     if (!strstr(why.text, "/config.json: ")) fail_msg("'%s' names no file", why.text);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 static void shapes(void **state)
 {
     (void)state;
     dims d = read_dims(llama, "{}");
-    assert_true(d.kind == ATTENTION_GQA && d.L == 2 && d.V == 264 && d.C == 64 && d.F == 160 && d.H == 4 && d.G == 2 && d.D == 16);
-    assert_true(d.norm_eps == 1e-5 && d.rope.theta == 10000 && !d.rope.llama3 && !d.tied && !d.q_bias && !d.k_bias && !d.v_bias && d.window == 0);
+    assert_true(d.kind == ATTENTION_GQA && d.L == 2 && d.V == 264 && d.C == 64 && d.F == 160 && d.H == 4 &&
+                d.G == 2 && d.D == 16);
+    assert_true(d.norm_eps == 1e-5 && d.rope.theta == 10000 && !d.rope.llama3 && !d.tied && !d.q_bias &&
+                !d.k_bias && !d.v_bias && d.window == 0);
     assert_int_equal(read_dims(llama, "{\"head_dim\": 24}").D, 24);
     assert_int_equal(read_dims(llama, "{\"head_dim\": null}").D, 16);
     assert_true(read_dims(llama, "{\"tie_word_embeddings\": true}").tied);
@@ -102,10 +119,12 @@ static void shapes(void **state)
     d = read_dims(qwen2, "{}");
     assert_true(d.q_bias && d.k_bias && d.v_bias);
     d = read_dims(transmla, "{}");
-    assert_true(d.kind == ATTENTION_MLA && d.R == 20 && d.Rq == 0 && d.Dn == 16 && d.Dr == 8 && d.Dv == 16 && !d.latent_norm && !d.q_bias && !d.k_bias);
+    assert_true(d.kind == ATTENTION_MLA && d.R == 20 && d.Rq == 0 && d.Dn == 16 && d.Dr == 8 && d.Dv == 16 &&
+                !d.latent_norm && !d.q_bias && !d.k_bias);
     d = read_dims(transmla, "{\"q_lora_rank\": 48, \"attention_bias\": true, \"qk_latent_layernorm\": true}");
     assert_true(d.Rq == 48 && d.latent_norm && d.q_bias && d.k_bias && !d.v_bias);
-    d = read_dims(deepseek, "{\"n_routed_experts\": 0, \"num_nextn_predict_layers\": 0, \"rope_interleave\": true}");
+    d = read_dims(deepseek,
+                  "{\"n_routed_experts\": 0, \"num_nextn_predict_layers\": 0, \"rope_interleave\": true}");
     assert_true(d.kind == ATTENTION_MLA && d.latent_norm && !d.q_bias);
     assert_false(read_dims(transmla, "{\"architectures\": [\"DeepseekV3ForCausalLM\"]}").latent_norm);
 }
@@ -115,20 +134,35 @@ static void windows(void **state)
     (void)state;
     assert_int_equal(read_dims(mistral, "{\"sliding_window\": 4096}").window, 4096);
     assert_int_equal(read_dims(mistral, "{}").window, 0);
-    assert_int_equal(read_dims(qwen2, "{\"sliding_window\": 4096, \"use_sliding_window\": false, \"max_window_layers\": 28}").window, 0);
+    assert_int_equal(
+        read_dims(qwen2,
+                  "{\"sliding_window\": 4096, \"use_sliding_window\": false, \"max_window_layers\": 28}")
+            .window,
+        0);
     assert_int_equal(read_dims(qwen2, "{\"sliding_window\": 4096}").window, 0);
-    assert_int_equal(read_dims(qwen2, "{\"sliding_window\": 128, \"use_sliding_window\": true, \"layer_types\": [\"full_attention\", \"sliding_attention\"]}").window, 128);
+    assert_int_equal(read_dims(qwen2, "{\"sliding_window\": 128, \"use_sliding_window\": true, "
+                                      "\"layer_types\": [\"full_attention\", \"sliding_attention\"]}")
+                         .window,
+                     128);
     assert_int_equal(read_dims(transmla, "{\"sliding_window\": 4096}").window, 4096);
 }
 
-#define BENT "{\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64"
+#define BENT                                                                                                 \
+    "{\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "     \
+    "\"original_max_position_embeddings\": 64"
 
 static void rope(void **state)
 {
     (void)state;
-    assert_true(read_dims(llama, "{\"rope_theta\": \"-\", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 500000}}").rope.theta == 500000);
-    assert_true(read_dims(llama, "{\"rope_theta\": null, \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 500000.5}}").rope.theta == 500000.5);
-    assert_true(read_dims(llama, "{\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 10000, \"partial_rotary_factor\": 1}}").rope.theta == 10000);
+    assert_true(read_dims(llama, "{\"rope_theta\": \"-\", \"rope_parameters\": {\"rope_type\": \"default\", "
+                                 "\"rope_theta\": 500000}}")
+                    .rope.theta == 500000);
+    assert_true(read_dims(llama, "{\"rope_theta\": null, \"rope_parameters\": {\"rope_type\": \"default\", "
+                                 "\"rope_theta\": 500000.5}}")
+                    .rope.theta == 500000.5);
+    assert_true(read_dims(llama, "{\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 10000, "
+                                 "\"partial_rotary_factor\": 1}}")
+                    .rope.theta == 10000);
     assert_true(read_dims(llama, "{\"rope_parameters\": {\"rope_type\": \"default\"}}").rope.theta == 10000);
     assert_false(read_dims(llama, "{\"rope_scaling\": {\"type\": \"default\"}}").rope.llama3);
     const char *const bent[] = {
@@ -139,7 +173,8 @@ static void rope(void **state)
     };
     for (int i = 0; i < 4; i++) {
         const rope_settings r = read_dims(llama, bent[i]).rope;
-        assert_true(r.llama3 && r.theta == 10000 && r.factor == 8 && r.low_freq_factor == 1 && r.high_freq_factor == 4 && r.original_max_position == 64);
+        assert_true(r.llama3 && r.theta == 10000 && r.factor == 8 && r.low_freq_factor == 1 &&
+                    r.high_freq_factor == 4 && r.original_max_position == 64);
     }
 }
 
@@ -177,7 +212,8 @@ static void refusals(void **state)
         {llama, "{\"architectures\": \"-\"}", "key 'architectures' is missing"},
         {llama, "{\"architectures\": [\"LlamaForCausalLM\", \"X\"]}", "architectures is"},
         {llama, "{\"architectures\": \"LlamaForCausalLM\"}", "expected a list of one name"},
-        {llama, "{\"architectures\": [\"Qwen3ForCausalLM\"]}", "architectures is [\"Qwen3ForCausalLM\"], supported are"},
+        {llama, "{\"architectures\": [\"Qwen3ForCausalLM\"]}",
+         "architectures is [\"Qwen3ForCausalLM\"], supported are"},
         {llama, "{\"model_type\": \"-\"}", "key 'model_type' is missing"},
         {llama, "{\"model_type\": \"qwen2\"}", "model_type is \"qwen2\", expected \"llama\""},
         {llama, "{\"model_type\": 3}", "model_type is 3"},
@@ -204,7 +240,8 @@ static void refusals(void **state)
         {llama, "{\"vocab_size\": 4000000000000}", "vocab_size is 4000000000000"},
         {llama, "{\"num_attention_heads\": [4]}", "num_attention_heads is [4]"},
         {llama, "{\"num_key_value_heads\": \"-\"}", "key 'num_key_value_heads' is missing"},
-        {llama, "{\"num_key_value_heads\": 3}", "num_attention_heads 4 is not a multiple of num_key_value_heads 3"},
+        {llama, "{\"num_key_value_heads\": 3}",
+         "num_attention_heads 4 is not a multiple of num_key_value_heads 3"},
         {llama, "{\"num_key_value_heads\": 8}", "num_key_value_heads is 8"},
         {llama, "{\"hidden_size\": 66}", "head_dim is missing, and hidden_size 66"},
         {llama, "{\"head_dim\": 15}", "head_dim is 15"},
@@ -222,23 +259,40 @@ static void refusals(void **state)
         {llama, "{\"rope_theta\": \"-\"}", "key 'rope_theta' is missing"},
         {llama, "{\"rope_theta\": 0}", "rope_theta is 0"},
         {llama, "{\"rope_theta\": \"10000\"}", "rope_theta is \"10000\""},
-        {llama, "{\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 20000}}", "rope_theta is 10000, but rope_parameters.rope_theta is 20000"},
-        {llama, "{\"rope_theta\": \"-\", \"rope_parameters\": {\"rope_type\": \"default\"}}", "key 'rope_parameters.rope_theta' is missing"},
+        {llama, "{\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 20000}}",
+         "rope_theta is 10000, but rope_parameters.rope_theta is 20000"},
+        {llama, "{\"rope_theta\": \"-\", \"rope_parameters\": {\"rope_type\": \"default\"}}",
+         "key 'rope_parameters.rope_theta' is missing"},
         {llama, "{\"rope_scaling\": {\"factor\": 2}}", "key 'rope_scaling.rope_type' is missing"},
-        {llama, "{\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}}", "rope_scaling.rope_type is \"yarn\""},
-        {llama, "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}}", "rope_scaling.type is \"linear\""},
-        {llama, "{\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 4}}", "rope_scaling.type is \"dynamic\""},
-        {llama, "{\"rope_parameters\": {\"rope_type\": \"longrope\", \"rope_theta\": 10000}}", "rope_parameters.rope_type is \"longrope\""},
-        {llama, "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"type\": \"yarn\"}}", "its rope_type and type differ"},
+        {llama, "{\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}}",
+         "rope_scaling.rope_type is \"yarn\""},
+        {llama, "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}}",
+         "rope_scaling.type is \"linear\""},
+        {llama, "{\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 4}}",
+         "rope_scaling.type is \"dynamic\""},
+        {llama, "{\"rope_parameters\": {\"rope_type\": \"longrope\", \"rope_theta\": 10000}}",
+         "rope_parameters.rope_type is \"longrope\""},
+        {llama, "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"type\": \"yarn\"}}",
+         "its rope_type and type differ"},
         {llama, "{\"rope_scaling\": \"llama3\"}", "rope_scaling is \"llama3\", expected an object"},
-        {llama, "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8}}", "key 'rope_scaling.low_freq_factor' is missing"},
-        {llama, "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": -1}}", "rope_scaling.factor is -1"},
-        {llama, "{\"rope_scaling\": " BENT ", \"mscale\": 1}}", "key 'rope_scaling.mscale' is not one that remla knows"},
-        {llama, "{\"rope_scaling\": {\"rope_type\": \"default\", \"factor\": 8}}", "key 'rope_scaling.factor' is not one that remla knows"},
-        {llama, "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, \"high_freq_factor\": 4, \"original_max_position_embeddings\": 64}}",
+        {llama, "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8}}",
+         "key 'rope_scaling.low_freq_factor' is missing"},
+        {llama, "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": -1}}",
+         "rope_scaling.factor is -1"},
+        {llama, "{\"rope_scaling\": " BENT ", \"mscale\": 1}}",
+         "key 'rope_scaling.mscale' is not one that remla knows"},
+        {llama, "{\"rope_scaling\": {\"rope_type\": \"default\", \"factor\": 8}}",
+         "key 'rope_scaling.factor' is not one that remla knows"},
+        {llama,
+         "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, "
+         "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 64}}",
          "its high_freq_factor must be above"},
-        {llama, "{\"rope_scaling\": " BENT "}, \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 10000}}", "but rope_parameters says otherwise"},
-        {llama, "{\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}}}", "key 'rope_parameters.rope_type' is missing"},
+        {llama,
+         "{\"rope_scaling\": " BENT
+         "}, \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 10000}}",
+         "but rope_parameters says otherwise"},
+        {llama, "{\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}}}",
+         "key 'rope_parameters.rope_type' is missing"},
         /* windows */
         {mistral, "{\"sliding_window\": \"-\"}", "key 'sliding_window' is missing"},
         {mistral, "{\"sliding_window\": 0}", "sliding_window is 0"},
@@ -265,16 +319,23 @@ static void refusals(void **state)
         {deepseek, "{\"attention_bias\": true}", "attention_bias is true"},
         {deepseek, "{\"first_k_dense_replace\": \"-\"}", "key 'first_k_dense_replace' is missing"},
         {deepseek, "{\"first_k_dense_replace\": 1}", "first_k_dense_replace is 1"},
-        {deepseek, "{\"num_nextn_predict_layers\": 1}", "num_nextn_predict_layers is 1"},
-        {deepseek, "{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 40}}", "rope_scaling.type is \"yarn\""},
+        {deepseek, "{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 40}}",
+         "rope_scaling.type is \"yarn\""},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) refuse(cases[i].base, cases[i].changes, cases[i].words);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        refuse(cases[i].base, cases[i].changes, cases[i].words);
 }
 
 static void broken_files(void **state)
 {
     (void)state;
-    static const char *const broken[] = {"", "{", "[]", "{\"a\": 1, \"a\": 2}", "{\"a\": nan}", "{\"vocab_size\": 99999999999999999999}", "{\"a\": 1} x"};
+    static const char *const broken[] = {"",
+                                         "{",
+                                         "[]",
+                                         "{\"a\": 1, \"a\": 2}",
+                                         "{\"a\": nan}",
+                                         "{\"vocab_size\": 99999999999999999999}",
+                                         "{\"a\": 1} x"};
     model_config c;
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         write_config(broken[i]);
@@ -289,21 +350,33 @@ static void broken_files(void **state)
 static void transformers_5(void **state)
 {
     (void)state;
-#define V5                                                                                                                                         \
-    "\"attention_dropout\": 0.0, \"bos_token_id\": 1, \"dtype\": \"bfloat16\", \"eos_token_id\": 2, \"hidden_act\": \"silu\", \"hidden_size\": 64, " \
-    "\"initializer_range\": 0.02, \"intermediate_size\": 160, \"max_position_embeddings\": 2048, \"num_attention_heads\": 4, "                     \
-    "\"num_hidden_layers\": 2, \"pad_token_id\": null, \"rms_norm_eps\": 1e-06, \"rope_parameters\": {\"rope_theta\": 10000.0, "                   \
-    "\"rope_type\": \"default\"}, \"tie_word_embeddings\": false, \"transformers_version\": \"5.23.0\", \"use_cache\": true, \"vocab_size\": 264, "
+#define V5                                                                                                   \
+    "\"attention_dropout\": 0.0, \"bos_token_id\": 1, \"dtype\": \"bfloat16\", \"eos_token_id\": 2, "        \
+    "\"hidden_act\": \"silu\", \"hidden_size\": 64, "                                                        \
+    "\"initializer_range\": 0.02, \"intermediate_size\": 160, \"max_position_embeddings\": 2048, "           \
+    "\"num_attention_heads\": 4, "                                                                           \
+    "\"num_hidden_layers\": 2, \"pad_token_id\": null, \"rms_norm_eps\": 1e-06, \"rope_parameters\": "       \
+    "{\"rope_theta\": 10000.0, "                                                                             \
+    "\"rope_type\": \"default\"}, \"tie_word_embeddings\": false, \"transformers_version\": \"5.23.0\", "    \
+    "\"use_cache\": true, \"vocab_size\": 264, "
     static const char *const texts[] = {
-        "{" V5 "\"architectures\": [\"LlamaForCausalLM\"], \"attention_bias\": false, \"head_dim\": 16, \"mlp_bias\": false, \"model_type\": \"llama\", "
+        "{" V5 "\"architectures\": [\"LlamaForCausalLM\"], \"attention_bias\": false, \"head_dim\": 16, "
+        "\"mlp_bias\": false, \"model_type\": \"llama\", "
         "\"num_key_value_heads\": 2, \"pretraining_tp\": 1}",
-        "{" V5 "\"architectures\": [\"Qwen2ForCausalLM\"], \"layer_types\": [\"full_attention\", \"full_attention\"], \"max_window_layers\": 28, "
-        "\"model_type\": \"qwen2\", \"num_key_value_heads\": 2, \"sliding_window\": null, \"use_sliding_window\": false}",
-        "{" V5 "\"architectures\": [\"MistralForCausalLM\"], \"head_dim\": 16, \"model_type\": \"mistral\", \"num_key_value_heads\": 2, \"sliding_window\": 4096}",
-        "{" V5 "\"architectures\": [\"DeepseekV3ForCausalLM\"], \"attention_bias\": false, \"first_k_dense_replace\": 2, \"head_dim\": 8, \"kv_lora_rank\": 20, "
-        "\"model_type\": \"deepseek_v3\", \"moe_intermediate_size\": 2048, \"n_group\": 8, \"n_routed_experts\": 256, \"n_shared_experts\": 1, "
-        "\"norm_topk_prob\": true, \"num_experts_per_tok\": 8, \"num_key_value_heads\": 4, \"num_nextn_predict_layers\": 0, \"output_router_logits\": false, "
-        "\"pretraining_tp\": 1, \"q_lora_rank\": 48, \"qk_head_dim\": 24, \"qk_nope_head_dim\": 16, \"qk_rope_head_dim\": 8, \"rope_interleave\": true, "
+        "{" V5 "\"architectures\": [\"Qwen2ForCausalLM\"], \"layer_types\": [\"full_attention\", "
+        "\"full_attention\"], \"max_window_layers\": 28, "
+        "\"model_type\": \"qwen2\", \"num_key_value_heads\": 2, \"sliding_window\": null, "
+        "\"use_sliding_window\": false}",
+        "{" V5 "\"architectures\": [\"MistralForCausalLM\"], \"head_dim\": 16, \"model_type\": \"mistral\", "
+        "\"num_key_value_heads\": 2, \"sliding_window\": 4096}",
+        "{" V5 "\"architectures\": [\"DeepseekV3ForCausalLM\"], \"attention_bias\": false, "
+        "\"first_k_dense_replace\": 2, \"head_dim\": 8, \"kv_lora_rank\": 20, "
+        "\"model_type\": \"deepseek_v3\", \"moe_intermediate_size\": 2048, \"n_group\": 8, "
+        "\"n_routed_experts\": 256, \"n_shared_experts\": 1, "
+        "\"norm_topk_prob\": true, \"num_experts_per_tok\": 8, \"num_key_value_heads\": 4, "
+        "\"num_nextn_predict_layers\": 1, \"output_router_logits\": false, "
+        "\"pretraining_tp\": 1, \"q_lora_rank\": 48, \"qk_head_dim\": 24, \"qk_nope_head_dim\": 16, "
+        "\"qk_rope_head_dim\": 8, \"rope_interleave\": true, "
         "\"routed_scaling_factor\": 2.5, \"topk_group\": 4, \"v_head_dim\": 16}",
     };
     for (int i = 0; i < 4; i++) {
@@ -315,14 +388,17 @@ static void transformers_5(void **state)
     }
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 static bool same_dims(const dims *a, const dims *b)
 {
-    return a->kind == b->kind && a->L == b->L && a->V == b->V && a->C == b->C && a->F == b->F && a->H == b->H && a->Dn == b->Dn && a->Dr == b->Dr && a->Dv == b->Dv &&
-           a->R == b->R && a->Rq == b->Rq && a->latent_norm == b->latent_norm && a->q_bias == b->q_bias && a->k_bias == b->k_bias && a->tied == b->tied &&
-           a->norm_eps == b->norm_eps && a->window == b->window && a->rope.theta == b->rope.theta && a->rope.llama3 == b->rope.llama3 && a->rope.factor == b->rope.factor &&
-           a->rope.low_freq_factor == b->rope.low_freq_factor && a->rope.high_freq_factor == b->rope.high_freq_factor &&
+    return a->kind == b->kind && a->L == b->L && a->V == b->V && a->C == b->C && a->F == b->F &&
+           a->H == b->H && a->Dn == b->Dn && a->Dr == b->Dr && a->Dv == b->Dv && a->R == b->R &&
+           a->Rq == b->Rq && a->latent_norm == b->latent_norm && a->q_bias == b->q_bias &&
+           a->k_bias == b->k_bias && a->tied == b->tied && a->norm_eps == b->norm_eps &&
+           a->window == b->window && a->rope.theta == b->rope.theta && a->rope.llama3 == b->rope.llama3 &&
+           a->rope.factor == b->rope.factor && a->rope.low_freq_factor == b->rope.low_freq_factor &&
+           a->rope.high_freq_factor == b->rope.high_freq_factor &&
            a->rope.original_max_position == b->rope.original_max_position;
 }
 
@@ -344,8 +420,11 @@ static void converted_is_read(void **state)
 {
     (void)state;
     static const char *const sources[] = {
-        "{}", "{\"tie_word_embeddings\": true, \"rope_scaling\": " BENT "}}", "{\"rope_theta\": \"-\", \"rope_parameters\": " BENT ", \"rope_theta\": 123456.789}}",
-        "{\"torch_dtype\": \"-\", \"dtype\": \"float16\", \"rms_norm_eps\": 0.00001000000000000123, \"eos_token_id\": [3, 4]}",
+        "{}",
+        "{\"tie_word_embeddings\": true, \"rope_scaling\": " BENT "}}",
+        "{\"rope_theta\": \"-\", \"rope_parameters\": " BENT ", \"rope_theta\": 123456.789}}",
+        "{\"torch_dtype\": \"-\", \"dtype\": \"float16\", \"rms_norm_eps\": 0.00001000000000000123, "
+        "\"eos_token_id\": [3, 4]}",
     };
     for (int i = 0; i < 4; i++) {
         model_config source;
@@ -368,7 +447,8 @@ static void converted_is_read(void **state)
 static void storage_is_replaced(void **state)
 {
     (void)state;
-    static const char *const changes[] = {"{}", "{\"dtype\": \"float32\"}", "{\"dtype\": \"float32\", \"torch_dtype\": \"-\"}"};
+    static const char *const changes[] = {"{}", "{\"dtype\": \"float32\"}",
+                                          "{\"dtype\": \"float32\", \"torch_dtype\": \"-\"}"};
     for (int i = 0; i < 3; i++) {
         model_config before, after;
         write_changed(llama, changes[i]);
@@ -381,34 +461,38 @@ static void storage_is_replaced(void **state)
         const char *key;
         json_t *value;
         assert_int_equal(json_object_size(after.json), json_object_size(before.json));
-        json_object_foreach(before.json, key, value)
-            if (!strstr(key, "dtype")) assert_true(json_equal(value, json_object_get(after.json, key)));
+        json_object_foreach(before.json, key, value) if (!strstr(key, "dtype"))
+            assert_true(json_equal(value, json_object_get(after.json, key)));
         config_free(&before);
         config_free(&after);
     }
 }
 
-/* ---- fixtures ----------------------------------------------------------------------------------------------------------- */
+/* ---- fixtures ------------------------------------------------------------------------------------------ */
+
+static bool no_fixtures(void) { return skipped = !fixture_path("llama"); }
 
 static void read_fixture(model_config *c, const char *name, const char *kind)
 {
     char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/../shared/fixtures/%s/%s", getenv("REMLA_SOURCE"), name, kind);
-    if (config_read(c, path, &why) != OK) fail_msg("%s", why.text);
+    if (config_read(c, fixture_path(path_join(path, name, kind)), &why) != OK) fail_msg("%s", why.text);
 }
 
 /* Same keys and values as TransMLA's converter. A model in its DeepSeek style differs in class names only. */
 static void transmla_keys(void **state)
 {
     (void)state;
-    char path[PATH_BYTES];
-    if (!getenv("REMLA_SOURCE") || !folder_exists(path_join(path, getenv("REMLA_SOURCE"), "../shared/fixtures"))) skip();
+    if (no_fixtures()) skip();
     static const struct {
         const char *name;
         dtype storage;
         bool deepseek_style;
     } fixtures[] = {
-        {"llama", F32, false}, {"qwen2_bias_tied", F32, false}, {"llama3_scaled_qlora_bf16", BF16, false}, {"mistral_norm_fp16_sharded", F16, false}, {"qwen2_deepseek_style", F32, true},
+        {"llama", F32, false},
+        {"qwen2_bias_tied", F32, false},
+        {"llama3_scaled_qlora_bf16", BF16, false},
+        {"mistral_norm_fp16_sharded", F16, false},
+        {"qwen2_deepseek_style", F32, true},
     };
     for (size_t i = 0; i < sizeof fixtures / sizeof fixtures[0]; i++) {
         model_config gqa, mla;
@@ -423,8 +507,11 @@ static void transmla_keys(void **state)
         assert_int_equal(json_object_size(ours), json_object_size(mla.json));
         json_object_foreach(mla.json, key, value)
         {
-            if (fixtures[i].deepseek_style && (strcmp(key, "architectures") == 0 || strcmp(key, "auto_map") == 0)) continue;
-            if (!json_equal(value, json_object_get(ours, key))) fail_msg("%s: key %s differs from TransMLA's", fixtures[i].name, key);
+            if (fixtures[i].deepseek_style &&
+                (strcmp(key, "architectures") == 0 || strcmp(key, "auto_map") == 0))
+                continue;
+            if (!json_equal(value, json_object_get(ours, key)))
+                fail_msg("%s: key %s differs from TransMLA's", fixtures[i].name, key);
         }
         json_decref(ours);
         free(text);
@@ -436,14 +523,15 @@ static void transmla_keys(void **state)
 static void fixture_shapes(void **state)
 {
     (void)state;
-    char path[PATH_BYTES];
-    if (!getenv("REMLA_SOURCE") || !folder_exists(path_join(path, getenv("REMLA_SOURCE"), "../shared/fixtures"))) skip();
+    if (no_fixtures()) skip();
     model_config c;
     read_fixture(&c, "qwen2_bias_tied", "gqa");
-    assert_true(c.d.H == 6 && c.d.G == 3 && c.d.D == 16 && c.d.q_bias && c.d.v_bias && c.d.tied && c.d.window == 0 && c.d.rope.theta == 1e6);
+    assert_true(c.d.H == 6 && c.d.G == 3 && c.d.D == 16 && c.d.q_bias && c.d.v_bias && c.d.tied &&
+                c.d.window == 0 && c.d.rope.theta == 1e6);
     config_free(&c);
     read_fixture(&c, "qwen2_bias_tied", "mla");
-    assert_true(c.d.q_bias && c.d.k_bias && !c.d.v_bias && c.d.Dr == 16 && c.d.R == 32 && c.d.tied && c.d.window == 0);
+    assert_true(c.d.q_bias && c.d.k_bias && !c.d.v_bias && c.d.Dr == 16 && c.d.R == 32 && c.d.tied &&
+                c.d.window == 0);
     config_free(&c);
     read_fixture(&c, "llama3_scaled_qlora_bf16", "mla");
     assert_true(c.d.Rq == 48 && c.d.rope.llama3 && c.d.rope.original_max_position == 64 && !c.d.latent_norm);
@@ -457,8 +545,18 @@ int main(void)
 {
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(shapes),         IN_FOLDER(windows),           IN_FOLDER(rope),         IN_FOLDER(storage_and_eos),     IN_FOLDER(refusals),           IN_FOLDER(broken_files),
-        IN_FOLDER(transformers_5), IN_FOLDER(converted_is_read), IN_FOLDER(storage_is_replaced), cmocka_unit_test(transmla_keys), cmocka_unit_test(fixture_shapes),
+        IN_FOLDER(shapes),
+        IN_FOLDER(windows),
+        IN_FOLDER(rope),
+        IN_FOLDER(storage_and_eos),
+        IN_FOLDER(refusals),
+        IN_FOLDER(broken_files),
+        IN_FOLDER(transformers_5),
+        IN_FOLDER(converted_is_read),
+        IN_FOLDER(storage_is_replaced),
+        cmocka_unit_test(transmla_keys),
+        cmocka_unit_test(fixture_shapes),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return skipped && !failed ? SKIPPED_CODE : failed;
 }

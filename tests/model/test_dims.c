@@ -1,4 +1,5 @@
-/* Rotary frequencies against those of an independent float64 implementation (numpy, from transformers' formulas). */
+/* Rotary frequencies against those of an independent float64 implementation (numpy, from transformers'
+ * formulas). */
 #include "model/dims.h"
 #include <math.h>
 #include <stdarg.h>
@@ -12,7 +13,8 @@ static void check(const rope_settings *r, int width, const double *want)
     double got[32];
     rope_frequencies(r, width, got);
     for (int i = 0; i < width / 2; i++)
-        if (!(fabs(got[i] / want[i] - 1) <= 1e-14)) fail_msg("frequency %d is %.17g, expected %.17g", i, got[i], want[i]);
+        if (!(fabs(got[i] / want[i] - 1) <= 1e-14))
+            fail_msg("frequency %d is %.17g, expected %.17g", i, got[i], want[i]);
 }
 
 static void plain_frequencies(void **state)
@@ -42,15 +44,24 @@ static void llama3_frequencies(void **state)
                                   7.318749675440419e-07,
                                   3.2229329303788936e-07,
                                   1.4192720251899592e-07};
-    check(&(rope_settings){.theta = 500000, .llama3 = true, .factor = 32, .low_freq_factor = 1, .high_freq_factor = 4, .original_max_position = 1000}, 32, want);
+    check(&(rope_settings){.theta = 500000,
+                           .llama3 = true,
+                           .factor = 32,
+                           .low_freq_factor = 1,
+                           .high_freq_factor = 4,
+                           .original_max_position = 1000},
+          32, want);
 }
 
 /* Llama-3-8B: 32 layers, 8 key/value heads of 128; TransMLA's 512 + 64 of it. */
 static void cache_bytes(void **state)
 {
     (void)state;
-    assert_int_equal(kv_bytes_per_token(&(dims){.kind = ATTENTION_GQA, .L = 32, .H = 32, .G = 8, .D = 128}), 131072);
-    assert_int_equal(kv_bytes_per_token(&(dims){.kind = ATTENTION_MLA, .L = 32, .H = 32, .R = 512, .Dr = 64, .Dn = 128, .Dv = 128}), 36864);
+    assert_int_equal(kv_bytes_per_token(&(dims){.kind = ATTENTION_GQA, .L = 32, .H = 32, .G = 8, .D = 128}),
+                     131072);
+    assert_int_equal(kv_bytes_per_token(&(dims){
+                         .kind = ATTENTION_MLA, .L = 32, .H = 32, .R = 512, .Dr = 64, .Dn = 128, .Dv = 128}),
+                     36864);
 }
 
 int main(void)

@@ -1,5 +1,6 @@
-/* safetensors: good files are read exactly, every kind of damage is refused with a sentence that says so, halves are widened and
- * rounded as IEEE 754 defines. The oracle for halves is arithmetic on exponent and fraction. */
+/* safetensors: good files are read exactly, every kind of damage is refused with a sentence that says so,
+ * halves are widened and rounded as IEEE 754 defines. The oracle for halves is arithmetic on exponent and
+ * fraction. */
 #include "model/safetensors.h"
 #include <math.h>
 #include <stdarg.h>
@@ -39,7 +40,8 @@ static void write_bytes(const char *to, const void *data, size_t bytes)
     assert_int_equal(fclose(f), 0);
 }
 
-/* A file with the given header length field, header and number of data bytes (0, 1, 2, ...). Returns its size. */
+/* A file with the given header length field, header and number of data bytes (0, 1, 2, ...). Returns its
+ * size. */
 static size_t write_raw(uint64_t length, const char *header, size_t data_bytes)
 {
     static unsigned char file[1 << 12];
@@ -52,7 +54,10 @@ static size_t write_raw(uint64_t length, const char *header, size_t data_bytes)
     return 8 + text + data_bytes;
 }
 
-static size_t write_header(const char *header, size_t data_bytes) { return write_raw(strlen(header), header, data_bytes); }
+static size_t write_header(const char *header, size_t data_bytes)
+{
+    return write_raw(strlen(header), header, data_bytes);
+}
 
 static void expect_refused(const char *what, const char *words)
 {
@@ -78,25 +83,28 @@ static void write_float_file(const char *to, const char *name, dtype type, const
     assert_int_equal(file_bytes(to), bytes);
 }
 
-/* ---- good files ------------------------------------------------------------------------------------------------------ */
+/* ---- good files ---------------------------------------------------------------------------------------- */
 
-/* Several types, an empty tensor, a scalar, names out of order, spaces after the header, parts of a tensor. */
+/* Several types, an empty tensor, a scalar, names out of order, spaces after the header, parts of a
+ * tensor. */
 static void good_file(void **state)
 {
     (void)state;
     write_header("{\"__metadata__\":{\"format\":\"pt\"},"
-                         "\"z\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
-                         "\"a\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[24,32]},"
-                         "\"empty\":{\"dtype\":\"F16\",\"shape\":[0,7],\"data_offsets\":[32,32]},"
-                         "\"scalar\":{\"dtype\":\"F16\",\"shape\":[],\"data_offsets\":[32,34]},"
-                         "\"h\":{\"dtype\":\"F16\",\"shape\":[1,1,1,1,1,1,1,1],\"data_offsets\":[34,36]}}      ", 36);
+                 "\"z\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
+                 "\"a\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[24,32]},"
+                 "\"empty\":{\"dtype\":\"F16\",\"shape\":[0,7],\"data_offsets\":[32,32]},"
+                 "\"scalar\":{\"dtype\":\"F16\",\"shape\":[],\"data_offsets\":[32,34]},"
+                 "\"h\":{\"dtype\":\"F16\",\"shape\":[1,1,1,1,1,1,1,1],\"data_offsets\":[34,36]}}      ",
+                 36);
     safetensors s;
     float x[6], y[2];
     if (safetensors_open(&s, folder, &why) != OK) fail_msg("%s", why.text);
     assert_int_equal(s.count, 5);
     assert_null(safetensors_find(&s, "__metadata__"));
     assert_null(safetensors_find(&s, "zz"));
-    const safetensors_entry *z = safetensors_find(&s, "z"), *a = safetensors_find(&s, "a"), *empty = safetensors_find(&s, "empty"), *scalar = safetensors_find(&s, "scalar");
+    const safetensors_entry *z = safetensors_find(&s, "z"), *a = safetensors_find(&s, "a"),
+                            *empty = safetensors_find(&s, "empty"), *scalar = safetensors_find(&s, "scalar");
     assert_true(z && a && empty && scalar && safetensors_find(&s, "h"));
     assert_int_equal(z->rank, 2);
     assert_int_equal(z->dim[1], 3);
@@ -156,12 +164,13 @@ static void written_is_read(void **state)
     safetensors_close(&s);
 }
 
-/* ---- halves ----------------------------------------------------------------------------------------------------------- */
+/* ---- halves -------------------------------------------------------------------------------------------- */
 
 /* The value of a half with `fraction` bits after the point, from its definition. */
 static double half_value(unsigned bits, int exponent_bits, int fraction_bits)
 {
-    const int bias = (1 << (exponent_bits - 1)) - 1, exponent = (int)(bits >> fraction_bits) & ((1 << exponent_bits) - 1);
+    const int bias = (1 << (exponent_bits - 1)) - 1,
+              exponent = (int)(bits >> fraction_bits) & ((1 << exponent_bits) - 1);
     const double fraction = bits & ((1u << fraction_bits) - 1), sign = bits >> 15 ? -1 : 1;
     if (exponent == 0) return sign * ldexp(fraction, 1 - bias - fraction_bits);
     return sign * ldexp(fraction + ldexp(1, fraction_bits), exponent - bias - fraction_bits);
@@ -172,7 +181,9 @@ static void check_widened(const char *text, int exponent_bits, int fraction_bits
     const unsigned infinite = ((1u << exponent_bits) - 1) << fraction_bits, count = 2 * infinite;
     static unsigned char file[8 + 128 + 2 * 65536];
     char header[129];
-    const int used = snprintf(header, sizeof header, "{\"x\":{\"dtype\":\"%s\",\"shape\":[%u],\"data_offsets\":[0,%u]}}", text, count, 2 * count);
+    const int used =
+        snprintf(header, sizeof header, "{\"x\":{\"dtype\":\"%s\",\"shape\":[%u],\"data_offsets\":[0,%u]}}",
+                 text, count, 2 * count);
     memset(header + used, ' ', 128 - (size_t)used);
     memset(file, 0, 8);
     file[0] = 128;
@@ -191,7 +202,8 @@ static void check_widened(const char *text, int exponent_bits, int fraction_bits
     if (safetensors_read(&s, s.entry, 0, count, got, &why) != OK) fail_msg("%s", why.text);
     for (unsigned i = 0; i < count; i++) {
         const double want = half_value(half[i], exponent_bits, fraction_bits);
-        if (!((double)got[i] == want) || !signbit(got[i]) != !signbit(want)) fail_msg("%s 0x%04x is %g, expected %g", text, half[i], (double)got[i], want);
+        if (!((double)got[i] == want) || !signbit(got[i]) != !signbit(want))
+            fail_msg("%s 0x%04x is %g, expected %g", text, half[i], (double)got[i], want);
     }
     safetensors_close(&s);
 }
@@ -211,14 +223,16 @@ static void read_back(float *out, int64_t count)
     safetensors_close(&s);
 }
 
-/* Between every two neighbouring halves: the middle goes to the even one, its neighbours in float to the nearer one. */
+/* Between every two neighbouring halves: the middle goes to the even one, its neighbours in float to the
+ * nearer one. */
 static void check_rounded(dtype type, int exponent_bits, int fraction_bits)
 {
     static float in[4 * 65536], want[4 * 65536], got[4 * 65536];
     const unsigned infinite = ((1u << exponent_bits) - 1) << fraction_bits;
     int64_t n = 0;
     for (unsigned bits = 0; bits + 1 < infinite; bits++) {
-        const float low = (float)half_value(bits, exponent_bits, fraction_bits), high = (float)half_value(bits + 1, exponent_bits, fraction_bits);
+        const float low = (float)half_value(bits, exponent_bits, fraction_bits),
+                    high = (float)half_value(bits + 1, exponent_bits, fraction_bits);
         const float middle = (float)(((double)low + (double)high) / 2), sign = bits % 3 ? 1 : -1;
         const float inputs[] = {low, nextafterf(middle, 0), middle, nextafterf(middle, HUGE_VALF)};
         const float outputs[] = {low, low, bits % 2 ? high : low, high};
@@ -227,7 +241,9 @@ static void check_rounded(dtype type, int exponent_bits, int fraction_bits)
     write_float_file(path, "x", type, in, n);
     read_back(got, n);
     for (int64_t i = 0; i < n; i++)
-        if (!(got[i] == want[i])) fail_msg("%s: %.9g is rounded to %.9g, expected %.9g", dtype_name(type), (double)in[i], (double)got[i], (double)want[i]);
+        if (!(got[i] == want[i]))
+            fail_msg("%s: %.9g is rounded to %.9g, expected %.9g", dtype_name(type), (double)in[i],
+                     (double)got[i], (double)want[i]);
 }
 
 static void rounding_is_to_nearest_even(void **state)
@@ -275,12 +291,16 @@ static void infinities_are_not_read(void **state)
         int size;
         unsigned char last[4];
     } cases[] = {
-        {"F32", 4, {0, 0, 0x80, 0x7f}}, {"F32", 4, {1, 0, 0x80, 0xff}}, {"F16", 2, {0, 0x7c}}, {"F16", 2, {0, 0xfe}}, {"BF16", 2, {0x80, 0x7f}}, {"BF16", 2, {0xc0, 0xff}},
+        {"F32", 4, {0, 0, 0x80, 0x7f}}, {"F32", 4, {1, 0, 0x80, 0xff}}, {"F16", 2, {0, 0x7c}},
+        {"F16", 2, {0, 0xfe}},          {"BF16", 2, {0x80, 0x7f}},      {"BF16", 2, {0xc0, 0xff}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char header[128];
         unsigned char file[8 + 128 + 400] = {128};
-        const int used = snprintf(header, sizeof header, "{\"bad.weight\":{\"dtype\":\"%s\",\"shape\":[100],\"data_offsets\":[0,%d]}}", cases[i].type, 100 * cases[i].size);
+        const int used =
+            snprintf(header, sizeof header,
+                     "{\"bad.weight\":{\"dtype\":\"%s\",\"shape\":[100],\"data_offsets\":[0,%d]}}",
+                     cases[i].type, 100 * cases[i].size);
         memset(file + 8, ' ', 128);
         memcpy(file + 8, header, (size_t)used);
         memcpy(file + 136 + 77 * cases[i].size, cases[i].last, (size_t)cases[i].size);
@@ -296,7 +316,7 @@ static void infinities_are_not_read(void **state)
     }
 }
 
-/* ---- damage ----------------------------------------------------------------------------------------------------------- */
+/* ---- damage -------------------------------------------------------------------------------------------- */
 
 static void damaged_headers(void **state)
 {
@@ -310,40 +330,59 @@ static void damaged_headers(void **state)
         {"{", 0, "broken JSON"},
         {"[]", 0, "not an object"},
         {"{} x", 0, "broken JSON"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "duplicate"},
-        {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "duplicate"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":"
+         "[1],\"data_offsets\":[4,8]}}",
+         8, "duplicate"},
+        {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
+         "duplicate"},
         {"{\"a\":3}", 0, "exactly dtype, shape and data_offsets"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "exactly dtype, shape and data_offsets"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4, "exactly dtype, shape and data_offsets"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4,
+         "exactly dtype, shape and data_offsets"},
         {"{\"a\":{\"dtype\":32,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "dtype is not a string"},
         {"{\"a\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8, "'a' has dtype I64"},
         {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "'a' has dtype F8_E4M3"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":1,\"data_offsets\":[0,4]}}", 4, "shape is not a list"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, "at most 8 sizes"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4,
+         "at most 8 sizes"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4, "size 0 of its shape"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "size 0 of its shape"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,281474976710656],\"data_offsets\":[0,4]}}", 4, "size 1 of its shape"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[36893488147419103233],\"data_offsets\":[0,4]}}", 4, "broken JSON"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,2],\"data_offsets\":[0,0]}}", 0, "absurdly large"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[140737488355328,32768],\"data_offsets\":[0,0]}}", 0, "absurdly large"}, /* only the product with 4 bytes wraps */
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,281474976710656],\"data_offsets\":[0,4]}}", 4,
+         "size 1 of its shape"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[36893488147419103233],\"data_offsets\":[0,4]}}", 4,
+         "broken JSON"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,2],\"data_offsets\":[0,0]}}", 0,
+         "absurdly large"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[140737488355328,32768],\"data_offsets\":[0,0]}}", 0,
+         "absurdly large"}, /* only the product with 4 bytes wraps */
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "pair of whole numbers"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4.0]}}", 4, "pair of whole numbers"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 4, "pair of whole numbers"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "lies at 4 to 0"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4, "lies at 0 to 8, but the file holds 4 bytes"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "needs 8 bytes, its data_offsets give 4"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4,
+         "lies at 0 to 8, but the file holds 4 bytes"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+         "needs 8 bytes, its data_offsets give 4"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "overlap or leave a hole"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}", 12, "overlap or leave a hole"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "overlap or leave a hole"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "overlap or leave a hole"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":"
+         "[1],\"data_offsets\":[8,12]}}",
+         12, "overlap or leave a hole"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":"
+         "[1],\"data_offsets\":[4,8]}}",
+         8, "overlap or leave a hole"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":"
+         "[1],\"data_offsets\":[0,4]}}",
+         4, "overlap or leave a hole"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 5, "but the file has"},
         {"{}", 1, "but the file has"},
         {"{\"\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "name has 0 bytes"},
         {"{\"a\\u0007\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "control character"},
         {"{\"a\\u0000b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "broken JSON"},
         {"{\"a\xff\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "broken JSON"},
-        {"{\"__metadata__\":[],\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "__metadata__ is not an object"},
-        {"{\"__metadata__\":{\"k\":1},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "'k' is not a string"},
+        {"{\"__metadata__\":[],\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
+         "__metadata__ is not an object"},
+        {"{\"__metadata__\":{\"k\":1},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
+         "'k' is not a string"},
         {"{\"a\":[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]}", 4, "nested too deeply"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -381,8 +420,10 @@ static void absurd_lengths(void **state)
 
 static size_t small_file(unsigned char *file)
 {
-    const size_t size = write_header("{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
-                                             "\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[8,14]}} ", 14);
+    const size_t size = write_header("{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"F32\","
+                                     "\"shape\":[2],\"data_offsets\":[0,8]},"
+                                     "\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[8,14]}} ",
+                                     14);
     FILE *f = fopen(path, "rb");
     assert_non_null(f);
     assert_int_equal(fread(file, 1, 512, f), size);
@@ -422,7 +463,8 @@ static void no_mutation_does_harm(void **state)
                 for (int e = 0; e < s.count; e++) {
                     float x[16];
                     assert_true(s.entry[e].bytes <= 14);
-                    (void)safetensors_read(&s, &s.entry[e], 0, s.entry[e].bytes / dtype_bytes(s.entry[e].type), x, &why);
+                    (void)safetensors_read(&s, &s.entry[e], 0,
+                                           s.entry[e].bytes / dtype_bytes(s.entry[e].type), x, &why);
                 }
                 safetensors_close(&s);
             }
@@ -430,7 +472,7 @@ static void no_mutation_does_harm(void **state)
         }
 }
 
-/* ---- sets of files ------------------------------------------------------------------------------------------------------ */
+/* ---- sets of files ------------------------------------------------------------------------------------- */
 
 static void write_text(const char *to, const char *text) { write_bytes(to, text, strlen(text)); }
 
@@ -445,23 +487,33 @@ static void damaged_sets(void **state)
     static const struct {
         const char *index, *words; /* NULL: good */
     } cases[] = {
-        {"{\"metadata\":{\"total_size\":20},\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\"}}", NULL},
+        {"{\"metadata\":{\"total_size\":20},\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\"}"
+         "}",
+         NULL},
         {"{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\"}}", NULL},
-        {"{\"metadata\":{\"total_size\":24},\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\"}}", "total_size is 24, but the tensors have 20"},
-        {"{\"metadata\":3,\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\"}}", "metadata is not an object"},
+        {"{\"metadata\":{\"total_size\":24},\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\"}"
+         "}",
+         "total_size is 24, but the tensors have 20"},
+        {"{\"metadata\":3,\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\"}}",
+         "metadata is not an object"},
         {"{\"metadata\":{}}", "weight_map is missing"},
         {"{\"weight_map\":{}}", "weight_map is missing"},
         {"{\"weight_map\":{\"x\":\"a.safetensors\"", "broken JSON"},
         {"{\"weight_map\":{\"x\":\"a.safetensors\",\"x\":\"a.safetensors\"}}", "duplicate"},
-        {"{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"../b.safetensors\"}}", "'y' is not a plain file name"},
+        {"{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"../b.safetensors\"}}",
+         "'y' is not a plain file name"},
         {"{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"/etc/passwd\"}}", "'y' is not a plain file name"},
         {"{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"..\"}}", "'y' is not a plain file name"},
         {"{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"\"}}", "'y' is not a plain file name"},
         {"{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":2}}", "'y' is not a plain file name"},
-        {"{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"c.safetensors\"}}", "c.safetensors: cannot be opened"},
-        {"{\"weight_map\":{\"x\":\"b.safetensors\",\"y\":\"a.safetensors\"}}", "'x' is in a.safetensors, but the weight_map says b.safetensors"},
-        {"{\"weight_map\":{\"x\":\"a.safetensors\",\"z\":\"b.safetensors\"}}", "'y' of b.safetensors is not in the weight_map"},
-        {"{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\",\"z\":\"b.safetensors\"}}", "'z' is not in b.safetensors"},
+        {"{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"c.safetensors\"}}",
+         "c.safetensors: cannot be opened"},
+        {"{\"weight_map\":{\"x\":\"b.safetensors\",\"y\":\"a.safetensors\"}}",
+         "'x' is in a.safetensors, but the weight_map says b.safetensors"},
+        {"{\"weight_map\":{\"x\":\"a.safetensors\",\"z\":\"b.safetensors\"}}",
+         "'y' of b.safetensors is not in the weight_map"},
+        {"{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\",\"z\":\"b.safetensors\"}}",
+         "'z' is not in b.safetensors"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         write_text(index_path, cases[i].index);

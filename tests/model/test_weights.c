@@ -3,17 +3,32 @@
 #include "base/file.h"
 #include "model/safetensors.h"
 #include "model/weights.h"
+#include "tests/support/scratch.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
-static const dims mla = {.kind = ATTENTION_MLA, .L = 3, .V = 11, .C = 8, .F = 10, .H = 2, .Dn = 4, .Dr = 2, .Dv = 3, .R = 5, .Rq = 6, .q_bias = true, .k_bias = true, .latent_norm = true};
-static const dims gqa = {.kind = ATTENTION_GQA, .L = 2, .V = 11, .C = 8, .F = 10, .H = 4, .G = 2, .D = 6, .tied = true};
+static bool skipped;
+
+static const dims mla = {.kind = ATTENTION_MLA,
+                         .L = 3,
+                         .V = 11,
+                         .C = 8,
+                         .F = 10,
+                         .H = 2,
+                         .Dn = 4,
+                         .Dr = 2,
+                         .Dv = 3,
+                         .R = 5,
+                         .Rq = 6,
+                         .q_bias = true,
+                         .k_bias = true,
+                         .latent_norm = true};
+static const dims gqa = {
+    .kind = ATTENTION_GQA, .L = 2, .V = 11, .C = 8, .F = 10, .H = 4, .G = 2, .D = 6, .tied = true};
 
 /* Inside a unit parameters follow each other without holes, in the order of the table; units are in order. */
 static void check_table(const dims *d)
@@ -99,7 +114,8 @@ static void views(void **state)
         for (int64_t n = 0; n < t.param[i].numel; n++) ((double *)view.data)[n] += i + 1;
     }
     for (int u = 0; u < w.num_units; u++)
-        for (int64_t n = 0; n < w.unit[u].dim[0]; n++) assert_true((((double *)w.unit[u].data)[n] > 0) == (n < t.unit_numel[u]));
+        for (int64_t n = 0; n < w.unit[u].dim[0]; n++)
+            assert_true((((double *)w.unit[u].data)[n] > 0) == (n < t.unit_numel[u]));
 
     const layer_weights *layer = &w.layer[1];
     assert_false(tensor_present(&layer->wq));
@@ -127,16 +143,18 @@ static void views(void **state)
 static void fixtures(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama", "qwen2_bias_tied", "llama3_scaled_qlora_bf16", "mistral_norm_fp16_sharded", "qwen2_deepseek_style"};
-    char path[PATH_BYTES];
-    if (!getenv("REMLA_SOURCE") || !folder_exists(path_join(path, getenv("REMLA_SOURCE"), "../shared/fixtures"))) skip();
+    static const char *const names[] = {"llama", "qwen2_bias_tied", "llama3_scaled_qlora_bf16",
+                                        "mistral_norm_fp16_sharded", "qwen2_deepseek_style"};
+    if ((skipped = !fixture_path("llama"))) skip();
     for (int i = 0; i < 10; i++) {
         message why;
         model_config c;
         safetensors s;
         param_table t;
-        snprintf(path, sizeof path, "%s/../shared/fixtures/%s/%s", getenv("REMLA_SOURCE"), names[i / 2], i % 2 ? "mla" : "gqa");
-        if (config_read(&c, path, &why) != OK || safetensors_open(&s, path, &why) != OK) fail_msg("%s", why.text);
+        char folder[PATH_BYTES];
+        const char *path = fixture_path(path_join(folder, names[i / 2], i % 2 ? "mla" : "gqa"));
+        if (config_read(&c, path, &why) != OK || safetensors_open(&s, path, &why) != OK)
+            fail_msg("%s", why.text);
         param_table_init(&t, &c.d);
         assert_int_equal(t.count, s.count);
         for (int j = 0; j < t.count; j++) {
@@ -161,5 +179,6 @@ int main(void)
         cmocka_unit_test(views),
         cmocka_unit_test(fixtures),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return skipped && !failed ? SKIPPED_CODE : failed;
 }

@@ -1,0 +1,164 @@
+/* One rank. The oracle is AdamW written out in double on plain arrays. */
+#include "tests/support/check.h"
+#include "optim/optimizer.h"
+#include <math.h>
+#include <string.h>
+
+/* Two units of 23 and 48 elements, padded to 32 and 48; an odd parameter without decay lies between two with. */
+enum { UNITS = 2, MOST = 48 };
+static const int64_t used[UNITS] = {23, 48}, padded[UNITS] = {32, 48};
+static const optim_span first_spans[] = {{0, 7, true}, {7, 3, false}, {10, 13, true}},
+                        second_spans[] = {{0, 48, false}};
+
+typedef struct fixture {
+    arena memory;
+    optim_unit unit[UNITS];
+    optimizer o;
+} fixture;
+
+static void setup(fixture *f, const ops *k)
+{
+    static const char *const names[] = {"first", "second"};
+    *f = (fixture){.memory = {.name = "optimizer"},
+                   .o = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-3, .decay = 0.1}};
+    for (int u = 0; u < UNITS; u++) {
+        f->unit[u] = (optim_unit){.name = names[u],
+                                  .weight = check_tensor(k->real, "weight", padded[u]),
+                                  .grad = check_tensor(k->real, "grad", padded[u]),
+                                  .span = u == 0 ? first_spans : second_spans,
+                                  .spans = u == 0 ? 3 : 1};
+        check_set(&f->unit[u].weight, 0);
+        tensor weight = tensor_rows(&f->unit[u].weight, 0, used[u]);
+        check_fill(&weight, 10 + (uint64_t)u, -1, 1);
+    }
+    arena size = {.name = "optimizer"};
+    optimizer_init(&f->o, k, comm_self(), f->unit, UNITS, &size);
+    optimizer_free(&f->o);
+    arena_reserve(&f->memory, size.used);
+    /* What was there before must not matter. */
+    memset(f->memory.base, 0xff, (size_t)f->memory.size);
+    optimizer_init(&f->o, k, comm_self(), f->unit, UNITS, &f->memory);
+    assert_int_equal(f->memory.used, size.used);
+}
+
+static void teardown(fixture *f)
+{
+    optimizer_free(&f->o);
+    arena_release(&f->memory);
+}
+
+static void gradients(fixture *f, int64_t step)
+{
+    optimizer_zero_grad(&f->o);
+    for (int u = 0; u < UNITS; u++) {
+        tensor grad = tensor_rows(&f->unit[u].grad, 0, used[u]);
+        check_fill(&grad, (uint64_t)(100 * step + u), -3, 3);
+        optimizer_reduce(&f->o, u);
+    }
+}
+
+static bool decays(int u, int64_t i) { return u == 0 && (i < 7 || i >= 10); }
+
+static void test_updates(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int table = 0; (k = check_table(table)); table++) {
+        fixture f;
+        setup(&f, k);
+        double weight[UNITS][MOST], m[UNITS][MOST] = {{0}}, v[UNITS][MOST] = {{0}};
+        for (int u = 0; u < UNITS; u++)
+            for (int64_t i = 0; i < used[u]; i++) weight[u][i] = check_get(&f.unit[u].weight, i);
+        for (int64_t step = 1; step <= 4; step++) {
+            const double rate = 0.01 * (double)step, scale = 0.25;
+            double squares = 0;
+            gradients(&f, step);
+            for (int u = 0; u < UNITS; u++)
+                for (int64_t i = 0; i < used[u]; i++) {
+                    const double g = check_get(&f.unit[u].grad, i) * scale;
+                    squares += g * g;
+                    m[u][i] = 0.9 * m[u][i] + 0.1 * g;
+                    v[u][i] = 0.95 * v[u][i] + 0.05 * g * g;
+                    weight[u][i] *= 1 - rate * (decays(u, i) ? 0.1 : 0);
+                    weight[u][i] -= rate * (m[u][i] / (1 - pow(0.9, (double)step))) /
+                                    (sqrt(v[u][i] / (1 - pow(0.95, (double)step))) + 1e-3);
+                }
+            check_number("norm", optimizer_norm(&f.o, scale), sqrt(squares), 1e-12);
+            optimizer_update(&f.o, rate, scale, step);
+            for (int u = 0; u < UNITS; u++) {
+                const tensor got = tensor_rows(&f.unit[u].weight, 0, used[u]);
+                const tensor want = tensor_of(weight[u], F64, "want", 1, &used[u]);
+                check_close(f.unit[u].name, &got, &want, k->real == F32 ? 1e-6 : 1e-14);
+                for (int64_t i = used[u]; i < padded[u]; i++)
+                    assert_true(check_get(&f.unit[u].weight, i) == 0);
+            }
+        }
+        teardown(&f);
+    }
+}
+
+static void test_gather_and_scatter(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int table = 0; (k = check_table(table)); table++) {
+        fixture f;
+        setup(&f, k);
+        gradients(&f, 1);
+        for (optim_part part = OPTIM_M; part <= OPTIM_GRAD; part++)
+            for (int u = 0; u < UNITS; u++) {
+                float in[MOST], out[MOST];
+                optimizer_gather(&f.o, part, u, out);
+                for (int64_t i = 0; i < padded[u]; i++) {
+                    const double want = part == OPTIM_GRAD ? check_get(&f.unit[u].grad, i) : 0;
+                    assert_true((double)out[i] == want);
+                    in[i] = (float)(i + 1) / (float)(part + 3);
+                }
+                optimizer_scatter(&f.o, part, u, in);
+                optimizer_gather(&f.o, part, u, out);
+                assert_memory_equal(in, out, sizeof(float) * (size_t)padded[u]);
+            }
+        /* m and v are where update looks: m/(1-beta1) over sqrt(v/(1-beta2)) + eps. */
+        optimizer_zero_grad(&f.o);
+        const double before = check_get(&f.unit[1].weight, 5), m = 6 / 3., v = 6 / 4.;
+        optimizer_update(&f.o, 0.01, 1, 1);
+        check_number("weight", check_get(&f.unit[1].weight, 5),
+                     before - 0.01 * (0.9 * m / 0.1) / (sqrt(0.95 * v / 0.05) + 1e-3), 1e-6);
+        teardown(&f);
+    }
+}
+
+static void test_zero_grad(void **state)
+{
+    (void)state;
+    fixture f;
+    setup(&f, ops_cpu_f32());
+    gradients(&f, 1);
+    optimizer_zero_grad(&f.o);
+    assert_true(optimizer_norm(&f.o, 1) == 0);
+    teardown(&f);
+}
+
+static void odd_unit(void *context)
+{
+    (void)context;
+    static float data[24];
+    arena a = {.name = "optimizer"};
+    const tensor t = tensor_of(data, F32, "t", 1, (int64_t[]){24});
+    const optim_unit unit = {.name = "odd", .weight = t, .grad = t};
+    optimizer o = {0};
+    optimizer_init(&o, ops_cpu_f32(), comm_self(), &unit, 1, &a);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    check_stops(odd_unit, NULL, ERR_BUG, "unit odd has 24 elements, expected a multiple of 16");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {CHECK_TEST(test_updates), CHECK_TEST(test_gather_and_scatter),
+                                       CHECK_TEST(test_zero_grad), CHECK_TEST(test_refused)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,182 @@
+/* Two ranks, each with its own gradients, against one process that got the sum of them. A failed check stops both
+ * ranks (REQUIRE), because the other one would wait for ever. */
+#include "tests/support/check.h"
+#include "optim/optimizer.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Odd sizes, padded to a multiple of 32; spans cross the border between the ranks' slices or lie on one side. */
+enum { UNITS = 3 };
+static const int64_t used[UNITS] = {71, 1, 70001}, padded[UNITS] = {96, 32, 70016};
+static const optim_span spans0[] = {{0, 5, true}, {5, 50, false}, {55, 16, true}}, spans1[] = {{0, 1, true}},
+                        spans2[] = {{0, 35007, true}, {35007, 3, false}, {35010, 34991, true}};
+
+static const comm *world;
+
+typedef struct side {
+    arena memory;
+    optim_unit unit[UNITS];
+    optimizer o;
+} side;
+
+/* Numbers in [-1,1) that depend on the seed alone. */
+static float noise(uint64_t seed, int64_t i)
+{
+    uint64_t x = (seed << 32 ^ (uint64_t)i) * 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 29) * 0xbf58476d1ce4e5b9u;
+    return (float)(int32_t)(x >> 32) * 0x1p-31f;
+}
+
+static void side_init(side *s, const comm *c)
+{
+    static const optim_span *const spans[] = {spans0, spans1, spans2};
+    static const int counts[] = {3, 1, 3};
+    *s = (side){.memory = {.name = "optimizer"},
+                .o = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-6, .decay = 0.1}};
+    for (int u = 0; u < UNITS; u++) {
+        float *weight = calloc((size_t)padded[u], sizeof(float)),
+              *grad = calloc((size_t)padded[u], sizeof(float));
+        REQUIRE(weight && grad, "memory");
+        for (int64_t i = 0; i < used[u]; i++) weight[i] = noise((uint64_t)u, i);
+        s->unit[u] = (optim_unit){.name = "unit",
+                                  .weight = tensor_of(weight, F32, "weight", 1, &padded[u]),
+                                  .grad = tensor_of(grad, F32, "grad", 1, &padded[u]),
+                                  .span = spans[u],
+                                  .spans = counts[u]};
+    }
+    arena_reserve(&s->memory, 1 << 20);
+    memset(s->memory.base, 0xff, (size_t)s->memory.size);
+    optimizer_init(&s->o, ops_cpu_f32(), c, s->unit, UNITS, &s->memory);
+}
+
+static void side_free(side *s)
+{
+    optimizer_free(&s->o);
+    arena_release(&s->memory);
+    for (int u = 0; u < UNITS; u++) {
+        free(s->unit[u].weight.data);
+        free(s->unit[u].grad.data);
+    }
+}
+
+static float gradient(int rank, int64_t step, int u, int64_t i)
+{
+    return noise((uint64_t)(1000 * step + 100 * u + rank + 7), i);
+}
+
+static void test_sharded(void **state)
+{
+    (void)state;
+    side both, alone;
+    side_init(&both, world);
+    side_init(&alone, comm_self());
+    REQUIRE(both.memory.used < alone.memory.used * 6 / 10, "the state is not cut: %lld bytes of %lld",
+            (long long)both.memory.used, (long long)alone.memory.used);
+    for (int64_t step = 1; step <= 5; step++) {
+        const double rate = 0.02, scale = 0.5;
+        for (int u = 0; u < UNITS; u++) {
+            float *mine = both.unit[u].grad.data, *sum = alone.unit[u].grad.data;
+            for (int64_t i = 0; i < used[u]; i++) {
+                mine[i] = gradient(world->rank, step, u, i);
+                sum[i] = gradient(0, step, u, i) + gradient(1, step, u, i);
+            }
+            optimizer_reduce(&both.o, u);
+            optimizer_reduce(&alone.o, u);
+        }
+        const double got = optimizer_norm(&both.o, scale), want = optimizer_norm(&alone.o, scale);
+        REQUIRE(fabs(got - want) <= 1e-13 * want, "norm %.17g, one process has %.17g", got, want);
+        optimizer_update(&both.o, rate, scale, step);
+        optimizer_update(&alone.o, rate, scale, step);
+        for (int u = 0; u < UNITS; u++) {
+            const float *x = both.unit[u].weight.data, *y = alone.unit[u].weight.data;
+            for (int64_t i = 0; i < padded[u]; i++)
+                REQUIRE(fabsf(x[i] - y[i]) <= 1e-6f,
+                        "step %lld unit %d element %lld: %.9g, one process has %.9g", (long long)step, u,
+                        (long long)i, (double)x[i], (double)y[i]);
+            for (int64_t i = used[u]; i < padded[u]; i++) REQUIRE(x[i] == 0, "padding %g", (double)x[i]);
+        }
+        optimizer_zero_grad(&both.o);
+        optimizer_zero_grad(&alone.o);
+    }
+    side_free(&both);
+    side_free(&alone);
+}
+
+/* All ranks have the same bits, although each computed half of them. */
+static void test_same_weights(void **state)
+{
+    (void)state;
+    side s;
+    side_init(&s, world);
+    for (int u = 0; u < UNITS; u++) {
+        float *grad = s.unit[u].grad.data;
+        for (int64_t i = 0; i < used[u]; i++) grad[i] = gradient(world->rank, 1, u, i);
+        optimizer_reduce(&s.o, u);
+    }
+    optimizer_update(&s.o, 0.02, 0.5, 1);
+    for (int u = 0; u < UNITS; u++) {
+        const size_t bytes = sizeof(float) * (size_t)padded[u];
+        float *first = malloc(bytes);
+        REQUIRE(first, "memory");
+        memcpy(first, s.unit[u].weight.data, bytes);
+        comm_broadcast(world, first, (int64_t)bytes, 0);
+        REQUIRE(memcmp(first, s.unit[u].weight.data, bytes) == 0, "unit %d differs from rank 0's", u);
+        free(first);
+    }
+    side_free(&s);
+}
+
+/* What gather brings is the whole unit, on both ranks, and scatter puts it back. */
+static void test_round_trip(void **state)
+{
+    (void)state;
+    side s;
+    side_init(&s, world);
+    for (optim_part part = OPTIM_M; part <= OPTIM_GRAD; part++)
+        for (int u = 0; u < UNITS; u++) {
+            const size_t bytes = sizeof(float) * (size_t)padded[u];
+            float *in = malloc(bytes), *out = malloc(bytes);
+            REQUIRE(in && out, "memory");
+            for (int64_t i = 0; i < padded[u]; i++) in[i] = noise((uint64_t)(part * 10 + u), i);
+            memset(out, 0xff, bytes);
+            optimizer_scatter(&s.o, part, u, in);
+            optimizer_gather(&s.o, part, u, out);
+            REQUIRE(memcmp(in, out, bytes) == 0, "part %d of unit %d changed on its way", part, u);
+            free(in);
+            free(out);
+        }
+    side_free(&s);
+}
+
+/* The gathered gradient is the sum. */
+static void test_gathered_gradient(void **state)
+{
+    (void)state;
+    side s;
+    side_init(&s, world);
+    for (int u = 0; u < UNITS; u++) {
+        float *grad = s.unit[u].grad.data, *sum = malloc(sizeof(float) * (size_t)padded[u]);
+        REQUIRE(sum, "memory");
+        for (int64_t i = 0; i < used[u]; i++) grad[i] = gradient(world->rank, 1, u, i);
+        optimizer_reduce(&s.o, u);
+        optimizer_gather(&s.o, OPTIM_GRAD, u, sum);
+        for (int64_t i = 0; i < used[u]; i++)
+            REQUIRE(sum[i] == gradient(0, 1, u, i) + gradient(1, 1, u, i), "unit %d element %lld: %.9g", u,
+                    (long long)i, (double)sum[i]);
+        free(sum);
+    }
+    side_free(&s);
+}
+
+int main(void)
+{
+    world = comm_start();
+    if (world->size != 2) return 77;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sharded), cmocka_unit_test(test_same_weights),
+                                       cmocka_unit_test(test_round_trip),
+                                       cmocka_unit_test(test_gathered_gradient)};
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    comm_stop(world);
+    return failed;
+}

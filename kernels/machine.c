@@ -109,7 +109,7 @@ status machine_start(int local_rank, int local_size, message *why)
                     missing, name);
     if (!getenv("OMP_NUM_THREADS")) omp_set_num_threads(cores_share(local_rank, local_size));
     flush_denormals();
-    snprintf(text, sizeof text, "%s, %d of %ld cores, %s", name, machine_threads(),
+    snprintf(text, sizeof text, "%s: %d threads on %ld cores, %s", name, machine_threads(),
              sysconf(_SC_NPROCESSORS_ONLN), cpu_features());
     return OK;
 }

@@ -10,7 +10,7 @@
 status machine_start(int local_rank, int local_size, message *why);
 int machine_threads(void);
 
-/* "AMD EPYC, 2 of 2 cores, avx512f avx512_bf16" - the line that every command prints at start. Borrowed. */
+/* "AMD EPYC: 2 threads on 2 cores, avx512f avx512_bf16" - the line that every command prints at start. Borrowed. */
 const char *machine_text(void);
 
 /* The rate of fused multiply-adds in registers, all threads, in FLOP/s: what the share of peak is a share of. Measured once,

@@ -67,7 +67,7 @@ static void test_text(void **state)
     (void)state;
     start(0, 1);
     char cores_text[64];
-    snprintf(cores_text, sizeof cores_text, ", %d of ", machine_threads());
+    snprintf(cores_text, sizeof cores_text, ": %d threads on ", machine_threads());
     assert_non_null(strstr(machine_text(), cores_text));
 }
 

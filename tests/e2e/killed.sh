@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# kill -9 at a dozen random moments of a run that saves after every step, so that most of them hit a save or a prune: the same command
+# goes on every time, no checkpoint that it then finds is damaged, and the final files are those of the run that was never killed.
+. "$(dirname "$0")/common.sh"
+write_config config.yaml "$golden/mla"
+command=("$REMLA" train config.yaml train.steps=60 checkpoint.every=1 val.every=10)
+last=checkpoints/step-00000060
+
+check_exit 0 "${command[@]}" train.out=whole
+
+newest_step() { find killed/checkpoints -maxdepth 1 -name 'step-????????' 2>/dev/null | sort | tail -n 1 | sed 's/.*step-0*//'; }
+
+for kill in 1 2 3 4 5 6 7 8 9 10 11 12; do
+    before=$(newest_step)
+    "${command[@]}" train.out=killed >out 2>err &
+    job=$!
+    # Two to four steps on; then anywhere in the next save.
+    wanted=$((${before:-0} + 2 + RANDOM % 3))
+    for ((wait = 0; wait < 3000; wait++)); do
+        now=$(newest_step)
+        [ "${now:-0}" -ge $wanted ] && break
+        kill -0 $job 2>/dev/null || { cat err >&2; fail "kill $kill: the run ended by itself after step ${now:-0}"; }
+        sleep 0.01
+    done
+    sleep 0.0$((RANDOM % 50 + 10))
+    kill -9 $job
+    { wait $job; } 2>/dev/null || true
+    [ ! -s err ] || { cat err >&2; fail "kill $kill: something is on standard error"; }
+done
+check_exit 0 "${command[@]}" train.out=killed
+[ ! -s err ] || { cat err >&2; fail "after the kills: something is on standard error"; }
+
+check_same_files "after 12 kills" "whole/$last" "killed/$last"
+cmp <(curve whole) <(curve killed) >&2 || fail "the curves differ"
+cmp <(grep val_ whole/metrics.jsonl) <(grep val_ killed/metrics.jsonl) >&2 || fail "validation differs"
+[ "$(ls killed/checkpoints)" = "$(ls whole/checkpoints)" ] || fail "left over: $(ls killed/checkpoints)"
+
+# What a kill leaves behind is never taken for a checkpoint, even when it is whole.
+for leftover in tmp trash; do
+    cp -r "whole/$last" "killed/checkpoints/step-00000099.$leftover"
+    mv "killed/$last" kept
+    check_exit 0 "${command[@]}" train.out=killed
+    check_same_files "beside a .$leftover" kept "killed/$last"
+    [ "$(ls killed/checkpoints)" = "$(ls whole/checkpoints)" ] || fail "left over: $(ls killed/checkpoints)"
+    rm -r kept
+done

@@ -11,7 +11,7 @@ static int64_t round_up(int64_t n) { return (n + ALIGNMENT - 1) / ALIGNMENT * AL
 void arena_reserve(arena *a, int64_t bytes)
 {
     REQUIRE(!a->base, "arena %s is reserved already", a->name);
-    a->size = round_up(bytes) + ALIGNMENT;
+    a->size = round_up(bytes > 0 ? bytes : 1);
     a->used = 0;
     void *base = mmap(NULL, (size_t)a->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED)
@@ -33,6 +33,7 @@ void arena_release(arena *a)
 void *arena_bytes(arena *a, int64_t bytes)
 {
     const int64_t from = a->used;
+    REQUIRE(bytes >= 0, "arena %s: %lld bytes asked", a->name, (long long)bytes);
     a->used += round_up(bytes);
     if (!a->base) return NULL;
     REQUIRE(a->used <= a->size, "arena %s: %lld bytes cut of %lld", a->name, (long long)a->used, (long long)a->size);

@@ -11,7 +11,8 @@ typedef struct arena {
     int64_t used;     /* bytes cut so far */
 } arena;
 
-/* Gets `bytes` of zeroed memory from the system (in huge pages where it gives them), or stops the job, naming the arena. */
+/* Gets `bytes` from the system (in huge pages where it gives them), or stops the job, naming the arena. They are
+ * zero, but NaN in builds with sanitizers: whoever needs zeros writes them. */
 void arena_reserve(arena *a, int64_t bytes);
 void arena_release(arena *a);
 

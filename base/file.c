@@ -63,7 +63,8 @@ int64_t file_bytes(const char *path)
 status file_open(const char *path, int *fd, int64_t *bytes, message *why)
 {
     struct stat s;
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Not blocking: a pipe is refused below instead of waited for. Reads of regular files do not change. */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
     if (fstat(*fd, &s) == 0 && S_ISREG(s.st_mode)) {
         *bytes = (int64_t)s.st_size;
@@ -273,6 +274,7 @@ status folder_make(const char *path, message *why)
     if (snprintf(part, sizeof part, "%s", path) >= PATH_BYTES)
         return fail(why, ERR_INPUT, "%.200s...: this path is too long, at most %d bytes are possible", path,
                     PATH_BYTES - 1);
+    if (!part[0]) return fail(why, ERR_INPUT, "a folder without a name cannot be made");
     for (char *p = part + 1;; p++) {
         if (*p && *p != '/') continue;
         const char end = *p;

@@ -76,7 +76,7 @@ tensor tensor_view(const tensor *t, int rank, const int64_t *dim)
 
 tensor tensor_split(const tensor *t, int64_t heads)
 {
-    REQUIRE(t->rank == 3 && t->dim[2] % heads == 0, "%s cannot be split into %lld heads", t->name, (long long)heads);
+    REQUIRE(t->rank == 3 && heads > 0 && t->dim[2] % heads == 0, "%s cannot be split into %lld heads", t->name, (long long)heads);
     tensor view = *t;
     view.rank = 4;
     view.dim[2] = heads;

@@ -1,8 +1,10 @@
 /* The story of a conversion:
  *   1 the original runs over the calibration text: how the keys of each layer vary;
- *   2 with that, for each FreqFold to be tried: all layers get their keys rotated and their rotary part shared (the partial-RoPE model). It runs over the text too: what
- *     reaches its attention is not quite what the original's saw;
- *   3 with that, rest of keys and values are cut to R principal components, queries to Rq, and the result runs over the text; the best FreqFold is kept;
+ *   2 with that, for each FreqFold to be tried: all layers get their keys rotated and their rotary part
+ *     shared (the partial-RoPE model). It runs over the text too: what reaches its attention is not quite
+ *     what the original's saw;
+ *   3 with that, rest of keys and values are cut to R principal components, queries to Rq, and the result
+ *     runs over the text; the best FreqFold is kept;
  *   4 latent norms are inserted where they are wanted. */
 #include "model/convert.h"
 #include "base/log.h"
@@ -11,9 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what can be converted ------------------------------------------------------------------------------------------ */
+/* ---- what can be converted -------------------- */
 
-static bool rope_fits(const dims *d, int64_t rope) { return rope % 2 == 0 && rope > 0 && rope <= d->D && d->D % rope == 0; }
+static bool rope_fits(const dims *d, int64_t rope)
+{
+    return rope % 2 == 0 && rope > 0 && rope <= d->D && d->D % rope == 0;
+}
 
 static status check_rope(const dims *d, int64_t rope, message *why)
 {
@@ -26,11 +31,16 @@ static status check_rope(const dims *d, int64_t rope, message *why)
         snprintf(nearest, sizeof nearest, "%lld or %lld", (long long)below, (long long)above);
     else
         snprintf(nearest, sizeof nearest, "%lld", (long long)(below > 0 ? below : above));
-    return fail(why, ERR_USAGE, "convert.qk_rope_head_dim=%lld: it must be even and divide the head width of this model, %lld; nearest that does: %s", (long long)rope,
-                (long long)d->D, nearest);
+    return fail(why, ERR_USAGE,
+                "convert.qk_rope_head_dim=%lld: it must be even and divide the head width of this model, "
+                "%lld; nearest that does: %s",
+                (long long)rope, (long long)d->D, nearest);
 }
 
-static bool freqfold_fits(const dims *d, int64_t rope, int64_t f) { return f > 0 && f % (d->D / rope) == 0 && d->D / 2 % f == 0; }
+static bool freqfold_fits(const dims *d, int64_t rope, int64_t f)
+{
+    return f > 0 && f % (d->D / rope) == 0 && d->D / 2 % f == 0;
+}
 
 static status check_freqfold(const dims *d, int64_t rope, int64_t f, message *why)
 {
@@ -38,9 +48,14 @@ static status check_freqfold(const dims *d, int64_t rope, int64_t f, message *wh
     char list[128];
     int used = 0;
     for (int64_t fits = d->D / rope; fits <= d->D / 2 && used < (int)sizeof list - 24; fits++)
-        if (freqfold_fits(d, rope, fits)) used += snprintf(list + used, sizeof list - (size_t)used, "%s%lld", used ? ", " : "", (long long)fits);
-    return fail(why, ERR_USAGE, "convert.freqfold=%lld: with heads of %lld and convert.qk_rope_head_dim=%lld it must be a multiple of %lld that divides %lld: one of %s, or auto",
-                (long long)f, (long long)d->D, (long long)rope, (long long)(d->D / rope), (long long)(d->D / 2), list);
+        if (freqfold_fits(d, rope, fits))
+            used += snprintf(list + used, sizeof list - (size_t)used, "%s%lld", used ? ", " : "",
+                             (long long)fits);
+    return fail(why, ERR_USAGE,
+                "convert.freqfold=%lld: with heads of %lld and convert.qk_rope_head_dim=%lld it must be a "
+                "multiple of %lld that divides %lld: one of %s, or auto",
+                (long long)f, (long long)d->D, (long long)rope, (long long)(d->D / rope),
+                (long long)(d->D / 2), list);
 }
 
 status convert_check(const dims *d, const convert_settings *s, message *why)
@@ -50,11 +65,17 @@ status convert_check(const dims *d, const convert_settings *s, message *why)
     TRY(check_rope(d, s->rope, why));
     const int64_t most = 2 * values - s->rope, least = s->latent_norm ? 2 : 1;
     if (s->rank < least || s->rank > most)
-        return fail(why, ERR_USAGE, "convert.kv_lora_rank=%lld: keys and values of this model have 2 x %lld dimensions, %lld of them rotary: the rank must be from %lld to %lld",
-                    (long long)s->rank, (long long)values, (long long)s->rope, (long long)least, (long long)most);
+        return fail(why, ERR_USAGE,
+                    "convert.kv_lora_rank=%lld: keys and values of this model have 2 x %lld dimensions, %lld "
+                    "of them rotary: the rank must be from %lld to %lld",
+                    (long long)s->rank, (long long)values, (long long)s->rope, (long long)least,
+                    (long long)most);
     if (s->q_rank && (s->q_rank < least || s->q_rank > d->H * d->D))
-        return fail(why, ERR_USAGE, "convert.q_lora_rank=%lld: queries of this model have %lld dimensions: the rank must be from %lld to %lld, or 0 for none", (long long)s->q_rank,
-                    (long long)(d->H * d->D), (long long)least, (long long)(d->H * d->D));
+        return fail(why, ERR_USAGE,
+                    "convert.q_lora_rank=%lld: queries of this model have %lld dimensions: the rank must be "
+                    "from %lld to %lld, or 0 for none",
+                    (long long)s->q_rank, (long long)(d->H * d->D), (long long)least,
+                    (long long)(d->H * d->D));
     return check_freqfold(d, s->rope, s->freqfold, why);
 }
 
@@ -74,7 +95,7 @@ dims convert_dims(const dims *source, const convert_settings *s)
     return d;
 }
 
-/* ---- models --------------------------------------------------------------------------------------------------------- */
+/* ---- models -------------------- */
 
 /* Copies what both models have: everything but the projections of attention, whose names or shapes differ. */
 static void copy_common(model *to, const model *from)
@@ -141,8 +162,9 @@ static void cut_layer(const conversion *c, model *m, int64_t l, const double *s)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
-/* Steps 2 and 3 with the FreqFold in c->chosen: fills c->mla, whose latent norms stay off, and the losses. */
-static void convert_at(conversion *c, const calibration *text)
+/* Steps 2 and 3 with the FreqFold in c->chosen: fills c->mla, whose latent norms stay off, and
+ * loss_partial; loss_mla where it is wanted. */
+static void convert_at(conversion *c, const calibration *text, bool measure)
 {
     const int64_t B = calibration_batch(text);
     char stage[64];
@@ -161,8 +183,10 @@ static void convert_at(conversion *c, const calibration *text)
     for (int64_t l = 0; l < to.L; l++) cut_layer(c, &c->mla, l, inputs.s[l]);
     gram_set_free(&inputs);
     log_line("  %-36s (%.1f s)", "principal components", clock_seconds() - start);
-    /* The norms' weights have their place but are not in use yet: the same memory serves to measure without and to run with them. */
+    /* The norms' weights have their place but are not in use yet: the same memory serves to measure
+     * without and to run with them. */
     c->mla.d.latent_norm = false;
+    if (!measure) return;
     snprintf(stage, sizeof stage, "MLA, FreqFold %lld", (long long)c->chosen.freqfold);
     c->loss_mla = calibrate(&c->mla, text, stage, NULL, NULL);
 }
@@ -182,27 +206,31 @@ static void calibrate_source(conversion *c, model *source, const calibration *te
     gram_set_free(&inputs);
 }
 
-status conversion_run(conversion *c, model *source, const convert_settings *s, const calibration *text, message *why)
+status conversion_run(conversion *c, model *source, const convert_settings *s, const calibration *text,
+                      message *why)
 {
     *c = (conversion){.source = source, .chosen = *s};
     TRY(convert_check(&source->d, s, why));
     const int64_t tokens = text->windows * text->T, needed = s->q_rank > s->rank ? s->q_rank : s->rank;
     if (tokens < needed)
-        return fail(why, ERR_INPUT, "%lld calibration tokens are too few: a rank of %lld needs at least as many, and is good with ten times as many", (long long)tokens, (long long)needed);
+        return fail(why, ERR_INPUT,
+                    "%lld calibration tokens are too few: a rank of %lld needs at least as many, and is good "
+                    "with ten times as many",
+                    (long long)tokens, (long long)needed);
     c->key_gram = calloc((size_t)source->d.L, sizeof *c->key_gram);
     if (!c->key_gram) die(ERR_DEVICE, "no memory for %lld layers", (long long)source->d.L);
 
     log_line("calibration: %lld windows of %lld tokens", (long long)text->windows, (long long)text->T);
     calibrate_source(c, source, text);
     if (s->freqfold) {
-        convert_at(c, text);
+        convert_at(c, text, !s->latent_norm); /* inserting the norms begins with that measurement */
     } else {
         const int64_t most = source->d.D / 2;
         conversion best = {.loss_mla = -1};
         for (int64_t f = source->d.D / s->rope; f <= most; f *= 2) {
             if (!freqfold_fits(&source->d, s->rope, f)) continue;
             c->chosen.freqfold = f;
-            convert_at(c, text);
+            convert_at(c, text, true);
             /* The first one wins when no loss is a number, so that there always is a result. */
             const bool better = best.loss_mla < 0 || c->loss_mla < best.loss_mla;
             model_free(better ? &best.mla : &c->mla);

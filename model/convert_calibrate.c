@@ -1,5 +1,6 @@
-/* Calibration: text runs through a model while a tap gathers statistics. Whatever the later steps need of the attention inputs h is in one matrix per layer, the sum
- * of [h;1][h;1]^T in double: Gram matrices of any projection of h, biases included, follow from it. */
+/* Calibration: text runs through a model while a tap gathers statistics. Whatever the later steps need of
+ * the attention inputs h is in one matrix per layer, the sum of [h;1][h;1]^T in double: Gram matrices of
+ * any projection of h, biases included, follow from it. */
 #include "model/convert_parts.h"
 #include "base/log.h"
 #include "kernels/blas.h"
@@ -31,7 +32,8 @@ static void real_rows_tap(void *context, int layer, tap_point point, const tenso
 
 double calibrate(model *m, const calibration *text, const char *stage, model_tap *tap, void *context)
 {
-    REQUIRE(m->T == text->T, "windows of %lld tokens for a model laid out for %lld", (long long)text->T, (long long)m->T);
+    REQUIRE(m->T == text->T, "windows of %lld tokens for a model laid out for %lld", (long long)text->T,
+            (long long)m->T);
     const double start = clock_seconds();
     const int64_t N = m->B * m->T;
     int32_t *batch = calloc((size_t)(3 * N), sizeof *batch);
@@ -45,17 +47,19 @@ double calibrate(model *m, const calibration *text, const char *stage, model_tap
     for (int64_t window = 0; window < text->windows; window += m->B) {
         const int64_t left = text->windows - window, windows = left < m->B ? left : m->B;
         real.rows = windows * text->T;
-        int32_t *tokens = batch, *targets = batch + N; /* the third part stays 0: every position sees its whole past */
+        int32_t *tokens = batch,
+                *targets = batch + N; /* the third part stays 0: every position sees its whole past */
         memcpy(tokens, text->tokens + window * text->T, sizeof *tokens * (size_t)real.rows);
         memcpy(targets, text->targets + window * text->T, sizeof *targets * (size_t)real.rows);
         for (int64_t i = 0; i < real.rows; i++) counted += targets[i] >= 0;
         for (int64_t i = real.rows; i < N; i++) tokens[i] = 0, targets[i] = -1;
-        sum += model_evaluate(m, &(model_batch){.tokens = tokens, .targets = targets, .first = batch + 2 * N});
+        sum +=
+            model_evaluate(m, &(model_batch){.tokens = tokens, .targets = targets, .first = batch + 2 * N});
 
         const double now = clock_seconds();
-        if (now - said < QUIET_SECONDS) continue;
-        said = now;
         const int64_t done = window + windows;
+        if (now - said < QUIET_SECONDS || done == text->windows) continue;
+        said = now;
         log_line("  %-36s %lld of %lld windows, %s left", stage, (long long)done, (long long)text->windows,
                  duration_text((now - start) * (double)(text->windows - done) / (double)done, time));
     }
@@ -96,5 +100,6 @@ void gram_tap(void *context, int layer, tap_point point, const tensor *x)
         for (int64_t c = 0; c < C; c++) out[c] = root * row[c];
         out[C] = root;
     }
-    gemm_f64(true, false, width, width, rows, 1, g->augmented, width, g->augmented, width, 1, g->s[layer], width);
+    gemm_f64(true, false, width, width, rows, 1, g->augmented, width, g->augmented, width, 1, g->s[layer],
+             width);
 }

@@ -1,4 +1,5 @@
-/* One layer's weights: read from the GQA model, put into another basis, written into the MLA model. Shapes as in params.def. */
+/* One layer's weights: read from the GQA model, put into another basis, written into the MLA model. Shapes
+ * as in params.def. */
 #include "model/convert_parts.h"
 #include "kernels/blas.h"
 #include <math.h>
@@ -9,7 +10,9 @@ double *matrix_new(int64_t rows, int64_t columns)
 {
     const size_t count = rows * columns > 0 ? (size_t)(rows * columns) : 1;
     double *m = calloc(count, sizeof *m);
-    if (!m) die(ERR_DEVICE, "conversion: no memory for a matrix of %lld x %lld doubles", (long long)rows, (long long)columns);
+    if (!m)
+        die(ERR_DEVICE, "conversion: no memory for a matrix of %lld x %lld doubles", (long long)rows,
+            (long long)columns);
     return m;
 }
 
@@ -79,7 +82,8 @@ double *joint_projection(const dims *from, int64_t rope, const gqa_layer *g, con
 }
 
 /* Rows [w;b] (rows,width+1) taken apart into weight (rows,width) and, when it is wanted, bias. */
-static void split_augmented(double *weight, double *bias, const double *augmented, int64_t rows, int64_t width)
+static void split_augmented(double *weight, double *bias, const double *augmented, int64_t rows,
+                            int64_t width)
 {
     for (int64_t i = 0; i < rows; i++) {
         memcpy(weight + i * width, augmented + i * (width + 1), sizeof *weight * (size_t)width);
@@ -87,9 +91,11 @@ static void split_augmented(double *weight, double *bias, const double *augmente
     }
 }
 
-/* Each head's own D rows of queries become Dn+Dr: the old ones, which meet the key's part without rotation, and their image in the shared rotary dimensions. Both
- * carry the ratio of the two models' softmax scales. in (H*D,width), out (H*(Dn+Dr),width). */
-static void extend_queries(double *out, const double *in, int64_t width, const dims *from, const dims *to, const double *u)
+/* Each head's own D rows of queries become Dn+Dr: the old ones, which meet the key's part without
+ * rotation, and their image in the shared rotary dimensions. Both carry the ratio of the two models'
+ * softmax scales. in (H*D,width), out (H*(Dn+Dr),width). */
+static void extend_queries(double *out, const double *in, int64_t width, const dims *from, const dims *to,
+                           const double *u)
 {
     const int64_t D = from->D, n = from->G * D, share = from->H / from->G, rows = to->Dn + to->Dr;
     const double scale = sqrt((double)(to->Dn + to->Dr) / (double)D);
@@ -101,7 +107,8 @@ static void extend_queries(double *out, const double *in, int64_t width, const d
     }
 }
 
-static void build_queries(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g, const layer_basis *b)
+static void build_queries(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
+                          const layer_basis *b)
 {
     const int64_t old_rows = from->H * from->D, rows = to->H * (to->Dn + to->Dr), C = from->C;
     double *bias = to->q_bias ? matrix_new(rows, 1) : NULL;
@@ -114,8 +121,10 @@ static void build_queries(mla_layer *out, const dims *from, const dims *to, cons
         free(extended);
         return;
     }
-    /* The latent has no bias of its own: q_b carries all of it, so that cutting components off does not cut the bias. */
-    double *old_bias = matrix_new(old_rows, 1), *weight = matrix_new(old_rows, C), *back = matrix_new(old_rows, to->Rq);
+    /* The latent has no bias of its own: q_b carries all of it, so that cutting components off does not
+     * cut the bias. */
+    double *old_bias = matrix_new(old_rows, 1), *weight = matrix_new(old_rows, C),
+           *back = matrix_new(old_rows, to->Rq);
     split_augmented(weight, old_bias, g->wq, old_rows, C);
     out->wq_a = matrix_new(to->Rq, C);
     gemm_f64(false, false, to->Rq, C, old_rows, 1, b->q, old_rows, weight, C, 0, out->wq_a, C);
@@ -130,9 +139,11 @@ static void build_queries(mla_layer *out, const dims *from, const dims *to, cons
     free(back);
 }
 
-void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g, const layer_basis *b)
+void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
+                     const layer_basis *b)
 {
-    const int64_t D = from->D, values = from->G * D, keys = values - to->Dr, n = keys + values, C = from->C, R = to->R, share = from->H / from->G;
+    const int64_t D = from->D, values = from->G * D, keys = values - to->Dr, n = keys + values, C = from->C,
+                  R = to->R, share = from->H / from->G;
     REQUIRE((b->down && b->up) || R == n, "a latent of %lld without axes", (long long)R);
     memset(out, 0, sizeof *out);
     build_queries(out, from, to, g, b);
@@ -170,12 +181,16 @@ void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa
 void mla_layer_write(const mla_layer *l, model *m, int64_t layer)
 {
     layer_weights *w = &m->w.layer[layer];
-    const struct { tensor *to; const double *from; } pieces[] = {
+    const struct {
+        tensor *to;
+        const double *from;
+    } pieces[] = {
         {&w->wq, l->wq},     {&w->bq, l->bq},       {&w->wq_a, l->wq_a},   {&w->wq_b, l->wq_b},
         {&w->bq_b, l->bq_b}, {&w->wkv_a, l->wkv_a}, {&w->bkv_a, l->bkv_a}, {&w->wkv_b, l->wkv_b},
     };
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
-        REQUIRE(tensor_present(pieces[i].to) == (pieces[i].from != NULL), "piece %zu of layer %lld", i, (long long)layer);
+        REQUIRE(tensor_present(pieces[i].to) == (pieces[i].from != NULL), "piece %zu of layer %lld", i,
+                (long long)layer);
         if (pieces[i].from) matrix_write(m->k, pieces[i].to, pieces[i].from);
     }
 }

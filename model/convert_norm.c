@@ -1,37 +1,45 @@
-/* Latent norms that change almost nothing. DeepSeek's code always has an RMSNorm on the latents; a model converted from GQA was trained without. Its weight is set to
- * one number g, the least-squares solution of g*x/r = x with r the root mean square of latent x. Where r varies much between tokens (the first token of a window is an
- * attention sink with a small latent) that destroys the model.
- * The constant channel avoids it: the last latent dimension, the weakest component, is given up for a number that is about the same for every token and larger than the
- * rest together, so that the norm divides every token by about the same. The number is kappa*s*(w.h), s the typical length of the rest of the latent, w the
- * least-squares solution of w.h = 1; where the projection has a bias it is exactly constant. kv_b and q_b ignore it.
- * w is solved with a strong ridge: new text has tokens that calibration has not, and for these a w that knows its own text by heart is far from constant. The ridge stands
- * for inputs in directions never seen.
+/* Latent norms that change almost nothing. DeepSeek's code always has an RMSNorm on the latents; a model
+ * converted from GQA was trained without. Its weight is set to one number g, the least-squares solution of
+ * g*x/r = x with r the root mean square of latent x. Where r varies much between tokens (the first token
+ * of a window is an attention sink with a small latent) that destroys the model.
+ * The constant channel avoids it: the last latent dimension, the weakest component, is given up for a
+ * number that is about the same for every token and larger than the rest together, so that the norm
+ * divides every token by about the same. The number is kappa*s*(w.h), s the typical length of the rest of
+ * the latent, w the least-squares solution of w.h = 1; where the projection has a bias it is exactly
+ * constant. kv_b and q_b ignore it. w is solved with a strong ridge: new text has tokens that calibration
+ * has not, and for these a w that knows its own text by heart is far from constant. The ridge stands for
+ * inputs in directions never seen.
  * Both norms are tried on the calibration text and the better one is kept. */
 #include "model/convert_parts.h"
 #include "base/log.h"
 #include "kernels/blas.h"
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define FIRST_WEIGHT 16.0 /* the first token of a window is rare, but every other one attends to it: in w it counts for this many */
-#define RIDGE 0.1         /* of the mean diagonal */
-#define KAPPA 3.0         /* larger ones make the norm no more constant than w.h is, and widen the range of the cached latent */
+/* The first token of a window is rare, but every other one attends to it: in w it counts for this many. */
+#define FIRST_WEIGHT 16.0
+/* Of the mean diagonal. */
+#define RIDGE 0.1
+/* Larger ones make the norm no more constant than w.h is, and widen the range of the cached latent. */
+#define KAPPA 3.0
 
 typedef enum latent_kind { LATENT_KV, LATENT_Q, LATENT_KINDS } latent_kind;
 
-/* What one norm touches. `bias` has rank 0 when there is none. */
+/* What one norm touches: its weight, and the last latent dimension in the projection that makes the latent (a
+ * row, a bias or rank 0) and in the one that reads it (a column). */
 typedef struct channel {
-    tensor row, bias, column; /* of the last latent dimension, in the projection that makes the latent and in the one that reads it */
-    tensor norm;
+    tensor row, bias, column, norm;
 } channel;
 
 static channel channel_of(model *m, int64_t layer, latent_kind kind)
 {
     layer_weights *w = &m->w.layer[layer];
-    const tensor *in = kind == LATENT_KV ? &w->wkv_a : &w->wq_a, *out = kind == LATENT_KV ? &w->wkv_b : &w->wq_b;
+    const tensor *in = kind == LATENT_KV ? &w->wkv_a : &w->wq_a,
+                 *out = kind == LATENT_KV ? &w->wkv_b : &w->wq_b;
     const int64_t last = (kind == LATENT_KV ? m->d.R : m->d.Rq) - 1;
-    channel c = {.row = tensor_rows(in, last, 1), .column = tensor_slice(out, last, 1), .norm = kind == LATENT_KV ? w->kv_a_norm : w->q_a_norm};
+    channel c = {.row = tensor_rows(in, last, 1),
+                 .column = tensor_slice(out, last, 1),
+                 .norm = kind == LATENT_KV ? w->kv_a_norm : w->q_a_norm};
     if (kind == LATENT_KV && tensor_present(&w->bkv_a)) c.bias = tensor_rows(&w->bkv_a, last, 1);
     return c;
 }
@@ -55,11 +63,12 @@ static double loss_with_norms(model *m, const calibration *text, const char *sta
     return loss;
 }
 
-/* ---- what is measured, without norms ------------------------------------------------------------------------------ */
+/* ---- what is measured, without norms -------------------- */
 
+/* y is what of a latent carries something, r the rms of the whole latent. */
 typedef struct latent_sums {
     double energy;             /* |x|^2 of all dimensions but the last */
-    double over, over_squared; /* |y|^2/r and |y|^2/r^2: y the dimensions that carry something, r the rms of the whole latent */
+    double over, over_squared; /* |y|^2/r, |y|^2/r^2 */
     int64_t tokens;
 } latent_sums;
 
@@ -96,16 +105,22 @@ static void norm_tap(void *context, int layer, tap_point point, const tensor *x)
         return;
     }
     p->m->k->download_f64(p->rows, x, NULL);
-    latents_sum(p, &p->sums[layer * LATENT_KINDS + (point == TAP_KV_LATENT ? LATENT_KV : LATENT_Q)], x->dim[0], x->dim[1]);
+    latents_sum(p, &p->sums[layer * LATENT_KINDS + (point == TAP_KV_LATENT ? LATENT_KV : LATENT_Q)],
+                x->dim[0], x->dim[1]);
 }
 
 /* Returns the loss of the pass; the caller frees *sums. */
-static double measure(model *m, const calibration *text, const char *stage, bool constant_last, latent_sums **sums, gram_set *inputs)
+static double measure(model *m, const calibration *text, const char *stage, bool constant_last,
+                      latent_sums **sums, gram_set *inputs)
 {
     *sums = calloc((size_t)(m->d.L * LATENT_KINDS), sizeof **sums);
     if (!*sums) die(ERR_DEVICE, "no memory for %lld layers", (long long)m->d.L);
     const int64_t widest = m->d.Rq > m->d.R ? m->d.Rq : m->d.R;
-    norm_pass p = {.m = m, .sums = *sums, .constant_last = constant_last, .inputs = inputs, .rows = matrix_new(m->B * m->T, widest)};
+    norm_pass p = {.m = m,
+                   .sums = *sums,
+                   .constant_last = constant_last,
+                   .inputs = inputs,
+                   .rows = matrix_new(m->B * m->T, widest)};
     const double loss = calibrate(m, text, stage, norm_tap, &p);
     free(p.rows);
     return loss;
@@ -120,9 +135,10 @@ static void scales_write(model *m, const latent_sums *sums)
         }
 }
 
-/* ---- the constant channel ----------------------------------------------------------------------------------------- */
+/* ---- the constant channel -------------------- */
 
-/* w (C): w.h closest to 1 over the tokens that s (C+1,C+1) sums up, and 1 on average. *error: its relative standard deviation. */
+/* w (C): w.h closest to 1 over the tokens that s (C+1,C+1) sums up, and 1 on average. *error: its relative
+ * standard deviation. */
 static double *constant_direction(const double *s, int64_t C, double *error)
 {
     const int64_t width = C + 1;
@@ -172,12 +188,14 @@ static void channels_write(model *m, const gram_set *inputs, const latent_sums *
         free(w);
     }
     qsort(errors, (size_t)L, sizeof *errors, ascending);
-    if (approximate) log_line("  constant channel: constant within %.1f %% (median over layers), %.1f %% (worst layer)", 100 * errors[L / 2], 100 * errors[L - 1]);
+    if (approximate)
+        log_line("  constant channel: constant within %.1f %% (median over layers), %.1f %% (worst layer)",
+                 100 * errors[L / 2], 100 * errors[L - 1]);
     free(errors);
     free(row);
 }
 
-/* ---- and back to the plain norm -------------------------------------------------------------------------------------- */
+/* ---- and back to the plain norm -------------------- */
 
 /* The last dimension as it was. */
 typedef struct last_dimension {
@@ -191,9 +209,10 @@ static last_dimension *last_save(model *m)
     for (int64_t l = 0; l < m->d.L; l++)
         for (int kind = 0; kind < latent_kinds(m); kind++) {
             const channel c = channel_of(m, l, (latent_kind)kind);
-            saved[l * LATENT_KINDS + kind] = (last_dimension){.row = matrix_read(m->k, &c.row),
-                                                              .bias = tensor_present(&c.bias) ? matrix_read(m->k, &c.bias) : NULL,
-                                                              .column = matrix_read(m->k, &c.column)};
+            saved[l * LATENT_KINDS + kind] =
+                (last_dimension){.row = matrix_read(m->k, &c.row),
+                                 .bias = tensor_present(&c.bias) ? matrix_read(m->k, &c.bias) : NULL,
+                                 .column = matrix_read(m->k, &c.column)};
         }
     return saved;
 }
@@ -220,7 +239,7 @@ static void last_free(last_dimension *saved, int64_t count)
     free(saved);
 }
 
-/* ---- the choice ------------------------------------------------------------------------------------------------------ */
+/* ---- the choice -------------------- */
 
 double latent_norms_insert(model *m, const calibration *text)
 {
@@ -249,8 +268,10 @@ double latent_norms_insert(model *m, const calibration *text)
         scales_write(m, plain);
     }
     const double kept = keep_plain ? loss_plain : loss_constant;
-    log_line("  latent norms: loss on the calibration text %.4f without, %.4f with the constant channel, %.4f plain: kept %s, which costs %+.2f %%", without,
-             loss_constant, loss_plain, keep_plain ? "the plain norm" : "the constant channel", 100 * (kept / without - 1));
+    log_line("  latent norms: loss on the calibration text %.4f without, %.4f with the constant channel, "
+             "%.4f plain: kept %s, which costs %+.2f %%",
+             without, loss_constant, loss_plain, keep_plain ? "the plain norm" : "the constant channel",
+             100 * (kept / without - 1));
     last_free(saved, m->d.L * LATENT_KINDS);
     free(plain);
     free(constant);

@@ -10,25 +10,25 @@ import os
 import re
 import sys
 
-SKIPPED = {"script", "style", "nav", "head", "footer", "svg", "form", "button"}  # elements without text to read
+SKIPPED = {"script", "style", "nav", "head", "footer", "svg", "form", "button", "pre", "table"}  # elements without prose
 SKIPPED_CLASS = re.compile(r"\b(navheader|navfooter|sphinxsidebar|related|footer|toc|toctree-wrapper|headerlink|docnav|breadcrumbs|copyright)\b")
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 BLOCK = {"p", "div", "li", "dd", "dt", "dl", "ul", "ol", "table", "tr", "td", "th", "pre", "blockquote", "section", "article", "body",
          "h1", "h2", "h3", "h4", "h5", "h6"}
-LEAST_BLOCK = 40        # characters: shorter blocks are table cells, menu entries, headings
-LEAST_DOCUMENT = 400    # shorter pages are lists of links
+LEAST_BLOCK = 60         # characters: shorter blocks are headings, menu entries, names of functions
+LEAST_DOCUMENT = 400     # characters: shorter pages are lists of links
+MOST_DOCUMENT = 12000    # characters: of a long page only the beginning, so that a few pages do not make up the text
 
 
 class Page(html.parser.HTMLParser):
-    """Collects the text of blocks: white space is one space, except in <pre>, where it is as written."""
+    """Collects the text of blocks, one line each."""
 
     def __init__(self):
         super().__init__()
-        self.open, self.skipped, self.preformatted, self.words, self.blocks = [], 0, 0, [], []
+        self.open, self.skipped, self.words, self.blocks = [], 0, [], []
 
     def end_block(self):
-        text = "".join(self.words)
-        text = text.strip("\n") if self.preformatted else " ".join(text.split())
+        text = " ".join("".join(self.words).split())
         self.words = []
         if len(text) >= LEAST_BLOCK:
             self.blocks.append(text)
@@ -41,7 +41,6 @@ class Page(html.parser.HTMLParser):
         skip = tag in SKIPPED or bool(SKIPPED_CLASS.search(dict(attrs).get("class") or ""))
         self.open.append((tag, skip))
         self.skipped += skip
-        self.preformatted += tag == "pre"
 
     def handle_endtag(self, tag):
         if tag not in [name for name, _ in self.open]:
@@ -52,7 +51,6 @@ class Page(html.parser.HTMLParser):
         while name != tag:  # elements whose end tag is left out end here too
             name, skip = self.open.pop()
             self.skipped -= skip
-            self.preformatted -= name == "pre"
 
     def handle_data(self, data):
         if not self.skipped:
@@ -65,7 +63,13 @@ def page_text(path):
         page.feed(f.read())
     page.close()
     page.end_block()
-    return "\n".join(page.blocks)
+    length, text = 0, []
+    for block in page.blocks:
+        length += len(block) + 1
+        if length > MOST_DOCUMENT:
+            break
+        text.append(block)
+    return "\n".join(text)
 
 
 def files_under(folder):

@@ -69,7 +69,7 @@ static status steps_of(const char *run, step_list *list, message *why)
         list->step[list->count++] = step;
     }
     closedir(dir);
-    qsort(list->step, (size_t)list->count, sizeof *list->step, falling);
+    if (list->count) qsort(list->step, (size_t)list->count, sizeof *list->step, falling);
     return OK;
 }
 

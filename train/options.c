@@ -207,6 +207,7 @@ static bool set_value(options *o, const option_row *row, const char *text)
         break;
     }
     REQUIRE(false, "%s.%s is not a number or a word", row->section, row->name);
+    return false;
 }
 
 status text_check(const char *what, const char *text, message *why)

@@ -1,3 +1,175 @@
-/* Two ranks; the tests are in comm_ranks.h. */
-#define RANKS 2
-#include "tests/base/comm_ranks.h"
+/* The communicator on however many ranks it is started with. Every rank knows what the others bring and computes
+ * the result itself; sums must have the very bits of adding in rank order. A failed check stops all ranks (REQUIRE),
+ * because the others would wait for ever. */
+#include "base/comm.h"
+#include "base/status.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const comm *world;
+
+/* None, one, fewer than there are in a message, exactly one message, several and a bit (floats). */
+static const int64_t shards[] = {0, 1, 1000, 1 << 18, 3 * (1 << 18) + 1237};
+enum { NUM_SHARDS = 5 };
+
+/* What rank r brings as element i: numbers of very different size, so that the order of a sum shows in its bits. */
+static float noise(int r, int64_t i)
+{
+    uint64_t x = ((uint64_t)(r + 1) << 40 ^ (uint64_t)i) * 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 29) * 0xbf58476d1ce4e5b9u;
+    return (float)(int32_t)(x >> 32) * (x & 1 ? 1.0f : 0x1p-12f);
+}
+
+static float *floats(int64_t count)
+{
+    float *x = malloc(sizeof(float) * (size_t)(count + 1));
+    REQUIRE(x, "memory");
+    memset(x, 0xff, sizeof(float) * (size_t)(count + 1));
+    return x;
+}
+
+static void test_ranks(void **state)
+{
+    (void)state;
+    int64_t seen[64] = {0};
+    REQUIRE(world->size <= 64 && world->rank >= 0 && world->rank < world->size, "rank %d", world->rank);
+    REQUIRE(world->local_size == world->size && world->local_rank == world->rank,
+            "all ranks are on one host");
+    seen[world->rank] = world->rank + 1;
+    comm_max_i64(world, seen, 64);
+    for (int r = 0; r < world->size; r++) REQUIRE(seen[r] == r + 1, "rank %d is missing", r);
+    comm_barrier(world);
+}
+
+static void test_max(void **state)
+{
+    (void)state;
+    int64_t x[] = {world->rank, -world->rank, world->rank == 1 ? INT64_MAX : INT64_MIN, INT64_MIN};
+    comm_max_i64(world, x, 4);
+    REQUIRE(x[0] == world->size - 1 && x[1] == 0 && x[2] == INT64_MAX && x[3] == INT64_MIN, "%lld %lld",
+            (long long)x[0], (long long)x[1]);
+}
+
+static void test_broadcast(void **state)
+{
+    (void)state;
+    for (int root = 0; root < world->size; root++)
+        for (int s = 0; s < NUM_SHARDS; s++) {
+            float *x = floats(shards[s]);
+            for (int64_t i = 0; i < shards[s]; i++) x[i] = noise(world->rank, i);
+            comm_broadcast(world, x, shards[s] * 4, root);
+            for (int64_t i = 0; i < shards[s]; i++)
+                REQUIRE(x[i] == noise(root, i), "element %lld of rank %d's", (long long)i, root);
+            free(x);
+        }
+}
+
+static void test_sum(void **state)
+{
+    (void)state;
+    static const int64_t counts[] = {0, 1, 7, (1 << 16) + 3, 200001};
+    for (int s = 0; s < 5; s++) {
+        double *x = malloc(sizeof(double) * (size_t)(counts[s] + 1));
+        REQUIRE(x, "memory");
+        for (int64_t i = 0; i <= counts[s]; i++) x[i] = (double)noise(world->rank, i) * 0.1;
+        comm_sum_f64(world, x, counts[s]);
+        for (int64_t i = 0; i < counts[s]; i++) {
+            double want = (double)noise(0, i) * 0.1;
+            for (int r = 1; r < world->size; r++) want += (double)noise(r, i) * 0.1;
+            REQUIRE(x[i] == want, "element %lld of %lld is %.17g, expected %.17g", (long long)i,
+                    (long long)counts[s], x[i], want);
+        }
+        REQUIRE(x[counts[s]] == (double)noise(world->rank, counts[s]) * 0.1, "wrote beyond the end");
+        free(x);
+    }
+}
+
+static void check_sums(const float *out, int64_t shard)
+{
+    for (int64_t i = 0; i < shard; i++) {
+        const int64_t at = world->rank * shard + i;
+        float want = noise(0, at);
+        for (int r = 1; r < world->size; r++) want += noise(r, at);
+        REQUIRE(out[i] == want, "element %lld of %lld is %.9g, expected %.9g", (long long)i, (long long)shard,
+                (double)out[i], (double)want);
+    }
+}
+
+static void test_reduce_scatter(void **state)
+{
+    (void)state;
+    for (int s = 0; s < NUM_SHARDS; s++)
+        for (int in_place = 0; in_place < 2; in_place++) {
+            const int64_t shard = shards[s], count = world->size * shard;
+            float *full = floats(count), *elsewhere = floats(shard);
+            for (int64_t i = 0; i < count; i++) full[i] = noise(world->rank, i);
+            float *out = in_place ? full + world->rank * shard : elsewhere;
+            comm_reduce_scatter_f32(world, out, full, shard);
+            check_sums(out, shard);
+            REQUIRE(elsewhere[shard] != elsewhere[shard] && full[count] != full[count],
+                    "wrote beyond the end");
+            free(full);
+            free(elsewhere);
+        }
+}
+
+static void test_all_gather(void **state)
+{
+    (void)state;
+    for (int s = 0; s < NUM_SHARDS; s++)
+        for (int in_place = 0; in_place < 2; in_place++) {
+            const int64_t shard = shards[s], count = world->size * shard;
+            float *full = floats(count), *elsewhere = floats(shard);
+            float *part = in_place ? full + world->rank * shard : elsewhere;
+            for (int64_t i = 0; i < shard; i++) part[i] = noise(world->rank, i);
+            comm_all_gather_f32(world, full, part, shard);
+            for (int64_t i = 0; i < count; i++)
+                REQUIRE(full[i] == noise((int)(i / shard), i % shard), "element %lld of %lld", (long long)i,
+                        (long long)count);
+            REQUIRE(full[count] != full[count], "wrote beyond the end");
+            free(full);
+            free(elsewhere);
+        }
+}
+
+/* Every rank has `mine[rank]` (the last one's for ranks beyond 2) and a sentence of its own. */
+static void check_agreed(const status *mine, status worst, int speaker)
+{
+    message why;
+    char want[64];
+    snprintf(why.text, sizeof why.text, "rank %d failed", world->rank);
+    snprintf(want, sizeof want, "rank %d failed", worst == OK ? world->rank : speaker);
+    const status s = comm_agree(world, mine[world->rank < 2 ? world->rank : 1], &why);
+    REQUIRE(s == worst, "status %d, expected %d", s, worst);
+    REQUIRE(!strcmp(why.text, want), "sentence '%s', expected '%s'", why.text, want);
+}
+
+static void test_agree(void **state)
+{
+    (void)state;
+    check_agreed((status[]){OK, OK}, OK, 0);
+    check_agreed((status[]){OK, ERR_INPUT}, ERR_INPUT, 1);
+    check_agreed((status[]){ERR_INPUT, OK}, ERR_INPUT, 0);
+    check_agreed((status[]){ERR_USAGE, ERR_USAGE}, ERR_USAGE, 0);
+    check_agreed((status[]){ERR_USAGE, ERR_INPUT}, ERR_INPUT, 1);
+    check_agreed((status[]){STOPPED, ERR_INPUT}, STOPPED, 0);
+}
+
+int main(void)
+{
+    world = comm_start();
+    if (world->size < 2) return 77;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ranks),          cmocka_unit_test(test_max),
+        cmocka_unit_test(test_broadcast),      cmocka_unit_test(test_sum),
+        cmocka_unit_test(test_reduce_scatter), cmocka_unit_test(test_all_gather),
+        cmocka_unit_test(test_agree)};
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    comm_stop(world);
+    return failed;
+}

@@ -1,55 +1,46 @@
-/* One process: every function is the identity, in place or not, and needs no MPI. */
+/* One rank: everything is the identity, and needs no MPI. */
 #include "base/comm.h"
-#include "tests/support/check.h"
-#include <stdlib.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <string.h>
+#include <cmocka.h>
 
 static void test_identity(void **state)
 {
     (void)state;
-    const comm *c = comm_start();
-    assert_ptr_equal(c, comm_self());
+    const comm *c = comm_self();
     assert_int_equal(c->rank, 0);
     assert_int_equal(c->size, 1);
     assert_int_equal(c->local_rank, 0);
     assert_int_equal(c->local_size, 1);
-    double sums[2] = {1.5, -2};
-    int64_t largest = -3;
-    char byte = 'x';
+    double sum[] = {1, 2};
+    int64_t largest[] = {-3, 4};
+    char text[] = "text";
     comm_barrier(c);
-    comm_sum_f64(c, sums, 2);
-    comm_max_i64(c, &largest, 1);
-    comm_broadcast(c, &byte, 1, 0);
-    assert_true(sums[0] == 1.5 && sums[1] == -2 && largest == -3 && byte == 'x');
-
-    float full[3] = {1, 2, 3}, part[3] = {0};
-    comm_reduce_scatter_f32(c, part, full, 3);
-    assert_memory_equal(part, full, sizeof part);
-    part[1] = 7;
-    comm_all_gather_f32(c, full, part, 3);
-    assert_memory_equal(part, full, sizeof part);
+    comm_sum_f64(c, sum, 2);
+    comm_max_i64(c, largest, 2);
+    comm_broadcast(c, text, sizeof text, 0);
+    assert_true(sum[0] == 1 && sum[1] == 2);
+    assert_true(largest[0] == -3 && largest[1] == 4);
+    assert_string_equal(text, "text");
+    float full[] = {1, 2, 3}, out[3] = {0};
+    comm_reduce_scatter_f32(c, out, full, 3);
+    assert_memory_equal(out, full, sizeof full);
     comm_reduce_scatter_f32(c, full, full, 3);
-    comm_all_gather_f32(c, full, full, 3);
-    assert_memory_equal(part, full, sizeof part);
+    assert_memory_equal(out, full, sizeof full);
+    memset(full, 0, sizeof full);
+    comm_all_gather_f32(c, full, out, 3);
+    assert_memory_equal(out, full, sizeof full);
+    message why = {"why"};
+    assert_int_equal(comm_agree(c, ERR_INPUT, &why), ERR_INPUT);
+    assert_int_equal(comm_agree(c, OK, &why), OK);
+    assert_string_equal(why.text, "why");
     comm_stop(c);
-}
-
-static void test_agree(void **state)
-{
-    (void)state;
-    message why = {"mine"};
-    assert_int_equal(comm_agree(comm_self(), OK, &why), OK);
-    assert_int_equal(comm_agree(comm_self(), ERR_INPUT, &why), ERR_INPUT);
-    assert_string_equal(why.text, "mine");
 }
 
 int main(void)
 {
-    /* A launcher that started the test program itself is not meant. */
-    unsetenv("OMPI_COMM_WORLD_SIZE");
-    unsetenv("PMI_SIZE");
-    unsetenv("PMI_RANK");
-    unsetenv("PMIX_RANK");
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_identity), cmocka_unit_test(test_agree)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_identity)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

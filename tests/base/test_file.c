@@ -1,36 +1,25 @@
-/* Files: what is written is what is read and hashed, every failure has its sentence, and after a failure
- * nothing is left: no file, no open descriptor. The full disk is a real one (a small tmpfs) where the test
- * may mount, and always a limit on the size of files. */
-#include "base/file.h"
+/* Files and folders in a scratch folder; what goes wrong with disks is made to go wrong in child processes. */
+#include "tests/support/check.h"
 #include "tests/support/scratch.h"
+#include "base/file.h"
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include <xxhash.h>
 
-enum { MANY = (3 << 20) + 12345 /* more than two chunks, and not whole ones */ };
-
-static char content(int64_t i) { return (char)(i * 131 + i / 4099); }
-
-static char *contents(int64_t bytes)
-{
-    char *data = malloc((size_t)bytes);
-    assert_non_null(data);
-    for (int64_t i = 0; i < bytes; i++) data[i] = content(i);
-    return data;
-}
+static bool skipped;
+static char root[PATH_BYTES]; /* a folder of each test's own */
+static message why;
 
 static int open_files(void)
 {
@@ -42,469 +31,470 @@ static int open_files(void)
     return count;
 }
 
-static void expect_ok(status s, const message *why)
+static int open_before;
+
+static int make_root(void **state)
 {
-    if (s != OK) fail_msg("status %d: %s", (int)s, why->text);
+    (void)state;
+    open_before = open_files();
+    snprintf(root, sizeof root, "%s", scratch_path("root"));
+    why.text[0] = 0;
+    return folder_make(root, &why) == OK ? 0 : -1;
 }
 
-/* An ERR_INPUT whose sentence starts with the path and contains `text`. */
-static void expect_refused(status s, const message *why, const char *path, const char *text)
+/* No test leaves a descriptor open, whatever failed in it. */
+static int remove_root(void **state)
 {
-    assert_int_equal(s, ERR_INPUT);
-    if (strncmp(why->text, path, strlen(path)) != 0 || !strstr(why->text, text))
-        fail_msg("expected \"%s ... %s\", got: %s", path, text, why->text);
+    (void)state;
+    if (open_files() != open_before) {
+        print_error("%d descriptors are open, %d were before\n", open_files(), open_before);
+        return -1;
+    }
+    return folder_remove(root, &why) == OK && !folder_exists(root) ? 0 : -1;
 }
 
-static void expect_closed(const file_writer *w)
+/* root/name; good until eight calls later. */
+static const char *in_root(const char *name)
 {
-    assert_int_equal(w->fd, -1);
-    assert_null(w->hash);
+    static char path[8][PATH_BYTES];
+    static int turn;
+    return path_join(path[turn++ % 8], root, name);
 }
 
-/* ---- names --------------------------------------------------------------------------------------------- */
+static void expect_ok(status s)
+{
+    if (s != OK) fail_msg("status %d: %s", s, why.text);
+}
 
-static void test_names(void **state)
+static void expect_failure(status s, const char *path, const char *text)
+{
+    if (s != ERR_INPUT) fail_msg("status %d, expected a failure with '%s'", s, text);
+    if (strncmp(why.text, path, strlen(path)) != 0 || !strstr(why.text, text))
+        fail_msg("'%s' should begin with '%s' and contain '%s'", why.text, path, text);
+}
+
+static void expect_content(const char *path, const char *content)
+{
+    char *text;
+    int64_t bytes;
+    expect_ok(file_read_text(path, 1000, &text, &bytes, &why));
+    assert_string_equal(text, content);
+    assert_int_equal(bytes, strlen(content));
+    free(text);
+}
+
+/* The names in root, sorted, with a space after each. */
+static void expect_names(const char *expected)
+{
+    char names[500] = "";
+    path_list list;
+    const char *pattern = in_root("*");
+    if (path_list_expand(&list, &pattern, 1, &why) == OK) {
+        for (int i = 0; i < list.count; i++) {
+            strcat(names, path_base(list.path[i]));
+            strcat(names, " ");
+        }
+        path_list_free(&list);
+    }
+    assert_string_equal(names, expected);
+}
+
+static void expect_written(const char *path, const char *content)
+{
+    expect_ok(file_write(path, content, (int64_t)strlen(content), NULL, &why));
+}
+
+/* ---- paths and reading ----------------------------------------------------------------------------------- */
+
+static void too_long(void *context)
+{
+    char name[PATH_BYTES], out[PATH_BYTES];
+    (void)context;
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    path_join(out, "folder", name);
+}
+
+static void test_paths(void **state)
 {
     (void)state;
     char out[PATH_BYTES];
     assert_string_equal(path_join(out, "a/b", "c"), "a/b/c");
     assert_string_equal(path_base("a/b/c"), "c");
     assert_string_equal(path_base("c"), "c");
-    const char *path = scratch_text("five", "12345"), *folder = scratch_path(".");
+    check_stops(too_long, NULL, ERR_INPUT, "this path is too long, at most 1023 bytes are possible");
+}
+
+static void test_existence(void **state)
+{
+    (void)state;
+    const char *path = in_root("a");
+    expect_written(path, "12345");
     assert_true(file_exists(path) && !folder_exists(path));
-    assert_true(folder_exists(folder) && !file_exists(folder));
+    assert_true(folder_exists(root) && !file_exists(root));
+    assert_false(file_exists(in_root("b")) || folder_exists(in_root("b")));
     assert_int_equal(file_bytes(path), 5);
-    assert_int_equal(file_bytes(folder), -1);
-    assert_int_equal(file_bytes(scratch_path("absent")), -1);
+    assert_int_equal(file_bytes(root), -1);
+    assert_int_equal(file_bytes(in_root("b")), -1);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------- */
-
-static void test_read_text(void **state)
+static void test_reading(void **state)
 {
     (void)state;
-    message why = {""};
-    char *text;
+    int fd;
     int64_t bytes;
-    const char *path = scratch_write("text", "ab\0cd", 5);
-    expect_ok(file_read_text(path, 5, &text, &bytes, &why), &why); /* the limit itself is allowed */
-    assert_int_equal(bytes, 5);
-    assert_memory_equal(text, "ab\0cd", 6);
-    free(text);
-    expect_ok(file_read_text(scratch_text("empty", ""), 0, &text, &bytes, &why), &why);
-    assert_int_equal(bytes, 0);
-    assert_string_equal(text, "");
-    free(text);
-}
-
-static void test_read_text_refused(void **state)
-{
-    (void)state;
-    message why = {""};
-    char *text;
-    int64_t bytes;
-    const int before = open_files();
-    const char *path = scratch_text("long", "123456"), *absent = scratch_path("absent");
-    expect_refused(file_read_text(path, 5, &text, &bytes, &why), &why, path, "6 bytes, at most 5");
+    char *text, part[8] = "";
+    const char *path = in_root("a"), *none = in_root("none"), *empty = in_root("empty");
+    expect_written(path, "0123456789");
+    expect_written(empty, "");
+    expect_content(path, "0123456789");
+    expect_content(empty, "");
+    expect_ok(file_open(path, &fd, &bytes, &why));
+    assert_int_equal(bytes, 10);
+    expect_ok(file_read_at(fd, path, part, 4, 3, &why));
+    assert_string_equal(part, "3456");
+    expect_failure(file_read_at(fd, path, part, 4, 8, &why), path, ": ends at byte 10, 2 more were expected");
+    close(fd);
+    expect_failure(file_open(none, &fd, &bytes, &why), none, ": cannot be opened: No such file or directory");
+    expect_failure(file_open(root, &fd, &bytes, &why), root, ": is not a regular file");
+    expect_failure(file_read_text(none, 100, &text, &bytes, &why), none, "No such file");
     assert_null(text);
-    expect_refused(file_read_text(absent, 5, &text, &bytes, &why), &why, absent, "No such file");
+    expect_ok(file_read_text(path, 10, &text, &bytes, &why));
+    free(text);
+    expect_failure(file_read_text(path, 9, &text, &bytes, &why), path,
+                   ": has 10 bytes, at most 9 were expected");
     assert_null(text);
-    path = scratch_path(".");
-    expect_refused(file_read_text(path, 5, &text, &bytes, &why), &why, path, "not a regular file");
-    assert_int_equal(open_files(), before);
+    fd = open(path, O_WRONLY | O_CLOEXEC); /* reading it fails for a reason of the system's */
+    expect_failure(file_read_at(fd, path, part, 4, 3, &why), path, ": cannot be read at byte 3: Bad file");
+    close(fd);
 }
 
 /* A pipe without a writer would make a plain open wait for ever. */
-static void test_open_pipe(void **state)
+static void test_pipe(void **state)
 {
     (void)state;
-    message why = {""};
     int fd;
     int64_t bytes;
-    const char *path = scratch_path("pipe");
-    assert_int_equal(mkfifo(path, 0600), 0);
+    const char *pipe_path = in_root("pipe");
+    assert_int_equal(mkfifo(pipe_path, 0600), 0);
     alarm(5);
-    expect_refused(file_open(path, &fd, &bytes, &why), &why, path, "not a regular file");
+    expect_failure(file_open(pipe_path, &fd, &bytes, &why), pipe_path, ": is not a regular file");
     alarm(0);
 }
 
-static void test_read_at(void **state)
+/* ---- writing --------------------------------------------------------------------------------------------- */
+
+/* More than one chunk, given in pieces of all sizes; reserved too little, exactly, too much, not at all. */
+static void test_writing(void **state)
 {
     (void)state;
-    message why = {""};
-    int fd;
-    int64_t bytes;
-    char out[4] = "???";
-    const char *path = scratch_text("digits", "0123456789");
-    expect_ok(file_open(path, &fd, &bytes, &why), &why);
-    assert_int_equal(bytes, 10);
-    expect_ok(file_read_at(fd, path, out, 3, 7, &why), &why);
-    assert_string_equal(out, "789");
-    expect_ok(file_read_at(fd, path, out, 0, 10, &why), &why);
-    expect_refused(file_read_at(fd, path, out, 4, 7, &why), &why, path, "ends at byte 10, 1 more");
-    expect_refused(file_read_at(fd, path, out, 1, 11, &why), &why, path, "ends at byte 11, 1 more");
-    close(fd);
-    expect_refused(file_read_at(fd, path, out, 1, 0, &why), &why, path, "cannot be read at byte 0");
-}
-
-/* ---- writing ------------------------------------------------------------------------------------------- */
-
-/* Reads the file and compares; `hash` must be that of its bytes, by the library in one go. */
-static void expect_file(const char *path, int64_t bytes, uint64_t hash)
-{
-    message why = {""};
-    char *data;
-    int64_t found;
-    expect_ok(file_read_text(path, MANY, &data, &found, &why), &why);
-    assert_int_equal(found, bytes);
-    for (int64_t i = 0; i < bytes; i++)
-        if (data[i] != content(i)) fail_msg("%s: byte %lld is wrong", path, (long long)i);
-    assert_true(hash == XXH3_64bits(data, (size_t)bytes));
-    free(data);
-    uint64_t again;
-    expect_ok(file_hash(path, &again, &found, &why), &why);
-    assert_true(again == hash);
-    assert_int_equal(found, bytes);
-}
-
-static void test_writer(void **state)
-{
-    (void)state;
-    message why = {""};
-    char *data = contents(MANY);
-    const char *path = scratch_path("written");
-    const int before = open_files();
-    /* Nothing, too little and too much reserved; pieces of unequal size, an empty one among them. */
-    const int64_t expected[] = {0, 1000, MANY + 5000}, piece[] = {1, 0, 4096, 2 << 20, MANY};
-    for (int i = 0; i < 3; i++) {
+    enum { BYTES = (3 << 20) + 17 };
+    static const int64_t reserved[] = {0, 1, BYTES, BYTES + 100000};
+    unsigned char *data = malloc(BYTES);
+    assert_non_null(data);
+    for (int i = 0; i < BYTES; i++) data[i] = (unsigned char)(i * 2654435761u >> 24);
+    for (int r = 0; r < 4; r++) {
+        const char *path = in_root("data"), *copy = in_root("copy");
         file_writer w;
-        uint64_t hash;
-        expect_ok(file_create(&w, path, expected[i], &why), &why);
-        int64_t done = 0;
-        for (int j = 0; j < 5; j++) {
-            const int64_t n = piece[j] < MANY - done ? piece[j] : MANY - done;
-            expect_ok(file_append(&w, data + done, n, &why), &why);
-            done += n;
-            assert_int_equal(w.bytes, done);
+        uint64_t hash = 0, again = 0, copied = 0;
+        int64_t bytes = 0, copied_bytes = 0, piece = 0;
+        expect_ok(file_create(&w, path, reserved[r], &why));
+        expect_names(r == 0 ? "data.part " : "copy data data.part ");
+        for (int64_t done = 0; done < BYTES; done += piece) {
+            piece = piece * 3 + 1 < BYTES - done ? piece * 3 + 1 : BYTES - done;
+            expect_ok(file_append(&w, data + done, piece, &why));
         }
-        assert_int_equal(done, MANY);
-        expect_ok(file_finish(&w, &hash, &why), &why);
-        expect_closed(&w);
-        expect_file(path, MANY, hash);
+        assert_int_equal(w.bytes, BYTES);
+        expect_ok(file_finish(&w, &hash, &why));
+        assert_int_equal(w.fd, -1);
+        assert_true(hash == XXH3_64bits(data, BYTES));
+        expect_ok(file_hash(path, &again, &bytes, &why));
+        assert_true(again == hash && bytes == BYTES);
+        expect_ok(file_copy(path, copy, &copied, &copied_bytes, &why));
+        assert_true(copied == hash && copied_bytes == BYTES);
+        expect_ok(file_hash(copy, &again, &bytes, &why));
+        assert_true(again == hash && bytes == BYTES);
+        expect_names("copy data ");
     }
-    assert_int_equal(open_files(), before);
     free(data);
 }
 
-static void test_write_and_copy(void **state)
+/* The published value for no bytes at all: the hash is XXH3-64 without a seed. */
+static void test_hash(void **state)
 {
     (void)state;
-    message why = {""};
-    uint64_t hash, copied;
-    int64_t bytes;
-    char *data = contents(MANY);
-    const char *path = scratch_path("source"), *copy = scratch_path("copy");
-    const int before = open_files();
-    const int64_t sizes[] = {0, 1, 1 << 20, MANY};
-    for (int i = 3; i >= 0; i--) { /* falling: an old, longer file must not shine through */
-        expect_ok(file_write(path, data, sizes[i], &hash, &why), &why);
-        expect_file(path, sizes[i], hash);
-        expect_ok(file_copy(path, copy, &copied, &bytes, &why), &why);
-        assert_int_equal(bytes, sizes[i]);
-        assert_true(copied == hash);
-        expect_file(copy, sizes[i], hash);
-    }
-    expect_ok(file_write(path, data, 10, NULL, &why), &why);
-    assert_int_equal(open_files(), before);
-    free(data);
+    uint64_t hash = 0;
+    expect_ok(file_write(in_root("empty"), "", 0, &hash, &why));
+    assert_true(hash == 0x2d06800538d394c2u);
 }
 
-static void test_abandon(void **state)
+static void test_replacing(void **state)
 {
     (void)state;
-    message why = {""};
     file_writer w;
-    const char *path = scratch_path("abandoned");
-    const int before = open_files();
-    expect_ok(file_create(&w, path, 100, &why), &why);
-    expect_ok(file_append(&w, "x", 1, &why), &why);
+    const char *path = in_root("a");
+    int64_t bytes;
+    expect_written(path, "old");
+    expect_ok(file_create(&w, path, 10, &why));
+    expect_ok(file_append(&w, "new", 3, &why));
+    expect_content(path, "old");
     file_abandon(&w);
-    expect_closed(&w);
-    assert_false(file_exists(path));
-    file_abandon(&w); /* twice is harmless */
-    assert_int_equal(open_files(), before);
+    expect_content(path, "old");
+    file_abandon(&w); /* nothing more to give up */
+    expect_names("a ");
+    expect_written(path, "newer");
+    expect_content(path, "newer");
+    /* Onto itself, and from nowhere. */
+    expect_ok(file_copy(path, path, NULL, &bytes, &why));
+    expect_content(path, "newer");
+    expect_failure(file_copy(in_root("none"), path, NULL, &bytes, &why), in_root("none"), "cannot be opened");
+    expect_content(path, "newer");
+    expect_names("a ");
 }
 
-static void test_create_refused(void **state)
+static void test_refused(void **state)
 {
     (void)state;
-    message why = {""};
     file_writer w;
-    const int before = open_files();
-    const char *path = scratch_path("no/such/folder");
-    expect_refused(file_create(&w, path, 10, &why), &why, path, "cannot be created: No such file");
-    expect_closed(&w);
-    char endless[PATH_BYTES + 100];
-    memset(endless, 'a', sizeof endless);
-    for (size_t i = 0; i < sizeof endless; i += 100) endless[i] = '/';
-    endless[sizeof endless - 1] = 0;
-    expect_refused(file_create(&w, endless, 10, &why), &why, "/aaa", "name is too long");
-    uint64_t hash;
-    int64_t bytes;
-    const char *absent = scratch_path("absent"), *to = scratch_path("to");
-    expect_refused(file_copy(absent, to, &hash, &bytes, &why), &why, absent, "No such file");
-    assert_false(file_exists(to));
-    assert_int_equal(open_files(), before);
-}
-
-/* A device or a pipe given as output is refused and stays: a failure would otherwise remove it. (Links,
- * because a wrong program run by root would take away the real /dev/null.) */
-static void test_create_device(void **state)
-{
-    (void)state;
-    message why = {""};
-    const char *path = scratch_path("null");
-    assert_int_equal(symlink("/dev/null", path), 0);
-    expect_refused(file_write(path, "x", 1, NULL, &why), &why, path, "not a regular file");
+    char longer[PATH_BYTES + 1];
+    const char *path = in_root("none/a"), *folder = in_root("folder");
     struct stat s;
-    assert_int_equal(lstat(path, &s), 0);
+    expect_failure(file_create(&w, path, 0, &why), path, ": cannot be created: No such file or directory");
+    expect_ok(folder_make(folder, &why));
+    expect_failure(file_create(&w, folder, 0, &why), folder, ": cannot be written: it is not a regular file");
+    /* A link, because a wrong program run by root would take away the device itself. */
+    const char *null = in_root("null");
+    assert_int_equal(symlink("/dev/null", null), 0);
+    expect_failure(file_write(null, "x", 1, NULL, &why), null, "it is not a regular file");
+    assert_true(lstat(null, &s) == 0 && S_ISLNK(s.st_mode));
+    assert_int_equal(unlink(null), 0);
+    memset(longer, 'a', PATH_BYTES);
+    longer[PATH_BYTES] = 0;
+    expect_failure(file_create(&w, longer, 0, &why), "aaa", "...: this path is too long");
+    expect_failure(folder_make(longer, &why), "aaa", "...: this path is too long");
+    expect_names("folder ");
 }
 
-/* ---- full disk ----------------------------------------------------------------------------------------- */
-
-/* In `folder` there is room for less than MANY bytes; the system calls that `reason`. */
-static void check_full(const char *folder, const char *reason)
-{
-    message why = {""};
-    file_writer w;
-    uint64_t hash;
-    int64_t bytes;
-    char path[PATH_BYTES], *data = contents(MANY);
-    const int before = open_files();
-    path_join(path, folder, "large");
-    expect_refused(file_create(&w, path, MANY, &why), &why, path, reason);
-    expect_closed(&w);
-    assert_false(file_exists(path));
-
-    expect_ok(file_create(&w, path, 0, &why), &why);
-    expect_ok(file_append(&w, data, 1000, &why), &why);
-    expect_refused(file_append(&w, data + 1000, MANY - 1000, &why), &why, path, reason);
-    expect_closed(&w);
-    assert_false(file_exists(path));
-
-    expect_refused(file_write(path, data, MANY, &hash, &why), &why, path, reason);
-    assert_false(file_exists(path));
-
-    /* Growing beyond what was reserved, as a writer that was told too little does. */
-    expect_ok(file_create(&w, path, 1000, &why), &why);
-    expect_refused(file_append(&w, data, MANY, &why), &why, path, reason);
-    assert_false(file_exists(path));
-
-    const char *source = scratch_path("kept"); /* written before the disk was full */
-    expect_refused(file_copy(source, path, &hash, &bytes, &why), &why, path, reason);
-    assert_false(file_exists(path));
-    assert_int_equal(file_bytes(source), MANY);
-
-    expect_ok(file_write(path, data, 1000, &hash, &why), &why); /* all room has been given back */
-    expect_file(path, 1000, hash);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(open_files(), before);
-    free(data);
-}
-
-static void test_size_limit(void **state)
+/* A descriptor that cannot be written to stands for a disk that fails. */
+static void test_failing_disk(void **state)
 {
     (void)state;
-    struct rlimit kept, small;
-    char *data = contents(MANY);
-    scratch_write("kept", data, MANY);
-    free(data);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &kept), 0);
-    small = (struct rlimit){.rlim_cur = 1 << 20, .rlim_max = kept.rlim_max};
-    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    check_full(scratch_path("."), "File too large");
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &kept), 0);
-    signal(SIGXFSZ, handler);
+    file_writer w;
+    const char *path = in_root("a");
+    expect_written(path, "old");
+    expect_ok(file_create(&w, path, 0, &why));
+    expect_ok(file_append(&w, "12345", 5, &why));
+    close(w.fd);
+    w.fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    assert_true(w.fd >= 0);
+    expect_failure(file_append(&w, "1234567", 7, &why), path,
+                   ": cannot write bytes 5 to 12: No space left on device");
+    assert_int_equal(w.fd, -1);
+    expect_names("a ");
+    expect_content(path, "old");
+    expect_ok(file_create(&w, path, 0, &why));
+    expect_ok(file_append(&w, "12345", 5, &why));
+    close(w.fd);
+    w.fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    expect_failure(file_finish(&w, NULL, &why), path, ": cannot make durable bytes 0 to 5: Invalid argument");
+    expect_names("a ");
+    /* The folder goes away while the file is written. */
+    const char *folder = in_root("b"), *lost = in_root("b/c");
+    expect_ok(folder_make(folder, &why));
+    expect_ok(file_create(&w, lost, 3, &why));
+    expect_ok(folder_remove(folder, &why));
+    expect_ok(file_append(&w, "123", 3, &why));
+    expect_failure(file_finish(&w, NULL, &why), lost,
+                   ": cannot finish its 3 bytes: No such file or directory");
+    expect_names("a ");
+    expect_content(path, "old");
 }
 
-/* The mount lives in a name space of this process: whatever happens to the test, nothing of it stays. */
+/* ---- full disks and sudden ends, in child processes ------------------------------------------------------ */
+
+/* Runs `body` in a child and returns how that ended. Failed checks of cmocka end the child with 1. */
+static int outcome_of(int (*body)(void))
+{
+    fflush(NULL);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) _exit(body());
+    int result = 0;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    return result;
+}
+
+#define CHILD_CHECK(condition)                                                                               \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, why.text);                    \
+            return 1;                                                                                        \
+        }                                                                                                    \
+    } while (0)
+
+/* Where only 256 KiB fit: old files stay, nothing of the new one does, and its space is free again. */
+static int full_disk(const char *reason)
+{
+    enum { FITS = 100000, DOES_NOT = 400000 };
+    static char data[DOES_NOT];
+    const char *big = in_root("big"), *small = in_root("small");
+    uint64_t hash;
+    int64_t bytes;
+    file_writer w;
+    CHILD_CHECK(file_write(small, data, FITS, NULL, &why) == OK);
+    CHILD_CHECK(file_create(&w, big, DOES_NOT, &why) == ERR_INPUT);
+    CHILD_CHECK(strstr(why.text, big) == why.text &&
+                strstr(why.text, ": cannot reserve bytes 0 to 400000: "));
+    CHILD_CHECK(strstr(why.text, reason));
+    CHILD_CHECK(file_create(&w, big, 0, &why) == OK);
+    status s = OK;
+    while (s == OK && w.bytes < DOES_NOT) s = file_append(&w, data, 10000, &why);
+    CHILD_CHECK(s == ERR_INPUT && strstr(why.text, ": cannot write bytes ") && strstr(why.text, reason));
+    CHILD_CHECK(file_write(small, data, DOES_NOT, NULL, &why) == ERR_INPUT);
+    CHILD_CHECK(file_hash(small, &hash, &bytes, &why) == OK && bytes == FITS);
+    CHILD_CHECK(!file_exists(big) && !file_exists(in_root("big.part")) &&
+                !file_exists(in_root("small.part")));
+    CHILD_CHECK(file_write(big, data, FITS, NULL, &why) == OK);
+    return 0;
+}
+
+/* A small disk in memory that only this process sees; as an ordinary user it takes a user namespace. */
+static int on_small_disk(void)
+{
+    if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return SKIPPED_CODE;
+    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return SKIPPED_CODE;
+    if (mount("none", root, "tmpfs", 0, "size=256k") != 0) return SKIPPED_CODE;
+    return full_disk("No space left on device");
+}
+
 static void test_full_disk(void **state)
 {
     (void)state;
-    const char *folder = scratch_path("disk");
-    assert_int_equal(mkdir(folder, 0700), 0);
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("tmpfs", folder, "tmpfs", 0, "size=1m") != 0) {
-        print_message("this process may not mount: the full disk is only tested by a size limit\n");
-        rmdir(folder);
+    const int result = outcome_of(on_small_disk);
+    assert_true(WIFEXITED(result));
+    if (WEXITSTATUS(result) == SKIPPED_CODE) {
+        skipped = true;
         skip();
     }
-    check_full(folder, "No space left on device");
-    assert_int_equal(umount(folder), 0);
-    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(WEXITSTATUS(result), 0);
 }
 
-/* ---- folders ------------------------------------------------------------------------------------------- */
+static int under_limit(void)
+{
+    const struct rlimit limit = {.rlim_cur = 256 << 10, .rlim_max = RLIM_INFINITY};
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    return full_disk("File too large");
+}
 
-static void test_folder_make(void **state)
+static void test_file_limit(void **state)
 {
     (void)state;
-    message why = {""};
-    char path[PATH_BYTES];
-    const char *top = scratch_path("make");
-    path_join(path, top, "a//b/c/");
-    expect_ok(folder_make(path, &why), &why);
-    assert_true(folder_exists(path));
-    expect_ok(folder_make(path, &why), &why); /* again */
-    expect_ok(folder_make("/", &why), &why);
-    path_join(path, top, "file");
-    expect_ok(file_write(path, "x", 1, NULL, &why), &why);
-    expect_refused(folder_make(path, &why), &why, path, "not a folder");
-    path_join(path, top, "file/below");
-    expect_refused(folder_make(path, &why), &why, path, "Not a directory");
+    assert_int_equal(outcome_of(under_limit), 0);
+}
+
+static int killed_while_writing(void)
+{
+    file_writer w;
+    CHILD_CHECK(file_create(&w, in_root("a"), 100, &why) == OK);
+    CHILD_CHECK(file_append(&w, "new", 3, &why) == OK);
+    raise(SIGKILL);
+    return 0;
+}
+
+static void test_kill(void **state)
+{
+    (void)state;
+    expect_written(in_root("a"), "old");
+    assert_true(WIFSIGNALED(outcome_of(killed_while_writing)));
+    expect_content(in_root("a"), "old");
+    expect_written(in_root("a"), "newest"); /* what the dead one left is no obstacle */
+    expect_names("a ");
+}
+
+/* ---- folders --------------------------------------------------------------------------------------------- */
+
+static void test_folders(void **state)
+{
+    (void)state;
+    const char *deep = in_root("a/b/c"), *file = in_root("a/b/c/file"), *below = in_root("a/b/c/file/d");
+    expect_ok(folder_make(deep, &why));
+    expect_ok(folder_make(deep, &why));
+    expect_written(file, "x");
+    expect_failure(folder_make(file, &why), file, ": exists and is not a folder");
+    expect_failure(folder_make(below, &why), below, ": cannot be made: Not a directory");
     assert_int_equal(folder_make("", &why), ERR_INPUT);
-    char endless[PATH_BYTES + 100];
-    memset(endless, 'a', sizeof endless);
-    memcpy(endless, "/tmp/", 5);
-    for (size_t i = 100; i < sizeof endless; i += 100) endless[i] = '/';
-    endless[sizeof endless - 1] = 0;
-    expect_refused(folder_make(endless, &why), &why, "/tmp/aaa", "name is too long");
-    assert_false(folder_exists("/tmp/aaaaaaaaaa"));
-    expect_ok(folder_remove(top, &why), &why);
+    expect_failure(folder_sync(in_root("none"), &why), in_root("none"), "No such file");
+    /* A link is removed, not what it leads to; what is not there is gone. */
+    expect_written(in_root("kept"), "kept");
+    assert_int_equal(symlink(in_root("kept"), in_root("a/link")), 0);
+    assert_int_equal(symlink(root, in_root("a/up")), 0);
+    expect_ok(folder_remove(in_root("a"), &why));
+    expect_names("kept ");
+    expect_ok(folder_remove(in_root("a"), &why));
 }
 
-/* Everything below goes, links are not followed, and a name that is not there is fine. */
-static void test_folder_remove(void **state)
+static void test_commit(void **state)
 {
     (void)state;
-    message why = {""};
-    char path[PATH_BYTES];
-    const char *top = scratch_path("remove"), *kept = scratch_path("outside");
-    expect_ok(folder_make(path_join(path, top, "a/b"), &why), &why);
-    expect_ok(file_write(path_join(path, top, "a/b/.hidden"), "x", 1, NULL, &why), &why);
-    expect_ok(folder_make(kept, &why), &why);
-    expect_ok(file_write(path_join(path, kept, "file"), "x", 1, NULL, &why), &why);
-    assert_int_equal(symlink(kept, path_join(path, top, "link")), 0);
-    const int before = open_files();
-    expect_ok(folder_remove(top, &why), &why);
-    assert_false(folder_exists(top));
-    assert_true(file_exists(path_join(path, kept, "file")));
-    expect_ok(folder_remove(top, &why), &why);
-    expect_ok(folder_remove(kept, &why), &why);
-    assert_int_equal(open_files(), before);
+    const char *from = in_root("step.tmp"), *to = in_root("step"), *other = in_root("other/");
+    expect_ok(folder_make(from, &why));
+    expect_written(in_root("step.tmp/file"), "x");
+    expect_ok(folder_commit(from, to, &why));
+    expect_content(in_root("step/file"), "x");
+    expect_names("step ");
+    expect_failure(folder_commit(from, to, &why), from, "No such file");
+    expect_ok(folder_make(from, &why));
+    expect_failure(folder_commit(from, to, &why), from, "cannot be renamed to");
+    expect_content(in_root("step/file"), "x");
+    expect_ok(folder_commit(from, other, &why)); /* a slash at the end */
+    expect_names("other step ");
+    /* Names without a folder lie in the current one, and the root has itself above it. */
+    char before[PATH_BYTES];
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(root), 0);
+    expect_ok(folder_commit("other", "third", &why));
+    expect_written("file", "x");
+    assert_int_equal(chdir(before), 0);
+    expect_names("file step third ");
 }
 
-static void test_folder_commit(void **state)
+/* ---- patterns -------------------------------------------------------------------------------------------- */
+
+static void test_patterns(void **state)
 {
     (void)state;
-    message why = {""};
-    char path[PATH_BYTES];
-    const char *temporary = scratch_path("step.part"), *final = scratch_path("step");
-    expect_ok(folder_make(temporary, &why), &why);
-    expect_ok(file_write(path_join(path, temporary, "file"), "x", 1, NULL, &why), &why);
-    expect_ok(folder_commit(temporary, final, &why), &why);
-    assert_false(folder_exists(temporary));
-    assert_true(file_exists(path_join(path, final, "file")));
-
-    /* An older folder of that name with files in it is not replaced, and the new one not lost. */
-    expect_ok(folder_make(temporary, &why), &why);
-    expect_refused(folder_commit(temporary, final, &why), &why, temporary, "cannot be renamed");
-    assert_true(folder_exists(temporary) && file_exists(path));
-    expect_ok(folder_remove(temporary, &why), &why);
-    expect_refused(folder_commit(temporary, final, &why), &why, temporary, "No such file");
-    expect_ok(folder_remove(final, &why), &why);
-}
-
-/* Names without a slash lie in the current folder. */
-static void test_folder_commit_here(void **state)
-{
-    (void)state;
-    message why = {""};
-    char here[PATH_BYTES];
-    assert_non_null(getcwd(here, sizeof here));
-    assert_int_equal(chdir(scratch_path(".")), 0);
-    expect_ok(folder_make("here.part", &why), &why);
-    expect_ok(folder_commit("here.part", "here", &why), &why);
-    assert_true(folder_exists("here"));
-    expect_ok(folder_remove("here", &why), &why);
-    assert_int_equal(chdir(here), 0);
-}
-
-/* ---- patterns ------------------------------------------------------------------------------------------ */
-
-static void test_expand(void **state)
-{
-    (void)state;
-    message why = {""};
-    char third[256], second[256], pattern[256];
+    static const char *const names[] = {"b2.ds", "a1.ds", "b1.ds", "[ab]1.ds", "a1.txt"};
+    for (int i = 0; i < 5; i++) expect_written(in_root(names[i]), "x");
     path_list list;
-    snprintf(third, sizeof third, "%s", scratch_text("part3.ds", ""));
-    snprintf(second, sizeof second, "%s", scratch_text("part2.ds", ""));
-    snprintf(pattern, sizeof pattern, "%s", scratch_path("part*.ds"));
-    expect_ok(path_list_expand(&list, (const char *[]){third, pattern}, 2, &why), &why);
-    assert_int_equal(list.count, 3);
-    assert_string_equal(list.path[0], third);
-    assert_string_equal(list.path[1], second);
-    assert_string_equal(list.path[2], third);
+    const char *some[] = {in_root("b*.ds"), in_root("a1.ds"), in_root("[ab]1.ds"), in_root("?1.ds")};
+    static const char *const expected[] = {"b1.ds", "b2.ds", "a1.ds", "[ab]1.ds", "a1.ds", "b1.ds"};
+    expect_ok(path_list_expand(&list, some, 4, &why));
+    assert_int_equal(list.count, 6);
+    for (int i = 0; i < 6; i++) assert_string_equal(path_base(list.path[i]), expected[i]);
     path_list_free(&list);
     assert_int_equal(list.count, 0);
     path_list_free(&list);
-    expect_ok(path_list_expand(&list, NULL, 0, &why), &why);
+    expect_ok(path_list_expand(&list, NULL, 0, &why));
     assert_int_equal(list.count, 0);
-    path_list_free(&list);
+    some[1] = in_root("c*.ds");
+    expect_failure(path_list_expand(&list, some, 3, &why), some[1], ": no file matches");
+    assert_int_equal(list.count, 0);
+    some[1] = in_root("c.ds");
+    expect_failure(path_list_expand(&list, some, 3, &why), some[1], ": no file matches");
 }
 
-static void test_expand_without_match(void **state)
-{
-    (void)state;
-    message why = {""};
-    path_list list;
-    const char *good = scratch_text("good.ds", "");
-    const char *wrong[] = {scratch_path("none*.ds"), scratch_path("absent.ds"), ""};
-    for (int i = 0; i < 3; i++) {
-        const char *const patterns[] = {good, wrong[i]};
-        expect_refused(path_list_expand(&list, patterns, 2, &why), &why, wrong[i], "no file matches");
-        assert_int_equal(list.count, 0);
-        assert_null(list.path);
-    }
-}
-
-/* A file whose name looks like a pattern is found by its name. */
-static void test_expand_brackets(void **state)
-{
-    (void)state;
-    message why = {""};
-    path_list list;
-    const char *path = scratch_text("run[1].ds", "");
-    expect_ok(path_list_expand(&list, &path, 1, &why), &why);
-    assert_int_equal(list.count, 1);
-    assert_string_equal(list.path[0], path);
-    path_list_free(&list);
-}
+#define FILE_TEST(function) cmocka_unit_test_setup_teardown(function, make_root, remove_root)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_read_text),
-        cmocka_unit_test(test_read_text_refused),
-        cmocka_unit_test(test_open_pipe),
-        cmocka_unit_test(test_read_at),
-        cmocka_unit_test(test_writer),
-        cmocka_unit_test(test_write_and_copy),
-        cmocka_unit_test(test_abandon),
-        cmocka_unit_test(test_create_refused),
-        cmocka_unit_test(test_create_device),
-        cmocka_unit_test(test_size_limit),
-        cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_folder_make),
-        cmocka_unit_test(test_folder_remove),
-        cmocka_unit_test(test_folder_commit),
-        cmocka_unit_test(test_folder_commit_here),
-        cmocka_unit_test(test_expand),
-        cmocka_unit_test(test_expand_without_match),
-        cmocka_unit_test(test_expand_brackets),
+        FILE_TEST(test_paths),     FILE_TEST(test_existence),  FILE_TEST(test_reading),
+        FILE_TEST(test_pipe),      FILE_TEST(test_writing),    FILE_TEST(test_hash),
+        FILE_TEST(test_replacing), FILE_TEST(test_refused),    FILE_TEST(test_failing_disk),
+        FILE_TEST(test_full_disk), FILE_TEST(test_file_limit), FILE_TEST(test_kill),
+        FILE_TEST(test_folders),   FILE_TEST(test_commit),     FILE_TEST(test_patterns),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return failed ? failed : skipped ? SKIPPED_CODE : 0;
 }

@@ -1,74 +1,17 @@
-/* Sentences and exit codes: each way of stopping in a child process, whose code and words are compared. */
-#include "base/status.h"
+/* Sentences and exit codes. Under mpirun, where one rank's death must be the whole job's, this program runs itself. */
 #include "tests/support/check.h"
+#include "tests/support/scratch.h"
+#include "base/comm.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Runs `run` in a child; returns its exit code and what it says on standard error. */
-static int listen(void (*run)(void), char *said, size_t size)
-{
-    int ends[2], result;
-    assert_int_equal(pipe(ends), 0);
-    fflush(NULL);
-    const pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        dup2(ends[1], STDERR_FILENO);
-        run();
-        _exit(100); /* it came back */
-    }
-    close(ends[1]);
-    size_t used = 0;
-    for (ssize_t n; (n = read(ends[0], said + used, size - 1 - used)) > 0;) used += (size_t)n;
-    said[used] = 0;
-    close(ends[0]);
-    assert_int_equal(waitpid(child, &result, 0), child);
-    assert_true(WIFEXITED(result));
-    return WEXITSTATUS(result);
-}
+static const char *self;
+static bool skipped;
 
-static void test_fail(void **state)
-{
-    (void)state;
-    message why = {"old"};
-    assert_int_equal((fail)(&why, ERR_USAGE, "%s: %d", "key", 7), ERR_USAGE);
-    assert_string_equal(why.text, "key: 7");
-    char long_name[3000];
-    memset(long_name, 'x', sizeof long_name - 1);
-    long_name[sizeof long_name - 1] = 0;
-    assert_int_equal((fail)(&why, ERR_INPUT, "%s", long_name), ERR_INPUT);
-    assert_int_equal(strlen(why.text), sizeof why.text - 1);
-}
-
-static int calls;
-
-static status answer(status s)
-{
-    calls++;
-    return s;
-}
-
-static status try_twice(status first, status second)
-{
-    TRY(answer(first));
-    TRY(answer(second));
-    return OK;
-}
-
-static void test_try(void **state)
-{
-    (void)state;
-    calls = 0;
-    assert_int_equal(try_twice(OK, OK), OK);
-    assert_int_equal(calls, 2); /* each call is made once */
-    assert_int_equal(try_twice(OK, STOPPED), STOPPED);
-    assert_int_equal(try_twice(ERR_INPUT, ERR_USAGE), ERR_INPUT);
-    assert_int_equal(calls, 5);
-}
-
-/* The exit codes are an interface: launch scripts decide by them. */
+/* Scripts and schedulers act on these numbers. */
 static void test_codes(void **state)
 {
     (void)state;
@@ -80,74 +23,114 @@ static void test_codes(void **state)
     assert_int_equal(STOPPED, 85);
 }
 
-static void die_plainly(void) { die(ERR_DEVICE, "no memory for %d bytes", 12); }
-
-static void die_long(void)
+/* In parentheses, because cmocka has a macro of this name. */
+static void test_fail(void **state)
 {
-    char long_name[5000];
-    memset(long_name, 'x', sizeof long_name - 1);
-    long_name[sizeof long_name - 1] = 0;
-    die(ERR_INPUT, "%s", long_name);
+    (void)state;
+    message why = {""};
+    status s = (fail)(&why, ERR_INPUT, "%s: found %d, expected %d", "a.ds", 1, 2);
+    assert_int_equal(s, ERR_INPUT);
+    assert_string_equal(why.text, "a.ds: found 1, expected 2");
+    char longer[3000];
+    memset(longer, 'x', sizeof longer - 1);
+    longer[sizeof longer - 1] = 0;
+    s = (fail)(&why, ERR_USAGE, "%s", longer);
+    assert_int_equal(s, ERR_USAGE);
+    assert_int_equal(strlen(why.text), sizeof why.text - 1);
 }
 
-static void hook_exit(int code) { _exit(code + 10); }
-static void hook_return(int code) { (void)code; }
-
-static void die_with_hook(void)
+static status two_calls(status first, int *reached)
 {
-    die_hook(3, hook_exit);
-    die(ERR_DEVICE, "network");
+    TRY(first);
+    *reached = 1;
+    return OK;
 }
 
-static void die_with_useless_hook(void)
+static void test_try(void **state)
 {
-    die_hook(0, hook_return);
-    die(ERR_BUG, "still here");
+    (void)state;
+    int reached = 0;
+    assert_int_equal(two_calls(ERR_INPUT, &reached), ERR_INPUT);
+    assert_int_equal(reached, 0);
+    assert_int_equal(two_calls(OK, &reached), OK);
+    assert_int_equal(reached, 1);
 }
 
-static void require_true(void)
+static void dies(void *context) { die(*(status *)context, "the disk %s", "burns"); }
+static void breaks(void *context) { REQUIRE(*(int *)context == 2, "one is %d", *(int *)context); }
+static void quiet(int code) { _exit(code + 100); }
+static void dies_in_a_job(void *context)
 {
-    int evaluated = 0;
-    REQUIRE(++evaluated == 1, "%d", evaluated);
-}
-
-static void require_false(void)
-{
-    const int found = 3;
-    REQUIRE(found == 4, "found %d, expected 4", found);
+    die_hook(7, quiet);
+    dies(context);
 }
 
 static void test_die(void **state)
 {
     (void)state;
-    char said[8192];
-    assert_int_equal(listen(die_plainly, said, sizeof said), ERR_DEVICE);
-    assert_string_equal(said, "remla: no memory for 12 bytes\n");
-    assert_int_equal(listen(die_long, said, sizeof said), ERR_INPUT);
-    assert_int_equal(said[strlen(said) - 1], '\n');
-    assert_int_equal(listen(die_with_hook, said, sizeof said), ERR_DEVICE + 10);
-    assert_string_equal(said, "remla: rank 3: network\n");
-    assert_int_equal(listen(die_with_useless_hook, said, sizeof said), ERR_BUG);
-    assert_string_equal(said, "remla: rank 0: still here\n");
+    status code = ERR_DEVICE;
+    int one = 1;
+    check_stops(dies, &code, ERR_DEVICE, "remla: the disk burns\n");
+    code = ERR_INPUT;
+    check_stops(dies, &code, ERR_INPUT, "remla: the disk burns\n");
+    check_stops(breaks, &one, ERR_BUG, "internal inconsistency: breaks (");
+    check_stops(breaks, &one, ERR_BUG, "*(int *)context == 2: one is 1\n");
+    check_stops(dies_in_a_job, &code, (status)(100 + ERR_INPUT), "remla: rank 7: the disk burns\n");
 }
 
-static void test_require(void **state)
+/* ---- a job of two ranks ---------------------------------------------------------------------------------- */
+
+/* Rank 1 fails in its own way while rank 0 waits for it. */
+static int job(const char *way)
+{
+    const comm *c = comm_start();
+    message why = {""};
+    if (c->size != 2) return 99;
+    if (c->rank == 1) {
+        if (!strcmp(way, "die")) die(ERR_DEVICE, "no memory");
+        REQUIRE(strcmp(way, "require"), "a bug");
+        (fail)(&why, ERR_INPUT, "x.ds: is empty");
+    }
+    const status s = comm_agree(c, c->rank == 1 ? ERR_INPUT : OK, &why);
+    if (strcmp(why.text, "x.ds: is empty") != 0) return 98;
+    comm_stop(c);
+    return (int)s;
+}
+
+static void expect_job(const char *way, int code, const char *text)
+{
+    char command[600], path[300], out[4096];
+    snprintf(path, sizeof path, "%s", scratch_path("job.txt"));
+    snprintf(command, sizeof command, "mpirun --oversubscribe --bind-to none -n 2 %s %s >%s 2>&1", self, way,
+             path);
+    const int result = system(command);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    out[fread(out, 1, sizeof out - 1, file)] = 0;
+    fclose(file);
+    if (!WIFEXITED(result) || WEXITSTATUS(result) != code || !strstr(out, text))
+        fail_msg("%s: status %#x, expected exit code %d and '%s' in:\n%s", way, result, code, text, out);
+}
+
+static void test_job(void **state)
 {
     (void)state;
-    char said[4096];
-    assert_int_equal(listen(require_true, said, sizeof said), 100);
-    assert_string_equal(said, "");
-    assert_int_equal(listen(require_false, said, sizeof said), ERR_BUG);
-    assert_non_null(strstr(said, "remla: internal inconsistency: require_false ("));
-    assert_non_null(strstr(said, "test_status.c:"));
-    assert_non_null(strstr(said, "found == 4: found 3, expected 4\n"));
+    if (system("mpirun --version >/dev/null 2>&1") != 0) {
+        skipped = true;
+        skip();
+    }
+    expect_job("die", ERR_DEVICE, "remla: rank 1: no memory\n");
+    expect_job("require", ERR_BUG, "remla: rank 1: internal inconsistency: job (");
+    expect_job("agree", ERR_INPUT, "");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fail), cmocka_unit_test(test_try),     cmocka_unit_test(test_codes),
-        cmocka_unit_test(test_die),  cmocka_unit_test(test_require),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    self = argv[0];
+    if (argc > 1) return job(argv[1]);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_codes), cmocka_unit_test(test_fail),
+                                       cmocka_unit_test(test_try), cmocka_unit_test(test_die),
+                                       cmocka_unit_test(test_job)};
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return failed ? failed : skipped ? SKIPPED_CODE : 0;
 }

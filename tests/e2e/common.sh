@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by every script of this folder. The scripts call the program as a person would, on the models of tests/golden, and
 # need nothing but bash, coreutils and awk. By hand: REMLA=build/cpu/remla REMLA_SOURCE=. bash tests/e2e/resume.sh
 set -euo pipefail
@@ -10,12 +11,13 @@ export OMPI_MCA_btl_vader_single_copy_mechanism=none LC_ALL=C
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/remla-e2e.XXXXXX")
 clean_up=()
-finish() {
+finish() { # EXIT-CODE COMMAND-THAT-LED-TO-IT
     local step
     for step in "${clean_up[@]}"; do $step || true; done
     rm -rf "$work"
+    [ "$1" = 0 ] || [[ $2 == exit* ]] || echo "FAILED: exit code $1: $2" >&2
 }
-trap finish EXIT
+trap 'finish $? "$BASH_COMMAND"' EXIT
 cd "$work"
 
 fail() {
@@ -33,11 +35,11 @@ check_exit() {
     fail "exit code $got instead of $want: $*"
 }
 
-# ranks N COMMAND...: under mpirun, without mpirun's own remarks on exit codes.
+# ranks N COMMAND...: under mpirun, without mpirun's own remarks on exit codes. In a sanitizer build Open MPI's leaks are not ours.
 ranks() {
     local n=$1
     shift
-    mpirun -q --oversubscribe --bind-to none -n "$n" "$@"
+    ASAN_OPTIONS=detect_leaks=0 mpirun -q --oversubscribe --bind-to none -n "$n" "$@"
 }
 
 # write_config FILE MODEL: the run of tests/golden/make_golden.py, less train.steps and train.out.

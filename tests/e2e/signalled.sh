@@ -3,8 +3,8 @@
 # as if nothing had happened. It is enough that one of several ranks receives it.
 . "$(dirname "$0")/common.sh"
 write_config config.yaml "$golden/mla"
-options=(train config.yaml train.steps=1500 checkpoint.every=0)
-last=checkpoints/step-00001500
+options=(train config.yaml train.steps=800 checkpoint.every=0)
+last=checkpoints/step-00000800
 
 # stop_with SIGNAL RUN PID-FILE COMMAND...: sends it to the process of the file once the run is under way.
 stop_with() {
@@ -22,7 +22,7 @@ stop_with() {
     [ $code = 85 ] || { cat out err >&2; fail "$run: exit code $code after SIG$signal instead of 85"; }
     [ "$(grep -c '^remla train: stopped by signal' err)" = 1 ] && [ "$(wc -l <err)" = 1 ] || { cat err >&2; fail "$run: not one sentence"; }
     step=$(curve "$run" | tail -n 1 | cut -d' ' -f1)
-    [ "$step" -lt 1500 ] || fail "$run: the run was over before the signal came"
+    [ "$step" -lt 800 ] || fail "$run: the run was over before the signal came"
     [ "$(ls "$run/checkpoints")" = "$(printf 'step-%08d' "$step")" ] || fail "$run: the checkpoints after step $step are $(ls "$run/checkpoints")"
 }
 

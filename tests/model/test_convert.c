@@ -1,6 +1,7 @@
-/* Conversion: where it loses nothing in theory (keys that fit into the shared rotary dimensions, full rank) the MLA model must compute what the GQA model computes, to the
- * last digits of double; where the theory says that two of its models are equal they must be; what cannot work is refused with a sentence. Conversion of trained
- * models is compared with TransMLA's own in tests/e2e. */
+/* Conversion: where it loses nothing in theory (keys that fit into the shared rotary dimensions, full
+ * rank) the MLA model must compute what the GQA model computes, to the last digits of double; where the
+ * theory says that two of its models are equal they must be; what cannot work is refused with a sentence.
+ * Conversion of trained models is compared with TransMLA's own in tests/e2e. */
 #include "base/log.h"
 #include "model/convert_parts.h"
 #include <math.h>
@@ -20,7 +21,16 @@ static double uniform(uint64_t *state)
     return (double)(*state >> 11) / 9007199254740992.0 - 0.5;
 }
 
-static const dims plain = {.kind = ATTENTION_GQA, .L = 2, .V = V, .C = 10, .F = 12, .H = 4, .G = 2, .D = 8, .norm_eps = 1e-5, .rope = {.theta = 100}};
+static const dims plain = {.kind = ATTENTION_GQA,
+                           .L = 2,
+                           .V = V,
+                           .C = 10,
+                           .F = 12,
+                           .H = 4,
+                           .G = 2,
+                           .D = 8,
+                           .norm_eps = 1e-5,
+                           .rope = {.theta = 100}};
 
 static dims biased(dims d)
 {
@@ -39,7 +49,8 @@ static dims tied_llama3(dims d)
 {
     d.tied = true;
     d.rope.llama3 = true;
-    d.rope.factor = 8, d.rope.low_freq_factor = 1, d.rope.high_freq_factor = 4, d.rope.original_max_position = 16;
+    d.rope.factor = 8, d.rope.low_freq_factor = 1, d.rope.high_freq_factor = 4,
+    d.rope.original_max_position = 16;
     return d;
 }
 
@@ -51,14 +62,22 @@ static void weights_random(model *m)
         const param *p = &m->table.param[i];
         tensor t = weights_param(&m->w, p);
         double *values = matrix_new(1, p->numel);
-        for (int64_t n = 0; n < p->numel; n++) values[n] = (strstr(p->name, "norm") ? 1 : 0) + uniform(&state) * (strstr(p->name, "_proj") ? 2 : 0.5);
+        for (int64_t n = 0; n < p->numel; n++)
+            values[n] =
+                (strstr(p->name, "norm") ? 1 : 0) + uniform(&state) * (strstr(p->name, "_proj") ? 2 : 0.5);
         matrix_write(m->k, &t, values);
         free(values);
     }
 }
 
-/* Keys of which every pair that will lose its rotation is zero: those of group g are those of group 0 times a number, and only every `collapse`-th frequency is there.
- * RoRoPE with FreqFold = collapse then moves all of the keys into the rotary dimensions. */
+/* Keys of which every pair that will lose its rotation is zero: those of group g are those of group 0 times a
+ * number, and only every `collapse`-th frequency is there. RoRoPE then moves all of the keys into the rotary
+ * dimensions. */
+static double key_factor(const dims *d, int64_t collapse, int64_t row)
+{
+    return row % (d->D / 2) % collapse ? 0 : 1 + 0.5 * (double)(row / d->D);
+}
+
 static void keys_fit(model *m, int64_t collapse)
 {
     const dims *d = &m->d;
@@ -66,12 +85,26 @@ static void keys_fit(model *m, int64_t collapse)
         layer_weights *w = &m->w.layer[l];
         double *weight = w->wk.data, *bias = tensor_present(&w->bk) ? w->bk.data : NULL;
         for (int64_t row = 0; row < d->G * d->D; row++) {
-            const int64_t first = row % d->D, frequency = row % (d->D / 2);
-            const double factor = frequency % collapse ? 0 : 1 + 0.5 * (double)(row / d->D);
+            const int64_t first = row % d->D;
+            const double factor = key_factor(d, collapse, row);
             for (int64_t c = 0; c < d->C; c++) weight[row * d->C + c] = factor * weight[first * d->C + c];
             if (bias) bias[row] = factor * bias[first];
         }
     }
+}
+
+/* What their Gram matrix would be with uncorrelated frequencies, each weaker than the one before: the
+ * components of a set are then single frequencies in their order, so that FreqFold loses nothing either. */
+static double *keys_fit_gram(const dims *d, int64_t collapse)
+{
+    const int64_t n = d->G * d->D;
+    double *gram = matrix_new(n, n);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++)
+            if (i % d->D == j % d->D)
+                gram[i * n + j] =
+                    key_factor(d, collapse, i) * key_factor(d, collapse, j) / (double)(1 + i % (d->D / 2));
+    return gram;
 }
 
 typedef struct sample {
@@ -89,19 +122,26 @@ static sample sample_random(void)
     return s;
 }
 
-static calibration text_of(const sample *s) { return (calibration){.windows = WINDOWS, .T = T, .tokens = s->tokens, .targets = s->targets}; }
+static calibration text_of(const sample *s)
+{
+    return (calibration){.windows = WINDOWS, .T = T, .tokens = s->tokens, .targets = s->targets};
+}
 
 /* Without the rounding to float of mla_layer_write. */
 static void write_exactly(const mla_layer *l, model *m, int64_t layer)
 {
     layer_weights *w = &m->w.layer[layer];
-    const struct { tensor *to; const double *from; } pieces[] = {
+    const struct {
+        tensor *to;
+        const double *from;
+    } pieces[] = {
         {&w->wq, l->wq},     {&w->bq, l->bq},       {&w->wq_a, l->wq_a},   {&w->wq_b, l->wq_b},
         {&w->bq_b, l->bq_b}, {&w->wkv_a, l->wkv_a}, {&w->bkv_a, l->bkv_a}, {&w->wkv_b, l->wkv_b},
     };
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
         assert_true(tensor_present(pieces[i].to) == (pieces[i].from != NULL));
-        if (pieces[i].from) memcpy(pieces[i].to->data, pieces[i].from, sizeof(double) * (size_t)tensor_numel(pieces[i].to));
+        if (pieces[i].from)
+            memcpy(pieces[i].to->data, pieces[i].from, sizeof(double) * (size_t)tensor_numel(pieces[i].to));
     }
 }
 
@@ -109,12 +149,15 @@ static void copy_rest(model *to, const model *from)
 {
     for (int i = 0; i < to->table.count; i++) {
         const param *p = &to->table.param[i], *q = param_find(&from->table, p->name);
-        if (q && q->numel == p->numel) memcpy(weights_param(&to->w, p).data, weights_param(&from->w, q).data, sizeof(double) * (size_t)p->numel);
+        if (q && q->numel == p->numel)
+            memcpy(weights_param(&to->w, p).data, weights_param(&from->w, q).data,
+                   sizeof(double) * (size_t)p->numel);
     }
 }
 
-/* A converted model of full rank, in double throughout, gives every position the loss that the original gives it. */
-static void check_exact(const dims *d, int64_t rope, int64_t q_rank, bool axes)
+/* A converted model of full rank, in double throughout, gives every position the loss that the original
+ * gives it. */
+static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q_rank, bool axes)
 {
     const int64_t n = 2 * d->G * d->D - rope, width = d->C + 1;
     const convert_settings how = {.rope = rope, .rank = n, .q_rank = q_rank};
@@ -136,11 +179,15 @@ static void check_exact(const dims *d, int64_t rope, int64_t q_rank, bool axes)
         gqa_layer g;
         mla_layer built;
         gqa_layer_read(&g, &source, l);
-        double *keys = gram_of(g.wk, inputs.s[l], d->G * d->D, width), *queries = gram_of(g.wq, inputs.s[l], d->H * d->D, width);
-        double *u = rope_rotation(d, rope, d->D / rope, keys), *joint = joint_projection(d, rope, &g, u), *gram = gram_of(joint, inputs.s[l], n, width);
-        double *down = matrix_new(n, n), *up = matrix_new(n, n), *q = principal_axes(d->H * d->D, q_rank ? q_rank : 1, queries);
+        double *keys = keys_fit_gram(d, d->D / rope),
+               *queries = gram_of(g.wq, inputs.s[l], d->H * d->D, width);
+        double *u = rope_rotation(d, rope, freqfold, keys), *joint = joint_projection(d, rope, &g, u),
+               *gram = gram_of(joint, inputs.s[l], n, width);
+        double *down = matrix_new(n, n), *up = matrix_new(n, n),
+               *q = principal_axes(d->H * d->D, q_rank ? q_rank : 1, queries);
         joint_axes(d, rope, n, BALANCE_NORM, gram, down, up);
-        mla_layer_build(&built, d, &to, &g, &(layer_basis){.u = u, .down = axes ? down : NULL, .up = axes ? up : NULL, .q = q});
+        mla_layer_build(&built, d, &to, &g,
+                        &(layer_basis){.u = u, .down = axes ? down : NULL, .up = axes ? up : NULL, .q = q});
         write_exactly(&built, &mla, l);
         mla_layer_free(&built);
         gqa_layer_free(&g);
@@ -150,7 +197,8 @@ static void check_exact(const dims *d, int64_t rope, int64_t q_rank, bool axes)
     model_evaluate(&mla, &batch);
     const double *want = source.loss.data, *got = mla.loss.data;
     for (int64_t i = 0; i < WINDOWS * T; i++)
-        if (!(fabs(got[i] - want[i]) < 1e-10)) fail_msg("position %d: loss %.15g, not %.15g", (int)i, got[i], want[i]);
+        if (!(fabs(got[i] - want[i]) < 1e-10))
+            fail_msg("position %d: loss %.15g, not %.15g", (int)i, got[i], want[i]);
     gram_set_free(&inputs);
     model_free(&source);
     model_free(&mla);
@@ -159,20 +207,23 @@ static void check_exact(const dims *d, int64_t rope, int64_t q_rank, bool axes)
 static void exact_at_full_rank(void **state)
 {
     (void)state;
-    const dims variants[] = {plain, grouped(plain, 3, 1), grouped(plain, 2, 2), biased(plain), tied_llama3(biased(grouped(plain, 6, 3)))};
+    const dims variants[] = {plain, grouped(plain, 3, 1), grouped(plain, 2, 2), biased(plain),
+                             tied_llama3(biased(grouped(plain, 6, 3)))};
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
-        for (int64_t rope = variants[i].D; rope >= 2; rope /= 2) {
-            check_exact(&variants[i], rope, 0, false);
-            check_exact(&variants[i], rope, 0, true);
-            check_exact(&variants[i], rope, variants[i].H * variants[i].D, true);
-        }
+        for (int64_t rope = variants[i].D; rope >= 2; rope /= 2)
+            for (int64_t f = variants[i].D / rope; f <= variants[i].D / 2; f *= 2) {
+                check_exact(&variants[i], rope, f, 0, false);
+                check_exact(&variants[i], rope, f, 0, true);
+                check_exact(&variants[i], rope, f, variants[i].H * variants[i].D, true);
+            }
 }
 
-/* ---- conversion_run -------------------------------------------------------------------------------------------------- */
+/* ---- conversion_run -------------------- */
 
 static void source_init(model *m, const dims *d)
 {
-    model_init(m, d, ops_cpu_f32(), 5, T, MODEL_EVALUATE, 1); /* 5 does not divide WINDOWS: the last batch is filled up */
+    model_init(m, d, ops_cpu_f32(), 5, T, MODEL_EVALUATE,
+               1); /* 5 does not divide WINDOWS: the last batch is filled up */
     weights_random(m);
 }
 
@@ -203,7 +254,9 @@ static void full_rank_is_the_partial_model(void **state)
         conversion_free(&c);
     }
     conversion c;
-    assert_int_equal(conversion_run(&c, &source, &(convert_settings){.rope = 4, .rank = 6, .freqfold = 4}, &text, &why), OK);
+    assert_int_equal(
+        conversion_run(&c, &source, &(convert_settings){.rope = 4, .rank = 6, .freqfold = 4}, &text, &why),
+        OK);
     assert_true(fabs(c.loss_mla / c.loss_partial - 1) > 1e-4);
     conversion_free(&c);
     model_free(&source);
@@ -233,7 +286,8 @@ static void auto_takes_the_best_freqfold(void **state)
     model_free(&source);
 }
 
-/* With a bias the channel is exactly constant, so that the norm is close to the identity; without, whichever way is kept is better than nothing at all. */
+/* With a bias the channel is exactly constant, so that the norm is close to the identity; without,
+ * whichever way is kept is better than nothing at all. */
 static void latent_norms_cost_little(void **state)
 {
     (void)state;
@@ -258,7 +312,7 @@ static void latent_norms_cost_little(void **state)
     }
 }
 
-/* ---- refusals ---------------------------------------------------------------------------------------------------------- */
+/* ---- refusals -------------------- */
 
 static void refuses(convert_settings how, const char *text)
 {
@@ -281,7 +335,9 @@ static void impossible_settings_are_refused(void **state)
     refuses((convert_settings){.q_rank = 33}, "from 1 to 32");
     refuses((convert_settings){.freqfold = 3}, "one of 2, 4, or auto");
     refuses((convert_settings){.freqfold = 1}, "convert.freqfold=1");
-    assert_int_equal(convert_check(&plain, &(convert_settings){.rope = 4, .rank = 28, .q_rank = 32, .freqfold = 4}, &why), OK);
+    assert_int_equal(
+        convert_check(&plain, &(convert_settings){.rope = 4, .rank = 28, .q_rank = 32, .freqfold = 4}, &why),
+        OK);
 }
 
 static void too_little_text_is_refused(void **state)
@@ -293,7 +349,9 @@ static void too_little_text_is_refused(void **state)
     model source;
     conversion c;
     source_init(&source, &plain);
-    assert_int_equal(conversion_run(&c, &source, &(convert_settings){.rope = 4, .rank = 12, .freqfold = 4}, &text, &why), ERR_INPUT);
+    assert_int_equal(
+        conversion_run(&c, &source, &(convert_settings){.rope = 4, .rank = 12, .freqfold = 4}, &text, &why),
+        ERR_INPUT);
     assert_non_null(strstr(why.text, "9 calibration tokens"));
     conversion_free(&c);
     model_free(&source);
@@ -303,8 +361,12 @@ int main(void)
 {
     log_start(1, false); /* as a rank that does not speak */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exact_at_full_rank),         cmocka_unit_test(full_rank_is_the_partial_model), cmocka_unit_test(auto_takes_the_best_freqfold),
-        cmocka_unit_test(latent_norms_cost_little),   cmocka_unit_test(impossible_settings_are_refused), cmocka_unit_test(too_little_text_is_refused),
+        cmocka_unit_test(exact_at_full_rank),
+        cmocka_unit_test(full_rank_is_the_partial_model),
+        cmocka_unit_test(auto_takes_the_best_freqfold),
+        cmocka_unit_test(latent_norms_cost_little),
+        cmocka_unit_test(impossible_settings_are_refused),
+        cmocka_unit_test(too_little_text_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

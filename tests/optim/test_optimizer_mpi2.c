@@ -1,6 +1,7 @@
 /* Two ranks, each with its own gradients, against one process that got the sum of them. A failed check stops both
  * ranks (REQUIRE), because the other one would wait for ever. */
 #include "tests/support/check.h"
+#include "kernels/machine.h"
 #include "optim/optimizer.h"
 #include <math.h>
 #include <stdlib.h>
@@ -173,6 +174,8 @@ int main(void)
 {
     world = comm_start();
     if (world->size != 2) return 77;
+    message why;
+    REQUIRE(machine_start(world->local_rank, world->local_size, &why) == OK, "%s", why.text);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_sharded), cmocka_unit_test(test_same_weights),
                                        cmocka_unit_test(test_round_trip),
                                        cmocka_unit_test(test_gathered_gradient)};

@@ -1,5 +1,5 @@
 #include "tests/support/scratch.h"
-#include <dirent.h>
+#include "base/file.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,14 +8,10 @@
 static char folder[64];
 static pid_t owner; /* children of a test that forks leave the folder alone */
 
-/* Everything lies flat in the folder. */
 static void remove_folder(void)
 {
-    DIR *dir = getpid() == owner ? opendir(folder) : NULL;
-    if (!dir) return;
-    for (const struct dirent *e; (e = readdir(dir));) unlinkat(dirfd(dir), e->d_name, 0);
-    closedir(dir);
-    rmdir(folder);
+    message why;
+    if (getpid() == owner && folder_remove(folder, &why) != OK) fprintf(stderr, "%s\n", why.text);
 }
 
 static void stop(const char *what)

@@ -1,0 +1,220 @@
+#!/usr/bin/env bash
+# What a person can get wrong, each in a line: the exit code, what the one sentence on standard error must contain, and the command.
+# Nothing may be left half-written and no input may change. All cases are tried, then the script fails if one failed.
+. "$(dirname "$0")/common.sh"
+failed=0
+
+# bad CODE 'PART|PART...' COMMAND...
+bad() {
+    local code=$1 parts=$2 got=0 part problem=""
+    shift 2
+    "$@" >out 2>err </dev/null || got=$?
+    [ "$got" = "$code" ] || problem+=" exit code $got instead of $code;"
+    [ "$(wc -l <err)" = 1 ] || problem+=" $(wc -l <err) lines on standard error;"
+    grep -q '^remla' err || problem+=" it does not begin with remla;"
+    while IFS= read -r part; do
+        grep -qF -- "$part" err || problem+=" it does not say \"$part\";"
+    done <<<"${parts//|/$'\n'}"
+    # A run folder may have been begun; what is in it must be whole.
+    if [ -n "$(find . -name '*.tmp' -o -name '*.trash' -o -name '*.old')" ]; then problem+=" left half-written: $(find . -name '*.tmp');"; fi
+    if find . -path './out-*/checkpoints/*' | grep -q .; then problem+=" a checkpoint was written;"; fi
+    rm -rf out-*
+    [ -z "$problem" ] && return
+    failed=$((failed + 1))
+    { echo "FAILED:$problem"; echo "    $*"; sed 's/^/    > /' err; } >&2
+}
+
+run=("$REMLA" train)
+eval=("$REMLA" eval)
+on=(data.val="$golden/val.ds" train.seq_len=32)
+write_config config.yaml "$golden/gqa"
+short=(train.steps=2 train.out=out-run)
+
+# bad_model NAME [SED-COMMAND]: a copy of the GQA model with config.json edited.
+bad_model() {
+    mkdir "$1"
+    cp "$golden"/gqa/* "$1"
+    [ $# = 1 ] || sed -i "$2" "$1/config.json"
+    [ $# = 1 ] || ! cmp -s "$1/config.json" "$golden/gqa/config.json" || fail "$1: the edit changed nothing"
+}
+
+# bad_shard NAME: a copy of the training shard.
+bad_shard() {
+    local suffix
+    for suffix in "" .index .metadata; do cp "$golden/train.ds$suffix" "$1.ds$suffix"; done
+}
+
+# write_bytes FILE PLACE ESCAPES
+write_bytes() { printf '%b' "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
+
+# ---- weights
+bad_model truncated
+truncate -s 30000 truncated/model.safetensors
+bad 3 'truncated/model.safetensors' "${eval[@]}" truncated "${on[@]}"
+bad 3 'truncated/model.safetensors' "${run[@]}" config.yaml "${short[@]}" model.path=truncated
+bad_model stub
+truncate -s 5 stub/model.safetensors
+bad 3 'stub/model.safetensors|5 bytes' "${eval[@]}" stub "${on[@]}"
+bad_model absurd
+write_bytes absurd/model.safetensors 0 '\xff\xff\xff\xff\xff\xff\xff\x7f'
+bad 3 'absurd/model.safetensors|header|9223372036854775807' "${eval[@]}" absurd "${on[@]}"
+bad_model long_header
+write_bytes long_header/model.safetensors 0 '\x00\x00\x01\x00'
+bad 3 'long_header/model.safetensors|truncated' "${eval[@]}" long_header "${on[@]}"
+bad_model garbled
+write_bytes garbled/model.safetensors 8 'no json'
+bad 3 'garbled/model.safetensors' "${eval[@]}" garbled "${on[@]}"
+bad_model shape 's/"intermediate_size": 48/"intermediate_size": 64/'
+bad 3 'shape/model.safetensors|mlp.|(48,32)|(64,32)' "${eval[@]}" shape "${on[@]}"
+bad_model missing 's/"num_hidden_layers": 2/"num_hidden_layers": 3/'
+bad 3 "missing/model.safetensors|'model.layers.2." "${eval[@]}" missing "${on[@]}"
+bad_model extra 's/"num_hidden_layers": 2/"num_hidden_layers": 1/'
+bad 3 "extra/model.safetensors|'model.layers.1." "${eval[@]}" extra "${on[@]}"
+bad_model renamed
+sed -i 's/model.norm.weight/model.norm.weighs/' renamed/model.safetensors
+bad 3 "renamed/model.safetensors|'model.norm.weight'|missing" "${eval[@]}" renamed "${on[@]}"
+bad_model nan
+write_bytes nan/model.safetensors $(($(stat -c %s nan/model.safetensors) - 2)) '\x00\x7e'
+bad 3 "nan/model.safetensors|'model.norm.weight'|element 31|not a number" "${eval[@]}" nan "${on[@]}"
+bad_model dtype
+sed -i 's/"F16"/"I16"/' dtype/model.safetensors
+bad 3 'dtype/model.safetensors|I16' "${eval[@]}" dtype "${on[@]}"
+bad_model weightless
+rm weightless/model.safetensors
+bad 3 'weightless|model.safetensors' "${eval[@]}" weightless "${on[@]}"
+
+# ---- config.json
+bad_model keyless '/rms_norm_eps/d'
+bad 3 'keyless/config.json|rms_norm_eps|missing' "${eval[@]}" keyless "${on[@]}"
+bad_model yarn 's/"rope_scaling": null/"rope_scaling": {"rope_type": "yarn", "factor": 4.0}/'
+bad 3 'yarn/config.json|rope_scaling|"yarn"' "${eval[@]}" yarn "${on[@]}"
+bad_model gelu 's/"silu"/"gelu"/'
+bad 3 'gelu/config.json|hidden_act|"gelu"|"silu"' "${eval[@]}" gelu "${on[@]}"
+bad_model unknown 's/"hidden_act"/"logit_softcapping": 30.0, "hidden_act"/'
+bad 3 "unknown/config.json|logit_softcapping" "${eval[@]}" unknown "${on[@]}"
+bad_model architecture 's/LlamaForCausalLM/MixtralForCausalLM/'
+bad 3 'architecture/config.json|MixtralForCausalLM' "${eval[@]}" architecture "${on[@]}"
+bad_model broken 's/"vocab_size": 96,/"vocab_size": 96/'
+bad 3 'broken/config.json|line' "${eval[@]}" broken "${on[@]}"
+bad_model text 's/"hidden_size": 32/"hidden_size": "32"/'
+bad 3 'text/config.json|hidden_size|"32"' "${eval[@]}" text "${on[@]}"
+bad_model huge 's/"vocab_size": 96/"vocab_size": 9000000000000000000/'
+bad 3 'huge/config.json|vocab_size' "${eval[@]}" huge "${on[@]}"
+bad_model nothing
+: >nothing/config.json
+bad 3 'nothing/config.json' "${eval[@]}" nothing "${on[@]}"
+bad 3 'nowhere' "${eval[@]}" nowhere "${on[@]}"
+bad 3 'config.yaml' "${eval[@]}" config.yaml "${on[@]}"
+
+# ---- shards
+bad_shard token
+write_bytes token.ds 154 '\xf4\x01'
+bad 3 'token.ds|token 77|500|96' "${eval[@]}" "$golden/gqa" data.val=token.ds train.seq_len=32
+bad 3 'token.ds|token 77|500|96' "${run[@]}" config.yaml train.steps=9 train.out=out-run data.train=token.ds
+bad_shard empty
+: >empty.ds
+bad 3 'empty.ds|empty' "${run[@]}" config.yaml "${short[@]}" data.train=empty.ds
+bad_shard odd
+printf x >>odd.ds
+bad 3 'odd.ds|4619' "${run[@]}" config.yaml "${short[@]}" data.train=odd.ds
+bad_shard cut
+truncate -s 4000 cut.ds
+bad 3 'cut.ds|2000|2309' "${run[@]}" config.yaml "${short[@]}" data.train=cut.ds
+bad_shard index
+truncate -s -8 index.ds.index
+bad 3 'index.ds.index|2309' "${run[@]}" config.yaml "${short[@]}" data.train=index.ds
+bad_shard order
+write_bytes order.ds.index 0 '\xff\x00'
+bad 3 'order.ds.index|document 1' "${run[@]}" config.yaml "${short[@]}" data.train=order.ds
+bad_shard meta
+echo nonsense >meta.ds.metadata
+bad 3 'meta.ds.metadata|line 1|nonsense' "${run[@]}" config.yaml "${short[@]}" data.train=meta.ds
+bad 3 'data.train|none-*.ds' "${run[@]}" config.yaml "${short[@]}" 'data.train=none-*.ds'
+bad 3 'data.train|train.ds|2309|4096' "${run[@]}" config.yaml "${short[@]}" train.seq_len=4096 train.batch_tokens=8192
+bad 3 '.ds.index' "${run[@]}" config.yaml "${short[@]}" "data.train=$golden/train.ds.*"
+bad 2 'data.val' "${eval[@]}" "$golden/gqa" train.seq_len=32
+
+# ---- the command line
+bad 2 'unknown command trian|train' "$REMLA" trian config.yaml
+bad 2 'unknown command' "$REMLA" help trian
+bad 2 'optim.leaning_rate|optim.' "${run[@]}" config.yaml "${short[@]}" optim.leaning_rate=1
+bad 2 'optim.lrr|optim.lr?' "${run[@]}" config.yaml "${short[@]}" optim.lrr=1
+bad 2 'train.lr|optim.lr?' "${run[@]}" config.yaml "${short[@]}" train.lr=1
+bad 2 'optim.lr=7|0 to 1' "${run[@]}" config.yaml "${short[@]}" optim.lr=7
+bad 2 'optim.lr=nan' "${run[@]}" config.yaml "${short[@]}" optim.lr=nan
+bad 2 'optim.lr=fast' "${run[@]}" config.yaml "${short[@]}" optim.lr=fast
+bad 2 'optim.schedule=step|cosine' "${run[@]}" config.yaml "${short[@]}" optim.schedule=step
+bad 2 'train.micro_batch=0' "${run[@]}" config.yaml "${short[@]}" train.micro_batch=0
+bad 2 'train.micro_batch=2.5' "${run[@]}" config.yaml "${short[@]}" train.micro_batch=2.5
+bad 2 'train.seq_len=99999999999999999999' "${run[@]}" config.yaml "${short[@]}" train.seq_len=99999999999999999999
+bad 2 'data.document_mask=maybe|true or false' "${run[@]}" config.yaml "${short[@]}" data.document_mask=maybe
+bad 2 'train.batch_tokens=200|192|256' "${run[@]}" config.yaml "${short[@]}" train.batch_tokens=200
+bad 2 'train.batch_tokens=8|64' "${run[@]}" config.yaml "${short[@]}" train.batch_tokens=8
+bad 2 '--fast' "${run[@]}" config.yaml "${short[@]}" --fast
+bad 2 'CONFIG.yaml' "${run[@]}"
+bad 2 'more.yaml' "${run[@]}" config.yaml more.yaml
+bad 2 'model.path' "${run[@]}" config.yaml "${short[@]}" model.path=
+
+# ---- the file of options
+yaml() { printf '%b' "$1" >bad.yaml; }
+bad 3 'nofile.yaml' "${run[@]}" nofile.yaml
+yaml 'train:\n  steps: 5\n  stepz: 6\n'
+bad 2 'bad.yaml:3|train.stepz|train.steps' "${run[@]}" bad.yaml
+yaml 'train:\n  steps: 5\ntrian:\n  seed: 1\n'
+bad 2 'bad.yaml:3|trian|train' "${run[@]}" bad.yaml
+yaml 'train:\n  steps: [1, 2\n'
+bad 3 'bad.yaml:3' "${run[@]}" bad.yaml
+yaml 'train:\n  steps: 5\n   seed: 6\n'
+bad 2 'bad.yaml:2|train.steps=5 seed' "${run[@]}" bad.yaml
+yaml 'train:\n  steps: 5\n seed: 6\n'
+bad 3 'bad.yaml:3' "${run[@]}" bad.yaml
+yaml 'train:\n\tsteps: 5\n'
+bad 3 'bad.yaml:2' "${run[@]}" bad.yaml
+yaml 'train:\n  steps: many\n'
+bad 2 'bad.yaml:2|train.steps=many' "${run[@]}" bad.yaml
+yaml 'train:\n  steps: 5\n  steps: 6\n'
+bad 2 'bad.yaml:3|train.steps' "${run[@]}" bad.yaml
+yaml 'train:\n  steps: {a: 1}\n'
+bad 3 'bad.yaml:2' "${run[@]}" bad.yaml
+yaml '- train\n'
+bad 3 'bad.yaml:1' "${run[@]}" bad.yaml
+yaml 'train:\n  out: "a\\xff"\n\0377\n'
+bad 3 'bad.yaml:3' "${run[@]}" bad.yaml
+
+# ---- places that cannot be written
+: >plain
+bad 3 'plain' "${run[@]}" config.yaml train.steps=2 train.out=plain/run
+bad 3 'none/grad.safetensors' "${run[@]}" config.yaml "${short[@]}" debug.dump_gradients=none/grad.safetensors
+bad 3 'standard output' bash -c '"$@" >/dev/full' - "${eval[@]}" "$golden/gqa" "${on[@]}"
+
+# ---- going on with something else
+check_exit 0 "$REMLA" train config.yaml train.steps=4 train.stop_after=2 train.out=begun
+find begun -type f -exec md5sum {} + | sort -k2 | grep -v train.log >before
+bad 2 'train.resume=none|begun/checkpoints/step-00000002' "${run[@]}" config.yaml train.steps=4 train.out=begun train.resume=none
+bad 2 'begun/checkpoints/step-00000002|train.seed|8|7' "${run[@]}" config.yaml train.steps=4 train.out=begun train.seed=8
+bad 2 'train.batch_tokens|256|512' "${run[@]}" config.yaml train.steps=4 train.out=begun train.batch_tokens=512
+bad 2 'data.document_mask' "${run[@]}" config.yaml train.steps=4 train.out=begun data.document_mask=false
+bad 3 'begun/checkpoints/step-00000002|data.train' "${run[@]}" config.yaml train.steps=4 train.out=begun data.train="$golden/val.ds"
+bad 3 'begun/checkpoints/step-00000002|another model' "${run[@]}" config.yaml train.steps=4 train.out=begun model.path="$golden/mla"
+bad 3 'nowhere' "${run[@]}" config.yaml "${short[@]}" train.resume=nowhere
+find begun -type f -exec md5sum {} + | sort -k2 | grep -v train.log >after
+cmp before after >&2 || fail "a refused command changed the run"
+
+# ---- two live jobs in one folder
+"${run[@]}" config.yaml train.steps=1000000 checkpoint.every=0 train.out=live >live.log 2>&1 &
+job=$!
+clean_up+=("kill -9 $job")
+for ((wait = 0; wait < 1000; wait++)); do [ -s live/metrics.jsonl ] && break; sleep 0.01; done
+bad 3 'live|another' "${run[@]}" config.yaml train.steps=1000000 train.out=live
+kill -0 $job || fail "the first job did not survive the second"
+kill -9 $job
+{ wait $job; } 2>/dev/null || true
+clean_up=()
+
+# ---- on two ranks one sentence is enough, also when only one of them sees the fault
+bad 2 'optim.lrr' ranks 2 "${run[@]}" config.yaml "${short[@]}" optim.lrr=1
+bad 2 'unknown command' ranks 2 "$REMLA" trian
+bad 3 'token.ds|token 77|500' ranks 2 "${run[@]}" config.yaml train.steps=9 train.out=out-run data.train=token.ds
+bad 3 'nan/model.safetensors' ranks 2 "${eval[@]}" nan "${on[@]}"
+
+[ $failed = 0 ] || fail "$failed cases"

@@ -1,0 +1,240 @@
+/* `remla convert` as a person calls it: what it leaves behind, what it refuses, and, where the shared
+ * fixtures are, that its models are as good as TransMLA's. */
+#include "base/file.h"
+#include "tests/support/scratch.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <cmocka.h>
+
+static char out[65536], err[65536];
+static int targets; /* so that each conversion has a folder of its own */
+
+/* A path that scratch_path hands out again and again would not last. */
+static const char *kept(char *buffer, const char *path)
+{
+    snprintf(buffer, PATH_BYTES, "%s", path);
+    return buffer;
+}
+
+static void slurp(const char *name, char *text, size_t size)
+{
+    FILE *file = fopen(scratch_path(name), "r");
+    assert_non_null(file);
+    text[fread(text, 1, size - 1, file)] = 0;
+    fclose(file);
+}
+
+/* Runs `remla ARGUMENTS` on one thread; fills `out` and `err`; returns the exit code. */
+static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static int run(const char *format, ...)
+{
+    char arguments[4096], command[6144];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(arguments, sizeof arguments, format, list);
+    va_end(list);
+    snprintf(command, sizeof command, "OMP_NUM_THREADS=1 '%s' %s >%s 2>%s", getenv("REMLA"), arguments,
+             scratch_path("out"), scratch_path("err"));
+    const int result = system(command);
+    assert_true(WIFEXITED(result));
+    slurp("out", out, sizeof out);
+    slurp("err", err, sizeof err);
+    return WEXITSTATUS(result);
+}
+
+static void expect(int code, int want, const char *sentence)
+{
+    if (code != want || !strstr(err, sentence))
+        fail_msg("exit %d, not %d, or no \"%s\" in: %s", code, want, sentence, err);
+}
+
+static double eval_loss(const char *folder, const char *data, int T)
+{
+    if (run("eval %s data.val=%s train.seq_len=%d data.document_mask=false --json", folder, data, T) != 0)
+        fail_msg("eval %s: %s", folder, err);
+    json_t *result = json_loads(out, 0, NULL);
+    const double loss = json_number_value(json_object_get(result, "loss"));
+    json_decref(result);
+    return loss;
+}
+
+/* The loss of `row` in the table of held-out losses that the last run printed. */
+static double printed(const char *row)
+{
+    const char *table = strstr(out, "held-out text"), *at = table ? strstr(table, row) : NULL;
+    if (!at) fail_msg("no \"%s\" in: %s", row, out);
+    return strtod(at + strlen(row), NULL);
+}
+
+static const char *golden(const char *name)
+{
+    static char path[4][PATH_BYTES];
+    static int next;
+    next = (next + 1) % 4;
+    snprintf(path[next], sizeof path[next], "%s/tests/golden/%s", getenv("REMLA_SOURCE"), name);
+    return path[next];
+}
+
+/* The golden GQA model: heads of 8, 2 groups. */
+static int convert_golden(const char *target, const char *more)
+{
+    return run(
+        "convert %s %s calib.data=%s calib.seq_len=32 convert.qk_rope_head_dim=4 convert.kv_lora_rank=12 %s",
+        golden("gqa"), target, golden("train.ds"), more);
+}
+
+static void leaves_a_model_folder(void **state)
+{
+    (void)state;
+    const char *layouts[] = {"convert.layout=transmla convert.dtype=f32",
+                             "convert.layout=deepseek convert.q_lora_rank=16"};
+    for (int i = 0; i < 2; i++) {
+        char target[PATH_BYTES], more[PATH_BYTES * 2];
+        kept(target, scratch_path(i ? "deepseek" : "transmla"));
+        snprintf(more, sizeof more, "%s val.data=%s data.document_mask=false", layouts[i], golden("val.ds"));
+        expect(convert_golden(target, more), 0, "");
+        assert_non_null(strstr(out, "KV cache: 128 -> 64 bytes per token (-50.0 %)"));
+        const double original = printed("original  "), mla = printed("MLA  ");
+        assert_true(isfinite(original) && isfinite(mla));
+        assert_true(fabs(eval_loss(golden("gqa"), golden("val.ds"), 32) - original) < 1e-4);
+        assert_true(fabs(eval_loss(target, golden("val.ds"), 32) - mla) < 1e-4);
+    }
+}
+
+static void never_overwrites(void **state)
+{
+    (void)state;
+    scratch_text("occupied", "a file");
+    expect(convert_golden(scratch_path("occupied"), ""), 3, "occupied: ");
+    message why;
+    assert_int_equal(folder_make(scratch_path("full"), &why), OK);
+    scratch_text("full/something", "kept");
+    expect(convert_golden(scratch_path("full"), ""), 3, "is not empty; nothing is overwritten");
+    assert_true(file_exists(scratch_path("full/something")) &&
+                !file_exists(scratch_path("full/config.json")));
+    assert_int_equal(folder_make(scratch_path("empty"), &why), OK);
+    expect(convert_golden(scratch_path("empty"), ""), 0, "");
+    assert_true(file_exists(scratch_path("empty/config.json")) &&
+                file_exists(scratch_path("empty/model.safetensors")));
+}
+
+static void refuses(void **state)
+{
+    (void)state;
+    char gqa[PATH_BYTES], target[PATH_BYTES];
+    kept(gqa, golden("gqa"));
+    kept(target, scratch_path("refused"));
+    expect(run("convert %s %s", gqa, target), 2, "calib.data is not set");
+    expect(run("convert %s %s calib.data=%s", gqa, target, golden("train.ds")), 2,
+           "convert.qk_rope_head_dim=64: it must be even and divide the head width of this model, 8");
+    expect(convert_golden(target, "convert.kv_lora_rank=512"), 2, "convert.kv_lora_rank=512");
+    expect(convert_golden(target, "convert.freqfold=3"), 2, "one of 2, 4, or auto");
+    expect(convert_golden(target, "calib.data=nothing-here.ds"), 3, "nothing-here.ds");
+    expect(convert_golden(target, "calib.tokens=4 calib.seq_len=4"), 3, "4 calibration tokens are too few");
+    expect(run("convert %s %s calib.data=%s calib.seq_len=32", golden("mla"), target, golden("train.ds")), 3,
+           "is an MLA model already");
+    expect(run("convert %s %s calib.data=%s", scratch_path("no-such"), target, golden("train.ds")), 3,
+           "no-such/config.json");
+    assert_false(folder_exists(target));
+}
+
+/* ---- against TransMLA -------------------- */
+
+static int64_t whole(const json_t *spec, const char *key)
+{
+    return json_integer_value(json_object_get(spec, key));
+}
+
+/* Converts fixture `name` with its own settings and `more`; returns loss / TransMLA's loss on val.ds. */
+static double against_upstream(const char *name, const char *more, bool freqfold)
+{
+    char path[PATH_BYTES], gqa[PATH_BYTES], calib[PATH_BYTES], val[PATH_BYTES], target[PATH_BYTES],
+        fold[64] = "";
+    snprintf(path, sizeof path, "%s/expected.json", name);
+    json_t *all = json_load_file(fixture_path(path), 0, NULL);
+    assert_non_null(all);
+    const json_t *spec = json_object_get(all, "spec");
+    const double want = json_number_value(json_object_get(
+        json_object_get(json_object_get(json_object_get(all, "expected"), "mla"), "val"), "loss"));
+    snprintf(path, sizeof path, "%s/gqa", name);
+    kept(gqa, fixture_path(path));
+    kept(calib, fixture_path("calib.ds"));
+    kept(val, fixture_path("val.ds"));
+    snprintf(path, sizeof path, "converted-%d", targets++);
+    kept(target, scratch_path(path));
+    if (freqfold) snprintf(fold, sizeof fold, "convert.freqfold=%lld", (long long)whole(spec, "freqfold"));
+    expect(run("convert %s %s calib.data=%s calib.seq_len=64 convert.qk_rope_head_dim=%lld "
+               "convert.kv_lora_rank=%lld convert.q_lora_rank=%lld %s %s",
+               gqa, target, calib, (long long)whole(spec, "rope"), (long long)whole(spec, "rank"),
+               (long long)whole(spec, "q_rank"), fold, more),
+           0, "");
+    json_decref(all);
+    return eval_loss(target, val, 64) / want;
+}
+
+static void as_good_as_transmla(void **state)
+{
+    (void)state;
+    if (!fixture_path("llama")) skip();
+    const char *exact[] = {"llama", "qwen2_bias_tied", "qwen2_deepseek_style"};
+    for (int i = 0; i < 3; i++) {
+        const double ratio = against_upstream(exact[i], "convert.balance=transmla convert.dtype=f32", true);
+        if (!(fabs(ratio - 1) < 1e-4)) fail_msg("%s: %.6f times TransMLA's loss", exact[i], ratio);
+    }
+    const struct {
+        const char *name, *more;
+    } better[] = {{"llama", ""},
+                  {"qwen2_bias_tied", ""},
+                  {"llama3_scaled_qlora_bf16", ""},
+                  {"mistral_norm_fp16_sharded", "convert.latent_norm=true"}};
+    for (int i = 0; i < 4; i++) {
+        const double ratio = against_upstream(better[i].name, better[i].more, false);
+        if (!(ratio < 1.01)) fail_msg("%s: %.6f times TransMLA's loss", better[i].name, ratio);
+    }
+}
+
+static void latent_norms_cost_little(void **state)
+{
+    (void)state;
+    if (!fixture_path("llama")) skip();
+    const char *names[] = {"llama", "qwen2_bias_tied", "qwen2_deepseek_style", "llama3_scaled_qlora_bf16",
+                           "mistral_norm_fp16_sharded"};
+    for (int i = 0; i < 5; i++) {
+        const double without = against_upstream(names[i], "convert.dtype=f32", true),
+                     with = against_upstream(names[i], "convert.dtype=f32 convert.latent_norm=true", true);
+        if (!(with < 1.02 * without))
+            fail_msg("%s: the norms cost %.2f %%", names[i], 100 * (with / without - 1));
+    }
+}
+
+static void stock_layout_refuses_biases(void **state)
+{
+    (void)state;
+    if (!fixture_path("llama")) skip();
+    expect(run("convert %s %s calib.data=%s calib.seq_len=64 convert.qk_rope_head_dim=16 "
+               "convert.kv_lora_rank=32 convert.layout=deepseek",
+               fixture_path("qwen2_bias_tied/gqa"), scratch_path("biased"), fixture_path("calib.ds")),
+           2, "has biases on q_proj");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(leaves_a_model_folder),
+        cmocka_unit_test(never_overwrites),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(as_good_as_transmla),
+        cmocka_unit_test(latent_norms_cost_little),
+        cmocka_unit_test(stock_layout_refuses_biases),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return failed ? failed : fixture_path("llama") ? 0 : SKIPPED_CODE;
+}

@@ -15,7 +15,8 @@ void arena_reserve(arena *a, int64_t bytes)
     a->used = 0;
     void *base = mmap(NULL, (size_t)a->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED)
-        die(ERR_DEVICE, "no memory for the %s arena: %.1f MiB asked: %s", a->name, (double)a->size / 1048576.0, strerror(errno));
+        die(ERR_DEVICE, "no memory for the %s arena: %.1f MiB asked: %s", a->name,
+            (double)a->size / 1048576.0, strerror(errno));
     madvise(base, (size_t)a->size, MADV_HUGEPAGE); /* a hint: fewer page-table walks in the matrix products */
     a->base = base;
 #ifdef REMLA_POISON
@@ -36,7 +37,8 @@ void *arena_bytes(arena *a, int64_t bytes)
     REQUIRE(bytes >= 0, "arena %s: %lld bytes asked", a->name, (long long)bytes);
     a->used += round_up(bytes);
     if (!a->base) return NULL;
-    REQUIRE(a->used <= a->size, "arena %s: %lld bytes cut of %lld", a->name, (long long)a->used, (long long)a->size);
+    REQUIRE(a->used <= a->size, "arena %s: %lld bytes cut of %lld", a->name, (long long)a->used,
+            (long long)a->size);
     return a->base + from;
 }
 

@@ -1,5 +1,6 @@
-/* An arena is one block of memory that is cut from the front and given back all at once. Lay-out code runs twice: first
- * on an arena without memory, which only counts, then on one of exactly that size; `remla plan` prints the first run. */
+/* An arena is one block of memory that is cut from the front and given back all at once. Lay-out code runs
+ * twice: first on an arena without memory, which only counts, then on one of exactly that size; `remla plan`
+ * prints the first run. */
 #ifndef REMLA_BASE_ARENA_H
 #define REMLA_BASE_ARENA_H
 #include "base/tensor.h"
@@ -11,8 +12,8 @@ typedef struct arena {
     int64_t used;     /* bytes cut so far */
 } arena;
 
-/* Gets `bytes` from the system (in huge pages where it gives them), or stops the job, naming the arena. They are
- * zero, but NaN in builds with sanitizers: whoever needs zeros writes them. */
+/* Gets `bytes` from the system (in huge pages where it gives them), or stops the job, naming the arena. They
+ * are zero, but NaN in builds with sanitizers: whoever needs zeros writes them. */
 void arena_reserve(arena *a, int64_t bytes);
 void arena_release(arena *a);
 
@@ -21,7 +22,8 @@ void *arena_bytes(arena *a, int64_t bytes);
 
 /* Cuts a contiguous tensor: arena_tensor(&a, F32, "scores", B, T, C). Its data is NULL while measuring. */
 tensor arena_tensor_of(arena *a, dtype type, const char *name, int rank, const int64_t *dim);
-#define arena_tensor(a, type, name, ...)                                                                               \
-    arena_tensor_of(a, type, name, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
+#define arena_tensor(a, type, name, ...)                                                                     \
+    arena_tensor_of(a, type, name, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                \
+                    (int64_t[]){__VA_ARGS__})
 
 #endif

@@ -74,11 +74,11 @@ typedef struct exchange {
 static exchange exchanges[2];
 static int64_t chunk; /* floats */
 
-/* 1 MiB a message is enough for full speed; with many ranks it shrinks, so that all of them fit into 32 MiB,
- * down to 64 KiB. */
+/* 256 KiB a message is enough for full speed; with many ranks it shrinks to 64 KiB, so that 256 of them
+ * need no more than 32 MiB. */
 static void exchanges_make(int size)
 {
-    enum { MOST = 1 << 18, LEAST = 1 << 14, ALL = 1 << 22 };
+    enum { MOST = 1 << 16, LEAST = 1 << 14, ALL = 1 << 22 };
     chunk = ALL / size > MOST ? MOST : ALL / size < LEAST ? LEAST : ALL / size;
     for (exchange *x = exchanges; x < exchanges + 2; x++) {
         x->request = malloc(sizeof *x->request * (size_t)(2 * size));

@@ -1,4 +1,5 @@
-/* Files: reading with sentences, writing that survives a crash. Paths in messages are as the caller gave them. */
+/* Files: reading with sentences, writing that survives a crash. Paths in messages are as the caller gave
+ * them. */
 #ifndef REMLA_BASE_FILE_H
 #define REMLA_BASE_FILE_H
 #include "base/status.h"
@@ -21,8 +22,8 @@ status file_read_text(const char *path, int64_t limit, char **text, int64_t *byt
 status file_open(const char *path, int *fd, int64_t *bytes, message *why);
 status file_read_at(int fd, const char *path, void *data, int64_t bytes, int64_t offset, message *why);
 
-/* A file being written, hashed (XXH3-64) on the way. Until file_finish it is called PATH.part; a file that PATH
- * was before is replaced whole, by renaming, or not at all. */
+/* A file being written, hashed (XXH3-64) on the way. Until file_finish it is called PATH.part; a file that
+ * PATH was before is replaced whole, by renaming, or not at all. */
 typedef struct file_writer {
     int fd; /* -1: none is open */
     char path[PATH_BYTES];
@@ -33,8 +34,8 @@ typedef struct file_writer {
  * written. */
 status file_create(file_writer *w, const char *path, int64_t expected, message *why);
 status file_append(file_writer *w, const void *data, int64_t bytes, message *why);
-/* Makes bytes and name durable (fsync) and closes. The hash (NULL: not wanted) is that of what was given, not of
- * what was read back. On any failure of a writer function PATH.part is closed and removed. */
+/* Makes bytes and name durable (fsync) and closes. The hash (NULL: not wanted) is that of what was given, not
+ * of what was read back. On any failure of a writer function PATH.part is closed and removed. */
 status file_finish(file_writer *w, uint64_t *hash, message *why);
 void file_abandon(file_writer *w); /* closes and removes an unfinished file */
 /* file_create, append, finish at once: small files. */
@@ -43,14 +44,14 @@ status file_hash(const char *path, uint64_t *hash, int64_t *bytes, message *why)
 /* The durable copy of a file. */
 status file_copy(const char *from, const char *to, uint64_t *hash, int64_t *bytes, message *why);
 
-status folder_make(const char *path, message *why); /* with parents; existing is fine */
-status folder_sync(const char *path, message *why); /* makes names in it durable */
+status folder_make(const char *path, message *why);   /* with parents; existing is fine */
+status folder_sync(const char *path, message *why);   /* makes names in it durable */
 status folder_remove(const char *path, message *why); /* recursively */
 /* Renames a finished folder to its final name and makes that durable: the moment at which it exists. */
 status folder_commit(const char *temporary, const char *final, message *why);
 
-/* Files that a list of paths and shell patterns names, sorted per pattern; what exists under the very name is not
- * taken for a pattern. A pattern or path without a match is an ERR_INPUT naming it. The caller frees with
+/* Files that a list of paths and shell patterns names, sorted per pattern; what exists under the very name is
+ * not taken for a pattern. A pattern or path without a match is an ERR_INPUT naming it. The caller frees with
  * path_list_free. */
 typedef struct path_list {
     char **path;

@@ -1,5 +1,5 @@
-/* What the program says while it works. Only rank 0 speaks; lines go to one stream (standard output, or standard error
- * when standard output is reserved for JSON) and, once opened, to RUN/train.log as well. */
+/* What the program says while it works. Only rank 0 speaks; lines go to one stream (standard output, or
+ * standard error when standard output is reserved for JSON) and, once opened, to RUN/train.log as well. */
 #ifndef REMLA_BASE_LOG_H
 #define REMLA_BASE_LOG_H
 #include <stdbool.h>
@@ -8,10 +8,11 @@
 void log_start(int rank, bool to_stderr);
 void log_file(const char *path); /* also append to this file, on rank 0; NULL closes it */
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2))); /* "warning: ...", on standard error */
+void log_warning(const char *format, ...)
+    __attribute__((format(printf, 1, 2))); /* "warning: ...", on standard error */
 
-double clock_seconds(void);       /* monotonic */
-int64_t memory_peak_bytes(void);  /* largest resident size of this process so far */
+double clock_seconds(void);      /* monotonic */
+int64_t memory_peak_bytes(void); /* largest resident size of this process so far */
 /* "1:02:03" or "4:05" for people. Returns `buffer` (at least 24 bytes). */
 const char *duration_text(double seconds, char *buffer);
 

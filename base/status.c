@@ -45,14 +45,16 @@ void die(status code, const char *format, ...)
     abort(); /* not reached: tells the compiler so */
 }
 
-void require_failed(const char *file, int line, const char *function, const char *condition, const char *format, ...)
+void require_failed(const char *file, int line, const char *function, const char *condition,
+                    const char *format, ...)
 {
     char detail[1024], text[2048];
     va_list args;
     va_start(args, format);
     vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
-    snprintf(text, sizeof text, "internal inconsistency: %s (%s:%d): %s: %s", function, file, line, condition, detail);
+    snprintf(text, sizeof text, "internal inconsistency: %s (%s:%d): %s: %s", function, file, line, condition,
+             detail);
     stop(ERR_BUG, text);
     abort();
 }

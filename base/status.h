@@ -1,16 +1,17 @@
-/* Errors. Two layers, as docs/ARCHITECTURE.md explains:
- *   - what a person gave us (options, files) is reported: a function returns a `status` and fills the caller's `message`;
- *   - our own bugs and broken machines stop the whole job: REQUIRE and die, which name rank, place and values. */
+/* Errors, in two layers (docs/ARCHITECTURE.md). What a person gave us (options, files) is reported: a
+ * function returns a `status` and fills the caller's `message`. Our own bugs and broken machines stop the
+ * whole job: REQUIRE and die, which name rank, place and values. */
 #ifndef REMLA_BASE_STATUS_H
 #define REMLA_BASE_STATUS_H
 
-/* Name, exit code of the program, meaning. 2, 3 and 5: do not restart; 4: restart; 85: stopped by a signal, checkpoint written. */
-#define STATUS_LIST(X)                                                                                                 \
-    X(OK, 0, "done")                                                                                                   \
-    X(ERR_USAGE, 2, "bad command line or option")                                                                      \
-    X(ERR_INPUT, 3, "a file is missing, malformed or cannot be written")                                               \
-    X(ERR_DEVICE, 4, "fault of the machine: memory, device, network")                                                  \
-    X(ERR_BUG, 5, "internal inconsistency: a bug in remla")                                                            \
+/* Name, exit code of the program, meaning. 2, 3 and 5: do not restart; 4: restart; 85: stopped by a signal,
+ * checkpoint written. */
+#define STATUS_LIST(X)                                                                                       \
+    X(OK, 0, "done")                                                                                         \
+    X(ERR_USAGE, 2, "bad command line or option")                                                            \
+    X(ERR_INPUT, 3, "a file is missing, malformed or cannot be written")                                     \
+    X(ERR_DEVICE, 4, "fault of the machine: memory, device, network")                                        \
+    X(ERR_BUG, 5, "internal inconsistency: a bug in remla")                                                  \
     X(STOPPED, 85, "stopped by a signal after writing a checkpoint; start again to go on")
 
 typedef enum status {
@@ -24,7 +25,8 @@ typedef struct message {
     char text[1024];
 } message;
 
-/* Writes the sentence into `why` and returns `code`, so that a failing line reads `return fail(why, ERR_INPUT, "...")`. */
+/* Writes the sentence into `why` and returns `code`, so that a failing line reads `return fail(why,
+ * ERR_INPUT, "...")`. */
 status fail(message *why, status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Stops the whole job (every rank) with `code` after printing "remla: rank R: sentence" on standard error. */
@@ -34,18 +36,18 @@ void die(status code, const char *format, ...) __attribute__((noreturn, format(p
 void die_hook(int rank, void (*abort_job)(int code));
 
 /* Hands a failure to the caller. */
-#define TRY(call)                                                                                                      \
-    do {                                                                                                               \
-        const status try_status_ = (call);                                                                             \
-        if (try_status_ != OK) return try_status_;                                                                     \
+#define TRY(call)                                                                                            \
+    do {                                                                                                     \
+        const status try_status_ = (call);                                                                   \
+        if (try_status_ != OK) return try_status_;                                                           \
     } while (0)
 
 /* A condition that only a bug of ours can break. The text says what was expected. */
-#define REQUIRE(condition, ...)                                                                                        \
-    do {                                                                                                               \
-        if (!(condition)) require_failed(__FILE__, __LINE__, __func__, #condition, __VA_ARGS__);                       \
+#define REQUIRE(condition, ...)                                                                              \
+    do {                                                                                                     \
+        if (!(condition)) require_failed(__FILE__, __LINE__, __func__, #condition, __VA_ARGS__);             \
     } while (0)
-void require_failed(const char *file, int line, const char *function, const char *condition, const char *format, ...)
-    __attribute__((noreturn, format(printf, 5, 6)));
+void require_failed(const char *file, int line, const char *function, const char *condition,
+                    const char *format, ...) __attribute__((noreturn, format(printf, 5, 6)));
 
 #endif

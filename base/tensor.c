@@ -5,25 +5,30 @@
 int64_t dtype_bytes(dtype type)
 {
     switch (type) {
-    case F64: return 8;
+    case F64:
+        return 8;
     case F32:
-    case I32: return 4;
+    case I32:
+        return 4;
     case F16:
-    case BF16: return 2;
+    case BF16:
+        return 2;
     }
     return 0;
 }
 
 const char *dtype_name(dtype type)
 {
-    static const char *const names[] = {[F32] = "f32", [F64] = "f64", [F16] = "f16", [BF16] = "bf16", [I32] = "i32"};
+    static const char *const names[] = {
+        [F32] = "f32", [F64] = "f64", [F16] = "f16", [BF16] = "bf16", [I32] = "i32"};
     return names[type];
 }
 
 tensor tensor_of(void *data, dtype type, const char *name, int rank, const int64_t *dim)
 {
     REQUIRE(rank >= 1 && rank <= TENSOR_MAX_RANK, "%s has rank %d", name, rank);
-    tensor t = {.data = data, .name = name, .type = type, .rank = rank, .dim = {1, 1, 1, 1}, .stride = {1, 1, 1, 1}};
+    tensor t = {
+        .data = data, .name = name, .type = type, .rank = rank, .dim = {1, 1, 1, 1}, .stride = {1, 1, 1, 1}};
     int64_t step = 1;
     for (int i = rank - 1; i >= 0; i--) {
         t.dim[i] = dim[i];
@@ -48,8 +53,8 @@ bool tensor_contiguous(const tensor *t)
 tensor tensor_slice(const tensor *t, int64_t from, int64_t count)
 {
     const int last = t->rank - 1;
-    REQUIRE(from >= 0 && count >= 0 && from + count <= t->dim[last], "%s: columns %lld to %lld of %lld", t->name,
-            (long long)from, (long long)(from + count), (long long)t->dim[last]);
+    REQUIRE(from >= 0 && count >= 0 && from + count <= t->dim[last], "%s: columns %lld to %lld of %lld",
+            t->name, (long long)from, (long long)(from + count), (long long)t->dim[last]);
     tensor view = *t;
     view.dim[last] = count;
     if (t->data) view.data = (char *)t->data + from * dtype_bytes(t->type);
@@ -69,14 +74,15 @@ tensor tensor_rows(const tensor *t, int64_t from, int64_t count)
 tensor tensor_view(const tensor *t, int rank, const int64_t *dim)
 {
     tensor view = tensor_of(t->data, t->type, t->name, rank, dim);
-    REQUIRE(tensor_contiguous(t) && tensor_numel(&view) == tensor_numel(t), "%s: %lld elements seen as %lld", t->name,
-            (long long)tensor_numel(t), (long long)tensor_numel(&view));
+    REQUIRE(tensor_contiguous(t) && tensor_numel(&view) == tensor_numel(t), "%s: %lld elements seen as %lld",
+            t->name, (long long)tensor_numel(t), (long long)tensor_numel(&view));
     return view;
 }
 
 tensor tensor_split(const tensor *t, int64_t heads)
 {
-    REQUIRE(t->rank == 3 && heads > 0 && t->dim[2] % heads == 0, "%s cannot be split into %lld heads", t->name, (long long)heads);
+    REQUIRE(t->rank == 3 && heads > 0 && t->dim[2] % heads == 0, "%s cannot be split into %lld heads",
+            t->name, (long long)heads);
     tensor view = *t;
     view.rank = 4;
     view.dim[2] = heads;
@@ -109,5 +115,6 @@ void require_shape(const char *function, const tensor *t, dtype type, int rank, 
     if (same) return;
     char found[160], want[160];
     shape_text(type, rank, dim, want, sizeof want);
-    die(ERR_BUG, "internal inconsistency: %s: %s, expected %s", function, tensor_text(t, found, sizeof found), want);
+    die(ERR_BUG, "internal inconsistency: %s: %s, expected %s", function, tensor_text(t, found, sizeof found),
+        want);
 }

@@ -1,5 +1,6 @@
 /* A tensor is a description of memory that somebody else owns: pointer, element type, shape, strides, name.
- * Ops (kernels/ops.def) take tensors and check them; host code never looks behind `data`, which may be device memory. */
+ * Ops (kernels/ops.def) take tensors and check them; host code never looks behind `data`, which may be device
+ * memory. */
 #ifndef REMLA_BASE_TENSOR_H
 #define REMLA_BASE_TENSOR_H
 #include <stdbool.h>
@@ -27,20 +28,22 @@ int64_t tensor_numel(const tensor *t);
 bool tensor_contiguous(const tensor *t);
 
 /* Views: the same memory, described differently. */
-tensor tensor_slice(const tensor *t, int64_t from, int64_t count);           /* of the last axis: x[..., from:from+count] */
-tensor tensor_rows(const tensor *t, int64_t from, int64_t count);            /* of the first axis: x[from:from+count] */
-tensor tensor_view(const tensor *t, int rank, const int64_t *dim);           /* contiguous t with another shape */
-tensor tensor_split(const tensor *t, int64_t heads);                         /* (B,T,H*D) to (B,T,H,D), rows may be strided */
+tensor tensor_slice(const tensor *t, int64_t from,
+                    int64_t count); /* of the last axis: x[..., from:from+count] */
+tensor tensor_rows(const tensor *t, int64_t from, int64_t count);  /* of the first axis: x[from:from+count] */
+tensor tensor_view(const tensor *t, int rank, const int64_t *dim); /* contiguous t with another shape */
+tensor tensor_split(const tensor *t, int64_t heads); /* (B,T,H*D) to (B,T,H,D), rows may be strided */
 
 /* "name f32(2,3)" for messages. Returns `buffer`. */
 const char *tensor_text(const tensor *t, char *buffer, int size);
 
-/* Stops the job, naming function, tensor, found and expected, when the shape or type differs. Used by every op. */
+/* Stops the job, naming function, tensor, found and expected, when the shape or type differs. Used by every
+ * op. */
 void require_shape(const char *function, const tensor *t, dtype type, int rank, const int64_t *dim);
-#define REQUIRE_SHAPE(t, type, ...)                                                                                    \
-    do {                                                                                                               \
-        const int64_t want_[] = {__VA_ARGS__};                                                                         \
-        require_shape(__func__, t, type, (int)(sizeof want_ / sizeof want_[0]), want_);                                \
+#define REQUIRE_SHAPE(t, type, ...)                                                                          \
+    do {                                                                                                     \
+        const int64_t want_[] = {__VA_ARGS__};                                                               \
+        require_shape(__func__, t, type, (int)(sizeof want_ / sizeof want_[0]), want_);                      \
     } while (0)
 
 #endif

@@ -1,6 +1,7 @@
-/* bench/step --batch B --seq-len T --steps N --json: training steps of a 140M MLA model with random weights and tokens: forward, backward and AdamW,
- * as `remla train` runs them on one rank. The machine's peak is measured by a loop of multiply-adds in the same run.
- * Config A: hidden 576, 30 layers, 9 heads (nope 64, rope 32, v 64), rank 128 with latent norm, MLP 1536, vocabulary 49152, tied. */
+/* bench/step --batch B --seq-len T --steps N --json: training steps of a 140M MLA model with random weights
+ * and tokens: forward, backward and AdamW, as `remla train` runs them on one rank. The machine's peak is
+ * measured by a loop of multiply-adds in the same run. Config A: hidden 576, 30 layers, 9 heads (nope 64,
+ * rope 32, v 64), rank 128 with latent norm, MLP 1536, vocabulary 49152, tied. */
 #include "base/comm.h"
 #include "base/log.h"
 #include "kernels/machine.h"
@@ -10,8 +11,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const dims config_a = {.kind = ATTENTION_MLA, .L = 30, .V = 49152, .C = 576, .F = 1536, .H = 9, .Dn = 64, .Dr = 32, .Dv = 64, .R = 128, .latent_norm = true, .tied = true,
-                              .norm_eps = 1e-5, .rope = {.theta = 10000}};
+static const dims config_a = {.kind = ATTENTION_MLA,
+                              .L = 30,
+                              .V = 49152,
+                              .C = 576,
+                              .F = 1536,
+                              .H = 9,
+                              .Dn = 64,
+                              .Dr = 32,
+                              .Dv = 64,
+                              .R = 128,
+                              .latent_norm = true,
+                              .tied = true,
+                              .norm_eps = 1e-5,
+                              .rope = {.theta = 10000}};
 
 typedef struct settings {
     int64_t batch, seq_len, steps;
@@ -22,7 +35,8 @@ static int64_t number(const char *flag, const char *text)
 {
     char *end;
     const long long n = text ? strtoll(text, &end, 10) : 0;
-    if (!text || *end || n < 1 || n > 1000000) die(ERR_USAGE, "%s wants a number from 1 to 1000000, not \"%s\"", flag, text ? text : "");
+    if (!text || *end || n < 1 || n > 1000000)
+        die(ERR_USAGE, "%s wants a number from 1 to 1000000, not \"%s\"", flag, text ? text : "");
     return n;
 }
 
@@ -40,7 +54,8 @@ static settings settings_of(int argc, char **argv)
         else if (!strcmp(argv[i], "--steps"))
             s.steps = number(argv[i++], next);
         else
-            die(ERR_USAGE, "unknown argument %s; usage: step [--batch B] [--seq-len T] [--steps N] [--json]", argv[i]);
+            die(ERR_USAGE, "unknown argument %s; usage: step [--batch B] [--seq-len T] [--steps N] [--json]",
+                argv[i]);
     }
     return s;
 }
@@ -62,7 +77,9 @@ static void weights_random(model *m)
         const param *p = &m->table.param[i];
         float *values = malloc(sizeof(float) * (size_t)p->numel);
         REQUIRE(values, "no memory for %s", p->name);
-        for (int64_t n = 0; n < p->numel; n++) values[n] = p->rank == 1 ? 1.f : ((float)(next_random(&state) >> 40) / (float)(1 << 24) - 0.5f) * 0.0693f;
+        for (int64_t n = 0; n < p->numel; n++)
+            values[n] =
+                p->rank == 1 ? 1.f : ((float)(next_random(&state) >> 40) / (float)(1 << 24) - 0.5f) * 0.0693f;
         tensor t = weights_param(&m->w, p);
         m->k->upload(&t, values, NULL);
         free(values);
@@ -83,7 +100,8 @@ static void optimizer_setup(optimizer *o, arena *memory, optim_unit *unit, optim
 {
     for (int u = 0; u < m->w.num_units; u++) {
         span[u] = (optim_span){.from = 0, .count = m->w.unit[u].dim[0], .decay = true};
-        unit[u] = (optim_unit){.name = "unit", .weight = m->w.unit[u], .grad = m->g.unit[u], .span = &span[u], .spans = 1};
+        unit[u] = (optim_unit){
+            .name = "unit", .weight = m->w.unit[u], .grad = m->g.unit[u], .span = &span[u], .spans = 1};
     }
     *o = (optimizer){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.01};
     arena size = {.name = "optimizer"};
@@ -136,14 +154,18 @@ int main(int argc, char **argv)
     for (int64_t i = 0; i < s.steps; i++) seconds[i] = step(&m, &o, &batch, i + 2);
     const double peak = machine_peak_flops();
     qsort(seconds, (size_t)s.steps, sizeof *seconds, by_value);
-    const double median = seconds[s.steps / 2], tokens = (double)N, flops = model_flops_per_token(&config_a, s.seq_len) * tokens / median;
+    const double median = seconds[s.steps / 2], tokens = (double)N,
+                 flops = model_flops_per_token(&config_a, s.seq_len) * tokens / median;
     const double rss = (double)memory_peak_bytes() / 1048576.0;
     if (s.json)
-        printf("{\"tok_s\": %.6g, \"peak_rss_mib\": %.6g, \"gflops\": %.6g, \"peak_gflops\": %.6g, \"share_of_peak\": %.4g}\n", tokens / median, rss, flops / 1e9, peak / 1e9,
-               flops / peak);
+        printf("{\"tok_s\": %.6g, \"peak_rss_mib\": %.6g, \"gflops\": %.6g, \"peak_gflops\": %.6g, "
+               "\"share_of_peak\": %.4g}\n",
+               tokens / median, rss, flops / 1e9, peak / 1e9, flops / peak);
     else
-        printf("%s\n%lldx%lld: %.0f tok/s, %.0f MiB, %.0f of %.0f GFLOP/s = %.1f %% of peak (median of %lld steps)\n", machine_text(), (long long)s.batch, (long long)s.seq_len,
-               tokens / median, rss, flops / 1e9, peak / 1e9, 100 * flops / peak, (long long)s.steps);
+        printf("%s\n%lldx%lld: %.0f tok/s, %.0f MiB, %.0f of %.0f GFLOP/s = %.1f %% of peak (median of %lld "
+               "steps)\n",
+               machine_text(), (long long)s.batch, (long long)s.seq_len, tokens / median, rss, flops / 1e9,
+               peak / 1e9, 100 * flops / peak, (long long)s.steps);
     optimizer_free(&o);
     arena_release(&memory);
     model_free(&m);

@@ -1,7 +1,7 @@
 /* A random permutation of [0,n) that is computed, not stored: a balanced Feistel network permutes the
  * numbers of 2w bits, the smallest such power of two that holds n, and numbers outside [0,n) are permuted
- * again until they fall inside. The power of two is at most four times n, so that takes four rounds on average
- * at most. */
+ * again until they fall inside. The power of two is at most four times n, so that takes four rounds on
+ * average at most. */
 #include "data/order.h"
 #include "base/status.h"
 

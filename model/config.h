@@ -1,5 +1,6 @@
 /* config.json of a Hugging Face model folder: read into dims, and written for the models that remla makes.
- * Nothing is guessed: a key that is missing, has an unsupported value or is not known to be harmless is an ERR_INPUT naming it. */
+ * Nothing is guessed: a key that is missing, has an unsupported value or is not known to be harmless is an
+ * ERR_INPUT naming it. */
 #ifndef REMLA_MODEL_CONFIG_H
 #define REMLA_MODEL_CONFIG_H
 #include "base/status.h"
@@ -12,17 +13,17 @@ typedef enum config_layout { LAYOUT_TRANSMLA, LAYOUT_DEEPSEEK } config_layout;
 
 typedef struct model_config {
     dims d;
-    dtype storage;   /* torch_dtype (or dtype) of the folder */
-    int64_t eos;     /* eos_token_id, the first where it is a list; -1: none */
-    json_t *json;    /* the whole file, owned */
+    dtype storage; /* torch_dtype (or dtype) of the folder */
+    int64_t eos;   /* eos_token_id, the first where it is a list; -1: none */
+    json_t *json;  /* the whole file, owned */
 } model_config;
 
 /* Reads FOLDER/config.json. */
 status config_read(model_config *c, const char *folder, message *why);
 void config_free(model_config *c);
 
-/* The config.json text of the MLA model `d` converted from `source` (a GQA config), in the given layout and type, as TransMLA's
- * converter or as a stock dense DeepSeek-V3 model. The caller frees. */
+/* The config.json text of the MLA model `d` converted from `source` (a GQA config), in the given layout and
+ * type, as TransMLA's converter or as a stock dense DeepSeek-V3 model. The caller frees. */
 char *config_converted(const model_config *source, const dims *d, config_layout layout, dtype storage);
 
 /* The config.json text of `c` with another storage type: what a checkpoint carries. The caller frees. */

@@ -1,5 +1,5 @@
-/* The keys, as lists: those of transformers 4 and 5 for the kinds of models that we read, and what other programs
- * leave in their files. */
+/* The keys, as lists: those of transformers 4 and 5 for the kinds of models that we read, and what other
+ * programs leave in their files. */
 #include "model/config_keys.h"
 #include <stdbool.h>
 #include <stddef.h>

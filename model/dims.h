@@ -5,7 +5,8 @@
  *   H, G      query heads, key/value heads (GQA)             num_attention_heads, num_key_value_heads
  *   D         head width of a GQA model                      head_dim
  *   Dn,Dr,Dv  MLA: no-position, rotary, value part of a head qk_nope_head_dim, qk_rope_head_dim, v_head_dim
- *   R, Rq     latent width of key/value, of query            kv_lora_rank, q_lora_rank (0: queries are not factored)
+ *   R, Rq     latent width of key/value, of query            kv_lora_rank, q_lora_rank (0: none)
+ *
  * Shapes are written (B,T,H,Dn+Dr), slowest axis first; weights are (out,in) as in the checkpoint. */
 #ifndef REMLA_MODEL_DIMS_H
 #define REMLA_MODEL_DIMS_H
@@ -14,7 +15,8 @@
 
 typedef enum attention_kind { ATTENTION_GQA, ATTENTION_MLA } attention_kind;
 
-/* Rotary frequencies: theta^(-2i/width), bent as Llama 3 does when `llama3` is set (transformers' modeling_rope_utils). */
+/* Rotary frequencies: theta^(-2i/width), bent as Llama 3 does when `llama3` is set (transformers'
+ * modeling_rope_utils). */
 typedef struct rope_settings {
     double theta;
     bool llama3;
@@ -24,15 +26,15 @@ typedef struct rope_settings {
 typedef struct dims {
     attention_kind kind;
     int64_t L, V, C, F, H;
-    int64_t G, D;                 /* GQA */
-    int64_t Dn, Dr, Dv, R, Rq;    /* MLA */
-    bool latent_norm;             /* MLA: norms on the latents (kv_a_layernorm, and q_a_layernorm when Rq) */
-    bool q_bias, k_bias, v_bias;  /* GQA: biases of q_proj, k_proj, v_proj. MLA: q_bias on q_proj or q_b_proj, k_bias on
-                                     kv_a_proj_with_mqa (TransMLA sets both together) */
-    bool tied;                    /* the head is the embedding */
-    double norm_eps;              /* rms_norm_eps; latent norms use LATENT_NORM_EPS whatever it says */
+    int64_t G, D;                /* GQA */
+    int64_t Dn, Dr, Dv, R, Rq;   /* MLA */
+    bool latent_norm;            /* MLA: norms on the latents (kv_a_layernorm, and q_a_layernorm when Rq) */
+    bool q_bias, k_bias, v_bias; /* GQA: biases of q_proj, k_proj, v_proj. MLA: q_bias on q_proj or q_b_proj,
+                                    k_bias on kv_a_proj_with_mqa (TransMLA sets both together) */
+    bool tied;                   /* the head is the embedding */
+    double norm_eps;             /* rms_norm_eps; latent norms use LATENT_NORM_EPS whatever it says */
     rope_settings rope;
-    int64_t window;               /* sliding_window that applies, 0: none; sequences must not be longer */
+    int64_t window; /* sliding_window that applies, 0: none; sequences must not be longer */
 } dims;
 
 /* Hard-wired in DeepSeek's and TransMLA's code. */
@@ -41,7 +43,8 @@ typedef struct dims {
 /* Inverse frequencies of a rotary part of `width` elements, width/2 values, in double. */
 void rope_frequencies(const rope_settings *r, int64_t width, double *inverse_frequency);
 
-/* Bytes of key/value cache a token needs over all layers, at 2 bytes an element: 2*G*D or R+Dr elements a layer. */
+/* Bytes of key/value cache a token needs over all layers, at 2 bytes an element: 2*G*D or R+Dr elements a
+ * layer. */
 int64_t kv_bytes_per_token(const dims *d);
 
 #endif

@@ -1,4 +1,5 @@
-/* Grouped-query attention of Llama, Qwen2 and Mistral: the model that conversion starts from. Ainslie et al. 2023, arXiv:2305.13245. */
+/* Grouped-query attention of Llama, Qwen2 and Mistral: the model that conversion starts from. Ainslie et al.
+ * 2023, arXiv:2305.13245. */
 #include "model/parts.h"
 #include <math.h>
 
@@ -42,10 +43,13 @@ void gqa_backward(model *m, int layer, layer_acts *a)
     k->matmul_backward(&s->dheads, &g->wo, NULL, &m->dx, &a->heads, &w->wo, NULL);
 
     /* 3 attention */
-    const tensor q = heads_of(m, &a->q, d->H), keys = heads_of(m, &a->k, d->G), values = heads_of(m, &a->v, d->G);
+    const tensor q = heads_of(m, &a->q, d->H), keys = heads_of(m, &a->k, d->G),
+                 values = heads_of(m, &a->v, d->G);
     const tensor heads = heads_of(m, &a->heads, d->H), dheads = heads_of(m, &s->dheads, d->H);
-    tensor dq = heads_of(m, &s->dq, d->H), dkeys = heads_of(m, &s->dk, d->G), dvalues = heads_of(m, &s->dv, d->G);
-    k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), NULL);
+    tensor dq = heads_of(m, &s->dq, d->H), dkeys = heads_of(m, &s->dk, d->G),
+           dvalues = heads_of(m, &s->dv, d->G);
+    k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &m->first,
+                          scale_of(d), NULL);
 
     /* 2 rotation */
     k->rope_backward(&dq, &m->cosine, &m->sine, ROPE_HALVES, NULL);

@@ -1,6 +1,7 @@
-/* Multi-head latent attention in materialised form: queries (perhaps factored), one latent for keys and values, one rotary key shared by all heads,
- * keys and values expanded per head. DeepSeek-V2, arXiv:2405.04434, section 2.1; biases and missing norms as TransMLA's converter leaves them.
- * Only the latent and the rotary key are kept for backward; keys and values are expanded from them again. */
+/* Multi-head latent attention in materialised form: queries (perhaps factored), one latent for keys and
+ * values, one rotary key shared by all heads, keys and values expanded per head. DeepSeek-V2,
+ * arXiv:2405.04434, section 2.1; biases and missing norms as TransMLA's converter leaves them. Only the
+ * latent and the rotary key are kept for backward; keys and values are expanded from them again. */
 #include "model/parts.h"
 #include <math.h>
 
@@ -106,19 +107,24 @@ void mla_backward(model *m, int layer, layer_acts *a)
     const tensor values = tensor_slice(&kv, d->Dn, d->Dv);
 
     /* 5 attention */
-    const tensor q = heads_of(m, &a->q, d->H), heads = heads_of(m, &a->heads, d->H), dheads = heads_of(m, &s->dheads, d->H);
-    tensor dq = heads_of(m, &s->dq, d->H), dkeys = heads_of(m, &s->dk, d->H), dkv = heads_of(m, &s->dkv, d->H);
+    const tensor q = heads_of(m, &a->q, d->H), heads = heads_of(m, &a->heads, d->H),
+                 dheads = heads_of(m, &s->dheads, d->H);
+    tensor dq = heads_of(m, &s->dq, d->H), dkeys = heads_of(m, &s->dk, d->H),
+           dkv = heads_of(m, &s->dkv, d->H);
     tensor dvalues = tensor_slice(&dkv, d->Dn, d->Dv);
-    k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), NULL);
+    k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &m->first,
+                          scale_of(d), NULL);
 
     /* 4 keys and values from the latent */
-    tensor dnope = tensor_slice(&dkv, 0, d->Dn), dk_rotary = rotary_of(m, &s->dkv_a), dlatent = latent_of(m, &s->dkv_a);
+    tensor dnope = tensor_slice(&dkv, 0, d->Dn), dk_rotary = rotary_of(m, &s->dkv_a),
+           dlatent = latent_of(m, &s->dkv_a);
     tensor drotary = without_heads(dk_rotary);
     const tensor latent = latent_of(m, &a->kv_a);
     k->mla_expand_backward(&dnope, &drotary, &dkeys, NULL);
     if (d->latent_norm) {
         k->matmul_backward(&s->dkv_normed, &g->wkv_b, NULL, &s->dkv, &s->kv_normed, &w->wkv_b, NULL);
-        k->rmsnorm_backward(&dlatent, &g->kv_a_norm, &s->dkv_normed, &latent, &w->kv_a_norm, &a->kv_rstd, NULL);
+        k->rmsnorm_backward(&dlatent, &g->kv_a_norm, &s->dkv_normed, &latent, &w->kv_a_norm, &a->kv_rstd,
+                            NULL);
     } else {
         k->matmul_backward(&dlatent, &g->wkv_b, NULL, &s->dkv, &latent, &w->wkv_b, NULL);
     }
@@ -135,10 +141,13 @@ void mla_backward(model *m, int layer, layer_acts *a)
     if (d->Rq) {
         if (d->latent_norm) {
             k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS, NULL);
-            k->matmul_backward(&s->dq_normed, &g->wq_b, optional_gradient(&g->bq_b), &s->dq, &s->q_normed, &w->wq_b, NULL);
-            k->rmsnorm_backward(&s->dq_latent, &g->q_a_norm, &s->dq_normed, &a->q_latent, &w->q_a_norm, &a->q_rstd, NULL);
+            k->matmul_backward(&s->dq_normed, &g->wq_b, optional_gradient(&g->bq_b), &s->dq, &s->q_normed,
+                               &w->wq_b, NULL);
+            k->rmsnorm_backward(&s->dq_latent, &g->q_a_norm, &s->dq_normed, &a->q_latent, &w->q_a_norm,
+                                &a->q_rstd, NULL);
         } else {
-            k->matmul_backward(&s->dq_latent, &g->wq_b, optional_gradient(&g->bq_b), &s->dq, &a->q_latent, &w->wq_b, NULL);
+            k->matmul_backward(&s->dq_latent, &g->wq_b, optional_gradient(&g->bq_b), &s->dq, &a->q_latent,
+                               &w->wq_b, NULL);
         }
         k->matmul_backward_add(&s->dh, &g->wq_a, NULL, &s->dq_latent, &s->h, &w->wq_a, NULL);
     } else {

@@ -1,4 +1,5 @@
-/* The whole model: memory lay-out, then embedding, layers, final norm, head and loss, forward and backward. */
+/* The whole model: memory lay-out, then embedding, layers, final norm, head and loss, forward and backward.
+ */
 #include "model/model.h"
 #include "base/status.h"
 #include "model/parts.h"
@@ -6,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* At most this many logits exist at a time: 128 MiB as float. With fewer rows the head's products get slower. */
+/* At most this many logits exist at a time: 128 MiB as float. With fewer rows the head's products get slower.
+ */
 enum { LOGIT_ELEMENTS = 1 << 25 };
 
 tensor heads_of(const model *m, const tensor *t, int64_t heads)
@@ -14,11 +16,13 @@ tensor heads_of(const model *m, const tensor *t, int64_t heads)
     tensor view = *t;
     view.rank = 4;
     view.dim[0] = m->B, view.dim[1] = m->T, view.dim[2] = heads, view.dim[3] = t->dim[1] / heads;
-    view.stride[0] = m->T * t->stride[0], view.stride[1] = t->stride[0], view.stride[2] = view.dim[3], view.stride[3] = 1;
+    view.stride[0] = m->T * t->stride[0], view.stride[1] = t->stride[0], view.stride[2] = view.dim[3],
+    view.stride[3] = 1;
     return view;
 }
 
-/* ---- lay-out ---------------------------------------------------------------------------------------------------- */
+/* ---- lay-out
+ * ---------------------------------------------------------------------------------------------------- */
 
 static layer_acts acts_layout(const model *m, arena *a)
 {
@@ -126,9 +130,16 @@ static void weights_layout(model *m, int64_t pad, arena *a)
     if (m->use == MODEL_TRAIN) weights_init(&m->g, &m->d, &m->table, m->k->real, pad, a);
 }
 
-static model_memory measure(model *m, const dims *d, const ops *k, int64_t B, int64_t T, model_use use, int64_t pad)
+static model_memory measure(model *m, const dims *d, const ops *k, int64_t B, int64_t T, model_use use,
+                            int64_t pad)
 {
-    *m = (model){.d = *d, .k = k, .B = B, .T = T, .use = use, .weights_arena = {.name = "weights"}, .step_arena = {.name = "step"}};
+    *m = (model){.d = *d,
+                 .k = k,
+                 .B = B,
+                 .T = T,
+                 .use = use,
+                 .weights_arena = {.name = "weights"},
+                 .step_arena = {.name = "step"}};
     param_table_init(&m->table, d);
     m->acts = calloc((size_t)d->L, sizeof *m->acts);
     REQUIRE(m->acts, "no memory for %lld layers", (long long)d->L);
@@ -193,7 +204,8 @@ void model_free(model *m)
     *m = (model){0};
 }
 
-/* ---- forward and backward ----------------------------------------------------------------------------------------- */
+/* ---- forward and backward
+ * ----------------------------------------------------------------------------------------- */
 
 /* Embedding and layers, up to the hidden state that the head reads. */
 static void forward(model *m, const model_batch *batch)
@@ -207,7 +219,8 @@ static void forward(model *m, const model_batch *batch)
     for (int l = 0; l < m->d.L; l++) {
         const bool keep = m->use == MODEL_TRAIN, final = l + 1 == m->d.L;
         layer_acts *a = &m->acts[keep ? l : 0];
-        /* Without backward one set of activations serves all layers, and a layer may overwrite its own input. */
+        /* Without backward one set of activations serves all layers, and a layer may overwrite its own input.
+         */
         block_forward(m, l, a, final ? &m->last : keep ? &m->acts[l + 1].x : &a->x);
     }
     k->rmsnorm_forward(&m->hidden, &m->last_rstd, &m->last, &m->w.final_norm, m->d.norm_eps, NULL);
@@ -239,8 +252,10 @@ double model_train(model *m, const model_batch *batch)
     const ops *k = m->k;
     forward(m, batch);
 
-    /* The gradient of the hidden state goes where the first layer's normed input will be: s.dh is free until then. */
-    k->head_loss_backward(&m->s.dh, &m->g.head, &m->loss, &m->hidden, &m->w.head, &m->targets, &m->logits, NULL);
+    /* The gradient of the hidden state goes where the first layer's normed input will be: s.dh is free until
+     * then. */
+    k->head_loss_backward(&m->s.dh, &m->g.head, &m->loss, &m->hidden, &m->w.head, &m->targets, &m->logits,
+                          NULL);
     k->rmsnorm_backward(&m->dx, &m->g.final_norm, &m->s.dh, &m->last, &m->w.final_norm, &m->last_rstd, NULL);
     unit_done(m, (int)m->d.L + 1);
     for (int l = (int)m->d.L - 1; l >= 0; l--) {
@@ -257,7 +272,7 @@ double model_flops_per_token(const dims *d, int64_t T)
     const bool mla = d->kind == ATTENTION_MLA;
     double products = 0; /* weights that multiply an activation */
 #define MLA mla
-#define P(field, name, rows, cols, present)                                                                            \
+#define P(field, name, rows, cols, present)                                                                  \
     if (present) products += (double)(rows) * (double)(cols);
 #include "model/params.def"
 #undef P

@@ -1,6 +1,7 @@
-/* Private to model/: the parts of a layer. Each forward has its mirror image, with the same step numbers, below it in the same file.
- * Inputs: m->s.h is the normed input; outputs: m->s.delta. Backward: m->dx is the gradient of the residual stream (read), m->s.dh the
- * gradient of the normed input (written); weights' gradients are added to g. */
+/* Private to model/: the parts of a layer. Each forward has its mirror image, with the same step numbers,
+ * below it in the same file. Inputs: m->s.h is the normed input; outputs: m->s.delta. Backward: m->dx is the
+ * gradient of the residual stream (read), m->s.dh the gradient of the normed input (written); weights'
+ * gradients are added to g. */
 #ifndef REMLA_MODEL_PARTS_H
 #define REMLA_MODEL_PARTS_H
 #include "model/model.h"

@@ -1,6 +1,6 @@
-/* The weight table. Parameters live in units: unit 0 the embedding, units 1..L the layers, unit L+1 the final norm and the head
- * (when it is not tied). A unit is one contiguous flat buffer; gradients, optimizer state, sharding over ranks and checkpoints
- * work on units. The tensors of params.def are views into them. */
+/* The weight table. Parameters live in units: unit 0 the embedding, units 1..L the layers, unit L+1 the final
+ * norm and the head (when it is not tied). A unit is one contiguous flat buffer; gradients, optimizer state,
+ * sharding over ranks and checkpoints work on units. The tensors of params.def are views into them. */
 #ifndef REMLA_MODEL_WEIGHTS_H
 #define REMLA_MODEL_WEIGHTS_H
 #include "base/arena.h"
@@ -12,8 +12,8 @@ enum { PARAM_NAME_BYTES = 128 };
 typedef struct param {
     char name[PARAM_NAME_BYTES]; /* the checkpoint's tensor name */
     int unit;
-    int64_t offset;              /* elements from the start of the unit */
-    int rank;                    /* 1 or 2 */
+    int64_t offset; /* elements from the start of the unit */
+    int rank;       /* 1 or 2 */
     int64_t dim[2];
     int64_t numel;
 } param;
@@ -38,15 +38,16 @@ typedef struct layer_weights {
 
 typedef struct weights {
     int num_units;
-    tensor *unit;       /* (padded numel) flat; padding is a multiple of `pad` and stays zero */
-    tensor embed;       /* (V,C) */
+    tensor *unit; /* (padded numel) flat; padding is a multiple of `pad` and stays zero */
+    tensor embed; /* (V,C) */
     layer_weights *layer;
-    tensor final_norm;  /* (C) */
-    tensor head;        /* (V,C); the embedding itself when tied */
+    tensor final_norm; /* (C) */
+    tensor head;       /* (V,C); the embedding itself when tied */
 } weights;
 
-/* Cuts the units out of `a` (which may be measuring) and sets the views. `pad`: every unit is padded to a multiple of this many
- * elements, so that it can be cut evenly over ranks. The caller frees the tables with weights_free; the memory is the arena's. */
+/* Cuts the units out of `a` (which may be measuring) and sets the views. `pad`: every unit is padded to a
+ * multiple of this many elements, so that it can be cut evenly over ranks. The caller frees the tables with
+ * weights_free; the memory is the arena's. */
 void weights_init(weights *w, const dims *d, const param_table *t, dtype type, int64_t pad, arena *a);
 void weights_free(weights *w);
 tensor weights_param(const weights *w, const param *p); /* view of one parameter */

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # scripts/build.sh [preset]: installs what is missing, configures and builds. Presets: cpu (the default), asan. The program is build/PRESET/remla.
-. "$(dirname "$0")/common.sh"
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 preset=${1:-cpu}
 case $preset in
@@ -11,8 +12,10 @@ esac
 need_packages gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libdnnl-dev libopenblas-openmp-dev liblapacke-dev \
     libzstd-dev libxxhash-dev libjansson-dev libyaml-dev libcmocka-dev
 cd "$ROOT"
+say "configuring build/$preset"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cmake --preset "$preset" >"$log" 2>&1 || { cat "$log" >&2; stop "configuring build/$preset failed"; }
 say "building build/$preset"
-cmake --preset "$preset" >"/tmp/remla-configure.$$" || { cat "/tmp/remla-configure.$$"; rm -f "/tmp/remla-configure.$$"; stop "configuring failed"; }
-rm -f "/tmp/remla-configure.$$"
-cmake --build --preset "$preset"
+cmake --build --preset "$preset" --parallel "$(nproc)" || stop "building build/$preset failed"
 say "built build/$preset/remla"

@@ -1,27 +1,70 @@
+# shellcheck shell=bash
 # Shared by the scripts of this folder; they source it. Talks in short lines, installs only what is missing.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1
 # Open MPI refuses to run as root unless both are set.
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 
 say() { printf '==> %s\n' "$*"; }
 stop() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit "${CODE:-3}"; }
 
-# Installs the Debian packages that are missing, as root or through sudo; says what to do where neither is possible.
+# apt_get ARGUMENTS...: apt-get, through sudo where not root; says what to run by hand where it can do neither.
+apt_get() {
+    local command=(env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@")
+    if [ "$(id -u)" = 0 ]; then
+        "${command[@]}" </dev/null
+    elif command -v sudo >/dev/null; then
+        sudo "${command[@]}"
+    else
+        stop "neither root nor sudo; as root run: apt-get update && apt-get $*"
+    fi
+}
+
+# need_packages PACKAGE...: installs the Debian packages that are missing.
 need_packages() {
     local missing=() p
     for p in "$@"; do
         dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
-    local as_root=()
-    if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null || stop "missing packages, and neither root nor sudo; as root run: apt-get install ${missing[*]}"
-        as_root=(sudo)
+    say "Debian packages are missing, installing them: ${missing[*]}"
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+        stop "neither root nor sudo; as root run: apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+    apt_get update || say "apt-get update failed; going on with the package lists that are here"
+    apt_get install -y --no-install-recommends "${missing[@]}" >/dev/null || stop "apt could not install: ${missing[*]}"
+}
+
+VENV=$ROOT/build/venv
+PYTHON=$VENV/bin/python
+
+# What pip says goes to waste, unless it fails: it complains about what torch_cpu.py leaves out on purpose.
+pip_install() {
+    local log
+    log=$("$PYTHON" -m pip install -q "$@" 2>&1) || { printf '%s\n' "$log" >&2; return 1; }
+}
+
+# need_python PACKAGE...: the environment build/venv with these packages of PyPI; PYTHON is its interpreter.
+need_python() {
+    if ! [ -x "$PYTHON" ]; then
+        python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv ca-certificates
+        say "making a Python environment in build/venv"
+        python3 -m venv "$VENV" || stop "could not make $VENV"
     fi
-    say "installing ${missing[*]}"
-    "${as_root[@]}" apt-get -qq update
-    "${as_root[@]}" apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null ||
-        stop "apt could not install: ${missing[*]}"
+    local missing=() p
+    for p in "$@"; do
+        [ -e "$VENV/has-$p" ] || missing+=("$p")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "installing Python packages into build/venv: ${missing[*]}"
+    pip_install "${missing[@]}" || stop "pip could not install: ${missing[*]}"
+    for p in "${missing[@]}"; do : >"$VENV/has-$p"; done
+}
+
+# need_torch: torch for the CPU in build/venv (0.6 GB to download); fails where it cannot be had.
+need_torch() {
+    need_python numpy
+    "$PYTHON" -c 'import torch' 2>/dev/null && return
+    say "installing torch for the CPU into build/venv (0.6 GB to download, about a minute)"
+    pip_install --no-deps torch && "$PYTHON" "$ROOT/scripts/torch_cpu.py" && "$PYTHON" -c 'import torch'
 }

@@ -17,7 +17,7 @@ BLOCK = {"p", "div", "li", "dd", "dt", "dl", "ul", "ol", "table", "tr", "td", "t
          "h1", "h2", "h3", "h4", "h5", "h6"}
 LEAST_BLOCK = 60         # characters: shorter blocks are headings, menu entries, names of functions
 LEAST_DOCUMENT = 400     # characters: shorter pages are lists of links
-MOST_DOCUMENT = 12000    # characters: of a long page only the beginning, so that a few pages do not make up the text
+MOST_DOCUMENT = 18000    # characters: of a long page only the beginning, so that a few pages do not make up the text
 
 
 class Page(html.parser.HTMLParser):

@@ -5,8 +5,14 @@
 void host_batch_init(host_batch *b, int64_t sequences, int64_t T)
 {
     const size_t bytes = sizeof(int32_t) * (size_t)(sequences * T);
-    *b = (host_batch){.sequences = sequences, .T = T, .tokens = malloc(bytes), .targets = malloc(bytes), .first = malloc(bytes)};
-    if (!b->tokens || !b->targets || !b->first) die(ERR_DEVICE, "no memory for a batch of %lld windows of %lld tokens", (long long)sequences, (long long)T);
+    *b = (host_batch){.sequences = sequences,
+                      .T = T,
+                      .tokens = malloc(bytes),
+                      .targets = malloc(bytes),
+                      .first = malloc(bytes)};
+    if (!b->tokens || !b->targets || !b->first)
+        die(ERR_DEVICE, "no memory for a batch of %lld windows of %lld tokens", (long long)sequences,
+            (long long)T);
 }
 
 void host_batch_free(host_batch *b)
@@ -17,7 +23,8 @@ void host_batch_free(host_batch *b)
     *b = (host_batch){0};
 }
 
-status host_batch_read(host_batch *b, int64_t row, const dataset *data, int64_t window, int64_t *counted, message *why)
+status host_batch_read(host_batch *b, int64_t row, const dataset *data, int64_t window, int64_t *counted,
+                       message *why)
 {
     const int64_t at = row * b->T;
     return dataset_window(data, window, b->tokens + at, b->targets + at, b->first + at, counted, why);
@@ -33,5 +40,6 @@ void host_batch_blank(host_batch *b, int64_t row)
 
 model_batch host_batch_view(const host_batch *b, int64_t row)
 {
-    return (model_batch){.tokens = b->tokens + row * b->T, .targets = b->targets + row * b->T, .first = b->first + row * b->T};
+    return (model_batch){
+        .tokens = b->tokens + row * b->T, .targets = b->targets + row * b->T, .first = b->first + row * b->T};
 }

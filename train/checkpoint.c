@@ -1,5 +1,6 @@
-/* Saving, verifying, finding, loading and pruning checkpoints. The order of saving is the promise: write beside, sync every file, manifest last, sync
- * the folder, rename. A kill before the rename leaves the older checkpoints, one after it the new one. */
+/* Saving, verifying, finding, loading and pruning checkpoints. The order of saving is the promise: write
+ * beside, sync every file, manifest last, sync the folder, rename. A kill before the rename leaves the older
+ * checkpoints, one after it the new one. */
 #include "train/checkpoint.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -30,9 +31,11 @@ static void step_folder(char *out, const char *run, int64_t step)
     path_join(out, folder, name);
 }
 
-/* ---- folders of steps ------------------------------------------------------------------------------------------------ */
+/* ---- folders of steps
+ * ------------------------------------------------------------------------------------------------ */
 
-/* Reads "step-00000012" and what may follow it ("" for a finished checkpoint, ".tmp", ".old"); false for other names. */
+/* Reads "step-00000012" and what may follow it ("" for a finished checkpoint, ".tmp", ".old"); false for
+ * other names. */
 static bool step_name(const char *name, int64_t *step, const char **rest)
 {
     char *end;
@@ -59,7 +62,9 @@ static status steps_of(const char *run, step_list *list, message *why)
     checkpoints_folder(folder, run);
     *list = (step_list){0};
     DIR *dir = opendir(folder);
-    if (!dir) return errno == ENOENT ? OK : fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
+    if (!dir)
+        return errno == ENOENT ? OK
+                               : fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
     for (struct dirent *entry; (entry = readdir(dir));) {
         int64_t step;
         const char *rest;
@@ -97,7 +102,9 @@ status checkpoint_clean(const char *run, message *why)
     return s;
 }
 
-/* ---- saving ------------------------------------------------------------------------------------------------------------ */
+/* ---- saving
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static status text_write(const char *folder, const char *name, char *text, message *why)
 {
@@ -112,15 +119,17 @@ static char *state_text(const checkpoint_state *s)
 {
     char fingerprint[24];
     snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, s->fingerprint);
-    json_t *json = json_pack("{s:I, s:I, s:I, s:s}", "step", (json_int_t)s->step, "position", (json_int_t)s->position, "tokens", (json_int_t)s->tokens, "data_fingerprint",
-                             fingerprint);
+    json_t *json =
+        json_pack("{s:I, s:I, s:I, s:s}", "step", (json_int_t)s->step, "position", (json_int_t)s->position,
+                  "tokens", (json_int_t)s->tokens, "data_fingerprint", fingerprint);
     char *text = json_dumps(json, JSON_INDENT(2));
     json_decref(json);
     return text;
 }
 
 /* Rank 0's share: everything but the moments, which all ranks bring. */
-static status model_part_save(const char *folder, const model_config *config, const model *m, const checkpoint_state *state, const options *o, message *why)
+static status model_part_save(const char *folder, const model_config *config, const model *m,
+                              const checkpoint_state *state, const options *o, message *why)
 {
     char path[PATH_BYTES];
     TRY(folder_remove(folder, why));
@@ -132,7 +141,8 @@ static status model_part_save(const char *folder, const model_config *config, co
     return text_write(folder, "state.json", state_text(state), why);
 }
 
-/* Gives the finished folder its name; a folder that has it already (the run was rolled back) makes room only when the new one is ready. */
+/* Gives the finished folder its name; a folder that has it already (the run was rolled back) makes room only
+ * when the new one is ready. */
 static status publish(const char *temporary, const char *final, message *why)
 {
     char old[PATH_BYTES];
@@ -144,8 +154,8 @@ static status publish(const char *temporary, const char *final, message *why)
     return replaces ? folder_remove(old, why) : OK;
 }
 
-status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *moments, const checkpoint_state *state, const options *o, const comm *c,
-                       message *why)
+status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *moments,
+                       const checkpoint_state *state, const options *o, const comm *c, message *why)
 {
     char final[PATH_BYTES], temporary[PATH_BYTES], path[PATH_BYTES];
     step_folder(final, run, state->step);
@@ -153,7 +163,9 @@ status checkpoint_save(const char *run, const model_config *config, const model 
     uint64_t hash;
     int64_t bytes;
     status s = comm_agree(c, c->rank == 0 ? model_part_save(temporary, config, m, state, o, why) : OK, why);
-    if (s == OK) s = unit_file_write(path_join(path, temporary, "optim-00000.safetensors"), &m->table, moments, moment_parts, moment_prefixes, 2, 1, c, &hash, &bytes, why);
+    if (s == OK)
+        s = unit_file_write(path_join(path, temporary, "optim-00000.safetensors"), &m->table, moments,
+                            moment_parts, moment_prefixes, 2, 1, c, &hash, &bytes, why);
     if (s == OK) s = comm_agree(c, c->rank == 0 ? publish(temporary, final, why) : OK, why);
     if (s != OK && c->rank == 0) {
         message ignored; /* the first failure is the one to tell */
@@ -175,14 +187,16 @@ status checkpoint_prune(const char *run, int64_t keep, message *why)
     for (int64_t i = keep; i < list.count && s == OK; i++) {
         step_folder(folder, run, list.step[i]);
         snprintf(trash, sizeof trash, "%.*s.trash", PATH_BYTES - 8, folder);
-        s = folder_commit(folder, trash, why); /* first its name, so that no half-deleted folder looks like a checkpoint */
+        s = folder_commit(folder, trash,
+                          why); /* first its name, so that no half-deleted folder looks like a checkpoint */
         if (s == OK) s = folder_remove(trash, why);
     }
     free(list.step);
     return s;
 }
 
-/* ---- finding and loading -------------------------------------------------------------------------------------------------- */
+/* ---- finding and loading
+ * -------------------------------------------------------------------------------------------------- */
 
 status checkpoint_verify(const char *folder, message *why) { return manifest_verify(folder, why); }
 
@@ -199,7 +213,9 @@ status checkpoint_newest(const char *run, char *folder, message *why)
         folder[0] = 0;
     }
     free(list.step);
-    if (list.count && !folder[0]) return fail(why, ERR_INPUT, "%s: none of its %d checkpoints is whole; the oldest: %.700s", run, list.count, damage.text);
+    if (list.count && !folder[0])
+        return fail(why, ERR_INPUT, "%s: none of its %d checkpoints is whole; the oldest: %.700s", run,
+                    list.count, damage.text);
     return OK;
 }
 
@@ -213,8 +229,14 @@ static status state_read(const char *folder, checkpoint_state *state, message *w
     free(text);
     json_int_t step, position, tokens;
     const char *fingerprint;
-    const int bad = !json || json_unpack_ex(json, &error, JSON_STRICT, "{s:I, s:I, s:I, s:s}", "step", &step, "position", &position, "tokens", &tokens, "data_fingerprint", &fingerprint);
-    if (!bad) *state = (checkpoint_state){.step = step, .position = position, .tokens = tokens, .fingerprint = strtoull(fingerprint, NULL, 16)};
+    const int bad =
+        !json || json_unpack_ex(json, &error, JSON_STRICT, "{s:I, s:I, s:I, s:s}", "step", &step, "position",
+                                &position, "tokens", &tokens, "data_fingerprint", &fingerprint);
+    if (!bad)
+        *state = (checkpoint_state){.step = step,
+                                    .position = position,
+                                    .tokens = tokens,
+                                    .fingerprint = strtoull(fingerprint, NULL, 16)};
     json_decref(json);
     return bad ? fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text) : OK;
 }
@@ -223,24 +245,52 @@ static status same_params(const char *folder, const param_table *found, const pa
 {
     for (int i = 0; i < want->count && i < found->count; i++) {
         const param *f = &found->param[i], *w = &want->param[i];
-        if (strcmp(f->name, w->name) != 0) return fail(why, ERR_INPUT, "%s: is a checkpoint of another model: it has tensor %s where this model has %s", folder, f->name, w->name);
+        if (strcmp(f->name, w->name) != 0)
+            return fail(why, ERR_INPUT,
+                        "%s: is a checkpoint of another model: it has tensor %s where this model has %s",
+                        folder, f->name, w->name);
         if (f->dim[0] != w->dim[0] || f->dim[1] != w->dim[1])
-            return fail(why, ERR_INPUT, "%s: is a checkpoint of another model: %s is (%lld,%lld), this model's is (%lld,%lld)", folder, w->name, (long long)f->dim[0],
-                        (long long)f->dim[1], (long long)w->dim[0], (long long)w->dim[1]);
+            return fail(
+                why, ERR_INPUT,
+                "%s: is a checkpoint of another model: %s is (%lld,%lld), this model's is (%lld,%lld)",
+                folder, w->name, (long long)f->dim[0], (long long)f->dim[1], (long long)w->dim[0],
+                (long long)w->dim[1]);
     }
     if (found->count != want->count)
-        return fail(why, ERR_INPUT, "%s: is a checkpoint of another model: it has %d tensors, this model %d", folder, found->count, want->count);
+        return fail(why, ERR_INPUT, "%s: is a checkpoint of another model: it has %d tensors, this model %d",
+                    folder, found->count, want->count);
     return OK;
 }
 
-/* Same tensors and same shapes, said before anything is read. */
+/* What no tensor shows: constants of the computation. */
+static status same_constants(const char *folder, const dims *found, const dims *want, message *why)
+{
+    const struct {
+        const char *key;
+        double found, want;
+    } constants[] = {
+        {"rms_norm_eps", found->norm_eps, want->norm_eps},
+        {"rope_theta", found->rope.theta, want->rope.theta},
+        {"rope_scaling", found->rope.llama3, want->rope.llama3},
+        {"rope_scaling factor", found->rope.factor, want->rope.factor},
+        {"num_attention_heads", (double)found->H, (double)want->H},
+    };
+    for (size_t i = 0; i < sizeof constants / sizeof constants[0]; i++)
+        if (constants[i].found != constants[i].want)
+            return fail(why, ERR_INPUT, "%s: is a checkpoint of another model: %s is %g, this model's is %g",
+                        folder, constants[i].key, constants[i].found, constants[i].want);
+    return OK;
+}
+
+/* Same tensors, shapes and constants, said before anything is read. */
 static status same_model(const char *folder, const model *m, message *why)
 {
     model_config config;
     TRY(config_read(&config, folder, why));
     param_table found;
     param_table_init(&found, &config.d);
-    const status s = same_params(folder, &found, &m->table, why);
+    status s = same_params(folder, &found, &m->table, why);
+    if (s == OK) s = same_constants(folder, &config.d, &m->d, why);
     param_table_free(&found);
     config_free(&config);
     return s;
@@ -256,18 +306,22 @@ static status same_options(const char *folder, const options *now, message *why)
     status s = options_read_yaml(&then, path_join(path, folder, OPTIONS_FILE), why);
     if (s == OK) {
         s = options_same(now, &then, &difference);
-        if (s != OK) fail(why, s, "%s: %.600s; give the same value, or start a new run with model.path=%s", folder, difference.text, folder);
+        if (s != OK)
+            fail(why, s, "%s: %.600s; give the same value, or start a new run with model.path=%s", folder,
+                 difference.text, folder);
     }
     options_free(&then);
     return s;
 }
 
-status checkpoint_load(const char *folder, model *m, optimizer *moments, checkpoint_state *state, const options *o, message *why)
+status checkpoint_load(const char *folder, model *m, optimizer *moments, checkpoint_state *state,
+                       const options *o, message *why)
 {
     char path[PATH_BYTES];
     TRY(same_model(folder, m, why));
     TRY(same_options(folder, o, why));
     TRY(state_read(folder, state, why));
     TRY(model_load(folder, &m->table, &m->w, m->k, why));
-    return unit_file_read(path_join(path, folder, "optim-00000.safetensors"), &m->table, moments, moment_parts, moment_prefixes, 2, why);
+    return unit_file_read(path_join(path, folder, "optim-00000.safetensors"), &m->table, moments,
+                          moment_parts, moment_prefixes, 2, why);
 }

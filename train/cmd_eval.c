@@ -1,4 +1,5 @@
-/* remla eval MODEL data.val=...: loss and perplexity of a model folder (GQA, MLA, or a checkpoint step) on tokens. */
+/* remla eval MODEL data.val=...: loss and perplexity of a model folder (GQA, MLA, or a checkpoint step) on
+ * tokens. */
 #include "base/log.h"
 #include "model/config.h"
 #include "model/model_files.h"
@@ -12,19 +13,24 @@ static void print(const command_line *line, const model *m, const evaluation *e)
     const double tok_s = (double)e->read / e->seconds;
     const long long kv = (long long)kv_bytes_per_token(&m->d);
     if (line->json)
-        printf("{\"tokens\": %lld, \"loss\": %.17g, \"ppl\": %.17g, \"kv_bytes_per_token\": %lld, \"seconds\": %.9g, \"tok_s\": %.9g}\n", (long long)e->tokens, e->loss, e->ppl, kv,
-               e->seconds, tok_s);
+        printf("{\"tokens\": %lld, \"loss\": %.17g, \"ppl\": %.17g, \"kv_bytes_per_token\": %lld, "
+               "\"seconds\": %.9g, \"tok_s\": %.9g}\n",
+               (long long)e->tokens, e->loss, e->ppl, kv, e->seconds, tok_s);
     else
-        printf("tokens %lld\nloss %.6f\nppl %.4f\nkv_bytes_per_token %lld\nseconds %.2f\ntok_s %.0f\n", (long long)e->tokens, e->loss, e->ppl, kv, e->seconds, tok_s);
+        printf("tokens %lld\nloss %.6f\nppl %.4f\nkv_bytes_per_token %lld\nseconds %.2f\ntok_s %.0f\n",
+               (long long)e->tokens, e->loss, e->ppl, kv, e->seconds, tok_s);
 }
 
 /* What can fail on any rank by itself, before memory is laid out. */
-static status open_inputs(const char *folder, const options *o, model_config *config, dataset *data, message *why)
+static status open_inputs(const char *folder, const options *o, model_config *config, dataset *data,
+                          message *why)
 {
-    if (!o->data_val.count) return fail(why, ERR_USAGE, "data.val is not set: name the shards to evaluate on");
+    if (!o->data_val.count)
+        return fail(why, ERR_USAGE, "data.val is not set: name the shards to evaluate on");
     TRY(config_read(config, folder, why));
     TRY(sequence_check(&config->d, o->train_seq_len, why));
-    return dataset_open(data, "data.val", (const char *const *)o->data_val.item, o->data_val.count, o->train_seq_len, config->d.V, o->data_document_mask, why);
+    return dataset_open(data, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
+                        o->train_seq_len, config->d.V, o->data_document_mask, why);
 }
 
 status cmd_eval(const command_line *line, options *o, const comm *c, message *why)

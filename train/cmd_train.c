@@ -1,4 +1,5 @@
-/* remla train CONFIG.yaml [section.key=value ...]: the main job. Read this file first: it is a training run from start to end. */
+/* remla train CONFIG.yaml [section.key=value ...]: the main job. Read this file first: it is a training run
+ * from start to end. */
 #include "base/log.h"
 #include "base/stop.h"
 #include "kernels/machine.h"
@@ -20,7 +21,8 @@ static status resume(training *t, const run_folder *run, message *why)
     TRY(run_folder_resume(run, t->o, t->c, checkpoint, why));
     if (!checkpoint[0]) return OK;
     TRY(training_resume(t, checkpoint, why));
-    log_line("resumed from %s: step %lld, %lld tokens", checkpoint, (long long)t->at.step, (long long)t->at.tokens);
+    log_line("resumed from %s: step %lld, %lld tokens", checkpoint, (long long)t->at.step,
+             (long long)t->at.tokens);
     return OK;
 }
 
@@ -29,7 +31,8 @@ static status validate(training *t, metrics *log, message *why)
     if (!t->held_out.windows) return OK;
     evaluation e;
     TRY(evaluate(&t->m, &t->held_out, t->o->val_tokens, t->c, &e, why));
-    log_line("val  %lld | loss %.4f | ppl %.3f | %lld tokens in %.1f s", (long long)t->at.step, e.loss, e.ppl, (long long)e.tokens, e.seconds);
+    log_line("val  %lld | loss %.4f | ppl %.3f | %lld tokens in %.1f s", (long long)t->at.step, e.loss, e.ppl,
+             (long long)e.tokens, e.seconds);
     return comm_agree(t->c, metrics_validation(log, t->at.step, &e, why), why);
 }
 
@@ -37,8 +40,10 @@ static status save(training *t, const run_folder *run, message *why)
 {
     const double start = clock_seconds();
     TRY(checkpoint_save(run->path, &t->config, &t->m, &t->opt, &t->at, t->o, t->c, why));
-    log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s", run->path, (long long)t->at.step, clock_seconds() - start);
-    return comm_agree(t->c, t->c->rank == 0 ? checkpoint_prune(run->path, t->o->checkpoint_keep, why) : OK, why);
+    log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s", run->path, (long long)t->at.step,
+             clock_seconds() - start);
+    return comm_agree(t->c, t->c->rank == 0 ? checkpoint_prune(run->path, t->o->checkpoint_keep, why) : OK,
+                      why);
 }
 
 static status train(training *t, const run_folder *run, metrics *log, message *why)
@@ -58,16 +63,24 @@ static status train(training *t, const run_folder *run, metrics *log, message *w
 
         skips = r.skipped ? skips + 1 : 0;
         if (skips == SKIPS_IN_A_ROW)
-            return fail(why, ERR_INPUT, "step %lld: loss or gradient was not finite %d steps in a row; resume from an older checkpoint with a lower optim.lr", (long long)t->at.step,
-                        skips);
+            return fail(why, ERR_INPUT,
+                        "step %lld: loss or gradient was not finite %d steps in a row; resume from an older "
+                        "checkpoint with a lower optim.lr",
+                        (long long)t->at.step, skips);
         signal = r.signal;
-        const bool last = t->at.step == t->steps, stops = last || signal || (o->train_stop_after && taken == o->train_stop_after);
+        const bool last = t->at.step == t->steps,
+                   stops = last || signal || (o->train_stop_after && taken == o->train_stop_after);
         if (last || due(t->at.step, o->val_every)) TRY(validate(t, log, why));
         if (stops || due(t->at.step, o->checkpoint_every)) TRY(save(t, run, why));
         progress_pause(&p); /* validation and saving are not part of the next step's time */
     }
-    if (signal) return fail(why, STOPPED, "stopped by signal %d after step %lld; its checkpoint is written, the same command goes on", signal, (long long)t->at.step);
-    log_line("done: step %lld of %lld, %lld tokens, in %s", (long long)t->at.step, (long long)t->steps, (long long)t->at.tokens, run->path);
+    if (signal)
+        return fail(
+            why, STOPPED,
+            "stopped by signal %d after step %lld; its checkpoint is written, the same command goes on",
+            signal, (long long)t->at.step);
+    log_line("done: step %lld of %lld, %lld tokens, in %s", (long long)t->at.step, (long long)t->steps,
+             (long long)t->at.tokens, run->path);
     return OK;
 }
 

@@ -12,7 +12,8 @@ status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, eva
     host_batch batch;
     host_batch_init(&batch, m->B, m->T);
 
-    /* Which windows go together does not depend on the number of ranks, so neither does the result, up to the order of this sum. */
+    /* Which windows go together does not depend on the number of ranks, so neither does the result, up to the
+     * order of this sum. */
     double sums[2] = {0, 0};
     status s = OK;
     for (int64_t group = c->rank; group < groups && s == OK; group += c->size) {
@@ -32,8 +33,14 @@ status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, eva
     host_batch_free(&batch);
     TRY(comm_agree(c, s, why));
     comm_sum_f64(c, sums, 2);
-    if (!(sums[1] > 0)) return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens", data->shard[0].path, (long long)windows, (long long)m->T);
+    if (!(sums[1] > 0))
+        return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens",
+                    data->shard[0].path, (long long)windows, (long long)m->T);
     const double loss = sums[0] / sums[1];
-    *out = (evaluation){.tokens = (int64_t)sums[1], .read = windows * m->T, .loss = loss, .ppl = exp(loss), .seconds = clock_seconds() - start};
+    *out = (evaluation){.tokens = (int64_t)sums[1],
+                        .read = windows * m->T,
+                        .loss = loss,
+                        .ppl = exp(loss),
+                        .seconds = clock_seconds() - start};
     return OK;
 }

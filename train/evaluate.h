@@ -6,14 +6,15 @@
 #include "model/model.h"
 
 typedef struct evaluation {
-    int64_t tokens;      /* targets counted */
-    int64_t read;        /* tokens that went through the model, for the speed */
-    double loss, ppl;    /* mean over the counted targets, in nats, and its exponential */
+    int64_t tokens;   /* targets counted */
+    int64_t read;     /* tokens that went through the model, for the speed */
+    double loss, ppl; /* mean over the counted targets, in nats, and its exponential */
     double seconds;
 } evaluation;
 
-/* Runs windows 0, 1, ... of `data` (whose T is m->T) until `limit` tokens are read (0: all) through the model, m->B at a time, shared out over
- * the ranks. ERR_INPUT when a token cannot be read or none counts. MPI: collective; every rank gets the same result and status. */
+/* Runs windows 0, 1, ... of `data` (whose T is m->T) until `limit` tokens are read (0: all) through the
+ * model, m->B at a time, shared out over the ranks. ERR_INPUT when a token cannot be read or none counts.
+ * MPI: collective; every rank gets the same result and status. */
 status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, evaluation *out, message *why);
 
 #endif

@@ -3,7 +3,8 @@
 #include "train/unit_file.h"
 #include <stdlib.h>
 
-status gradients_write(const char *path, const param_table *table, optimizer *o, double scale, const comm *c, message *why)
+status gradients_write(const char *path, const param_table *table, optimizer *o, double scale, const comm *c,
+                       message *why)
 {
     static const optim_part parts[] = {OPTIM_GRAD};
     static const char *const prefixes[] = {""};

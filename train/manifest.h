@@ -1,5 +1,5 @@
-/* MANIFEST.json of a checkpoint: {"format", "files": [{"name", "bytes", "xxh3_64"}], "self"}. "self" is the XXH3-64 of the JSON text of everything
- * before it, so that damage to the manifest itself is seen. */
+/* MANIFEST.json of a checkpoint: {"format", "files": [{"name", "bytes", "xxh3_64"}], "self"}. "self" is the
+ * XXH3-64 of the JSON text of everything before it, so that damage to the manifest itself is seen. */
 #ifndef REMLA_TRAIN_MANIFEST_H
 #define REMLA_TRAIN_MANIFEST_H
 #include "base/status.h"

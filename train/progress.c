@@ -9,13 +9,17 @@ void progress_start(progress *p, const training *t)
     double peak = machine_peak_flops();
     comm_sum_f64(t->c, &peak, 1);
     *p = (progress){.peak_flops = peak, .flops_per_step = model_flops_per_token(&t->m.d, T) * (double)tokens};
-    log_line("model  %s: %.1fM parameters, %lld layers, %s", t->o->model_path, (double)param_table_numel(&t->m.table) / 1e6, (long long)t->m.d.L,
+    log_line("model  %s: %.1fM parameters, %lld layers, %s", t->o->model_path,
+             (double)param_table_numel(&t->m.table) / 1e6, (long long)t->m.d.L,
              t->m.d.kind == ATTENTION_MLA ? "MLA" : "GQA");
-    log_line("data   %lld windows of %lld tokens, %lld a step: %.2f passes in %lld steps", (long long)t->data.windows, (long long)T, (long long)t->sequences,
+    log_line("data   %lld windows of %lld tokens, %lld a step: %.2f passes in %lld steps",
+             (long long)t->data.windows, (long long)T, (long long)t->sequences,
              (double)(t->steps * t->sequences) / (double)t->data.windows, (long long)t->steps);
-    log_line("memory %.0f MiB a rank (weights and gradients %.0f, optimizer %.0f, activations %.0f); peak %.0f GFLOP/s on %d ranks of %d threads", (double)bytes / 1048576.0,
-             (double)t->m.weights_arena.size / 1048576.0, (double)t->optimizer_arena.size / 1048576.0, (double)t->m.step_arena.size / 1048576.0, peak / 1e9, t->c->size,
-             machine_threads());
+    log_line("memory %.0f MiB a rank (weights and gradients %.0f, optimizer %.0f, activations %.0f); peak of "
+             "all ranks %.0f GFLOP/s",
+             (double)bytes / 1048576.0, (double)t->m.weights_arena.size / 1048576.0,
+             (double)t->optimizer_arena.size / 1048576.0, (double)t->m.step_arena.size / 1048576.0,
+             peak / 1e9);
     progress_pause(p);
 }
 
@@ -27,9 +31,18 @@ status progress_step(progress *p, const training *t, const step_result *r, metri
     p->step_seconds = p->step_seconds > 0 ? 0.9 * p->step_seconds + 0.1 * seconds : seconds;
     const double tok_s = (double)(t->sequences * t->m.T) / seconds;
     char left[24];
-    log_line("step %lld/%lld | loss %.4f | norm %.3f | lr %.3g | %.0f tok/s | %.1f%% of peak | %lld MiB | eta %s%s", (long long)t->at.step, (long long)t->steps, r->loss, r->grad_norm,
-             r->rate, tok_s, 100 * p->flops_per_step / seconds / p->peak_flops, (long long)(memory_peak_bytes() >> 20),
-             duration_text(p->step_seconds * (double)(t->steps - t->at.step), left), r->skipped ? " | not finite: update skipped" : "");
-    const step_metrics row = {.step = t->at.step, .tokens = t->at.tokens, .loss = r->loss, .grad_norm = r->grad_norm, .rate = r->rate, .tok_s = tok_s, .seconds = seconds};
+    log_line("step %lld/%lld | loss %.4f | norm %.3f | lr %.3g | %.0f tok/s | %.1f%% of peak | %lld MiB | "
+             "eta %s%s",
+             (long long)t->at.step, (long long)t->steps, r->loss, r->grad_norm, r->rate, tok_s,
+             100 * p->flops_per_step / seconds / p->peak_flops, (long long)(memory_peak_bytes() >> 20),
+             duration_text(p->step_seconds * (double)(t->steps - t->at.step), left),
+             r->skipped ? " | not finite: update skipped" : "");
+    const step_metrics row = {.step = t->at.step,
+                              .tokens = t->at.tokens,
+                              .loss = r->loss,
+                              .grad_norm = r->grad_norm,
+                              .rate = r->rate,
+                              .tok_s = tok_s,
+                              .seconds = seconds};
     return metrics_step(log, &row, why);
 }

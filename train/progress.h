@@ -1,14 +1,15 @@
-/* The line per step on the terminal, and the step's row in metrics.jsonl: speed, share of the machine's peak, memory, time left. */
+/* The line per step on the terminal, and the step's row in metrics.jsonl: speed, share of the machine's peak,
+ * memory, time left. */
 #ifndef REMLA_TRAIN_PROGRESS_H
 #define REMLA_TRAIN_PROGRESS_H
 #include "train/metrics.h"
 #include "train/training.h"
 
 typedef struct progress {
-    double peak_flops;     /* of all ranks together */
+    double peak_flops; /* of all ranks together */
     double flops_per_step;
-    double since;          /* when the running step began */
-    double step_seconds;   /* smoothed, since this process started: what the time left is computed from */
+    double since;        /* when the running step began */
+    double step_seconds; /* smoothed, since this process started: what the time left is computed from */
 } progress;
 
 /* Prints what is about to run. MPI: collective (the ranks' peaks are added up). */

@@ -32,7 +32,10 @@ static status lock_take(run_folder *r, message *why)
     r->lock = open(path_join(path, r->path, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (r->lock < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
     if (flock(r->lock, LOCK_EX | LOCK_NB) == 0) return OK;
-    if (errno == EWOULDBLOCK) return fail(why, ERR_INPUT, "%s: another live job is writing this run: wait for it, or give another train.out", r->path);
+    if (errno == EWOULDBLOCK)
+        return fail(why, ERR_INPUT,
+                    "%s: another live job is writing this run: wait for it, or give another train.out",
+                    r->path);
     return fail(why, ERR_INPUT, "%s: cannot be locked: %s", path, strerror(errno));
 }
 
@@ -64,7 +67,8 @@ static char *environment_text(const comm *c)
     const time_t now = time(NULL);
     struct tm utc;
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "remla", REMLA_VERSION, "compiler", __VERSION__, "host", host, "machine", machine_text(), "ranks", c->size,
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "remla", REMLA_VERSION, "compiler",
+                             __VERSION__, "host", host, "machine", machine_text(), "ranks", c->size,
                              "threads_per_rank", machine_threads(), "started", date);
     char *text = json_dumps(json, JSON_INDENT(2));
     json_decref(json);
@@ -93,12 +97,18 @@ static status find_first_rank(const run_folder *r, const options *o, char *check
 {
     if (strcmp(o->train_resume, "auto") == 0) return checkpoint_newest(r->path, checkpoint, why);
     if (strcmp(o->train_resume, "none") != 0) {
+        if (!folder_exists(o->train_resume))
+            return fail(why, ERR_INPUT, "train.resume=%s: there is no such checkpoint folder",
+                        o->train_resume);
         snprintf(checkpoint, PATH_BYTES, "%s", o->train_resume);
         return checkpoint_verify(checkpoint, why);
     }
     TRY(checkpoint_newest(r->path, checkpoint, why));
     if (checkpoint[0])
-        return fail(why, ERR_USAGE, "train.resume=none, but %s exists: give another train.out, or train.resume=auto to go on from it; nothing is overwritten", checkpoint);
+        return fail(why, ERR_USAGE,
+                    "train.resume=none, but %s exists: give another train.out, or train.resume=auto to go on "
+                    "from it; nothing is overwritten",
+                    checkpoint);
     return OK;
 }
 

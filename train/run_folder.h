@@ -1,5 +1,5 @@
-/* RUN: the folder that a training run leaves behind: config.yaml (resolved), env.json, train.log, metrics.jsonl, checkpoints/. One live job at a
- * time may write it. */
+/* RUN: the folder that a training run leaves behind: config.yaml (resolved), env.json, train.log,
+ * metrics.jsonl, checkpoints/. One live job at a time may write it. */
 #ifndef REMLA_TRAIN_RUN_FOLDER_H
 #define REMLA_TRAIN_RUN_FOLDER_H
 #include "base/comm.h"
@@ -11,14 +11,16 @@ typedef struct run_folder {
     int lock; /* descriptor of RUN/lock, on rank 0; -1 elsewhere */
 } run_folder;
 
-/* Chooses the folder (train.out, or runs/NAME-DATE), makes and locks it, tidies checkpoints/, opens train.log. ERR_INPUT when another live job holds it.
- * MPI: collective; every rank returns the same status and path. */
+/* Chooses the folder (train.out, or runs/NAME-DATE), makes and locks it, tidies checkpoints/, opens
+ * train.log. ERR_INPUT when another live job holds it. MPI: collective; every rank returns the same status
+ * and path. */
 status run_folder_open(run_folder *r, const options *o, const char *config_path, const comm *c, message *why);
 /* Writes config.yaml and env.json. Rank 0 only; call when the options are known to be good. */
 status run_folder_describe(const run_folder *r, const options *o, const comm *c, message *why);
 void run_folder_close(run_folder *r);
 
 /* Where to resume from, by train.resume: a folder, or "" for a fresh start. MPI: collective. */
-status run_folder_resume(const run_folder *r, const options *o, const comm *c, char *checkpoint, message *why);
+status run_folder_resume(const run_folder *r, const options *o, const comm *c, char *checkpoint,
+                         message *why);
 
 #endif

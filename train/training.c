@@ -1,6 +1,6 @@
-/* A training run from options to weights, and the step. Loss and gradient are those of the mean over all counted targets of the global batch,
- * whatever the number of ranks and micro-batches: every rank adds up gradients of summed losses, and the division by the
- * global count happens once, in the update. */
+/* A training run from options to weights, and the step. Loss and gradient are those of the mean over all
+ * counted targets of the global batch, whatever the number of ranks and micro-batches: every rank adds up
+ * gradients of summed losses, and the division by the global count happens once, in the update. */
 #include "train/training.h"
 #include "base/log.h"
 #include "base/stop.h"
@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* batch_tokens must be a whole number of micro-batches on every rank. */
 static status batch_arithmetic(const options *o, const comm *c, message *why)
@@ -24,15 +25,19 @@ static status batch_arithmetic(const options *o, const comm *c, message *why)
     else
         snprintf(near, sizeof near, "%lld", (long long)above);
     return fail(why, ERR_USAGE,
-                "train.batch_tokens=%lld is not a multiple of train.seq_len * train.micro_batch * ranks = %lld * %lld * %d = %lld; the nearest values that are: %s",
-                (long long)o->train_batch_tokens, (long long)o->train_seq_len, (long long)o->train_micro_batch, c->size, (long long)unit, near);
+                "train.batch_tokens=%lld is not a multiple of train.seq_len * train.micro_batch * ranks = "
+                "%lld * %lld * %d = %lld; the nearest values that are: %s",
+                (long long)o->train_batch_tokens, (long long)o->train_seq_len,
+                (long long)o->train_micro_batch, c->size, (long long)unit, near);
 }
 
 status sequence_check(const dims *d, int64_t T, message *why)
 {
     if (d->window && T > d->window)
-        return fail(why, ERR_USAGE, "train.seq_len=%lld is longer than the model's sliding_window of %lld: windows with a sliding mask are not supported", (long long)T,
-                    (long long)d->window);
+        return fail(why, ERR_USAGE,
+                    "train.seq_len=%lld is longer than the model's sliding_window of %lld: windows with a "
+                    "sliding mask are not supported",
+                    (long long)T, (long long)d->window);
     return OK;
 }
 
@@ -40,23 +45,32 @@ static status data_open(training *t, message *why)
 {
     const options *o = t->o;
     const int64_t T = o->train_seq_len, V = t->config.d.V;
-    if (!o->data_train.count) return fail(why, ERR_USAGE, "data.train is not set: name the shards to train on");
-    TRY(dataset_open(&t->data, "data.train", (const char *const *)o->data_train.item, o->data_train.count, T, V, o->data_document_mask, why));
+    if (!o->data_train.count)
+        return fail(why, ERR_USAGE, "data.train is not set: name the shards to train on");
+    TRY(dataset_open(&t->data, "data.train", (const char *const *)o->data_train.item, o->data_train.count, T,
+                     V, o->data_document_mask, why));
     if (o->data_val.count)
-        TRY(dataset_open(&t->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count, T, V, o->data_document_mask, why));
+        TRY(dataset_open(&t->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
+                         T, V, o->data_document_mask, why));
     return OK;
 }
 
 static void schedule_open(training *t)
 {
-    static const schedule_kind kinds[] = {SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT, SCHEDULE_ONE_MINUS_SQRT}; /* the order of optim.schedule's words */
+    static const schedule_kind kinds[] = {SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT,
+                                          SCHEDULE_ONE_MINUS_SQRT}; /* the order of optim.schedule's words */
     const options *o = t->o;
     t->steps = o->train_steps ? o->train_steps : t->data.windows / t->sequences;
     const int64_t warmup = o->optim_warmup >= 0 ? o->optim_warmup : (3 * t->steps + 99) / 100;
-    t->rate = (schedule){.kind = kinds[o->optim_schedule], .rate = o->optim_lr, .min_rate = o->optim_min_lr, .warmup = warmup, .steps = t->steps};
+    t->rate = (schedule){.kind = kinds[o->optim_schedule],
+                         .rate = o->optim_lr,
+                         .min_rate = o->optim_min_lr,
+                         .warmup = warmup,
+                         .steps = t->steps};
 }
 
-/* Units for the optimizer: the model's flat buffers, and which runs of them decay (tensors with two dimensions). */
+/* Units for the optimizer: the model's flat buffers, and which runs of them decay (tensors with two
+ * dimensions). */
 static void units_open(training *t)
 {
     const param_table *table = &t->m.table;
@@ -67,7 +81,11 @@ static void units_open(training *t)
         const param *p = &table->param[i];
         optim_unit *u = &t->unit[p->unit];
         t->span[i] = (optim_span){.from = p->offset, .count = p->numel, .decay = p->rank == 2};
-        if (!u->span) *u = (optim_unit){.name = p->name, .weight = t->m.w.unit[p->unit], .grad = t->m.g.unit[p->unit], .span = &t->span[i]};
+        if (!u->span)
+            *u = (optim_unit){.name = p->name,
+                              .weight = t->m.w.unit[p->unit],
+                              .grad = t->m.g.unit[p->unit],
+                              .span = &t->span[i]};
         u->spans++;
     }
 }
@@ -75,7 +93,10 @@ static void units_open(training *t)
 static void optimizer_open(training *t)
 {
     const options *o = t->o;
-    t->opt = (optimizer){.beta1 = o->optim_beta1, .beta2 = o->optim_beta2, .eps = o->optim_eps, .decay = o->optim_weight_decay};
+    t->opt = (optimizer){.beta1 = o->optim_beta1,
+                         .beta2 = o->optim_beta2,
+                         .eps = o->optim_eps,
+                         .decay = o->optim_weight_decay};
     arena size = {.name = "optimizer"};
     optimizer_init(&t->opt, t->m.k, t->c, t->unit, t->m.table.num_units, &size);
     optimizer_free(&t->opt);
@@ -88,7 +109,8 @@ static void optimizer_open(training *t)
 static status open_alone(training *t, message *why)
 {
     const options *o = t->o;
-    if (!o->model_path[0]) return fail(why, ERR_USAGE, "model.path is not set: name the model folder to start from");
+    if (!o->model_path[0])
+        return fail(why, ERR_USAGE, "model.path is not set: name the model folder to start from");
     TRY(batch_arithmetic(o, t->c, why));
     TRY(config_read(&t->config, o->model_path, why));
     TRY(sequence_check(&t->config.d, o->train_seq_len, why));
@@ -96,7 +118,9 @@ static status open_alone(training *t, message *why)
     t->sequences = o->train_batch_tokens / o->train_seq_len;
     schedule_open(t);
     if (t->steps == 0)
-        return fail(why, ERR_INPUT, "data.train holds %lld windows of %lld tokens, fewer than the %lld of one step: lower train.batch_tokens or set train.steps",
+        return fail(why, ERR_INPUT,
+                    "data.train holds %lld windows of %lld tokens, fewer than the %lld of one step: lower "
+                    "train.batch_tokens or set train.steps",
                     (long long)t->data.windows, (long long)o->train_seq_len, (long long)t->sequences);
     return OK;
 }
@@ -134,14 +158,22 @@ static status resume_alone(training *t, const char *checkpoint, message *why)
     checkpoint_state then;
     TRY(checkpoint_load(checkpoint, &t->m, &t->opt, &then, t->o, why));
     if (then.fingerprint != t->at.fingerprint)
-        return fail(why, ERR_INPUT, "%s was trained on other data than data.train names now: give the same shards, or start a new run with model.path=%s", checkpoint, checkpoint);
+        return fail(why, ERR_INPUT,
+                    "%s was trained on other data than data.train names now: give the same shards, or start "
+                    "a new run with model.path=%s",
+                    checkpoint, checkpoint);
     t->at = then;
     return OK;
 }
 
-status training_resume(training *t, const char *checkpoint, message *why) { return comm_agree(t->c, resume_alone(t, checkpoint, why), why); }
+status training_resume(training *t, const char *checkpoint, message *why)
+{
+    return comm_agree(t->c, resume_alone(t, checkpoint, why), why);
+}
 
-/* ---- a step --------------------------------------------------------------------------------------------------------- */
+/* ---- a step
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 /* This rank's windows of the next step: a contiguous part of the step's positions. Counts the targets. */
 static status step_read(training *t, int64_t *counted, message *why)
@@ -149,7 +181,8 @@ static status step_read(training *t, int64_t *counted, message *why)
     const int64_t mine = t->batch.sequences, first = t->at.position + t->c->rank * mine;
     *counted = 0;
     for (int64_t i = 0; i < mine; i++) {
-        const int64_t window = order_window((uint64_t)t->o->train_seed, (uint64_t)(first + i), t->data.windows);
+        const int64_t window =
+            order_window((uint64_t)t->o->train_seed, (uint64_t)(first + i), t->data.windows);
         TRY(host_batch_read(&t->batch, i, &t->data, window, counted, why));
     }
     return OK;
@@ -157,7 +190,8 @@ static status step_read(training *t, int64_t *counted, message *why)
 
 static void reduce_unit(void *context, int unit) { optimizer_reduce(context, unit); }
 
-/* Forward and backward over this rank's micro-batches; in the last one each unit's gradient is summed over the ranks as soon as it is complete. */
+/* Forward and backward over this rank's micro-batches; in the last one each unit's gradient is summed over
+ * the ranks as soon as it is complete. */
 static double forward_backward(training *t)
 {
     const int64_t B = t->m.B, mine = t->batch.sequences;
@@ -182,12 +216,17 @@ status training_step(training *t, step_result *r, message *why)
     int64_t signal = stop_requested();
     comm_max_i64(t->c, &signal, 1);
     if (!(sums[1] > 0))
-        return fail(why, ERR_INPUT, "step %lld: no target of its %lld windows counts (data.document_mask=true and documents of one token?)", (long long)t->at.step + 1,
-                    (long long)t->sequences);
+        return fail(why, ERR_INPUT,
+                    "step %lld: no target of its %lld windows counts (data.document_mask=true and documents "
+                    "of one token?)",
+                    (long long)t->at.step + 1, (long long)t->sequences);
 
     const double mean = 1 / sums[1], norm = optimizer_norm(&t->opt, mean);
     const int64_t step = t->at.step + 1;
-    *r = (step_result){.loss = sums[0] * mean, .grad_norm = norm, .rate = schedule_rate(&t->rate, step), .signal = (int)signal};
+    *r = (step_result){.loss = sums[0] * mean,
+                       .grad_norm = norm,
+                       .rate = schedule_rate(&t->rate, step),
+                       .signal = (int)signal};
     if (t->o->debug_dump_gradients[0] && !t->gradients_dumped) {
         TRY(gradients_write(t->o->debug_dump_gradients, &t->m.table, &t->opt, mean, t->c, why));
         t->gradients_dumped = true;
@@ -195,7 +234,8 @@ status training_step(training *t, step_result *r, message *why)
     r->skipped = !isfinite(r->loss) || !isfinite(norm);
     if (!r->skipped) {
         const double clip = t->o->optim_clip;
-        const double shrink = clip > 0 && norm > clip ? clip / (norm + 1e-6) : 1; /* as torch.nn.utils.clip_grad_norm_ */
+        const double shrink =
+            clip > 0 && norm > clip ? clip / (norm + 1e-6) : 1; /* as torch.nn.utils.clip_grad_norm_ */
         optimizer_update(&t->opt, r->rate, mean * shrink, step);
     }
     optimizer_zero_grad(&t->opt);

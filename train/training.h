@@ -21,32 +21,35 @@ typedef struct training {
     optimizer opt;
     arena optimizer_arena;
     schedule rate;
-    host_batch batch;          /* this rank's sequences of one step */
-    int64_t sequences;         /* of a step, over all ranks */
-    int64_t steps;             /* of the whole run */
-    checkpoint_state at;       /* where it stands */
-    bool gradients_dumped;     /* debug.dump_gradients has been written */
+    host_batch batch;      /* this rank's sequences of one step */
+    int64_t sequences;     /* of a step, over all ranks */
+    int64_t steps;         /* of the whole run */
+    checkpoint_state at;   /* where it stands */
+    bool gradients_dumped; /* debug.dump_gradients has been written */
 } training;
 
 typedef struct step_result {
     double loss;      /* mean over the counted targets of the step, before its update */
     double grad_norm; /* of the mean loss, before clipping */
     double rate;
-    bool skipped;     /* loss or gradient was not finite: the weights were left as they were */
-    int signal;       /* a signal that some rank has received, or 0 */
+    bool skipped; /* loss or gradient was not finite: the weights were left as they were */
+    int signal;   /* a signal that some rank has received, or 0 */
 } step_result;
 
-/* Reads config, data and weights of the run and lays it out. MPI: collective; every rank returns the same status. */
+/* Reads config, data and weights of the run and lays it out. MPI: collective; every rank returns the same
+ * status. */
 status training_open(training *t, const options *o, const comm *c, message *why);
 void training_close(training *t);
 
-/* Continues from a checkpoint folder. ERR_INPUT when it is of another model, other data, seed or batch: each named. MPI: collective. */
+/* Continues from a checkpoint folder. ERR_INPUT when it is of another model, other data, seed or batch: each
+ * named. MPI: collective. */
 status training_resume(training *t, const char *checkpoint, message *why);
 
 /* Whether sequences of T tokens suit the model: a sliding window must not be shorter. */
 status sequence_check(const dims *d, int64_t T, message *why);
 
-/* One optimizer step: reads the step's windows, forward and backward over the micro-batches, sums over ranks, clips, updates. MPI: collective. */
+/* One optimizer step: reads the step's windows, forward and backward over the micro-batches, sums over ranks,
+ * clips, updates. MPI: collective. */
 status training_step(training *t, step_result *r, message *why);
 
 #endif

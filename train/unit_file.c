@@ -35,8 +35,9 @@ static safetensors_spec *specs(const param_table *table, const char *const *pref
     return spec;
 }
 
-status unit_file_write(const char *path, const param_table *table, optimizer *o, const optim_part *part, const char *const *prefix, int parts, double scale, const comm *c,
-                       uint64_t *hash, int64_t *bytes, message *why)
+status unit_file_write(const char *path, const param_table *table, optimizer *o, const optim_part *part,
+                       const char *const *prefix, int parts, double scale, const comm *c, uint64_t *hash,
+                       int64_t *bytes, message *why)
 {
     safetensors_writer w;
     status s = OK;
@@ -56,7 +57,8 @@ status unit_file_write(const char *path, const param_table *table, optimizer *o,
             if (!writes) continue;
             for (int j = from; j < to && s == OK; j++) {
                 float *data = full + table->param[j].offset;
-                for (int64_t n = 0; scale != 1 && n < table->param[j].numel; n++) data[n] = (float)((double)data[n] * scale);
+                for (int64_t n = 0; scale != 1 && n < table->param[j].numel; n++)
+                    data[n] = (float)((double)data[n] * scale);
                 s = safetensors_append(&w, data, table->param[j].numel, why);
             }
         }
@@ -66,7 +68,8 @@ status unit_file_write(const char *path, const param_table *table, optimizer *o,
     return comm_agree(c, s, why);
 }
 
-static status read_param(const safetensors *s, const char *path, const char *prefix, const param *p, float *out, message *why)
+static status read_param(const safetensors *s, const char *path, const char *prefix, const param *p,
+                         float *out, message *why)
 {
     char name[PARAM_NAME_BYTES + 8];
     snprintf(name, sizeof name, "%s%s", prefix, p->name);
@@ -78,7 +81,8 @@ static status read_param(const safetensors *s, const char *path, const char *pre
     return safetensors_read(s, e, 0, p->numel, out, why);
 }
 
-status unit_file_read(const char *path, const param_table *table, optimizer *o, const optim_part *part, const char *const *prefix, int parts, message *why)
+status unit_file_read(const char *path, const param_table *table, optimizer *o, const optim_part *part,
+                      const char *const *prefix, int parts, message *why)
 {
     safetensors s;
     TRY(safetensors_open(&s, path, why));
@@ -89,7 +93,9 @@ status unit_file_read(const char *path, const param_table *table, optimizer *o, 
         for (to = from; to < table->count && table->param[to].unit == unit;) to++;
         for (int i = 0; i < parts && result == OK; i++) {
             memset(full, 0, sizeof(float) * (size_t)o->unit[unit].weight.dim[0]); /* the padding */
-            for (int j = from; j < to && result == OK; j++) result = read_param(&s, path, prefix[i], &table->param[j], full + table->param[j].offset, why);
+            for (int j = from; j < to && result == OK; j++)
+                result =
+                    read_param(&s, path, prefix[i], &table->param[j], full + table->param[j].offset, why);
             if (result == OK) optimizer_scatter(o, part[i], unit, full);
         }
     }

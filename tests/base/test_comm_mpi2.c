@@ -1,6 +1,6 @@
-/* The communicator on however many ranks it is started with. Every rank knows what the others bring and computes
- * the result itself; sums must have the very bits of adding in rank order. A failed check stops all ranks (REQUIRE),
- * because the others would wait for ever. */
+/* The communicator on however many ranks it is started with. Every rank knows what the others bring and
+ * computes the result itself; sums must have the very bits of adding in rank order. A failed check stops
+ * all ranks (REQUIRE), because the others would wait for ever. */
 #include "base/comm.h"
 #include "base/status.h"
 #include <setjmp.h>
@@ -13,11 +13,13 @@
 
 static const comm *world;
 
-/* None, one, fewer than there are in a message, exactly one message, several and a bit (floats). */
-static const int64_t shards[] = {0, 1, 1000, 1 << 18, 3 * (1 << 18) + 1237};
-enum { NUM_SHARDS = 5 };
+/* None, one, fewer than there are in a message, exactly one message and one more, several and a bit
+ * (floats). */
+static const int64_t shards[] = {0, 1, 1000, 1 << 16, (1 << 16) + 1, 7 * (1 << 16) + 1237};
+enum { NUM_SHARDS = 6 };
 
-/* What rank r brings as element i: numbers of very different size, so that the order of a sum shows in its bits. */
+/* What rank r brings as element i: numbers of very different size, so that the order of a sum shows in its
+ * bits. */
 static float noise(int r, int64_t i)
 {
     uint64_t x = ((uint64_t)(r + 1) << 40 ^ (uint64_t)i) * 0x9e3779b97f4a7c15u;

@@ -1,4 +1,4 @@
-/* Files and folders in a scratch folder; what goes wrong with disks is made to go wrong in child processes. */
+/* Files and folders in a scratch folder; what goes wrong with disks happens in child processes. */
 #include "tests/support/check.h"
 #include "tests/support/scratch.h"
 #include "base/file.h"
@@ -104,7 +104,7 @@ static void expect_written(const char *path, const char *content)
     expect_ok(file_write(path, content, (int64_t)strlen(content), NULL, &why));
 }
 
-/* ---- paths and reading ----------------------------------------------------------------------------------- */
+/* ---- paths and reading -------------------------------------------------------------------------------- */
 
 static void too_long(void *context)
 {
@@ -182,7 +182,7 @@ static void test_pipe(void **state)
     alarm(0);
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------ */
 
 /* More than one chunk, given in pieces of all sizes; reserved too little, exactly, too much, not at all. */
 static void test_writing(void **state)
@@ -310,7 +310,7 @@ static void test_failing_disk(void **state)
     expect_content(path, "old");
 }
 
-/* ---- full disks and sudden ends, in child processes ------------------------------------------------------ */
+/* ---- full disks and sudden ends, in child processes --------------------------------------------------- */
 
 /* Runs `body` in a child and returns how that ended. Failed checks of cmocka end the child with 1. */
 static int outcome_of(int (*body)(void))
@@ -412,7 +412,7 @@ static void test_kill(void **state)
     expect_names("a ");
 }
 
-/* ---- folders --------------------------------------------------------------------------------------------- */
+/* ---- folders ------------------------------------------------------------------------------------------ */
 
 static void test_folders(void **state)
 {
@@ -459,7 +459,7 @@ static void test_commit(void **state)
     expect_names("file step third ");
 }
 
-/* ---- patterns -------------------------------------------------------------------------------------------- */
+/* ---- patterns ----------------------------------------------------------------------------------------- */
 
 static void test_patterns(void **state)
 {

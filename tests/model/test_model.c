@@ -1,7 +1,9 @@
-/* The whole model: every gradient against central differences in double, for both kinds of attention and all their variants; and that documents and
- * uncounted targets do not leak. The fixtures' losses and gradients are checked through the command line (tests/e2e). */
+/* The whole model: every gradient against central differences in double, for both kinds of attention and all
+ * their variants; and that documents and uncounted targets do not leak. The fixtures' losses and gradients
+ * are checked through the command line (tests/e2e). */
 #include "model/model.h"
 #include <math.h>
+#include <omp.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -12,8 +14,28 @@
 
 enum { B = 2, T = 7, N = B * T };
 
-static const dims gqa = {.kind = ATTENTION_GQA, .L = 2, .V = 11, .C = 8, .F = 10, .H = 4, .G = 2, .D = 4, .norm_eps = 1e-5, .rope = {.theta = 100}};
-static const dims mla = {.kind = ATTENTION_MLA, .L = 2, .V = 11, .C = 8, .F = 10, .H = 2, .Dn = 4, .Dr = 2, .Dv = 3, .R = 5, .norm_eps = 1e-5, .rope = {.theta = 100}};
+static const dims gqa = {.kind = ATTENTION_GQA,
+                         .L = 2,
+                         .V = 11,
+                         .C = 8,
+                         .F = 10,
+                         .H = 4,
+                         .G = 2,
+                         .D = 4,
+                         .norm_eps = 1e-5,
+                         .rope = {.theta = 100}};
+static const dims mla = {.kind = ATTENTION_MLA,
+                         .L = 2,
+                         .V = 11,
+                         .C = 8,
+                         .F = 10,
+                         .H = 2,
+                         .Dn = 4,
+                         .Dr = 2,
+                         .Dv = 3,
+                         .R = 5,
+                         .norm_eps = 1e-5,
+                         .rope = {.theta = 100}};
 
 static double uniform(uint64_t *state)
 {
@@ -90,7 +112,8 @@ static void check_gradients(const dims *d)
     assert_true(fabs(trained - loss_of(&m, &s)) < 1e-12 * trained);
     for (int i = 0; i < m.table.count; i++) {
         const double error = gradient_error(&m, &m.table.param[i], &s);
-        if (!(error < 1e-7)) fail_msg("%s: relative error of the gradient %.3g", m.table.param[i].name, error);
+        if (!(error < 1e-7))
+            fail_msg("%s: relative error of the gradient %.3g", m.table.param[i].name, error);
     }
     model_free(&m);
 }
@@ -103,7 +126,8 @@ static void gradients_gqa(void **state)
     d.q_bias = d.k_bias = d.v_bias = true;
     d.tied = true;
     d.rope.llama3 = true;
-    d.rope.factor = 8, d.rope.low_freq_factor = 1, d.rope.high_freq_factor = 4, d.rope.original_max_position = 16;
+    d.rope.factor = 8, d.rope.low_freq_factor = 1, d.rope.high_freq_factor = 4,
+    d.rope.original_max_position = 16;
     check_gradients(&d);
 }
 
@@ -147,7 +171,8 @@ static void accumulates(void **state)
     memcpy(once, m.g.unit[1].data, sizeof(double) * (size_t)m.g.unit[1].dim[0]);
     assert_true(model_train(&m, &batch) == first);
     const double *twice = m.g.unit[1].data;
-    for (int64_t n = 0; n < m.g.unit[1].dim[0]; n++) assert_true(fabs(twice[n] - 2 * once[n]) <= 1e-12 * (1 + fabs(once[n])));
+    for (int64_t n = 0; n < m.g.unit[1].dim[0]; n++)
+        assert_true(fabs(twice[n] - 2 * once[n]) <= 1e-12 * (1 + fabs(once[n])));
     free(once);
     model_free(&m);
 }
@@ -160,7 +185,8 @@ static void documents_do_not_leak(void **state)
     model_init(&m, &mla, ops_cpu_f64(), B, T, MODEL_EVALUATE, 1);
     weights_random(&m);
     sample s = sample_random();
-    for (int n = 0; n < T + 3; n++) s.targets[n] = -1; /* only the second document of the second sequence counts */
+    for (int n = 0; n < T + 3; n++)
+        s.targets[n] = -1; /* only the second document of the second sequence counts */
     const double before = loss_of(&m, &s);
     s.tokens[T + 1] = (s.tokens[T + 1] + 1) % 11;
     assert_true(loss_of(&m, &s) == before);
@@ -192,7 +218,8 @@ static void float_matches_double(void **state)
         const double *x = exact.g.unit[u].data;
         const float *y = fast.g.unit[u].data;
         double error = 0, size = 0;
-        for (int64_t n = 0; n < exact.g.unit[u].dim[0]; n++) error += (x[n] - (double)y[n]) * (x[n] - (double)y[n]), size += x[n] * x[n];
+        for (int64_t n = 0; n < exact.g.unit[u].dim[0]; n++)
+            error += (x[n] - (double)y[n]) * (x[n] - (double)y[n]), size += x[n] * x[n];
         assert_true(sqrt(error / size) < 1e-4);
     }
     model_free(&exact);
@@ -201,9 +228,15 @@ static void float_matches_double(void **state)
 
 int main(void)
 {
+    omp_set_num_threads(1); /* the shapes are too small to share */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients_gqa),       cmocka_unit_test(gradients_mla), cmocka_unit_test(gradients_mla_norm_factored), cmocka_unit_test(gradients_mla_biases_tied),
-        cmocka_unit_test(accumulates),         cmocka_unit_test(documents_do_not_leak), cmocka_unit_test(float_matches_double),
+        cmocka_unit_test(gradients_gqa),
+        cmocka_unit_test(gradients_mla),
+        cmocka_unit_test(gradients_mla_norm_factored),
+        cmocka_unit_test(gradients_mla_biases_tied),
+        cmocka_unit_test(accumulates),
+        cmocka_unit_test(documents_do_not_leak),
+        cmocka_unit_test(float_matches_double),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Two units of 23 and 48 elements, padded to 32 and 48; an odd parameter without decay lies between two with. */
+/* Two units of 23 and 48 elements, padded to 32 and 48; an odd parameter without decay lies between two
+ * with. */
 enum { UNITS = 2, MOST = 48 };
 static const int64_t used[UNITS] = {23, 48}, padded[UNITS] = {32, 48};
 static const optim_span first_spans[] = {{0, 7, true}, {7, 3, false}, {10, 13, true}},

@@ -1,5 +1,5 @@
-/* Two ranks, each with its own gradients, against one process that got the sum of them. A failed check stops both
- * ranks (REQUIRE), because the other one would wait for ever. */
+/* Two ranks, each with its own gradients, against one process that got the sum of them. A failed check
+ * stops both ranks (REQUIRE), because the other one would wait for ever. */
 #include "tests/support/check.h"
 #include "kernels/machine.h"
 #include "optim/optimizer.h"
@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Odd sizes, padded to a multiple of 32; spans cross the border between the ranks' slices or lie on one side. */
+/* Odd sizes, padded to a multiple of 32; spans cross the border between the ranks' slices or lie on one
+ * side. */
 enum { UNITS = 3 };
 static const int64_t used[UNITS] = {71, 1, 70001}, padded[UNITS] = {96, 32, 70016};
 static const optim_span spans0[] = {{0, 5, true}, {5, 50, false}, {55, 16, true}}, spans1[] = {{0, 1, true}},

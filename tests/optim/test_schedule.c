@@ -1,5 +1,5 @@
-/* The fixtures' trajectories hold the learning rates that another implementation used; the ends of every schedule must
- * be exact. */
+/* The fixtures' trajectories hold the learning rates that another implementation used; the ends of every
+ * schedule must be exact. */
 #include "base/file.h"
 #include "optim/schedule.h"
 #include "tests/support/scratch.h"

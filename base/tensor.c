@@ -79,19 +79,6 @@ tensor tensor_view(const tensor *t, int rank, const int64_t *dim)
     return view;
 }
 
-tensor tensor_split(const tensor *t, int64_t heads)
-{
-    REQUIRE(t->rank == 3 && heads > 0 && t->dim[2] % heads == 0, "%s cannot be split into %lld heads",
-            t->name, (long long)heads);
-    tensor view = *t;
-    view.rank = 4;
-    view.dim[2] = heads;
-    view.dim[3] = t->dim[2] / heads;
-    view.stride[2] = view.dim[3];
-    view.stride[3] = 1;
-    return view;
-}
-
 static int shape_text(dtype type, int rank, const int64_t *dim, char *buffer, int size)
 {
     int used = snprintf(buffer, (size_t)size, "%s(", dtype_name(type));

@@ -32,7 +32,6 @@ tensor tensor_slice(const tensor *t, int64_t from,
                     int64_t count); /* of the last axis: x[..., from:from+count] */
 tensor tensor_rows(const tensor *t, int64_t from, int64_t count);  /* of the first axis: x[from:from+count] */
 tensor tensor_view(const tensor *t, int rank, const int64_t *dim); /* contiguous t with another shape */
-tensor tensor_split(const tensor *t, int64_t heads); /* (B,T,H*D) to (B,T,H,D), rows may be strided */
 
 /* "name f32(2,3)" for messages. Returns `buffer`. */
 const char *tensor_text(const tensor *t, char *buffer, int size);

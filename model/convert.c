@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "model/convert_parts.h"
 #include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,7 +165,7 @@ static void cut_layer(const conversion *c, model *m, int64_t l, const double *s)
 
 /* Steps 2 and 3 with the FreqFold in c->chosen: fills c->mla, whose latent norms stay off, and
  * loss_partial; loss_mla where it is wanted. */
-static void convert_at(conversion *c, const calibration *text, bool measure)
+static status convert_at(conversion *c, const calibration *text, bool measure, message *why)
 {
     const int64_t B = calibration_batch(text);
     char stage[64];
@@ -175,6 +176,11 @@ static void convert_at(conversion *c, const calibration *text, bool measure)
     snprintf(stage, sizeof stage, "partial RoPE, FreqFold %lld", (long long)c->chosen.freqfold);
     c->loss_partial = calibrate(&partial, text, stage, gram_tap, &inputs);
     model_free(&partial);
+    if (!isfinite(c->loss_partial)) {
+        gram_set_free(&inputs);
+        return fail(why, ERR_INPUT, "the partial-RoPE model's loss on the calibration text is %g",
+                    c->loss_partial);
+    }
 
     const double start = clock_seconds();
     const dims to = convert_dims(&c->source->d, &c->chosen);
@@ -186,9 +192,10 @@ static void convert_at(conversion *c, const calibration *text, bool measure)
     /* The norms' weights have their place but are not in use yet: the same memory serves to measure
      * without and to run with them. */
     c->mla.d.latent_norm = false;
-    if (!measure) return;
+    if (!measure) return OK;
     snprintf(stage, sizeof stage, "MLA, FreqFold %lld", (long long)c->chosen.freqfold);
     c->loss_mla = calibrate(&c->mla, text, stage, NULL, NULL);
+    return OK;
 }
 
 /* Step 1. Of the original's attention inputs only the Gram matrix of the keys is kept. */
@@ -222,15 +229,23 @@ status conversion_run(conversion *c, model *source, const convert_settings *s, c
 
     log_line("calibration: %lld windows of %lld tokens", (long long)text->windows, (long long)text->T);
     calibrate_source(c, source, text);
+    if (!isfinite(c->loss_source))
+        return fail(why, ERR_INPUT,
+                    "the original's loss on the calibration text is %g: there is nothing to convert",
+                    c->loss_source);
     if (s->freqfold) {
-        convert_at(c, text, !s->latent_norm); /* inserting the norms begins with that measurement */
+        TRY(convert_at(c, text, !s->latent_norm, why)); /* inserting the norms begins with that measurement */
     } else {
         const int64_t most = source->d.D / 2;
         conversion best = {.loss_mla = -1};
         for (int64_t f = source->d.D / s->rope; f <= most; f *= 2) {
             if (!freqfold_fits(&source->d, s->rope, f)) continue;
             c->chosen.freqfold = f;
-            convert_at(c, text, true);
+            const status s_at = convert_at(c, text, true, why);
+            if (s_at != OK) {
+                if (best.loss_mla >= 0) model_free(&best.mla);
+                return s_at;
+            }
             /* The first one wins when no loss is a number, so that there always is a result. */
             const bool better = best.loss_mla < 0 || c->loss_mla < best.loss_mla;
             model_free(better ? &best.mla : &c->mla);

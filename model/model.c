@@ -130,6 +130,11 @@ static void weights_layout(model *m, int64_t pad, arena *a)
     if (m->use == MODEL_TRAIN) weights_init(&m->g, &m->d, &m->table, m->k->real, pad, a);
 }
 
+/* What the two arenas must hold. */
+typedef struct model_memory {
+    int64_t weights_bytes, step_bytes; /* weights with gradients; activations with scratch */
+} model_memory;
+
 static model_memory measure(model *m, const dims *d, const ops *k, int64_t B, int64_t T, model_use use,
                             int64_t pad)
 {
@@ -142,7 +147,7 @@ static model_memory measure(model *m, const dims *d, const ops *k, int64_t B, in
                  .step_arena = {.name = "step"}};
     param_table_init(&m->table, d);
     m->acts = calloc((size_t)d->L, sizeof *m->acts);
-    REQUIRE(m->acts, "no memory for %lld layers", (long long)d->L);
+    if (!m->acts) die(ERR_DEVICE, "no memory for %lld layers", (long long)d->L);
     arena weights_size = {.name = "weights"}, step_size = {.name = "step"};
     weights_layout(m, pad, &weights_size);
     weights_free(&m->w);
@@ -151,21 +156,12 @@ static model_memory measure(model *m, const dims *d, const ops *k, int64_t B, in
     return (model_memory){.weights_bytes = weights_size.used, .step_bytes = step_size.used};
 }
 
-model_memory model_measure(const dims *d, const ops *k, int64_t B, int64_t T, model_use use, int64_t pad)
-{
-    model m;
-    const model_memory bytes = measure(&m, d, k, B, T, use, pad);
-    param_table_free(&m.table);
-    free(m.acts);
-    return bytes;
-}
-
 static void rope_tables(model *m)
 {
     const int64_t half = rotary_width(&m->d) / 2;
     double *frequency = malloc(sizeof(double) * (size_t)half);
     float *table = malloc(sizeof(float) * (size_t)(2 * m->T * half));
-    REQUIRE(frequency && table, "no memory for %lld angles", (long long)(m->T * half));
+    if (!frequency || !table) die(ERR_DEVICE, "no memory for %lld angles", (long long)(m->T * half));
     rope_frequencies(&m->d.rope, 2 * half, frequency);
     float *cosine = table, *sine = table + m->T * half;
     for (int64_t t = 0; t < m->T; t++)

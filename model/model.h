@@ -78,12 +78,6 @@ typedef struct model {
 void model_init(model *m, const dims *d, const ops *k, int64_t B, int64_t T, model_use use, int64_t pad);
 void model_free(model *m);
 
-/* The bytes that model_init would reserve, without doing it. */
-typedef struct model_memory {
-    int64_t weights_bytes, step_bytes; /* weights with gradients; activations with scratch */
-} model_memory;
-model_memory model_measure(const dims *d, const ops *k, int64_t B, int64_t T, model_use use, int64_t pad);
-
 /* One micro-batch, host memory, (B,T) each: inputs, targets (-1: not counted), first position that each
  * position sees. */
 typedef struct model_batch {

@@ -93,6 +93,18 @@ static status load_param(const safetensors *s, const param *p, const weights *w,
     return OK;
 }
 
+status model_check(const char *folder, const dims *d, message *why)
+{
+    safetensors s;
+    param_table t;
+    TRY(safetensors_open(&s, folder, why));
+    param_table_init(&t, d);
+    const status result = check_tensors(folder, &s, &t, why);
+    param_table_free(&t);
+    safetensors_close(&s);
+    return result;
+}
+
 status model_load(const char *folder, const param_table *t, const weights *w, const ops *k, message *why)
 {
     safetensors s;

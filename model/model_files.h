@@ -8,6 +8,10 @@
 /* The size of a file of weights from which a model is cut into several: transformers' own limit. */
 #define MODEL_FILE_BYTES (INT64_C(5) << 30)
 
+/* Whether the safetensors files of `folder` hold just the tensors of a model of shape `d`: what model_load
+ * would refuse, before memory for the model is reserved. */
+status model_check(const char *folder, const dims *d, message *why);
+
 /* Reads every parameter of `t` from the safetensors files of `folder` into `w`, a bounded part at a time.
  * Names and shapes are checked before anything is read: a tensor that is missing, has another shape, is
  * not the model's, or holds an infinity or NaN is an ERR_INPUT naming it. Two tensors may be there without

@@ -162,9 +162,3 @@ status safetensors_finish(safetensors_writer *w, uint64_t *hash, int64_t *bytes,
     writer_free(w);
     return s;
 }
-
-void safetensors_abandon(safetensors_writer *w)
-{
-    file_abandon(&w->out);
-    writer_free(w);
-}

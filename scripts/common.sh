@@ -32,7 +32,8 @@ need_packages() {
     [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
         stop "neither root nor sudo; as root run: apt-get update && apt-get install --no-install-recommends ${missing[*]}"
     apt_get update || say "apt-get update failed; going on with the package lists that are here"
-    apt_get install -y --no-install-recommends "${missing[@]}" >/dev/null || stop "apt could not install: ${missing[*]}"
+    local log
+    log=$(apt_get install -y --no-install-recommends "${missing[@]}" 2>&1) || { printf '%s\n' "$log" >&2; stop "apt could not install: ${missing[*]}"; }
 }
 
 VENV=$ROOT/build/venv

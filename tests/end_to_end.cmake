@@ -1,13 +1,16 @@
-# Tests with a Python oracle: the checks of ../shared/fixtures, and stock transformers. They run in build/venv, which scripts/test.sh makes,
-# and are skipped, visibly, where it or the fixtures are missing.
+# Tests with a Python oracle: the checks of ../shared/fixtures, stock transformers, and the demo's model. They run in build/venv, which
+# scripts/test.sh makes, and are skipped, visibly, where it, the fixtures or the model are missing.
 set(fixtures ${CMAKE_SOURCE_DIR}/../shared/fixtures)
 function(python_test name timeout)
     add_test(NAME e2e/${name} COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/e2e/with_python.sh ${ARGN})
     set_tests_properties(e2e/${name} PROPERTIES LABELS e2e TIMEOUT ${timeout} SKIP_RETURN_CODE 77
-        ENVIRONMENT "${mpi_environment};OMP_NUM_THREADS=1;REMLA_SOURCE=${CMAKE_SOURCE_DIR}")
+        ENVIRONMENT "${mpi_environment};REMLA_SOURCE=${CMAKE_SOURCE_DIR}")
 endfunction()
 
 foreach(what loss grads trajectory convert convert_best)
     python_test(check_${what} 600 ${fixtures}/check.py ${what} $<TARGET_FILE:remla> ${fixtures})
+    set_property(TEST e2e/check_${what} APPEND PROPERTY ENVIRONMENT OMP_NUM_THREADS=1) # tiny models
 endforeach()
 python_test(stock_transformers 300 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/stock_transformers.py $<TARGET_FILE:remla> ${fixtures})
+python_test(smollm2 900 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/smollm2.py $<TARGET_FILE:remla> ${fixtures}/smollm2 ${CMAKE_SOURCE_DIR}/build/demo/smollm2)
+set_property(TEST e2e/smollm2 PROPERTY RUN_SERIAL TRUE) # the only one that wants every core

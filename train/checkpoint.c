@@ -78,6 +78,12 @@ static status steps_of(const char *run, step_list *list, message *why)
     return OK;
 }
 
+/* What save, publish and prune leave behind when they are killed. Other names are somebody's copies. */
+static bool ours(const char *rest)
+{
+    return strcmp(rest, ".tmp") == 0 || strcmp(rest, ".old") == 0 || strcmp(rest, ".trash") == 0;
+}
+
 status checkpoint_clean(const char *run, message *why)
 {
     char folder[PATH_BYTES];
@@ -89,7 +95,7 @@ status checkpoint_clean(const char *run, message *why)
     for (struct dirent *entry; s == OK && (entry = readdir(dir));) {
         int64_t step;
         const char *rest;
-        if (!step_name(entry->d_name, &step, &rest) || !*rest) continue;
+        if (!step_name(entry->d_name, &step, &rest) || !ours(rest)) continue;
         char path[PATH_BYTES], final[PATH_BYTES];
         path_join(path, folder, entry->d_name);
         step_folder(final, run, step);
@@ -273,6 +279,10 @@ static status same_constants(const char *folder, const dims *found, const dims *
         {"rope_theta", found->rope.theta, want->rope.theta},
         {"rope_scaling", found->rope.llama3, want->rope.llama3},
         {"rope_scaling factor", found->rope.factor, want->rope.factor},
+        {"rope_scaling low_freq_factor", found->rope.low_freq_factor, want->rope.low_freq_factor},
+        {"rope_scaling high_freq_factor", found->rope.high_freq_factor, want->rope.high_freq_factor},
+        {"rope_scaling original_max_position_embeddings", found->rope.original_max_position,
+         want->rope.original_max_position},
         {"num_attention_heads", (double)found->H, (double)want->H},
     };
     for (size_t i = 0; i < sizeof constants / sizeof constants[0]; i++)

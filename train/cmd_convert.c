@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { EVALUATION_ROWS = 2048 };
@@ -21,6 +22,7 @@ typedef struct convert_job {
     const options *o;
     const char *source;
     char target[PATH_BYTES];
+    char temporary[PATH_BYTES]; /* beside it */
     convert_settings how;
     model_config config;     /* of the source */
     dtype storage;           /* of the result */
@@ -32,6 +34,9 @@ typedef struct convert_job {
 /* Nothing is ever overwritten: the target may be missing or an empty folder. */
 static status check_target(const char *path, message *why)
 {
+    struct stat s;
+    if (lstat(path, &s) == 0 && S_ISLNK(s.st_mode))
+        return fail(why, ERR_INPUT, "%s is a symbolic link: name the folder itself", path);
     DIR *folder = opendir(path);
     if (!folder)
         return errno == ENOENT ? OK
@@ -97,6 +102,7 @@ static status job_open(convert_job *j, message *why)
         .balance = (convert_balance)o->convert_balance,
         .latent_norm = o->convert_latent_norm || o->convert_layout == LAYOUT_DEEPSEEK,
     };
+    TRY(model_check(j->source, d, why));
     TRY(convert_check(d, &j->how, why));
     TRY(check_layout(j, why));
     TRY(check_window("calib.seq_len", o->calib_seq_len, d, why));
@@ -108,8 +114,23 @@ static status job_open(convert_job *j, message *why)
                         held_out_length(o), d->V, o->data_document_mask, why);
 }
 
+/* The folder is made beside DST, and renamed when it is whole. It is made and removed here once, so that a
+ * place that cannot be written shows before hours of work. */
+static status target_open(convert_job *j, message *why)
+{
+    if (snprintf(j->temporary, sizeof j->temporary, "%s.tmp-%d", j->target, (int)getpid()) >=
+        (int)sizeof j->temporary) {
+        j->temporary[0] = 0;
+        return fail(why, ERR_USAGE, "%s: the path is too long", j->target);
+    }
+    TRY(folder_make(j->temporary, why));
+    return folder_remove(j->temporary, why);
+}
+
 static void job_close(convert_job *j)
 {
+    message ignored;
+    if (j->temporary[0] && folder_exists(j->temporary)) folder_remove(j->temporary, &ignored);
     dataset_close(&j->calib);
     dataset_close(&j->held_out);
     config_free(&j->config);
@@ -185,15 +206,9 @@ static status write_folder(const convert_job *j, const model *m, const char *fol
 
 static status write_target(const convert_job *j, const model *m, evaluation *e, message *why)
 {
-    char temporary[PATH_BYTES];
-    if (snprintf(temporary, sizeof temporary, "%s.tmp-%d", j->target, (int)getpid()) >= (int)sizeof temporary)
-        return fail(why, ERR_USAGE, "%s: the path is too long", j->target);
-    status s = write_folder(j, m, temporary, why);
-    if (s == OK && j->held_out.windows) s = evaluate_folder(j, temporary, &e[MLA], why);
-    if (s == OK) s = folder_commit(temporary, j->target, why);
-    message ignored;
-    if (s != OK && folder_exists(temporary)) folder_remove(temporary, &ignored);
-    return s;
+    TRY(write_folder(j, m, j->temporary, why));
+    if (j->held_out.windows) TRY(evaluate_folder(j, j->temporary, &e[MLA], why));
+    return folder_commit(j->temporary, j->target, why);
 }
 
 static status convert(const convert_job *j, message *why)
@@ -244,6 +259,7 @@ status cmd_convert(const command_line *line, options *o, const comm *c, message 
     for (size_t end = strlen(j.target); end > 1 && j.target[end - 1] == '/'; end--)
         j.target[end - 1] = 0; /* the temporary folder's name is made from it */
     status s = job_open(&j, why);
+    if (s == OK) s = target_open(&j, why);
     if (s == OK) s = convert(&j, why);
     job_close(&j);
     return s;

@@ -28,6 +28,7 @@ static status open_inputs(const char *folder, const options *o, model_config *co
     if (!o->data_val.count)
         return fail(why, ERR_USAGE, "data.val is not set: name the shards to evaluate on");
     TRY(config_read(config, folder, why));
+    TRY(model_check(folder, &config->d, why));
     TRY(sequence_check(&config->d, o->train_seq_len, why));
     return dataset_open(data, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
                         o->train_seq_len, config->d.V, o->data_document_mask, why);
@@ -40,7 +41,8 @@ status cmd_eval(const command_line *line, options *o, const comm *c, message *wh
     dataset data = {0};
     model m;
     TRY(comm_agree(c, open_inputs(folder, o, &config, &data, why), why));
-    model_init(&m, &config.d, ops_cpu_f32(), o->train_micro_batch, o->train_seq_len, MODEL_EVALUATE, 1);
+    const int64_t B = o->train_micro_batch < data.windows ? o->train_micro_batch : data.windows;
+    model_init(&m, &config.d, ops_cpu_f32(), B, o->train_seq_len, MODEL_EVALUATE, 1);
     status s = comm_agree(c, model_load(folder, &m.table, &m.w, m.k, why), why);
     evaluation e;
     if (s == OK) s = evaluate(&m, &data, o->val_tokens, c, &e, why);

@@ -9,21 +9,27 @@
 #include "train/progress.h"
 #include "train/run_folder.h"
 #include "train/training.h"
+#include <string.h>
 
 /* A run whose gradients are not finite this many steps in a row will not come back. */
 enum { SKIPS_IN_A_ROW = 3 };
 
 static bool due(int64_t step, int64_t every) { return every && step % every == 0; }
 
-static status resume(training *t, const run_folder *run, message *why)
+/* *elsewhere: the checkpoint is not one of this run's own. */
+static status resume(training *t, const run_folder *run, bool *elsewhere, message *why)
 {
     char checkpoint[PATH_BYTES];
+    *elsewhere = false;
     TRY(run_folder_resume(run, t->o, t->c, checkpoint, why));
     if (!checkpoint[0]) return OK;
     TRY(training_resume(t, checkpoint, why));
+    *elsewhere = strncmp(checkpoint, run->path, strlen(run->path)) != 0;
     log_line("resumed from %s: step %lld, %lld tokens", checkpoint, (long long)t->at.step,
              (long long)t->at.tokens);
-    return OK;
+    if (t->at.step <= t->steps) return OK;
+    return fail(why, ERR_USAGE, "train.steps=%lld, but %s has taken %lld steps already", (long long)t->steps,
+                checkpoint, (long long)t->at.step);
 }
 
 static status validate(training *t, metrics *log, message *why)
@@ -64,8 +70,8 @@ static status train(training *t, const run_folder *run, metrics *log, message *w
         skips = r.skipped ? skips + 1 : 0;
         if (skips == SKIPS_IN_A_ROW)
             return fail(why, ERR_INPUT,
-                        "step %lld: loss or gradient was not finite %d steps in a row; resume from an older "
-                        "checkpoint with a lower optim.lr",
+                        "step %lld: loss or gradient was not finite %d steps in a row; go on from an older "
+                        "checkpoint (train.resume) in another train.out, with a lower optim.lr",
                         (long long)t->at.step, skips);
         signal = r.signal;
         const bool last = t->at.step == t->steps,
@@ -74,7 +80,7 @@ static status train(training *t, const run_folder *run, metrics *log, message *w
         if (stops || due(t->at.step, o->checkpoint_every)) TRY(save(t, run, why));
         progress_pause(&p); /* validation and saving are not part of the next step's time */
     }
-    if (signal)
+    if (signal && t->at.step < t->steps)
         return fail(
             why, STOPPED,
             "stopped by signal %d after step %lld; its checkpoint is written, the same command goes on",
@@ -87,10 +93,13 @@ static status train(training *t, const run_folder *run, metrics *log, message *w
 static status run_training(training *t, const run_folder *run, message *why)
 {
     metrics log;
-    TRY(resume(t, run, why));
+    bool elsewhere;
+    TRY(resume(t, run, &elsewhere, why));
     TRY(comm_agree(t->c, t->c->rank == 0 ? run_folder_describe(run, t->o, t->c, why) : OK, why));
-    TRY(comm_agree(t->c, metrics_open(&log, run->path, t->at.step, t->c->rank, why), why));
-    const status s = train(t, run, &log, why);
+    TRY(comm_agree(t->c, metrics_open(&log, run->path, t->at.step ? t->at.step : -1, t->c->rank, why), why));
+    /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
+    status s = elsewhere && t->at.step == t->steps ? save(t, run, why) : OK;
+    if (s == OK) s = train(t, run, &log, why);
     metrics_close(&log);
     return s;
 }

@@ -5,6 +5,7 @@
 #include "kernels/machine.h"
 #include "train/commands.h"
 #include "train/nearest.h"
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -187,6 +188,7 @@ int main(int argc, char **argv)
         print_commands(stderr);
         return ERR_USAGE;
     }
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, with a sentence */
     const char *name = argv[1];
     if (!strcmp(name, "--help") || !strcmp(name, "-h")) name = "help";
     if (!strcmp(name, "--version")) name = "version";

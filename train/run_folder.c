@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,18 +94,45 @@ void run_folder_close(run_folder *r)
     r->lock = -1;
 }
 
-static status find_first_rank(const run_folder *r, const options *o, char *checkpoint, message *why)
+/* Whether `checkpoint` is one of this run's own. */
+static bool own(const run_folder *r, const char *checkpoint)
 {
-    if (strcmp(o->train_resume, "auto") == 0) return checkpoint_newest(r->path, checkpoint, why);
-    if (strcmp(o->train_resume, "none") != 0) {
-        if (!folder_exists(o->train_resume))
-            return fail(why, ERR_INPUT, "train.resume=%s: there is no such checkpoint folder",
-                        o->train_resume);
-        snprintf(checkpoint, PATH_BYTES, "%s", o->train_resume);
+    char folder[PATH_BYTES], real_folder[PATH_MAX], real_checkpoint[PATH_MAX];
+    if (!realpath(path_join(folder, r->path, "checkpoints"), real_folder) ||
+        !realpath(checkpoint, real_checkpoint))
+        return false;
+    const size_t length = strlen(real_folder);
+    return strncmp(real_checkpoint, real_folder, length) == 0 && real_checkpoint[length] == '/';
+}
+
+/* train.resume=PATH. A run that has checkpoints of its own goes on from its newest, so that the same command
+ * can be given again after a stop; going back inside a run would mix two histories in one folder. */
+static status find_path(const run_folder *r, const char *path, char *checkpoint, message *why)
+{
+    if (!folder_exists(path))
+        return fail(why, ERR_INPUT, "train.resume=%s: there is no such checkpoint folder", path);
+    TRY(checkpoint_newest(r->path, checkpoint, why));
+    if (!checkpoint[0]) {
+        snprintf(checkpoint, PATH_BYTES, "%s", path);
         return checkpoint_verify(checkpoint, why);
     }
+    char newest[PATH_MAX], asked[PATH_MAX];
+    const bool same = realpath(checkpoint, newest) && realpath(path, asked) && strcmp(newest, asked) == 0;
+    if (own(r, path) && !same)
+        return fail(why, ERR_USAGE,
+                    "train.resume=%s: this run has gone on to %s; to go back, give another train.out; to go "
+                    "on, train.resume=auto",
+                    path, checkpoint);
+    if (!same) log_line("train.resume=%s was where this run began; it has gone on since", path);
+    return OK;
+}
+
+static status find_first_rank(const run_folder *r, const options *o, char *checkpoint, message *why)
+{
+    if (strcmp(o->train_resume, "auto") != 0 && strcmp(o->train_resume, "none") != 0)
+        return find_path(r, o->train_resume, checkpoint, why);
     TRY(checkpoint_newest(r->path, checkpoint, why));
-    if (checkpoint[0])
+    if (checkpoint[0] && strcmp(o->train_resume, "none") == 0)
         return fail(why, ERR_USAGE,
                     "train.resume=none, but %s exists: give another train.out, or train.resume=auto to go on "
                     "from it; nothing is overwritten",

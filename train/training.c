@@ -113,6 +113,7 @@ static status open_alone(training *t, message *why)
         return fail(why, ERR_USAGE, "model.path is not set: name the model folder to start from");
     TRY(batch_arithmetic(o, t->c, why));
     TRY(config_read(&t->config, o->model_path, why));
+    TRY(model_check(o->model_path, &t->config.d, why));
     TRY(sequence_check(&t->config.d, o->train_seq_len, why));
     TRY(data_open(t, why));
     t->sequences = o->train_batch_tokens / o->train_seq_len;

@@ -41,8 +41,8 @@ typedef struct step_result {
 status training_open(training *t, const options *o, const comm *c, message *why);
 void training_close(training *t);
 
-/* Continues from a checkpoint folder. ERR_INPUT when it is of another model, other data, seed or batch: each
- * named. MPI: collective. */
+/* Continues from a checkpoint folder. When it is of another model or other data (ERR_INPUT), or options
+ * differ that decide the batches (ERR_USAGE), the sentence names the first difference. MPI: collective. */
 status training_resume(training *t, const char *checkpoint, message *why);
 
 /* Whether sequences of T tokens suit the model: a sliding window must not be shorter. */

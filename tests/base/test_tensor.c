@@ -62,18 +62,13 @@ static void test_views(void **state)
     (void)state;
     const tensor t = tensor_of(data, F32, "t", 3, (int64_t[]){2, 3, 20});
     const tensor rows = tensor_rows(&t, 1, 1), columns = tensor_slice(&t, 4, 12),
-                 heads = tensor_split(&columns, 3), flat = tensor_view(&t, 2, (int64_t[]){6, 20}),
-                 none = tensor_slice(&t, 20, 0);
+                 flat = tensor_view(&t, 2, (int64_t[]){6, 20}), none = tensor_slice(&t, 20, 0);
     assert_int_equal(tensor_numel(&rows), 60);
     assert_int_equal(place(&rows, 0, 1, 2, 0), 60 + 20 + 2);
     assert_true(tensor_contiguous(&rows));
     assert_int_equal(tensor_numel(&columns), 72);
     assert_int_equal(place(&columns, 1, 2, 3, 0), 60 + 40 + 4 + 3);
     assert_false(tensor_contiguous(&columns));
-    assert_int_equal(heads.rank, 4);
-    assert_int_equal(heads.dim[2], 3);
-    assert_int_equal(heads.dim[3], 4);
-    assert_int_equal(place(&heads, 1, 2, 2, 3), 60 + 40 + 4 + 2 * 4 + 3);
     assert_int_equal(place(&flat, 5, 7, 0, 0), 107);
     assert_int_equal(tensor_numel(&none), 0);
     /* A view of one row of a strided tensor has no gaps; the stride of an axis of size 1 does not count. */
@@ -91,8 +86,6 @@ static void slice_beyond(void *context) { tensor_slice(context, 1, 20); }
 static void rows_beyond(void *context) { tensor_rows(context, 2, 1); }
 static void rows_before(void *context) { tensor_rows(context, -1, 1); }
 static void view_of_other_size(void *context) { tensor_view(context, 1, (int64_t[]){119}); }
-static void uneven_heads(void *context) { tensor_split(context, 3); }
-static void no_heads(void *context) { tensor_split(context, 0); }
 static void wrong_shape(void *context) { REQUIRE_SHAPE((tensor *)context, F32, 2, 3, 21); }
 static void wrong_type(void *context) { REQUIRE_SHAPE((tensor *)context, F64, 2, 3, 20); }
 static void wrong_rank(void *context) { REQUIRE_SHAPE((tensor *)context, F32, 2, 3); }
@@ -111,8 +104,6 @@ static void test_refused(void **state)
     check_stops(rows_before, &t, ERR_BUG, "t: rows -1 to 0 of 2");
     check_stops(view_of_other_size, &t, ERR_BUG, "t: 120 elements seen as 119");
     check_stops(view_of_strided, &t, ERR_BUG, "t: 60 elements seen as 60");
-    check_stops(uneven_heads, &t, ERR_BUG, "t cannot be split into 3 heads");
-    check_stops(no_heads, &t, ERR_BUG, "t cannot be split into 0 heads");
     check_stops(wrong_shape, &t, ERR_BUG, "wrong_shape: t f32(2,3,20), expected f32(2,3,21)");
     check_stops(wrong_type, &t, ERR_BUG, "wrong_type: t f32(2,3,20), expected f64(2,3,20)");
     check_stops(wrong_rank, &t, ERR_BUG, "wrong_rank: t f32(2,3,20), expected f32(2,3)");

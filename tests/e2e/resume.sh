@@ -32,12 +32,27 @@ check_same_run "20 = 7 + 6 + 7" whole parts
 check_exit 0 "$REMLA" train "${options[@]}" train.out=named train.resume=parts/checkpoints/step-00000013
 check_same_files "train.resume=PATH" "whole/$last" "named/$last"
 
+# The same command again goes on from where that run has come to, not from the named checkpoint.
+check_exit 0 "$REMLA" train "${options[@]}" train.out=again train.resume=parts/checkpoints/step-00000013 train.stop_after=3
+check_exit 0 "$REMLA" train "${options[@]}" train.out=again train.resume=parts/checkpoints/step-00000013 train.stop_after=3
+[ "$(curve again | cut -d' ' -f1 | tr '\n' ' ')" = "14 15 16 17 18 19 " ] || fail "train.resume=PATH given twice: $(curve again)"
+# Inside a run there is no way back: two histories in one folder would mix.
+check_exit 2 "$REMLA" train "${options[@]}" train.out=parts train.resume=parts/checkpoints/step-00000013
+grep -q 'give another train.out' err || fail "a way back inside a run: $(cat err)"
+# A named checkpoint that is the last step already is the new run's as well.
+check_exit 0 "$REMLA" train "${options[@]}" train.out=done train.resume=whole/$last
+check_same_files "nothing left to do" "whole/$last" "done/$last"
+check_exit 2 "$REMLA" train "${options[@]}" train.out=whole train.steps=3
+# Copies that a person has made are theirs.
+cp -r "whole/$last" "whole/$last-keep"
+
 # A finished run has nothing left to do.
 find whole -name '*.safetensors' -exec stat -c '%n %Y %i' {} + | sort >before
 check_exit 0 "$REMLA" train "${options[@]}" train.out=whole
 find whole -name '*.safetensors' -exec stat -c '%n %Y %i' {} + | sort >after
 cmp before after >&2 || fail "starting a finished run again wrote weights"
 cmp <(curve whole) <(curve parts) >&2 || fail "starting a finished run again changed its metrics"
+[ -d "whole/$last-keep" ] || fail "somebody's copy of a checkpoint is gone"
 
 check_exit 0 ranks 2 "$REMLA" train "${options[@]}" train.out=whole2
 in_parts parts2 ranks 2 "$REMLA"

@@ -1,0 +1,38 @@
+"""A real model: SmolLM2-135M-Instruct as scripts/demo.sh makes it, and TransMLA's conversion of it (../shared/fixtures/README.md, smollm2/).
+usage: smollm2.py REMLA FIXTURES MODEL. Exit 77: the demo has not been run here."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+# Loss on documentation and on fortunes: what transformers gives for the original, and for what TransMLA's own code converts it to.
+ORIGINAL, ORIGINAL_LIMIT = {"docs": 3.2198, "other": 3.9589}, 2e-4
+CONVERTED, CONVERTED_LIMIT = {"docs": 3.9848, "other": 5.2704}, 4e-3
+
+
+def close(remla, model, fixtures, expected, limit):
+    good = True
+    for kind, loss in expected.items():
+        command = [remla, "eval", model, f"data.val={fixtures}/{kind}.ds", "train.seq_len=512", "data.document_mask=false", "--json"]
+        found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["loss"]
+        error = abs(found / loss - 1)
+        print(f"{model} {kind}: {found:.4f}, expected {loss:.4f}, relative difference {error:.1e} (limit {limit:g})")
+        good &= error <= limit
+    return good
+
+
+def main(remla, fixtures, model):
+    for path in (fixtures, model):
+        if not os.path.isdir(path):
+            print(f"skipped: there is no {path}")
+            return 77
+    good = close(remla, model, fixtures, ORIGINAL, ORIGINAL_LIMIT)
+    with tempfile.TemporaryDirectory() as folder:
+        target = os.path.join(folder, "mla")
+        subprocess.run([remla, "convert", model, target, f"calib.data={fixtures}/calib.ds", "calib.seq_len=256", "convert.qk_rope_head_dim=32", "convert.kv_lora_rank=96",
+                        "convert.freqfold=4", "convert.balance=transmla", "convert.dtype=f32"], check=True, stdout=subprocess.DEVNULL)
+        return 0 if close(remla, target, fixtures, CONVERTED, CONVERTED_LIMIT) and good else 1
+
+
+sys.exit(main(*sys.argv[1:]))

@@ -132,7 +132,7 @@ evaluate() { # NAME MODEL
 }
 
 # ---- the demo -----------------------------------------------------------------------------------------------------------
-say "the whole demo takes about 12 minutes on two cores, after the downloads"
+say "the whole demo takes about 13 minutes on two cores, after the downloads"
 bash scripts/build.sh cpu
 [ -e "$demo/build.done" ] || printf 'built\n%s\n' $SECONDS >"$demo/build.done"
 need_python numpy safetensors gguf tokenizers
@@ -144,9 +144,9 @@ stage model "making a Hugging Face folder of the model: 4-bit weights to float32
 stage tokens "making text of $(folders docs | wc -l) packages and tokenizing it" "about 40 seconds" \
     "$demo/model.done scripts/make_text.py scripts/tokenize_text.py" "$tokens" make_tokens "$(folders docs)" "$(folders fortunes)"
 stage original "evaluating the original" "about a minute" "$demo/tokens.done $remla" "$demo/eval/original.other.json" evaluate original "$demo/smollm2"
-stage convert "converting it to MLA: rank 96 + rope 32, a third of the KV cache" "about 2 minutes" "$demo/tokens.done $remla" "$demo/mla" convert
+stage convert "converting it to MLA: rank 96 + rope 32, a third of the KV cache" "about 3 minutes" "$demo/tokens.done $remla" "$demo/mla" convert
 stage converted "evaluating the converted model" "about a minute" "$demo/convert.done" "$demo/eval/converted.other.json" evaluate converted "$demo/mla"
-stage train "training it on 65,536 tokens over 2 ranks" "about 6 minutes; each step says how long is left" "$demo/convert.done configs/demo.yaml" "$demo/run" train
+stage train "training it on 81,920 tokens over 2 ranks" "about 7 minutes; each step says how long is left" "$demo/convert.done configs/demo.yaml" "$demo/run" train
 checkpoints=("$demo"/run/checkpoints/step-????????)
 checkpoint=${checkpoints[-1]}
 stage recovered "evaluating the recovered model" "about a minute" "$demo/train.done" "$demo/eval/recovered.other.json" evaluate recovered "$checkpoint"

@@ -28,7 +28,9 @@ void progress_pause(progress *p) { p->since = clock_seconds(); }
 status progress_step(progress *p, const training *t, const step_result *r, metrics *log, message *why)
 {
     const double seconds = clock_seconds() - p->since;
-    p->step_seconds = p->step_seconds > 0 ? 0.9 * p->step_seconds + 0.1 * seconds : seconds;
+    /* The first step touches all memory for the first time; it says nothing about the others. */
+    p->steps++;
+    p->step_seconds = p->steps <= 2 ? seconds : 0.9 * p->step_seconds + 0.1 * seconds;
     const double tok_s = (double)(t->sequences * t->m.T) / seconds;
     char left[24];
     log_line("step %lld/%lld | loss %.4f | norm %.3f | lr %.3g | %.0f tok/s | %.1f%% of peak | %lld MiB | "

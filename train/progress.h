@@ -9,6 +9,7 @@ typedef struct progress {
     double peak_flops; /* of all ranks together */
     double flops_per_step;
     double since;        /* when the running step began */
+    int64_t steps;       /* since this process started */
     double step_seconds; /* smoothed, since this process started: what the time left is computed from */
 } progress;
 

@@ -8,6 +8,7 @@
 #include <dnnl.h>
 #include <lapacke.h>
 #include <math.h>
+#include <omp.h>
 
 void gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const float *a, int64_t lda,
               const float *b, int64_t ldb, double beta, float *c, int64_t ldc)
@@ -29,14 +30,21 @@ void gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, c
 
 /* A symmetric matrix is the same in rows and in columns, so LAPACK may read it by columns, its own way,
  * without a copy; the columns of eigenvectors that it leaves are our rows. */
+enum { SHARED_ROWS = 1024 };
+
 void eigen_symmetric(int64_t n, double *a, double *values)
 {
     for (int64_t i = 0; i < n * n; i++)
         if (!isfinite(a[i]))
             die(ERR_BUG, "eigen_symmetric: element (%lld,%lld) of %lld rows is %g", (long long)(i / n),
                 (long long)(i % n), (long long)n, a[i]);
+    /* LAPACK calls very many small products: below this size sharing each over the cores costs more than it
+     * saves, and where the cores are busy a hundred times more. */
+    const int threads = omp_get_max_threads();
+    if (n < SHARED_ROWS) omp_set_num_threads(1);
     const lapack_int result =
         LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', (lapack_int)n, a, (lapack_int)n, values);
+    omp_set_num_threads(threads);
     if (result != 0)
         die(ERR_BUG, "eigen_symmetric: LAPACK's dsyevd returned %d for %lld rows", (int)result, (long long)n);
     /* LAPACK's values rise; ours fall. */

@@ -2,7 +2,6 @@
  * from start to end. */
 #include "base/log.h"
 #include "base/stop.h"
-#include "kernels/machine.h"
 #include "train/commands.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
@@ -24,7 +23,8 @@ static status resume(training *t, const run_folder *run, bool *elsewhere, messag
     TRY(run_folder_resume(run, t->o, t->c, checkpoint, why));
     if (!checkpoint[0]) return OK;
     TRY(training_resume(t, checkpoint, why));
-    *elsewhere = strncmp(checkpoint, run->path, strlen(run->path)) != 0;
+    const size_t length = strlen(run->path); /* runs/ab is not inside runs/a */
+    *elsewhere = strncmp(checkpoint, run->path, length) != 0 || checkpoint[length] != '/';
     log_line("resumed from %s: step %lld, %lld tokens", checkpoint, (long long)t->at.step,
              (long long)t->at.tokens);
     if (t->at.step <= t->steps) return OK;

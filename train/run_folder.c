@@ -17,7 +17,7 @@
 static void choose_name(char *out, const char *config_path)
 {
     char name[128], date[32];
-    snprintf(name, sizeof name, "%s", config_path ? path_base(config_path) : "run");
+    snprintf(name, sizeof name, "%s", path_base(config_path));
     char *dot = strrchr(name, '.');
     if (dot && dot != name) *dot = 0;
     const time_t now = time(NULL);

@@ -60,14 +60,30 @@ void eigen_symmetric(int64_t n, double *a, double *values)
     }
 }
 
-/* The lower factor that LAPACK leaves in columns is, in rows, the upper U of a = U^T U: two triangular solves
- * follow, on b as it lies. */
-bool solve_positive(int64_t n, int64_t columns, double *a, double *b)
+/* The lower factor that LAPACK leaves in columns is, in rows, the upper u of a = u^T u. */
+bool factor_positive(int64_t n, double *a)
 {
     if (LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', (lapack_int)n, a, (lapack_int)n) != 0) return false;
-    cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, CblasTrans, CblasNonUnit, (blasint)n, (blasint)columns,
-                1, a, (blasint)n, b, (blasint)columns);
-    cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, (blasint)n,
-                (blasint)columns, 1, a, (blasint)n, b, (blasint)columns);
+    for (int64_t i = 1; i < n; i++)
+        for (int64_t j = 0; j < i; j++) a[i * n + j] = 0;
+    return true;
+}
+
+static void solve_triangle(CBLAS_TRANSPOSE transposed, int64_t n, int64_t columns, const double *u, double *b)
+{
+    cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, transposed, CblasNonUnit, (blasint)n, (blasint)columns,
+                1, u, (blasint)n, b, (blasint)columns);
+}
+
+void solve_upper(int64_t n, int64_t columns, const double *u, double *b)
+{
+    solve_triangle(CblasNoTrans, n, columns, u, b);
+}
+
+bool solve_positive(int64_t n, int64_t columns, double *a, double *b)
+{
+    if (!factor_positive(n, a)) return false;
+    solve_triangle(CblasTrans, n, columns, a, b);
+    solve_triangle(CblasNoTrans, n, columns, a, b);
     return true;
 }

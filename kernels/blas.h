@@ -17,6 +17,12 @@ void gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, c
  * values[i]; values fall. ERR_BUG stops the job when LAPACK does not converge or a is not finite. */
 void eigen_symmetric(int64_t n, double *a, double *values);
 
+/* Upper triangular factor u (n,n) of a symmetric positive definite a = u^T u, in the place of a; zeros below
+ * the diagonal. False when a is not positive definite. */
+bool factor_positive(int64_t n, double *a);
+/* Solves u x = b for upper triangular u (n,n); b (n,columns) becomes x. */
+void solve_upper(int64_t n, int64_t columns, const double *u, double *b);
+
 /* Solves a x = b for symmetric positive definite a (n,n); b (n,columns) becomes x; a is overwritten. False
  * when a is not positive definite. */
 bool solve_positive(int64_t n, int64_t columns, double *a, double *b);

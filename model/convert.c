@@ -38,7 +38,7 @@ static status check_rope(const dims *d, int64_t rope, message *why)
                 (long long)rope, (long long)d->D, nearest);
 }
 
-static bool freqfold_fits(const dims *d, int64_t rope, int64_t f)
+bool freqfold_fits(const dims *d, int64_t rope, int64_t f)
 {
     return f > 0 && f % (d->D / rope) == 0 && d->D / 2 % f == 0;
 }
@@ -98,8 +98,7 @@ dims convert_dims(const dims *source, const convert_settings *s)
 
 /* ---- models -------------------- */
 
-/* Copies what both models have: everything but the projections of attention, whose names or shapes differ. */
-static void copy_common(model *to, const model *from)
+void copy_common(model *to, const model *from)
 {
     for (int i = 0; i < to->table.count; i++) {
         const param *p = &to->table.param[i], *q = param_find(&from->table, p->name);
@@ -148,18 +147,20 @@ static void cut_layer(const conversion *c, model *m, int64_t l, const double *s)
     gqa_layer_read(&g, c->source, l);
     double *u = rope_rotation(from, how->rope, how->freqfold, c->key_gram[l]);
     double *joint = joint_projection(from, how->rope, &g, u), *gram = gram_of(joint, s, n, width);
-    double *down = matrix_new(how->rank, n), *up = matrix_new(n, how->rank), *q_axes = NULL;
+    double *down = matrix_new(how->rank, n), *up = matrix_new(n, how->rank), *q_down = NULL, *q_up = NULL;
     joint_axes(from, how->rope, how->rank, how->balance, gram, down, up);
     if (how->q_rank) {
         double *q_gram = gram_of(g.wq, s, queries, width);
-        q_axes = principal_axes(queries, how->q_rank, q_gram);
+        q_down = principal_axes(queries, how->q_rank, q_gram);
+        q_up = transposed(q_down, how->q_rank, queries);
         free(q_gram);
     }
-    mla_layer_build(&layer, from, &m->d, &g, &(layer_basis){.u = u, .down = down, .up = up, .q = q_axes});
+    mla_layer_build(&layer, from, &m->d, &g,
+                    &(layer_basis){.u = u, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
     mla_layer_write(&layer, m, l);
     mla_layer_free(&layer);
     gqa_layer_free(&g);
-    double *const all[] = {u, joint, gram, down, up, q_axes};
+    double *const all[] = {u, joint, gram, down, up, q_down, q_up};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 

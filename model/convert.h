@@ -6,6 +6,9 @@
 #define REMLA_MODEL_CONVERT_H
 #include "model/model.h"
 
+/* The words of convert.method: as TransMLA's converter, or layer by layer (model/convert_layers.c). */
+typedef enum convert_method { METHOD_TRANSMLA, METHOD_REMLA } convert_method;
+
 typedef enum convert_balance {
     BALANCE_NORM,     /* keys are divided by the ratio of the mean column norms of keys and of values */
     BALANCE_TRANSMLA, /* the same without the first Dr columns of the values, as in TransMLA's code */
@@ -21,10 +24,12 @@ typedef struct convert_settings {
     bool latent_norm; /* insert norms on the latents, set so that they change as little as possible */
 } convert_settings;
 
-/* Calibration text in host memory, borrowed. Windows are read without document mask. */
+/* Text in host memory, borrowed. */
 typedef struct calibration {
     int64_t windows, T;
     const int32_t *tokens, *targets; /* (windows,T) each; targets -1: not counted in the loss */
+    const int32_t *first;            /* (windows,T) the first position that each one sees; NULL: every position
+                                        sees its whole past, as in calibration */
 } calibration;
 
 /* The B that a model should be laid out with for this text: as many windows as keep the matrix products

@@ -88,18 +88,23 @@ void gram_set_free(gram_set *g)
     free(g->augmented);
 }
 
+void gram_add(double *s, double *augmented, const double *values, int64_t rows, int64_t C, int64_t T,
+              double first_weight)
+{
+    const int64_t width = C + 1;
+    for (int64_t n = 0; n < rows; n++) {
+        const double root = sqrt(n % T == 0 ? first_weight : 1), *row = values + n * C;
+        double *out = augmented + n * width;
+        for (int64_t c = 0; c < C; c++) out[c] = root * row[c];
+        out[C] = root;
+    }
+    gemm_f64(true, false, width, width, rows, 1, augmented, width, augmented, width, 1, s, width);
+}
+
 void gram_tap(void *context, int layer, tap_point point, const tensor *x)
 {
     gram_set *g = context;
     if (point != TAP_ATTENTION_INPUT) return;
-    const int64_t rows = x->dim[0], C = x->dim[1], width = C + 1;
     g->k->download_f64(g->rows, x, NULL);
-    for (int64_t n = 0; n < rows; n++) {
-        const double root = sqrt(n % g->T == 0 ? g->first_weight : 1), *row = g->rows + n * C;
-        double *out = g->augmented + n * width;
-        for (int64_t c = 0; c < C; c++) out[c] = root * row[c];
-        out[C] = root;
-    }
-    gemm_f64(true, false, width, width, rows, 1, g->augmented, width, g->augmented, width, 1, g->s[layer],
-             width);
+    gram_add(g->s[layer], g->augmented, g->rows, x->dim[0], x->dim[1], g->T, g->first_weight);
 }

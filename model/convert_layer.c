@@ -33,6 +33,14 @@ void matrix_write(const ops *k, tensor *t, const double *values)
     free(rounded);
 }
 
+double *transposed(const double *a, int64_t rows, int64_t columns)
+{
+    double *t = matrix_new(columns, rows);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) t[j * rows + i] = a[i * columns + j];
+    return t;
+}
+
 double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns)
 {
     double *half = matrix_new(rows, columns), *gram = matrix_new(rows, rows);
@@ -63,6 +71,7 @@ void gqa_layer_read(gqa_layer *g, const model *source, int64_t layer)
     g->wq = read_augmented(source->k, &w->wq, &w->bq);
     g->wk = read_augmented(source->k, &w->wk, &w->bk);
     g->wv = read_augmented(source->k, &w->wv, &w->bv);
+    g->wo = matrix_read(source->k, &w->wo);
 }
 
 void gqa_layer_free(gqa_layer *g)
@@ -70,6 +79,7 @@ void gqa_layer_free(gqa_layer *g)
     free(g->wq);
     free(g->wk);
     free(g->wv);
+    free(g->wo);
 }
 
 double *joint_projection(const dims *from, int64_t rope, const gqa_layer *g, const double *u)
@@ -123,20 +133,16 @@ static void build_queries(mla_layer *out, const dims *from, const dims *to, cons
     }
     /* The latent has no bias of its own: q_b carries all of it, so that cutting components off does not
      * cut the bias. */
-    double *old_bias = matrix_new(old_rows, 1), *weight = matrix_new(old_rows, C),
-           *back = matrix_new(old_rows, to->Rq);
+    double *old_bias = matrix_new(old_rows, 1), *weight = matrix_new(old_rows, C);
     split_augmented(weight, old_bias, g->wq, old_rows, C);
     out->wq_a = matrix_new(to->Rq, C);
-    gemm_f64(false, false, to->Rq, C, old_rows, 1, b->q, old_rows, weight, C, 0, out->wq_a, C);
-    for (int64_t i = 0; i < old_rows; i++)
-        for (int64_t r = 0; r < to->Rq; r++) back[i * to->Rq + r] = b->q[r * old_rows + i];
+    gemm_f64(false, false, to->Rq, C, old_rows, 1, b->q_down, old_rows, weight, C, 0, out->wq_a, C);
     out->wq_b = matrix_new(rows, to->Rq);
-    extend_queries(out->wq_b, back, to->Rq, from, to, b->u);
+    extend_queries(out->wq_b, b->q_up, to->Rq, from, to, b->u);
     out->bq_b = bias;
     if (bias) extend_queries(bias, old_bias, 1, from, to, b->u);
     free(old_bias);
     free(weight);
-    free(back);
 }
 
 void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,

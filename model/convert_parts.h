@@ -8,8 +8,17 @@
 double *matrix_new(int64_t rows, int64_t columns); /* zeroed; stops the job when memory is short; free() it */
 double *matrix_read(const ops *k, const tensor *t);
 void matrix_write(const ops *k, tensor *t, const double *values); /* rounded to float */
+double *transposed(const double *a, int64_t rows, int64_t columns); /* of a (rows,columns) */
 /* w (rows,columns) S w^T, (rows,rows), from S (columns,columns). */
 double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns);
+
+/* ---- convert.c ---- */
+
+/* Whether sets of f frequencies divide those of the model, with a whole number of them kept. */
+bool freqfold_fits(const dims *d, int64_t rope, int64_t f);
+
+/* Copies what both models have: everything but the projections of attention, whose names or shapes differ. */
+void copy_common(model *to, const model *from);
 
 /* ---- convert_calibrate.c ---- */
 
@@ -28,6 +37,9 @@ typedef struct gram_set {
 } gram_set;
 void gram_set_init(gram_set *g, const model *m, double first_weight);
 void gram_set_free(gram_set *g);
+/* Adds rows (rows,C) of whole windows to s; `augmented` is room for (rows,C+1). */
+void gram_add(double *s, double *augmented, const double *values, int64_t rows, int64_t C, int64_t T,
+              double first_weight);
 void gram_tap(void *context, int layer, tap_point point, const tensor *x);
 
 /* ---- convert_layer.c ---- */
@@ -35,6 +47,7 @@ void gram_tap(void *context, int layer, tap_point point, const tensor *x);
 /* The projections of one layer of the source. */
 typedef struct gqa_layer {
     double *wq, *wk, *wv; /* (H*D,C+1), (G*D,C+1), (G*D,C+1) */
+    double *wo;           /* (C,H*D) */
 } gqa_layer;
 void gqa_layer_read(gqa_layer *g, const model *source, int64_t layer);
 void gqa_layer_free(gqa_layer *g);
@@ -44,7 +57,8 @@ typedef struct layer_basis {
     const double *u;    /* (G*D,G*D) orthogonal: rotated keys are u k, the rotary key in pairs comes first */
     const double *down; /* (R,2*G*D-Dr) the latent from [rest of the rotated keys; values] */
     const double *up;   /* (2*G*D-Dr,R) and back */
-    const double *q;    /* (Rq,H*D) axes of the queries; unused when Rq is 0 */
+    const double *q_down; /* (Rq,H*D) the latent of the queries; unused when Rq is 0 */
+    const double *q_up;   /* (H*D,Rq) and back */
 } layer_basis;
 
 /* The projections of one MLA layer, as in model/params.def, without augmentation; what the model does not
@@ -74,7 +88,53 @@ void joint_axes(const dims *d, int64_t rope, int64_t rank, convert_balance balan
 /* The first `rank` principal axes, (rank,n), of a Gram matrix (n,n), which is overwritten. */
 double *principal_axes(int64_t n, int64_t rank, double *gram);
 
+/* ---- convert_metric.c ---- */
+
+/* down (rank,n) and up (n,rank) as joint_axes, in the metric of the attention: s (C+1,C+1) of the attention
+ * inputs, joint (n,n) of [rest of the rotated keys; values]. */
+void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, const double *u,
+                 const double *s, const double *joint, double *down, double *up);
+/* The same for queries without their bias: down (rank,H*D), up (H*D,rank). */
+void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down, double *up);
+/* Shares of the energy of all keys (rope_energy is that of the rotary part) and of the values that up down
+ * leaves. */
+void energy_kept(const dims *d, int64_t rope, int64_t rank, const double *joint, const double *down,
+                 const double *up, double rope_energy, double *key_share, double *value_share);
+
 /* ---- convert_norm.c ---- */
+
+typedef enum latent_kind { LATENT_KV, LATENT_Q, LATENT_KINDS } latent_kind;
+int latent_kinds(const dims *d); /* 2 when queries have a latent, else 1 */
+
+/* What one norm touches: its weight, and the last latent dimension in the projection that makes the latent (a
+ * row, a bias or rank 0) and in the one that reads it (a column). */
+typedef struct channel {
+    tensor row, bias, column, norm;
+} channel;
+channel channel_of(model *m, int64_t layer, latent_kind kind);
+
+/* Sums over tokens of a latent x, |x| its length, r its rms; y is what of it carries something: all of it, or
+ * all but the constant channel. */
+typedef struct latent_sums {
+    double energy;             /* |x|^2 of all dimensions but the last */
+    double over, over_squared; /* |y|^2/r, |y|^2/r^2 */
+    double square;             /* r^2 */
+    double tokens;
+} latent_sums;
+/* Adds latents (rows,width). */
+void latent_sums_add(latent_sums *s, const double *latents, int64_t rows, int64_t width, bool constant_last);
+/* Sets the norm's weight of a layer to the number that changes the latents of the sums least. */
+void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_sums *s);
+/* Gives up the last dimension of a layer's latents for a number that is about constant. inputs: Gram matrix of
+ * attention inputs (C+1,C+1) with first tokens weighted by FIRST_WEIGHT; sums (LATENT_KINDS) of the latents
+ * before. Returns the relative standard deviation of that number, 0 where a bias makes it exact. */
+double constant_channel_write(model *m, int64_t layer, const double *inputs, const latent_sums *sums);
+
+/* The first token of a window is rare, but every other one attends to it: in the constant channel it counts
+ * for this many. */
+#define FIRST_WEIGHT 16.0
+
+/* ---- convert_norm_choice.c ---- */
 
 /* Gives m, a converted model laid out with latent norms that are still switched off (m->d.latent_norm
  * false), the latent norms that change it least, and switches them on. Returns the loss with them. */

@@ -189,6 +189,15 @@ void model_init(model *m, const dims *d, const ops *k, int64_t B, int64_t T, mod
     rope_tables(m);
 }
 
+void model_init_sharing(model *m, const model *owner, int64_t B, int64_t T)
+{
+    const model_memory bytes = measure(m, &owner->d, owner->k, B, T, MODEL_EVALUATE, 1);
+    arena_reserve(&m->step_arena, bytes.step_bytes);
+    weights_share(&m->w, &owner->w);
+    step_layout(m, &m->step_arena);
+    rope_tables(m);
+}
+
 void model_free(model *m)
 {
     weights_free(&m->w);

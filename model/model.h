@@ -76,6 +76,8 @@ typedef struct model {
 /* Lays out and reserves a model; weights are zero until they are loaded. `pad` as for weights_init. Stops the
  * job when memory is short. */
 void model_init(model *m, const dims *d, const ops *k, int64_t B, int64_t T, model_use use, int64_t pad);
+/* Another lay-out of the weights of `owner`, which must live longer, for evaluation: a second length. */
+void model_init_sharing(model *m, const model *owner, int64_t B, int64_t T);
 void model_free(model *m);
 
 /* One micro-batch, host memory, (B,T) each: inputs, targets (-1: not counted), first position that each

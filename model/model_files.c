@@ -17,11 +17,10 @@ static float *chunk_buffer(void)
     return chunk;
 }
 
-/* Elements [from, from+count) of a parameter as one row. */
-static tensor part_of(const weights *w, const param *p, int64_t from, int64_t count)
+/* Elements [from, from+count) of a parameter in the flat buffer of its unit. */
+static tensor part_of(const tensor *flat, const param *p, int64_t from, int64_t count)
 {
-    const tensor whole = weights_param(w, p), flat = tensor_view(&whole, 1, &p->numel);
-    return tensor_rows(&flat, from, count);
+    return tensor_rows(flat, p->offset + from, count);
 }
 
 static int64_t chunk_at(const param *p, int64_t from)
@@ -81,14 +80,13 @@ static status check_tensors(const char *folder, const safetensors *s, const para
     return OK;
 }
 
-static status load_param(const safetensors *s, const param *p, const weights *w, const ops *k, float *chunk,
-                         message *why)
+static status load_param(model_reader *r, const param *p, tensor *flat, message *why)
 {
-    const safetensors_entry *e = safetensors_find(s, p->name);
+    const safetensors_entry *e = safetensors_find(&r->files, p->name);
     for (int64_t from = 0; from < p->numel; from += CHUNK) {
-        TRY(safetensors_read(s, e, from, chunk_at(p, from), chunk, why));
-        tensor part = part_of(w, p, from, chunk_at(p, from));
-        k->upload(&part, chunk, NULL);
+        TRY(safetensors_read(&r->files, e, from, chunk_at(p, from), r->chunk, why));
+        tensor part = part_of(flat, p, from, chunk_at(p, from));
+        r->k->upload(&part, r->chunk, NULL);
     }
     return OK;
 }
@@ -105,17 +103,40 @@ status model_check(const char *folder, const dims *d, message *why)
     return result;
 }
 
+status model_reader_open(model_reader *r, const char *folder, const param_table *t, const ops *k,
+                         message *why)
+{
+    *r = (model_reader){.table = t, .k = k};
+    TRY(safetensors_open(&r->files, folder, why));
+    const status s = check_tensors(folder, &r->files, t, why);
+    if (s == OK)
+        r->chunk = chunk_buffer();
+    else
+        safetensors_close(&r->files);
+    return s;
+}
+
+status model_reader_unit(model_reader *r, int unit, tensor *flat, message *why)
+{
+    for (int i = 0; i < r->table->count; i++)
+        if (r->table->param[i].unit == unit) TRY(load_param(r, &r->table->param[i], flat, why));
+    return OK;
+}
+
+void model_reader_close(model_reader *r)
+{
+    free(r->chunk);
+    safetensors_close(&r->files);
+}
+
 status model_load(const char *folder, const param_table *t, const weights *w, const ops *k, message *why)
 {
-    safetensors s;
-    TRY(safetensors_open(&s, folder, why));
-    status result = check_tensors(folder, &s, t, why);
-    float *chunk = chunk_buffer();
-    for (int i = 0; i < t->count && result == OK; i++)
-        result = load_param(&s, &t->param[i], w, k, chunk, why);
-    free(chunk);
-    safetensors_close(&s);
-    return result;
+    model_reader r;
+    TRY(model_reader_open(&r, folder, t, k, why));
+    status s = OK;
+    for (int u = 0; u < t->num_units && s == OK; u++) s = model_reader_unit(&r, u, &w->unit[u], why);
+    model_reader_close(&r);
+    return s;
 }
 
 /* ---- saving -------------------------------------------------------------------------------------------- */
@@ -131,83 +152,127 @@ static int file_end(const param_table *t, int from, dtype storage, int64_t file_
     return to;
 }
 
-static status save_param(safetensors_writer *file, const param *p, const weights *w, const ops *k,
-                         float *chunk, message *why)
+static void file_name(const model_writer *w, int number, char *name, size_t size)
 {
-    for (int64_t from = 0; from < p->numel; from += CHUNK) {
-        const tensor part = part_of(w, p, from, chunk_at(p, from));
-        k->download(chunk, &part, NULL);
-        TRY(safetensors_append(file, chunk, part.dim[0], why));
-    }
-    return OK;
+    if (w->files == 1)
+        snprintf(name, size, "model.safetensors");
+    else
+        snprintf(name, size, "model-%05d-of-%05d.safetensors", number, w->files);
 }
 
-/* Parameters [from, to) into one file. */
-static status save_file(const char *path, const param_table *t, int from, int to, const weights *w,
-                        const ops *k, dtype storage, message *why)
+/* Begins the file that starts with the next parameter. */
+static status begin_file(model_writer *w, message *why)
 {
+    const param_table *t = w->table;
+    const int from = w->next, to = file_end(t, from, w->storage, w->file_bytes);
     safetensors_spec *spec = calloc((size_t)(to - from), sizeof *spec);
     if (!spec) die(ERR_DEVICE, "no memory for %d tensor names", to - from);
     for (int i = from; i < to; i++) {
         const param *p = &t->param[i];
-        spec[i - from] = (safetensors_spec){.type = storage, .rank = p->rank, .dim = {p->dim[0], p->dim[1]}};
+        spec[i - from] =
+            (safetensors_spec){.type = w->storage, .rank = p->rank, .dim = {p->dim[0], p->dim[1]}};
         snprintf(spec[i - from].name, sizeof spec->name, "%s", p->name);
     }
-    safetensors_writer file;
-    status s = safetensors_create(&file, path, spec, to - from, why);
+    char path[PATH_BYTES], name[64];
+    file_name(w, ++w->number, name, sizeof name);
+    const status s =
+        safetensors_create(&w->file, path_join(path, w->folder, name), spec, to - from, why);
     free(spec);
-    float *chunk = chunk_buffer();
-    for (int i = from; i < to && s == OK; i++) s = save_param(&file, &t->param[i], w, k, chunk, why);
-    free(chunk);
-    uint64_t hash;
-    int64_t bytes;
-    return s == OK ? safetensors_finish(&file, &hash, &bytes, why) : s;
+    if (s == OK) w->file_end = to;
+    return s;
 }
 
-static status save_index(const char *folder, const param_table *t, json_t *weight_map, dtype storage,
-                         message *why)
+static status save_param(model_writer *w, const param *p, const tensor *flat, message *why)
 {
-    char path[PATH_BYTES];
+    for (int64_t from = 0; from < p->numel; from += CHUNK) {
+        const tensor part = part_of(flat, p, from, chunk_at(p, from));
+        w->k->download(w->chunk, &part, NULL);
+        TRY(safetensors_append(&w->file, w->chunk, part.dim[0], why));
+    }
+    return OK;
+}
+
+static status end_file(model_writer *w, message *why)
+{
+    uint64_t hash;
+    int64_t bytes;
+    w->file_end = 0;
+    return safetensors_finish(&w->file, &hash, &bytes, why);
+}
+
+status model_writer_open(model_writer *w, const char *folder, const param_table *t, const ops *k,
+                         dtype storage, int64_t file_bytes, message *why)
+{
+    *w = (model_writer){.table = t, .k = k, .storage = storage, .file_bytes = file_bytes};
+    if (snprintf(w->folder, sizeof w->folder, "%s", folder) >= (int)sizeof w->folder)
+        return fail(why, ERR_USAGE, "%s: the path is too long", folder);
+    for (int from = 0; from < t->count; from = file_end(t, from, storage, file_bytes)) w->files++;
+    w->chunk = chunk_buffer();
+    return OK;
+}
+
+status model_writer_unit(model_writer *w, int unit, const tensor *flat, message *why)
+{
+    const param_table *t = w->table;
+    for (; w->next < t->count && t->param[w->next].unit == unit; w->next++) {
+        if (w->next == w->file_end) TRY(begin_file(w, why));
+        const status s = save_param(w, &t->param[w->next], flat, why);
+        if (s != OK) w->file_end = 0; /* a writer that failed has closed its file */
+        TRY(s);
+        if (w->next + 1 == w->file_end) TRY(end_file(w, why));
+    }
+    return OK;
+}
+
+static status save_index(const model_writer *w, message *why)
+{
+    const param_table *t = w->table;
+    json_t *weight_map = json_object();
+    int number = 0;
+    for (int from = 0, to; from < t->count; from = to) {
+        char name[64];
+        to = file_end(t, from, w->storage, w->file_bytes);
+        file_name(w, ++number, name, sizeof name);
+        for (int i = from; i < to; i++) json_object_set_new(weight_map, t->param[i].name, json_string(name));
+    }
     json_t *index =
-        json_pack("{s:{s:I}, s:O}", "metadata", "total_size",
-                  (json_int_t)(param_table_numel(t) * dtype_bytes(storage)), "weight_map", weight_map);
-    char *text = json_dumps(index, JSON_INDENT(2));
+        json_pack("{s:{s:I}, s:o}", "metadata", "total_size",
+                  (json_int_t)(param_table_numel(t) * dtype_bytes(w->storage)), "weight_map", weight_map);
+    char *text = json_dumps(index, JSON_INDENT(2)), path[PATH_BYTES];
     if (!text) die(ERR_DEVICE, "no memory for an index of %d tensors", t->count);
-    const status s = file_write(path_join(path, folder, "model.safetensors.index.json"), text,
+    const status s = file_write(path_join(path, w->folder, "model.safetensors.index.json"), text,
                                 (int64_t)strlen(text), NULL, why);
     free(text);
     json_decref(index);
     return s;
 }
 
-static status save_files(const char *folder, const param_table *t, const weights *w, const ops *k,
-                         dtype storage, int64_t file_bytes, json_t *weight_map, message *why)
+status model_writer_finish(model_writer *w, message *why)
 {
-    char path[PATH_BYTES], name[64];
-    int files = 0, number = 0;
-    for (int from = 0; from < t->count; from = file_end(t, from, storage, file_bytes)) files++;
-    for (int from = 0, to; from < t->count; from = to) {
-        to = file_end(t, from, storage, file_bytes);
-        snprintf(name, sizeof name, "model-%05d-of-%05d.safetensors", ++number, files);
-        TRY(save_file(path_join(path, folder, name), t, from, to, w, k, storage, why));
-        for (int i = from; i < to; i++) json_object_set_new(weight_map, t->param[i].name, json_string(name));
-    }
-    return save_index(folder, t, weight_map, storage, why);
+    REQUIRE(w->next == w->table->count, "%d of %d parameters are written", w->next, w->table->count);
+    if (w->files > 1) TRY(save_index(w, why));
+    free(w->chunk);
+    w->chunk = NULL;
+    return folder_sync(w->folder, why);
+}
+
+void model_writer_abandon(model_writer *w)
+{
+    if (w->next < w->file_end) safetensors_abandon(&w->file);
+    free(w->chunk);
+    *w = (model_writer){0};
 }
 
 status model_save(const char *folder, const param_table *t, const weights *w, const ops *k, dtype storage,
                   int64_t file_bytes, message *why)
 {
-    char path[PATH_BYTES];
-    if (param_table_numel(t) * dtype_bytes(storage) <= file_bytes) {
-        TRY(save_file(path_join(path, folder, "model.safetensors"), t, 0, t->count, w, k, storage, why));
-    } else {
-        json_t *weight_map = json_object();
-        const status s = save_files(folder, t, w, k, storage, file_bytes, weight_map, why);
-        json_decref(weight_map);
-        if (s != OK) return s;
-    }
-    return folder_sync(folder, why);
+    model_writer out;
+    TRY(model_writer_open(&out, folder, t, k, storage, file_bytes, why));
+    status s = OK;
+    for (int u = 0; u < t->num_units && s == OK; u++) s = model_writer_unit(&out, u, &w->unit[u], why);
+    if (s == OK) s = model_writer_finish(&out, why);
+    if (s != OK) model_writer_abandon(&out);
+    return s;
 }
 
 /* ---- tokenizer ----------------------------------------------------------------------------------------- */

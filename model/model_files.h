@@ -3,6 +3,7 @@
 #ifndef REMLA_MODEL_MODEL_FILES_H
 #define REMLA_MODEL_MODEL_FILES_H
 #include "kernels/kernels.h"
+#include "model/safetensors.h"
 #include "model/weights.h"
 
 /* The size of a file of weights from which a model is cut into several: transformers' own limit. */
@@ -25,6 +26,42 @@ status model_load(const char *folder, const param_table *t, const weights *w, co
  * caller works in a temporary folder. */
 status model_save(const char *folder, const param_table *t, const weights *w, const ops *k, dtype storage,
                   int64_t file_bytes, message *why);
+
+/* ---- the same a unit at a time, for models that are larger than memory ---- */
+
+typedef struct model_reader {
+    safetensors files;
+    const param_table *table; /* borrowed */
+    const ops *k;
+    float *chunk;
+} model_reader;
+
+/* Opens and checks as model_load does, reads no weights. On failure nothing is open. */
+status model_reader_open(model_reader *r, const char *folder, const param_table *t, const ops *k,
+                         message *why);
+/* Unit `unit` of the table into `flat`, which has room for it. */
+status model_reader_unit(model_reader *r, int unit, tensor *flat, message *why);
+void model_reader_close(model_reader *r);
+
+typedef struct model_writer {
+    char folder[PATH_BYTES];
+    const param_table *table; /* borrowed */
+    const ops *k;
+    dtype storage;
+    int64_t file_bytes;
+    safetensors_writer file;
+    int next, file_end; /* parameters: the one that comes next, the first that is not in the open file */
+    int files, number;  /* how many there will be, and which one is open */
+    float *chunk;
+} model_writer;
+
+/* Writes as model_save does. All units must follow, from 0 on. After a failure of any of these functions
+ * the writer is done with. */
+status model_writer_open(model_writer *w, const char *folder, const param_table *t, const ops *k,
+                         dtype storage, int64_t file_bytes, message *why);
+status model_writer_unit(model_writer *w, int unit, const tensor *flat, message *why);
+status model_writer_finish(model_writer *w, message *why);
+void model_writer_abandon(model_writer *w); /* instead of finishing; also after a failure */
 
 /* Copies those files of a tokenizer, and generation_config.json, that `from` has. */
 status tokenizer_copy(const char *from, const char *to, message *why);

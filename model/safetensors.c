@@ -3,6 +3,7 @@
  * with the size of the file: the tensors must fill the data exactly, in order of their places, without
  * holes or overlaps. */
 #include "model/safetensors.h"
+#include "model/halves.h"
 #include "model/json_text.h"
 #include <jansson.h>
 #include <stdlib.h>
@@ -364,22 +365,6 @@ const safetensors_entry *safetensors_find(const safetensors *s, const char *name
 
 /* ---- data ---------------------------------------------------------------------------------------------- */
 
-static void widen(float *out, const uint16_t *half, int64_t count, dtype type)
-{
-    if (type == F16) {
-        for (int64_t i = 0; i < count; i++) {
-            _Float16 value;
-            memcpy(&value, &half[i], sizeof value);
-            out[i] = (float)value;
-        }
-    } else {
-        for (int64_t i = 0; i < count; i++) {
-            const uint32_t bits = (uint32_t)half[i] << 16;
-            memcpy(&out[i], &bits, sizeof bits);
-        }
-    }
-}
-
 static bool nonfinite(float x)
 {
     uint32_t bits;
@@ -412,7 +397,7 @@ status safetensors_read(const safetensors *s, const safetensors_entry *e, int64_
         for (int64_t done = 0; done < count; done += CHUNK) {
             const int64_t part = count - done < CHUNK ? count - done : CHUNK;
             TRY(file_read_at(fd, path, half, part * size, e->begin + (from + done) * size, why));
-            widen(out + done, half, part, e->type);
+            halves_widen(out + done, half, part, e->type);
         }
     }
     const int64_t bad = floats_nonfinite(out, count);

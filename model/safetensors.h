@@ -72,5 +72,6 @@ status safetensors_create(safetensors_writer *w, const char *path, const safeten
  * what is written can be read. */
 status safetensors_append(safetensors_writer *w, const float *data, int64_t count, message *why);
 status safetensors_finish(safetensors_writer *w, uint64_t *hash, int64_t *bytes, message *why);
+void safetensors_abandon(safetensors_writer *w); /* closes and removes an unfinished file */
 
 #endif

@@ -1,6 +1,7 @@
 /* Writing safetensors: the header is made from the declared tensors, then the data follow in the same
  * order. */
 #include "model/safetensors.h"
+#include "model/halves.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,33 +88,6 @@ status safetensors_create(safetensors_writer *w, const char *path, const safeten
     return s;
 }
 
-static uint16_t to_f16(float x)
-{
-    const _Float16 value = (_Float16)x; /* rounds to nearest even, in hardware or in libgcc */
-    uint16_t half;
-    memcpy(&half, &value, sizeof half);
-    return half;
-}
-
-static uint16_t to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-/* Rounds finite numbers to halves. Returns the first that becomes infinite, -1 when there is none. */
-static int64_t narrow(uint16_t *half, const float *data, int64_t count, dtype type)
-{
-    const uint16_t infinite = type == F16 ? 0x7c00 : 0x7f80;
-    int64_t bad = -1;
-    for (int64_t i = count - 1; i >= 0; i--) {
-        half[i] = type == F16 ? to_f16(data[i]) : to_bf16(data[i]);
-        if ((half[i] & 0x7fff) == infinite) bad = i;
-    }
-    return bad;
-}
-
 /* Element `i` of what is being appended cannot be stored. */
 static status unstorable(safetensors_writer *w, const float *data, int64_t i, message *why)
 {
@@ -133,7 +107,7 @@ static status append(safetensors_writer *w, const float *data, int64_t count, me
     uint16_t half[CHUNK];
     for (int64_t done = 0; done < count; done += CHUNK) {
         const int64_t part = count - done < CHUNK ? count - done : CHUNK;
-        const int64_t large = narrow(half, data + done, part, type);
+        const int64_t large = halves_narrow(half, data + done, part, type);
         if (large >= 0) return unstorable(w, data, done + large, why);
         TRY(file_append(&w->out, half, part * 2, why));
     }
@@ -161,4 +135,10 @@ status safetensors_finish(safetensors_writer *w, uint64_t *hash, int64_t *bytes,
     const status s = file_finish(&w->out, hash, why);
     writer_free(w);
     return s;
+}
+
+void safetensors_abandon(safetensors_writer *w)
+{
+    file_abandon(&w->out);
+    writer_free(w);
 }

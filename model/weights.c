@@ -101,6 +101,17 @@ void weights_init(weights *w, const dims *d, const param_table *t, dtype type, i
     REQUIRE(next == t->param + t->count, "the table of %d parameters belongs to another model", t->count);
 }
 
+void weights_share(weights *w, const weights *of)
+{
+    const size_t units = (size_t)of->num_units, layers = units - 2;
+    *w = *of;
+    w->unit = malloc(units * sizeof *w->unit);
+    w->layer = malloc(layers * sizeof *w->layer);
+    if (!w->unit || !w->layer) die(ERR_DEVICE, "no memory for the views of %zu layers", layers);
+    memcpy(w->unit, of->unit, units * sizeof *w->unit);
+    memcpy(w->layer, of->layer, layers * sizeof *w->layer);
+}
+
 void weights_free(weights *w)
 {
     free(w->unit);

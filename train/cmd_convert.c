@@ -4,12 +4,15 @@
 #include "base/log.h"
 #include "model/config.h"
 #include "model/convert.h"
+#include "model/convert_layers.h"
 #include "model/model_files.h"
 #include "train/commands.h"
+#include "train/conversion_record.h"
 #include "train/evaluate.h"
 #include "train/training.h"
 #include <dirent.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +23,8 @@ enum { EVALUATION_ROWS = 2048 };
 
 typedef struct convert_job {
     const options *o;
+    const comm *c;
+    convert_method method;
     const char *source;
     char target[PATH_BYTES];
     char temporary[PATH_BYTES]; /* beside it */
@@ -136,24 +141,22 @@ static void job_close(convert_job *j)
     config_free(&j->config);
 }
 
-/* ---- calibration text -------------------- */
+/* ---- text -------------------- */
 
-static status read_calibration(const convert_job *j, host_batch *b, message *why)
+/* The first `limit` tokens (0: all) in whole windows. */
+static status read_windows(host_batch *b, const dataset *data, int64_t limit, message *why)
 {
-    const int64_t T = j->calib.T, limit = j->o->calib_tokens,
-                  wanted = limit ? (limit + T - 1) / T : j->calib.windows;
-    host_batch_init(b, wanted < j->calib.windows ? wanted : j->calib.windows, T);
+    const int64_t T = data->T, wanted = limit ? (limit + T - 1) / T : data->windows;
+    host_batch_init(b, wanted < data->windows ? wanted : data->windows, T);
     int64_t counted = 0;
     status s = OK;
     for (int64_t i = 0; i < b->sequences && s == OK; i++)
-        s = host_batch_read(b, i, &j->calib, i, &counted, why);
+        s = host_batch_read(b, i, data, i, &counted, why);
     if (s != OK) host_batch_free(b);
     return s;
 }
 
 /* ---- held-out text -------------------- */
-
-typedef enum stage { ORIGINAL, PARTIAL_ROPE, MLA, STAGES } stage;
 
 static int64_t held_out_batch(const convert_job *j)
 {
@@ -181,45 +184,38 @@ static status evaluate_folder(const convert_job *j, const char *folder, evaluati
     return s;
 }
 
-static void print_held_out(const evaluation *e)
-{
-    static const char *const names[STAGES] = {
-        [ORIGINAL] = "original", [PARTIAL_ROPE] = "partial RoPE", [MLA] = "MLA"};
-    log_line("held-out text, %lld tokens      loss        ppl", (long long)e[ORIGINAL].tokens);
-    for (int i = 0; i < STAGES; i++) log_line("  %-24s %9.4f %10.3f", names[i], e[i].loss, e[i].ppl);
-}
-
 /* ---- the result -------------------- */
 
-static status write_folder(const convert_job *j, const model *m, const char *folder, message *why)
+/* All but the weights. */
+static status begin_folder(const convert_job *j, const dims *d, message *why)
 {
-    TRY(folder_make(folder, why));
+    TRY(folder_make(j->temporary, why));
     char path[PATH_BYTES];
-    char *text = config_converted(&j->config, &m->d, (config_layout)j->o->convert_layout, j->storage);
+    char *text = config_converted(&j->config, d, (config_layout)j->o->convert_layout, j->storage);
     const status s =
-        file_write(path_join(path, folder, "config.json"), text, (int64_t)strlen(text), NULL, why);
+        file_write(path_join(path, j->temporary, "config.json"), text, (int64_t)strlen(text), NULL, why);
     free(text);
     TRY(s);
-    TRY(tokenizer_copy(j->source, folder, why));
-    return model_save(folder, &m->table, &m->w, m->k, j->storage, MODEL_FILE_BYTES, why);
+    return tokenizer_copy(j->source, j->temporary, why);
 }
 
-static status write_target(const convert_job *j, const model *m, evaluation *e, message *why)
+static calibration text_of(const host_batch *rows)
 {
-    TRY(write_folder(j, m, j->temporary, why));
-    if (j->held_out.windows) TRY(evaluate_folder(j, j->temporary, &e[MLA], why));
-    return folder_commit(j->temporary, j->target, why);
+    return (calibration){
+        .windows = rows->sequences, .T = rows->T, .tokens = rows->tokens, .targets = rows->targets};
 }
 
-static status convert(const convert_job *j, message *why)
+/* TransMLA's steps on whole models; one rank. */
+static status convert_whole(const convert_job *j, conversion_record *r, message *why)
 {
-    evaluation e[STAGES];
-    if (j->held_out.windows) TRY(evaluate_folder(j, j->source, &e[ORIGINAL], why));
-
+    evaluation e;
+    if (j->held_out.windows) {
+        TRY(evaluate_folder(j, j->source, &e, why));
+        record_step(r, "original", e.loss, e.tokens);
+    }
     host_batch rows;
-    TRY(read_calibration(j, &rows, why));
-    const calibration text = {
-        .windows = rows.sequences, .T = rows.T, .tokens = rows.tokens, .targets = rows.targets};
+    TRY(read_windows(&rows, &j->calib, j->o->calib_tokens, why));
+    const calibration text = text_of(&rows);
     model source;
     conversion c = {0};
     model_init(&source, &j->config.d, ops_cpu_f32(), calibration_batch(&text), text.T, MODEL_EVALUATE, 1);
@@ -228,39 +224,134 @@ static status convert(const convert_job *j, message *why)
     if (s == OK && j->held_out.windows) {
         model partial;
         conversion_partial(&c, &partial, held_out_batch(j), j->held_out.T);
-        s = evaluate_model(j, &partial, &e[PARTIAL_ROPE], why);
+        s = evaluate_model(j, &partial, &e, why);
+        if (s == OK) record_step(r, "partial RoPE", e.loss, e.tokens);
         model_free(&partial);
     }
-    if (s == OK) s = write_target(j, &c.mla, e, why);
-    if (s == OK) {
-        const double before = (double)kv_bytes_per_token(&source.d),
-                     after = (double)kv_bytes_per_token(&c.mla.d);
-        if (j->held_out.windows) print_held_out(e);
-        log_line("KV cache: %.0f -> %.0f bytes per token (%+.1f %%)", before, after,
-                 100 * (after / before - 1));
-        log_line("%s: %s, kv_lora_rank %lld, qk_rope_head_dim %lld, q_lora_rank %lld, FreqFold %lld, %s",
-                 j->target, dtype_name(j->storage), (long long)c.chosen.rank, (long long)c.chosen.rope,
-                 (long long)c.chosen.q_rank, (long long)c.chosen.freqfold,
-                 c.chosen.latent_norm ? "with latent norms" : "without latent norms");
-    }
+    if (s == OK) s = begin_folder(j, &c.mla.d, why);
+    if (s == OK)
+        s = model_save(j->temporary, &c.mla.table, &c.mla.w, c.mla.k, j->storage, MODEL_FILE_BYTES, why);
+    if (s == OK && j->held_out.windows) s = evaluate_folder(j, j->temporary, &e, why);
+    if (s == OK && j->held_out.windows) record_step(r, "MLA", e.loss, e.tokens);
+    r->freqfold = c.chosen.freqfold;
+    r->calibration_tokens = text.windows * text.T;
+    r->loss_source = c.loss_source;
+    r->loss_mla = c.loss_mla;
     conversion_free(&c);
     model_free(&source);
     host_batch_free(&rows);
     return s;
 }
 
+static void print_plan(const layers_job *job)
+{
+    (void)job;
+}
+
+/* The losses that convert_layers measured. */
+static void record_layers(conversion_record *r, const host_batch *held_out)
+{
+    static const char *const names[CONVERT_STEPS] = {[STEP_ORIGINAL] = "original",
+                                                     [STEP_ROPE] = "partial RoPE",
+                                                     [STEP_CUT] = "low rank",
+                                                     [STEP_NORM] = "latent norms",
+                                                     [STEP_FINAL] = "MLA"};
+    int64_t counted = 0;
+    for (int64_t i = 0; i < held_out->sequences * held_out->T; i++) counted += held_out->targets[i] >= 0;
+    for (int step = 0; step < CONVERT_STEPS; step++)
+        if (isfinite(r->layers.held_out[step]))
+            record_step(r, names[step], r->layers.held_out[step], counted);
+}
+
+/* The method of this project, layer by layer. MPI: collective. */
+static status convert_by_layers(const convert_job *j, bool plan_only, conversion_record *r, message *why)
+{
+    const dims to = convert_dims(&j->config.d, &j->how);
+    host_batch rows = {0}, held_out = {0};
+    status s = read_windows(&rows, &j->calib, j->o->calib_tokens, why);
+    if (s == OK && j->held_out.windows) s = read_windows(&held_out, &j->held_out, j->o->val_tokens, why);
+    const calibration text = text_of(&rows);
+    calibration val = text_of(&held_out);
+    val.first = held_out.first;
+    const layers_job job = {.source = j->source,
+                            .d = &j->config.d,
+                            .how = &j->how,
+                            .text = &text,
+                            .held_out = &val,
+                            .storage = j->storage,
+                            .folder = j->temporary,
+                            .c = j->c};
+    s = comm_agree(j->c, s, why);
+    if (s == OK) print_plan(&job);
+    if (s == OK && !plan_only) {
+        if (j->c->rank == 0) s = begin_folder(j, &to, why);
+        s = comm_agree(j->c, s, why);
+        if (s == OK) s = convert_layers(&job, &r->layers, why);
+        if (s == OK) record_layers(r, &held_out);
+    }
+    r->calibration_tokens = text.windows * text.T;
+    r->loss_source = r->layers.loss_source;
+    r->loss_mla = r->layers.loss_mla;
+    host_batch_free(&rows);
+    host_batch_free(&held_out);
+    return s;
+}
+
+static status convert(convert_job *j, bool plan_only, message *why)
+{
+    const double start = clock_seconds();
+    const dims to = convert_dims(&j->config.d, &j->how);
+    conversion_record r = {.method = j->method,
+                           .source = j->source,
+                           .how = &j->how,
+                           .layout = (config_layout)j->o->convert_layout,
+                           .storage = j->storage,
+                           .calib_seq_len = j->calib.T,
+                           .freqfold = j->how.freqfold,
+                           .bytes_before = kv_bytes_per_token(&j->config.d),
+                           .bytes_after = kv_bytes_per_token(&to),
+                           .num_layers = j->config.d.L};
+    status s = j->method == METHOD_REMLA ? convert_by_layers(j, plan_only, &r, why) : convert_whole(j, &r, why);
+    r.seconds = clock_seconds() - start;
+    if (s == OK && !plan_only) {
+        if (j->c->rank == 0) s = conversion_record_write(&r, j->temporary, why);
+        if (j->c->rank == 0 && s == OK) s = folder_commit(j->temporary, j->target, why);
+        s = comm_agree(j->c, s, why);
+    }
+    if (s == OK && !plan_only && j->c->rank == 0) s = conversion_print(j->target, why);
+    layers_report_free(&r.layers);
+    return s;
+}
+
+/* convert.balance is a setting of TransMLA's method, and asks for it where convert.method does not say. */
+static status choose_method(convert_job *j, message *why)
+{
+    const options *o = j->o;
+    const bool balance = option_is_set(o, "convert.balance"), method = option_is_set(o, "convert.method");
+    j->method = balance && !method ? METHOD_TRANSMLA : (convert_method)o->convert_method;
+    if (balance && j->method == METHOD_REMLA)
+        return fail(why, ERR_USAGE,
+                    "convert.balance is a setting of convert.method=transmla; the method remla weighs keys and "
+                    "values by what they do to the attention");
+    if (balance && !method) log_line("convert.balance is set: converting by the steps of TransMLA (convert.method)");
+    return OK;
+}
+
 status cmd_convert(const command_line *line, options *o, const comm *c, message *why)
 {
-    if (c->size > 1)
-        return fail(why, ERR_USAGE, "it runs on one rank, not %d: start it without mpirun", c->size);
-    convert_job j = {.o = o, .source = line->positional[0]};
+    convert_job j = {.o = o, .c = c, .source = line->positional[0]};
+    TRY(choose_method(&j, why));
+    if (j.method == METHOD_TRANSMLA && (c->size > 1 || line->plan))
+        return fail(why, ERR_USAGE, "convert.method=transmla %s",
+                    c->size > 1 ? "runs on one rank: start it without mpirun" : "has no plan");
     if (snprintf(j.target, sizeof j.target, "%s", line->positional[1]) >= (int)sizeof j.target)
         return fail(why, ERR_USAGE, "%s: the path is too long", line->positional[1]);
     for (size_t end = strlen(j.target); end > 1 && j.target[end - 1] == '/'; end--)
         j.target[end - 1] = 0; /* the temporary folder's name is made from it */
-    status s = job_open(&j, why);
-    if (s == OK) s = target_open(&j, why);
-    if (s == OK) s = convert(&j, why);
+    status s = comm_agree(c, job_open(&j, why), why);
+    if (s == OK && c->rank == 0 && !line->plan) s = target_open(&j, why);
+    s = comm_agree(c, s, why);
+    if (s == OK) s = convert(&j, line->plan, why);
     job_close(&j);
     return s;
 }

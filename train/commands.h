@@ -12,6 +12,7 @@ typedef struct command_line {
     const char *command;
     const char *positional[MAX_POSITIONALS]; /* as many as the command's row asks for; the others are NULL */
     int positionals;
+    bool plan; /* --plan: say what it would take, and do nothing */
     bool json; /* --json: standard output is one JSON object, everything else goes to standard error */
 } command_line;
 

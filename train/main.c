@@ -15,6 +15,7 @@ typedef struct command {
     const char *name;
     command_function run;
     bool computes;   /* needs the ranks and the machine */
+    bool plans;      /* takes --plan */
     bool config;     /* its first positional is a file of options */
     int least, most; /* positionals */
     const char *usage, *help;
@@ -26,17 +27,17 @@ static status print_version(const command_line *line, options *o, const comm *c,
 
 /* To add a command: a row here and train/cmd_NAME.c. */
 static const command commands[] = {
-    {"convert", cmd_convert, true, false, 2, 2, "SRC DST calib.data=SHARDS [section.key=value ...]",
+    {"convert", cmd_convert, true, true, false, 2, 2, "SRC DST calib.data=SHARDS [section.key=value ...]",
      "turn a GQA model folder into an MLA model folder", "convert calib data val train.seq_len"},
-    {"train", cmd_train, true, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
+    {"train", cmd_train, true, false, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
      "train a model on token shards, or go on from its newest checkpoint",
      "model data train optim val checkpoint debug"},
-    {"eval", cmd_eval, true, false, 1, 1, "MODEL data.val=SHARDS [section.key=value ...] [--json]",
+    {"eval", cmd_eval, true, false, false, 1, 1, "MODEL data.val=SHARDS [section.key=value ...] [--json]",
      "loss and perplexity of a model folder or checkpoint", "data val train.seq_len train.micro_batch"},
-    {"options", cmd_options, false, false, 0, 0, "", "print every option with default, range and meaning",
+    {"options", cmd_options, false, false, false, 0, 0, "", "print every option with default, range and meaning",
      NULL},
-    {"help", print_help, false, false, 0, 1, "[COMMAND]", "explain a command", NULL},
-    {"version", print_version, false, false, 0, 0, "", "print the version", NULL},
+    {"help", print_help, false, false, false, 0, 1, "[COMMAND]", "explain a command", NULL},
+    {"version", print_version, false, false, false, 0, 0, "", "print the version", NULL},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -113,6 +114,8 @@ static status read_argument(const command *row, const char *argument, command_li
 {
     if (!strcmp(argument, "--json"))
         line->json = true;
+    else if (!strcmp(argument, "--plan") && row->plans)
+        line->plan = true;
     else if (!strcmp(argument, "--help") || !strcmp(argument, "-h"))
         *help = true;
     else if (argument[0] == '-')

@@ -1,0 +1,57 @@
+/* Conversion layer by layer (convert.method=remla). Two residual streams of the calibration text go through
+ * the layers side by side, the original's and the converted model's; each layer is made from the inputs that
+ * the converted model really gives it, and mended towards the original's residual stream. Only one layer is
+ * in memory at a time, beside the embedding, the head and the rows of the streams. docs/CONVERSION.md has
+ * the formulas. */
+#ifndef REMLA_MODEL_CONVERT_LAYERS_H
+#define REMLA_MODEL_CONVERT_LAYERS_H
+#include "base/comm.h"
+#include "model/convert.h"
+
+/* What became of one layer. Errors are root mean squares over the calibration text, as shares of the
+ * original attention's output: how far the converted residual stream is from the original's after this
+ * layer's attention. */
+typedef struct layer_report {
+    int64_t freqfold;
+    double key_share, value_share; /* of the energy of keys and of values, kept by rotary key and latent */
+    double latent_rms;             /* of the latent before its norm */
+    double channel_error;          /* relative standard deviation of the constant channel; 0 without one */
+    double error_cut;              /* before refitting */
+    double error_refit;            /* after it */
+    double error_held_out;         /* after it, on windows that a fit without them is tried on */
+    double ridge;                  /* strength chosen for o_proj */
+    double seconds;
+} layer_report;
+
+/* Losses on held-out text, with the layers converted up to a step. */
+typedef enum convert_step { STEP_ORIGINAL, STEP_ROPE, STEP_CUT, STEP_NORM, STEP_FINAL, CONVERT_STEPS } convert_step;
+
+typedef struct layers_report {
+    layer_report *layer; /* (L) owned */
+    double loss_source, loss_mla; /* on the calibration text */
+    double held_out[CONVERT_STEPS]; /* NAN: not measured */
+} layers_report;
+
+typedef struct layers_job {
+    const char *source; /* model folder */
+    const dims *d;      /* its shape */
+    const convert_settings *how;
+    const calibration *text, *held_out; /* held_out may have no windows; both are the same on every rank */
+    dtype storage;      /* of the result */
+    const char *folder; /* exists; gets the weights (model_writer) */
+    const comm *c;
+} layers_job;
+
+/* Bytes that a rank needs, and floating-point operations of the whole conversion. */
+typedef struct layers_plan {
+    int64_t source_bytes, target_bytes, text_bytes, solve_bytes;
+    double flops_f32, flops_f64;
+} layers_plan;
+layers_plan layers_plan_of(const layers_job *j);
+
+/* Converts. ERR_INPUT when there is too little text, or an activation is not finite. The caller ends with
+ * layers_report_free. MPI: collective; the windows are dealt out to the ranks, every rank returns the same. */
+status convert_layers(const layers_job *j, layers_report *report, message *why);
+void layers_report_free(layers_report *r);
+
+#endif

@@ -1,0 +1,36 @@
+/* What a conversion leaves about itself in the converted folder: conversion.json, and conversion.svg with the
+ * errors of the layers. None of it is collective. */
+#ifndef REMLA_TRAIN_CONVERSION_RECORD_H
+#define REMLA_TRAIN_CONVERSION_RECORD_H
+#include "model/config.h"
+#include "model/convert_layers.h"
+
+typedef struct conversion_record {
+    convert_method method;
+    const char *source;
+    const convert_settings *how;
+    config_layout layout;
+    dtype storage;
+    int64_t calib_seq_len, calibration_tokens;
+    int64_t freqfold; /* of all layers; 0: each layer has its own */
+    int64_t bytes_before, bytes_after; /* of key/value cache per token */
+    double loss_source, loss_mla;      /* on the calibration text; NAN: not measured */
+    double seconds;
+    int64_t num_layers;
+    layers_report layers; /* of METHOD_REMLA; layers.layer is NULL otherwise */
+    struct {
+        const char *name;
+        double loss;
+    } step[CONVERT_STEPS]; /* of METHOD_TRANSMLA: losses on held-out text */
+    int steps;
+    int64_t held_out_tokens;
+} conversion_record;
+
+/* Adds a step of METHOD_TRANSMLA. */
+void record_step(conversion_record *r, const char *name, double loss, int64_t tokens);
+/* Writes FOLDER/conversion.json, and FOLDER/conversion.svg where there are layers. */
+status conversion_record_write(const conversion_record *r, const char *folder, message *why);
+/* Prints FOLDER/conversion.json as a table (base/log.h). ERR_INPUT when it is not there or not ours. */
+status conversion_print(const char *folder, message *why);
+
+#endif

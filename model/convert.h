@@ -28,8 +28,8 @@ typedef struct convert_settings {
 typedef struct calibration {
     int64_t windows, T;
     const int32_t *tokens, *targets; /* (windows,T) each; targets -1: not counted in the loss */
-    const int32_t *first;            /* (windows,T) the first position that each one sees; NULL: every position
-                                        sees its whole past, as in calibration */
+    const int32_t *first; /* (windows,T) the first position that each one sees; NULL: every position
+                             sees its whole past, as in calibration */
 } calibration;
 
 /* The B that a model should be laid out with for this text: as many windows as keep the matrix products

@@ -17,6 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How much of what earlier layers left wrong in the residual stream an attention is to make good. All of it
+ * is more than o_proj can know from its inputs: it would learn the calibration text. */
+#define CATCH_UP 0.5
+
 /* Held-out text with the layers converted up to one step. */
 typedef struct held_out_stream {
     float *x; /* NULL: not followed */
@@ -30,35 +34,42 @@ typedef struct conversion_work {
     model rope;   /* one layer of full rank, only for the held-out text; else without memory */
     text_share text, held_out;
     float *original, *converted; /* residual streams, (rows,C) */
-    float *middle;               /* the original's after this layer's attention */
+    float *wanted;               /* (rows,C) what this layer's attention is to add to the converted one */
+    float *size;                 /* (rows) root mean square of the original's stream after attention */
     float *heads;                /* (rows,H*Dv) of the converted attention */
     held_out_stream follow[CONVERT_STEPS];
-    double *inputs, *first;      /* Gram matrices (C+1,C+1) of all attention inputs, and of first tokens */
-    double *a, *b;               /* of a chunk, in double: (N,widest) */
+    double *inputs, *first; /* Gram matrices (C+1,C+1) of all attention inputs, and of first tokens */
+    double *a, *b;          /* of a chunk, in double: (N,widest) */
     refit fit;
 } conversion_work;
 
-static dims one_layer(dims d, bool ends)
-{
-    d.L = 1;
-    if (!ends) d.V = 1, d.tied = true;
-    return d;
-}
-
-/* What the residual stream goes into is a norm: an error counts as a share of the stream's size. */
-static double token_root(const conversion_work *w, int64_t row)
-{
-    if (!getenv("EXP_W")) return 1;
-    const int64_t C = w->j->d->C;
-    const float *x = w->middle + row * C;
-    double square = 0;
-    for (int64_t i = 0; i < C; i++) square += (double)x[i] * (double)x[i];
-    return 1 / sqrt(square / (double)C + w->j->d->norm_eps);
-}
-
 /* ---- 1 the original -------------------- */
 
-/* Fills w->middle, advances w->original. Returns the energy of the attention's output. */
+/* Of the chunk whose residual stream after attention is `middle`: fills w->wanted and w->size. Returns the
+ * energy of the attention's output. The stream goes into norms: here and in all errors a row counts as a
+ * share of its size, or a few tokens with enormous activations would be all that counts. */
+static double want(conversion_work *w, chunk c, const double *middle)
+{
+    const int64_t C = w->j->d->C;
+    double energy = 0;
+    for (int64_t n = c.row; n < c.row + c.rows; n++) {
+        const double *after = middle + (n - c.row) * C;
+        double square = 0, attention = 0;
+        for (int64_t i = 0; i < C; i++) {
+            const double x = (double)w->original[n * C + i], y = (double)w->converted[n * C + i],
+                         adds = after[i] - x;
+            square += after[i] * after[i];
+            attention += adds * adds;
+            w->wanted[n * C + i] = (float)(adds + CATCH_UP * (x - y));
+        }
+        const double mean = square / (double)C + w->j->d->norm_eps;
+        w->size[n] = (float)sqrt(mean);
+        energy += attention / mean;
+    }
+    return energy;
+}
+
+/* Fills w->wanted, advances w->original. Returns the energy of the attention's output. */
 static double original_forward(conversion_work *w)
 {
     const text_share *t = &w->text;
@@ -68,14 +79,8 @@ static double original_forward(conversion_work *w)
     {
         chunk_upload(m, &m->acts[0].x, w->original, c);
         block_forward(m, 0, &m->acts[0], &m->last);
-        chunk_download(m, w->middle, &m->acts[0].mid, c);
-        for (int64_t n = c.row; n < c.row + c.rows; n++) {
-            const double root = token_root(w, n);
-            for (int64_t i = n * m->d.C; i < (n + 1) * m->d.C; i++) {
-                const double attention = root * ((double)w->middle[i] - (double)w->original[i]);
-                energy += attention * attention;
-            }
-        }
+        chunk_read(m, w->a, &m->acts[0].mid, c);
+        energy += want(w, c, w->a);
         chunk_download(m, w->original, &m->last, c);
     }
     comm_sum_f64(w->j->c, &energy, 1);
@@ -106,26 +111,48 @@ static void measure_inputs(conversion_work *w)
     comm_sum_f64(w->j->c, w->first, width * width);
 }
 
-/* |target - (x + attention)|^2 over the windows of this and other ranks that `most` chunks hold. */
-static double attention_error(conversion_work *w, int64_t most)
+/* Runs the converted attention on a chunk; `lacks` (rows,C) becomes what its output lacks, as shares of the
+ * rows' sizes. */
+static void attention_lacks(conversion_work *w, chunk c, double *lacks)
+{
+    model *m = &w->target;
+    const int64_t C = m->d.C;
+    chunk_upload(m, &m->acts[0].x, w->converted, c);
+    attention_only(m);
+    chunk_read(m, lacks, &m->s.delta, c);
+    for (int64_t n = 0; n < c.rows; n++)
+        for (int64_t i = 0; i < C; i++)
+            lacks[n * C + i] =
+                ((double)w->wanted[(c.row + n) * C + i] - lacks[n * C + i]) / (double)w->size[c.row + n];
+}
+
+/* Fills w->heads and the sums of the regression from the first `most` chunks of every rank. */
+static void measure_heads(conversion_work *w, int64_t most)
 {
     const text_share *t = &w->text;
     model *m = &w->target;
-    const int64_t C = m->d.C;
-    double error = 0;
+    const int64_t width = m->d.H * m->d.Dv;
+    refit_clear(&w->fit);
     EACH_CHUNK(c, t)
     {
         if (most-- == 0) break;
-        chunk_upload(m, &m->acts[0].x, w->converted, c);
-        attention_only(m);
-        chunk_read(m, w->a, &m->s.delta, c);
-        for (int64_t i = 0; i < c.rows * C; i++) {
-            const double lacks = (double)w->middle[c.row * C + i] - (double)w->converted[c.row * C + i] - w->a[i];
-            error += lacks * lacks;
-        }
+        attention_lacks(w, c, w->b);
+        chunk_download(m, w->heads, &m->acts[0].heads, c);
+        chunk_read(m, w->a, &m->acts[0].heads, c);
+        for (int64_t n = 0; n < c.rows; n++)
+            for (int64_t i = 0; i < width; i++) w->a[n * width + i] /= (double)w->size[c.row + n];
+        refit_add(&w->fit, w->a, w->b, c.rows);
     }
-    comm_sum_f64(w->j->c, &error, 1);
-    return error;
+    refit_sum(&w->fit, w->j->c);
+}
+
+/* What the attention will still lack once o_proj is refitted: |..|^2 over these chunks. */
+static double error_after_refit(conversion_work *w, int64_t most)
+{
+    measure_heads(w, most);
+    const refit_result r = refit_solve(&w->fit);
+    free(r.delta);
+    return r.after;
 }
 
 /* Fills the target's projections for one FreqFold. */
@@ -134,9 +161,10 @@ static void cut(conversion_work *w, const gqa_layer *g, const double *key_gram, 
 {
     const dims *from = w->j->d, *to = &w->target.d;
     const int64_t n = 2 * from->G * from->D - to->Dr, width = from->C + 1, keys = from->G * from->D;
-    double *u = rope_rotation(from, to->Dr, freqfold, key_gram), *joint = joint_projection(from, to->Dr, g, u),
-           *gram = gram_of(joint, w->inputs, n, width), *down = matrix_new(to->R, n), *up = matrix_new(n, to->R),
-           *q_down = NULL, *q_up = NULL, *rotary = gram_of(u, key_gram, to->Dr, keys), rope_energy = 0;
+    double *u = rope_rotation(from, to->Dr, freqfold, key_gram),
+           *joint = joint_projection(from, to->Dr, g, u), *gram = gram_of(joint, w->inputs, n, width),
+           *down = matrix_new(to->R, n), *up = matrix_new(n, to->R), *q_down = NULL, *q_up = NULL,
+           *rotary = gram_of(u, key_gram, to->Dr, keys), rope_energy = 0;
     metric_axes(from, to->Dr, to->R, g, u, w->inputs, gram, down, up);
     if (to->Rq) {
         q_down = matrix_new(to->Rq, from->H * from->D), q_up = matrix_new(from->H * from->D, to->Rq);
@@ -155,9 +183,10 @@ static void cut(conversion_work *w, const gqa_layer *g, const double *key_gram, 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
-/* The strongest FreqFold of a layer is the one whose attention comes closest on a part of the text. */
+/* Choices are made on a part of the text. */
 enum { CHOICE_CHUNKS = 2 };
 
+/* The FreqFold of a layer is the one whose attention can be brought closest. */
 static void choose_freqfold(conversion_work *w, const gqa_layer *g, layer_report *report)
 {
     const dims *d = w->j->d;
@@ -168,7 +197,7 @@ static void choose_freqfold(conversion_work *w, const gqa_layer *g, layer_report
         for (int64_t f = d->D / rope; f <= d->D / 2; f *= 2) {
             if (!freqfold_fits(d, rope, f)) continue;
             cut(w, g, key_gram, f, report);
-            const double error = attention_error(w, CHOICE_CHUNKS);
+            const double error = error_after_refit(w, CHOICE_CHUNKS);
             if (error < best) best = error, chosen = f;
         }
     }
@@ -190,7 +219,8 @@ static void measure_latents(conversion_work *w, latent_sums *sums, bool constant
             const bool kv = kind == LATENT_KV;
             tensor out = kv ? a->kv_a : a->q_latent;
             const layer_weights *l = &m->w.layer[0];
-            m->k->matmul_forward(&out, &m->s.h, kv ? &l->wkv_a : &l->wq_a, kv ? optional(&l->bkv_a) : NULL, NULL);
+            m->k->matmul_forward(&out, &m->s.h, kv ? &l->wkv_a : &l->wq_a, kv ? optional(&l->bkv_a) : NULL,
+                                 NULL);
             const tensor latent = tensor_slice(&out, 0, kv ? m->d.R : m->d.Rq);
             chunk_read(m, w->a, &latent, c);
             latent_sums_add(&sums[kind], w->a, c.rows, latent.dim[1], constant_last);
@@ -217,7 +247,7 @@ static float *weights_save(const model *m)
 
 static void weights_restore(model *m, const float *saved) { m->k->upload(&m->w.unit[1], saved, NULL); }
 
-/* The plain norm, or the one with the constant channel: whichever leaves the attention closer. */
+/* The plain norm, or the one with the constant channel: whichever attention can be brought closer. */
 static void insert_norms(conversion_work *w, layer_report *report)
 {
     model *m = &w->target;
@@ -227,16 +257,15 @@ static void insert_norms(conversion_work *w, layer_report *report)
     report->latent_rms = sqrt(sums[LATENT_KV].square / sums[LATENT_KV].tokens);
     m->d.latent_norm = w->j->how->latent_norm;
     if (!m->d.latent_norm) return;
-    const double plain = attention_error(w, INT64_MAX);
+    const double plain = error_after_refit(w, CHOICE_CHUNKS);
     float *saved = weights_save(m);
 
     double *weighted = matrix_new(width, width);
-    for (int64_t i = 0; i < width * width; i++)
-        weighted[i] = w->inputs[i] + (FIRST_WEIGHT - 1) * w->first[i];
+    for (int64_t i = 0; i < width * width; i++) weighted[i] = w->inputs[i] + (FIRST_WEIGHT - 1) * w->first[i];
     report->channel_error = constant_channel_write(m, 0, weighted, sums);
     free(weighted);
     write_norms(w, sums, true);
-    if (attention_error(w, INT64_MAX) <= plain) {
+    if (error_after_refit(w, CHOICE_CHUNKS) <= plain) {
         report->latent_rms = sqrt(sums[LATENT_KV].square / sums[LATENT_KV].tokens);
     } else {
         report->channel_error = 0;
@@ -247,52 +276,16 @@ static void insert_norms(conversion_work *w, layer_report *report)
 
 /* ---- 3 o_proj -------------------- */
 
-/* Which part of the text a window belongs to: parts are stretches of text, so that a part held out is
- * unlike the rest. */
-static int fold_of(const conversion_work *w, int64_t window)
-{
-    const int64_t whole = window * w->text.size + w->text.rank;
-    return (int)(whole * REFIT_FOLDS / w->j->text->windows);
-}
-
-/* Fills w->heads, and the sums of the regression. */
-static void measure_heads(conversion_work *w)
-{
-    const text_share *t = &w->text;
-    model *m = &w->target;
-    const int64_t C = m->d.C, width = m->d.H * m->d.Dv;
-    refit_clear(&w->fit);
-    EACH_CHUNK(c, t)
-    {
-        chunk_upload(m, &m->acts[0].x, w->converted, c);
-        attention_only(m);
-        chunk_download(m, w->heads, &m->acts[0].heads, c);
-        chunk_read(m, w->a, &m->acts[0].heads, c);
-        chunk_read(m, w->b, &m->s.delta, c);
-        for (int64_t i = 0; i < c.rows * C; i++)
-            w->b[i] = (double)w->middle[c.row * C + i] - (double)w->converted[c.row * C + i] - w->b[i];
-        for (int64_t n = 0; n < c.rows; n++) {
-            const double root = token_root(w, c.row + n);
-            for (int64_t i = 0; i < C; i++) w->b[n * C + i] *= root;
-            for (int64_t i = 0; i < width; i++) w->a[n * width + i] *= root;
-        }
-        for (int64_t row = 0; row < c.rows; row += t->T)
-            refit_add(&w->fit, fold_of(w, (c.row + row) / t->T), w->a + row * width, w->b + row * C, t->T);
-    }
-    refit_sum(&w->fit, w->j->c);
-}
-
 static void refit_output(conversion_work *w, double energy, layer_report *report)
 {
     tensor *wo = &w->target.w.layer[0].wo;
+    measure_heads(w, INT64_MAX);
     const refit_result r = refit_solve(&w->fit);
     double *values = matrix_read(w->target.k, wo);
     for (int64_t i = 0; i < tensor_numel(wo); i++) values[i] += r.delta[i];
     matrix_write(w->target.k, wo, values);
-    report->ridge = r.ridge;
-    report->error_cut = sqrt(r.before / energy);
-    report->error_refit = sqrt(fmax(r.after, 0) / energy);
-    report->error_held_out = sqrt(fmax(r.held_out, 0) / energy);
+    report->error_cut = sqrt(w->fit.square / energy);
+    report->error_refit = sqrt(r.after / energy);
     free(values);
     free(r.delta);
 }
@@ -372,7 +365,6 @@ static void convert_layer(conversion_work *w, layer_report *report)
     insert_norms(w, report);
     follow(w, STEP_NORM);
     settle(w); /* before o_proj is fitted to what comes out of them */
-    measure_heads(w);
     refit_output(w, energy, report);
     settle(w);
     follow(w, STEP_FINAL);
@@ -394,7 +386,8 @@ static void work_init(conversion_work *w, const layers_job *j)
     no_document_mask(&w->target);
     w->original = rows_new(t, d->C);
     w->converted = rows_new(t, d->C);
-    w->middle = rows_new(t, d->C);
+    w->wanted = rows_new(t, d->C);
+    w->size = rows_new(t, 1);
     w->heads = rows_new(t, whole.H * whole.Dv);
     w->inputs = matrix_new(d->C + 1, d->C + 1);
     w->first = matrix_new(d->C + 1, d->C + 1);
@@ -435,7 +428,8 @@ static void work_free(conversion_work *w)
     text_share_free(&w->text);
     text_share_free(&w->held_out);
     refit_free(&w->fit);
-    void *const all[] = {w->original, w->converted, w->middle, w->heads, w->inputs, w->first, w->a, w->b};
+    void *const all[] = {w->original, w->converted, w->wanted, w->size, w->heads,
+                         w->inputs,   w->first,     w->a,      w->b};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -478,7 +472,8 @@ static status files_open(conversion_files *f, const layers_job *j, message *why)
     status s = model_reader_open(&f->in, j->source, &f->source, ops_cpu_f32(), why);
     f->reading = s == OK;
     if (s == OK && j->c->rank == 0) {
-        s = model_writer_open(&f->out, j->folder, &f->target, ops_cpu_f32(), j->storage, MODEL_FILE_BYTES, why);
+        s = model_writer_open(&f->out, j->folder, &f->target, ops_cpu_f32(), j->storage, MODEL_FILE_BYTES,
+                              why);
         f->writing = s == OK;
     }
     return comm_agree(j->c, s, why);

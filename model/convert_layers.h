@@ -9,8 +9,8 @@
 #include "model/convert.h"
 
 /* What became of one layer. Errors are root mean squares over the calibration text, as shares of the
- * original attention's output: how far the converted residual stream is from the original's after this
- * layer's attention. */
+ * original attention's output: how far the converted attention's output is from what it is asked for, which
+ * is the original's and half of what the residual stream lacks of the original's. */
 typedef struct layer_report {
     int64_t freqfold;
     double key_share, value_share; /* of the energy of keys and of values, kept by rotary key and latent */
@@ -18,17 +18,22 @@ typedef struct layer_report {
     double channel_error;          /* relative standard deviation of the constant channel; 0 without one */
     double error_cut;              /* before refitting */
     double error_refit;            /* after it */
-    double error_held_out;         /* after it, on windows that a fit without them is tried on */
-    double ridge;                  /* strength chosen for o_proj */
     double seconds;
 } layer_report;
 
 /* Losses on held-out text, with the layers converted up to a step. */
-typedef enum convert_step { STEP_ORIGINAL, STEP_ROPE, STEP_CUT, STEP_NORM, STEP_FINAL, CONVERT_STEPS } convert_step;
+typedef enum convert_step {
+    STEP_ORIGINAL,
+    STEP_ROPE,
+    STEP_CUT,
+    STEP_NORM,
+    STEP_FINAL,
+    CONVERT_STEPS
+} convert_step;
 
 typedef struct layers_report {
-    layer_report *layer; /* (L) owned */
-    double loss_source, loss_mla; /* on the calibration text */
+    layer_report *layer;            /* (L) owned */
+    double loss_source, loss_mla;   /* on the calibration text */
     double held_out[CONVERT_STEPS]; /* NAN: not measured */
 } layers_report;
 
@@ -37,20 +42,25 @@ typedef struct layers_job {
     const dims *d;      /* its shape */
     const convert_settings *how;
     const calibration *text, *held_out; /* held_out may have no windows; both are the same on every rank */
-    dtype storage;      /* of the result */
-    const char *folder; /* exists; gets the weights (model_writer) */
+    dtype storage;                      /* of the result */
+    const char *folder;                 /* exists; gets the weights (model_writer) */
     const comm *c;
 } layers_job;
 
-/* Bytes that a rank needs, and floating-point operations of the whole conversion. */
+/* What a conversion takes of every rank. */
 typedef struct layers_plan {
-    int64_t source_bytes, target_bytes, text_bytes, solve_bytes;
+    int64_t weight_bytes; /* of the layers in memory, embedding and head, with the activations of a chunk */
+    int64_t text_bytes;   /* rows of the streams */
+    int64_t solve_bytes;  /* Gram matrices and the linear algebra of a layer, in double */
     double flops_f32, flops_f64;
 } layers_plan;
 layers_plan layers_plan_of(const layers_job *j);
+/* The shape of a model of one layer, with embedding and head or without. */
+dims one_layer(dims d, bool ends);
 
 /* Converts. ERR_INPUT when there is too little text, or an activation is not finite. The caller ends with
- * layers_report_free. MPI: collective; the windows are dealt out to the ranks, every rank returns the same. */
+ * layers_report_free. MPI: collective; the windows are dealt out to the ranks, every rank returns the same.
+ */
 status convert_layers(const layers_job *j, layers_report *report, message *why);
 void layers_report_free(layers_report *r);
 

@@ -30,8 +30,8 @@ static void norm_tap(void *context, int layer, tap_point point, const tensor *x)
         return;
     }
     p->m->k->download_f64(p->rows, x, NULL);
-    latent_sums_add(&p->sums[layer * LATENT_KINDS + (point == TAP_KV_LATENT ? LATENT_KV : LATENT_Q)],
-                    p->rows, x->dim[0], x->dim[1], p->constant_last);
+    latent_sums_add(&p->sums[layer * LATENT_KINDS + (point == TAP_KV_LATENT ? LATENT_KV : LATENT_Q)], p->rows,
+                    x->dim[0], x->dim[1], p->constant_last);
 }
 
 /* Returns the loss of the pass; the caller frees *sums. */

@@ -7,7 +7,7 @@
 
 double *matrix_new(int64_t rows, int64_t columns); /* zeroed; stops the job when memory is short; free() it */
 double *matrix_read(const ops *k, const tensor *t);
-void matrix_write(const ops *k, tensor *t, const double *values); /* rounded to float */
+void matrix_write(const ops *k, tensor *t, const double *values);   /* rounded to float */
 double *transposed(const double *a, int64_t rows, int64_t columns); /* of a (rows,columns) */
 /* w (rows,columns) S w^T, (rows,rows), from S (columns,columns). */
 double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns);
@@ -125,9 +125,9 @@ typedef struct latent_sums {
 void latent_sums_add(latent_sums *s, const double *latents, int64_t rows, int64_t width, bool constant_last);
 /* Sets the norm's weight of a layer to the number that changes the latents of the sums least. */
 void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_sums *s);
-/* Gives up the last dimension of a layer's latents for a number that is about constant. inputs: Gram matrix of
- * attention inputs (C+1,C+1) with first tokens weighted by FIRST_WEIGHT; sums (LATENT_KINDS) of the latents
- * before. Returns the relative standard deviation of that number, 0 where a bias makes it exact. */
+/* Gives up the last dimension of a layer's latents for a number that is about constant. inputs: Gram matrix
+ * of attention inputs (C+1,C+1) with first tokens weighted by FIRST_WEIGHT; sums (LATENT_KINDS) of the
+ * latents before. Returns the relative standard deviation of that number, 0 where a bias makes it exact. */
 double constant_channel_write(model *m, int64_t layer, const double *inputs, const latent_sums *sums);
 
 /* The first token of a window is rare, but every other one attends to it: in the constant channel it counts

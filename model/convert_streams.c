@@ -133,8 +133,10 @@ double stream_loss(const float *x, const text_share *s, model *ends, const comm 
     {
         chunk_upload(ends, &ends->last, x, part);
         upload_ids(ends, &ends->targets, s->targets, part);
-        tensor last = tensor_rows(&ends->last, 0, part.rows), hidden = tensor_rows(&ends->hidden, 0, part.rows),
-               rstd = tensor_rows(&ends->last_rstd, 0, part.rows), loss = tensor_rows(&ends->loss, 0, part.rows),
+        tensor last = tensor_rows(&ends->last, 0, part.rows),
+               hidden = tensor_rows(&ends->hidden, 0, part.rows),
+               rstd = tensor_rows(&ends->last_rstd, 0, part.rows),
+               loss = tensor_rows(&ends->loss, 0, part.rows),
                targets = tensor_rows(&ends->targets, 0, part.rows);
         k->rmsnorm_forward(&hidden, &rstd, &last, &ends->w.final_norm, ends->d.norm_eps, NULL);
         k->head_loss_forward(&loss, &hidden, &ends->w.head, &targets, &ends->logits, NULL);

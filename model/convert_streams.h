@@ -22,8 +22,7 @@ typedef struct chunk {
 } chunk;
 chunk chunk_first(const text_share *s);
 chunk chunk_next(const text_share *s, chunk c);
-#define EACH_CHUNK(c, share)                                                                                 \
-    for (chunk c = chunk_first(share); c.rows > 0; c = chunk_next(share, c))
+#define EACH_CHUNK(c, share) for (chunk c = chunk_first(share); c.rows > 0; c = chunk_next(share, c))
 
 /* Rows of activations in host memory, (rows,width). */
 float *rows_new(const text_share *s, int64_t width);

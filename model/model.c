@@ -156,6 +156,15 @@ static model_memory measure(model *m, const dims *d, const ops *k, int64_t B, in
     return (model_memory){.weights_bytes = weights_size.used, .step_bytes = step_size.used};
 }
 
+int64_t model_bytes(const dims *d, const ops *k, int64_t B, int64_t T, model_use use)
+{
+    model m;
+    const model_memory bytes = measure(&m, d, k, B, T, use, 1);
+    param_table_free(&m.table);
+    free(m.acts);
+    return bytes.weights_bytes + bytes.step_bytes;
+}
+
 static void rope_tables(model *m)
 {
     const int64_t half = rotary_width(&m->d) / 2;

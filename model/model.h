@@ -91,6 +91,9 @@ double model_evaluate(model *m, const model_batch *batch);
 /* The same, and adds the gradient of that sum to m->g. */
 double model_train(model *m, const model_batch *batch);
 
+/* Bytes that model_init would reserve. */
+int64_t model_bytes(const dims *d, const ops *k, int64_t B, int64_t T, model_use use);
+
 /* Floating-point operations of one token of a training step (forward and backward, multiply and add counted
  * apart) at length T: 6 for every weight that multiplies, and causal attention counted once. Recomputation is
  * not counted. */

@@ -175,8 +175,7 @@ static status begin_file(model_writer *w, message *why)
     }
     char path[PATH_BYTES], name[64];
     file_name(w, ++w->number, name, sizeof name);
-    const status s =
-        safetensors_create(&w->file, path_join(path, w->folder, name), spec, to - from, why);
+    const status s = safetensors_create(&w->file, path_join(path, w->folder, name), spec, to - from, why);
     free(spec);
     if (s == OK) w->file_end = to;
     return s;

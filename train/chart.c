@@ -45,7 +45,9 @@ static void draw_axes(FILE *out, const chart *c, const frame *f)
     fprintf(out, "<text x=\"%d\" y=\"20\" font-size=\"14\">%s</text>\n", LEFT, c->title);
     for (int i = 0; i <= TICKS; i++) {
         const double y = f->y1 * i / TICKS;
-        fprintf(out, "<path d=\"M%d %.1fH%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
+        fprintf(out,
+                "<path d=\"M%d %.1fH%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%.1f\" "
+                "text-anchor=\"end\">%g</text>\n",
                 LEFT, down(f, y), WIDTH - RIGHT, LEFT - 6, down(f, y) + 4, y);
     }
     const double step = round_up(fmax((f->x1 - f->x0) / 10, 1e-9));
@@ -65,8 +67,8 @@ static void draw_line(FILE *out, const chart *c, int l, const frame *f)
         if (isfinite(y)) fprintf(out, "%c%.1f %.1f", pen_down ? 'L' : 'M', across(f, c->x[i]), down(f, y));
         pen_down = isfinite(y);
     }
-    fprintf(out, "\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"end\" fill=\"%s\">%s</text>\n", WIDTH - RIGHT - 4,
-            TOP + 14 + 16 * l, colours[l], c->line[l].name);
+    fprintf(out, "\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"end\" fill=\"%s\">%s</text>\n",
+            WIDTH - RIGHT - 4, TOP + 14 + 16 * l, colours[l], c->line[l].name);
 }
 
 status chart_write(const chart *c, const char *path, message *why)

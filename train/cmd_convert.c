@@ -2,6 +2,7 @@
  * beside and renamed. */
 #include "base/file.h"
 #include "base/log.h"
+#include "kernels/machine.h"
 #include "model/config.h"
 #include "model/convert.h"
 #include "model/convert_layers.h"
@@ -150,8 +151,7 @@ static status read_windows(host_batch *b, const dataset *data, int64_t limit, me
     host_batch_init(b, wanted < data->windows ? wanted : data->windows, T);
     int64_t counted = 0;
     status s = OK;
-    for (int64_t i = 0; i < b->sequences && s == OK; i++)
-        s = host_batch_read(b, i, data, i, &counted, why);
+    for (int64_t i = 0; i < b->sequences && s == OK; i++) s = host_batch_read(b, i, data, i, &counted, why);
     if (s != OK) host_batch_free(b);
     return s;
 }
@@ -243,9 +243,24 @@ static status convert_whole(const convert_job *j, conversion_record *r, message 
     return s;
 }
 
+/* Shares of the peak that single and double precision reach here; doubles are half as many to a register. */
+#define SHARE_F32 0.6
+#define SHARE_F64 0.2
+
 static void print_plan(const layers_job *job)
 {
-    (void)job;
+    const layers_plan p = layers_plan_of(job);
+    const double GiB = 1 << 30, peak = machine_peak_flops();
+    char time[24];
+    log_line("text   %lld windows of %lld tokens to calibrate on, %lld held out",
+             (long long)job->text->windows, (long long)job->text->T, (long long)job->held_out->windows);
+    log_line(
+        "memory %.2f GiB a rank: layers, embedding and head %.2f, rows of the text %.2f, linear algebra %.2f",
+        (double)(p.weight_bytes + p.text_bytes + p.solve_bytes) / GiB, (double)p.weight_bytes / GiB,
+        (double)p.text_bytes / GiB, (double)p.solve_bytes / GiB);
+    log_line("time   about %s on these %d threads a rank",
+             duration_text(p.flops_f32 / (SHARE_F32 * peak) + p.flops_f64 / (SHARE_F64 * peak), time),
+             machine_threads());
 }
 
 /* The losses that convert_layers measured. */
@@ -311,7 +326,8 @@ static status convert(convert_job *j, bool plan_only, message *why)
                            .bytes_before = kv_bytes_per_token(&j->config.d),
                            .bytes_after = kv_bytes_per_token(&to),
                            .num_layers = j->config.d.L};
-    status s = j->method == METHOD_REMLA ? convert_by_layers(j, plan_only, &r, why) : convert_whole(j, &r, why);
+    status s =
+        j->method == METHOD_REMLA ? convert_by_layers(j, plan_only, &r, why) : convert_whole(j, &r, why);
     r.seconds = clock_seconds() - start;
     if (s == OK && !plan_only) {
         if (j->c->rank == 0) s = conversion_record_write(&r, j->temporary, why);
@@ -330,10 +346,12 @@ static status choose_method(convert_job *j, message *why)
     const bool balance = option_is_set(o, "convert.balance"), method = option_is_set(o, "convert.method");
     j->method = balance && !method ? METHOD_TRANSMLA : (convert_method)o->convert_method;
     if (balance && j->method == METHOD_REMLA)
-        return fail(why, ERR_USAGE,
-                    "convert.balance is a setting of convert.method=transmla; the method remla weighs keys and "
-                    "values by what they do to the attention");
-    if (balance && !method) log_line("convert.balance is set: converting by the steps of TransMLA (convert.method)");
+        return fail(
+            why, ERR_USAGE,
+            "convert.balance is a setting of convert.method=transmla; the method remla weighs keys and "
+            "values by what they do to the attention");
+    if (balance && !method)
+        log_line("convert.balance is set: converting by the steps of TransMLA (convert.method)");
     return OK;
 }
 

@@ -4,6 +4,7 @@
 #include "train/chart.h"
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,12 +28,11 @@ static json_t *layers_json(const conversion_record *r)
     for (int64_t l = 0; r->layers.layer && l < r->num_layers; l++) {
         const layer_report *x = &r->layers.layer[l];
         json_array_append_new(
-            all, json_pack("{s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "layer", (json_int_t)l, "freqfold",
+            all, json_pack("{s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "layer", (json_int_t)l, "freqfold",
                            (json_int_t)x->freqfold, "error_before", number(x->error_cut), "error_after",
-                           number(x->error_refit), "error_held_out", number(x->error_held_out), "key_energy",
-                           number(x->key_share), "value_energy", number(x->value_share), "latent_rms",
-                           number(x->latent_rms), "channel_error", number(x->channel_error), "ridge",
-                           number(x->ridge), "seconds", number(x->seconds)));
+                           number(x->error_refit), "key_energy", number(x->key_share), "value_energy",
+                           number(x->value_share), "latent_rms", number(x->latent_rms), "channel_error",
+                           number(x->channel_error), "seconds", number(x->seconds)));
     }
     return all;
 }
@@ -41,42 +41,40 @@ static json_t *record_json(const conversion_record *r)
 {
     json_t *steps = json_array();
     for (int i = 0; i < r->steps; i++)
-        json_array_append_new(steps,
-                              json_pack("{s:s,s:o}", "step", r->step[i].name, "loss", number(r->step[i].loss)));
+        json_array_append_new(
+            steps, json_pack("{s:s,s:o}", "step", r->step[i].name, "loss", number(r->step[i].loss)));
     const convert_settings *s = r->how;
-    return json_pack(
-        "{s:s, s:s, s:s, s:{s:I,s:I,s:I,s:b,s:I,s:s,s:s}, s:{s:I,s:I,s:o,s:o}, s:{s:I,s:o}, s:{s:I,s:I}, s:o, s:o}",
-        "remla", REMLA_VERSION, "method", r->method == METHOD_REMLA ? "remla" : "transmla", "source", r->source,
-        "settings", "kv_lora_rank", (json_int_t)s->rank, "qk_rope_head_dim", (json_int_t)s->rope, "q_lora_rank",
-        (json_int_t)s->q_rank, "latent_norm", (int)s->latent_norm, "freqfold", (json_int_t)r->freqfold, "layout",
-        r->layout == LAYOUT_DEEPSEEK ? "deepseek" : "transmla", "dtype", dtype_name(r->storage), "calibration",
-        "tokens", (json_int_t)r->calibration_tokens, "seq_len", (json_int_t)r->calib_seq_len, "loss_original",
-        number(r->loss_source), "loss_converted", number(r->loss_mla), "held_out", "tokens",
-        (json_int_t)r->held_out_tokens, "steps", steps, "kv_bytes_per_token", "before",
-        (json_int_t)r->bytes_before, "after", (json_int_t)r->bytes_after, "layers", layers_json(r), "seconds",
-        number(r->seconds));
+    return json_pack("{s:s, s:s, s:s, s:{s:I,s:I,s:I,s:b,s:I,s:s,s:s}, s:{s:I,s:I,s:o,s:o}, s:{s:I,s:o}, "
+                     "s:{s:I,s:I}, s:o, s:o}",
+                     "remla", REMLA_VERSION, "method", r->method == METHOD_REMLA ? "remla" : "transmla",
+                     "source", r->source, "settings", "kv_lora_rank", (json_int_t)s->rank, "qk_rope_head_dim",
+                     (json_int_t)s->rope, "q_lora_rank", (json_int_t)s->q_rank, "latent_norm",
+                     (int)s->latent_norm, "freqfold", (json_int_t)r->freqfold, "layout",
+                     r->layout == LAYOUT_DEEPSEEK ? "deepseek" : "transmla", "dtype", dtype_name(r->storage),
+                     "calibration", "tokens", (json_int_t)r->calibration_tokens, "seq_len",
+                     (json_int_t)r->calib_seq_len, "loss_original", number(r->loss_source), "loss_converted",
+                     number(r->loss_mla), "held_out", "tokens", (json_int_t)r->held_out_tokens, "steps",
+                     steps, "kv_bytes_per_token", "before", (json_int_t)r->bytes_before, "after",
+                     (json_int_t)r->bytes_after, "layers", layers_json(r), "seconds", number(r->seconds));
 }
 
 static status draw_layers(const conversion_record *r, const char *folder, message *why)
 {
     const int64_t L = r->num_layers;
-    double *values = malloc(sizeof *values * (size_t)(4 * L));
+    double *values = malloc(sizeof *values * (size_t)(3 * L));
     if (!values) die(ERR_DEVICE, "no memory to draw %lld layers", (long long)L);
     for (int64_t l = 0; l < L; l++) {
         values[l] = (double)l;
         values[L + l] = 100 * r->layers.layer[l].error_cut;
         values[2 * L + l] = 100 * r->layers.layer[l].error_refit;
-        values[3 * L + l] = 100 * r->layers.layer[l].error_held_out;
     }
-    const chart_line lines[] = {{"before refitting", values + L},
-                                {"after", values + 2 * L},
-                                {"after, on text held out of the fit", values + 3 * L}};
+    const chart_line lines[] = {{"before refitting o_proj", values + L}, {"after", values + 2 * L}};
     const chart c = {.title = "error of the attention's output, in % of that output",
                      .x_name = "layer",
                      .x = values,
                      .points = L,
                      .line = lines,
-                     .lines = 3};
+                     .lines = 2};
     char path[PATH_BYTES];
     const status s = chart_write(&c, path_join(path, folder, "conversion.svg"), why);
     free(values);
@@ -90,8 +88,7 @@ status conversion_record_write(const conversion_record *r, const char *folder, m
     char *text = json_dumps(record, JSON_INDENT(1) | JSON_REAL_PRECISION(9)), path[PATH_BYTES];
     json_decref(record);
     if (!text) die(ERR_DEVICE, "no memory for the record of %lld layers", (long long)r->num_layers);
-    status s =
-        file_write(path_join(path, folder, "conversion.json"), text, (int64_t)strlen(text), NULL, why);
+    status s = file_write(path_join(path, folder, "conversion.json"), text, (int64_t)strlen(text), NULL, why);
     free(text);
     if (s == OK && r->layers.layer) s = draw_layers(r, folder, why);
     return s;
@@ -119,16 +116,15 @@ static const char *text_of(const json_t *o, const char *key)
 static void print_layers(const json_t *layers)
 {
     if (!json_array_size(layers)) return;
-    log_line("layer  FreqFold  error of attention %%        energy kept %%   latent   channel  ridge");
-    log_line("                before  after held out     keys  values     rms   error %%");
+    log_line("layer  FreqFold  attention's error %%   energy kept %%   latent  channel's  seconds");
+    log_line("                  before    refitted    keys  values       rms    error %%");
     size_t i;
     json_t *l;
     json_array_foreach(layers, i, l)
-        log_line("%5lld  %8lld  %6.1f %6.1f   %6.1f   %6.1f  %6.1f  %6.2f   %6.1f  %6.3g", whole_of(l, "layer"),
+        log_line("%5lld  %8lld  %7.1f     %7.1f  %6.1f  %6.1f  %8.2f    %7.1f  %7.1f", whole_of(l, "layer"),
                  whole_of(l, "freqfold"), 100 * real_of(l, "error_before"), 100 * real_of(l, "error_after"),
-                 100 * real_of(l, "error_held_out"), 100 * real_of(l, "key_energy"),
-                 100 * real_of(l, "value_energy"), real_of(l, "latent_rms"), 100 * real_of(l, "channel_error"),
-                 real_of(l, "ridge"));
+                 100 * real_of(l, "key_energy"), 100 * real_of(l, "value_energy"), real_of(l, "latent_rms"),
+                 100 * real_of(l, "channel_error"), real_of(l, "seconds"));
 }
 
 static void print_steps(const json_t *held_out)
@@ -144,7 +140,8 @@ static void print_steps(const json_t *held_out)
 
 static void print_record(const json_t *record)
 {
-    const json_t *settings = json_object_get(record, "settings"), *text = json_object_get(record, "calibration"),
+    const json_t *settings = json_object_get(record, "settings"),
+                 *text = json_object_get(record, "calibration"),
                  *bytes = json_object_get(record, "kv_bytes_per_token");
     const double before = (double)whole_of(bytes, "before"), after = (double)whole_of(bytes, "after");
     print_layers(json_object_get(record, "layers"));
@@ -152,27 +149,40 @@ static void print_record(const json_t *record)
     log_line("calibration text, %lld tokens in windows of %lld: loss %.4f -> %.4f", whole_of(text, "tokens"),
              whole_of(text, "seq_len"), real_of(text, "loss_original"), real_of(text, "loss_converted"));
     log_line("KV cache: %.0f -> %.0f bytes per token (%+.1f %%)", before, after, 100 * (after / before - 1));
-    log_line("converted by method %s in %.0f s: %s, kv_lora_rank %lld, qk_rope_head_dim %lld, q_lora_rank %lld, "
-             "%s latent norms, layout %s",
-             text_of(record, "method"), real_of(record, "seconds"), text_of(settings, "dtype"),
-             whole_of(settings, "kv_lora_rank"), whole_of(settings, "qk_rope_head_dim"),
-             whole_of(settings, "q_lora_rank"),
-             json_is_true(json_object_get(settings, "latent_norm")) ? "with" : "without",
-             text_of(settings, "layout"));
+    log_line(
+        "converted by method %s in %.0f s: %s, kv_lora_rank %lld, qk_rope_head_dim %lld, q_lora_rank %lld, "
+        "%s latent norms, layout %s",
+        text_of(record, "method"), real_of(record, "seconds"), text_of(settings, "dtype"),
+        whole_of(settings, "kv_lora_rank"), whole_of(settings, "qk_rope_head_dim"),
+        whole_of(settings, "q_lora_rank"),
+        json_is_true(json_object_get(settings, "latent_norm")) ? "with" : "without",
+        text_of(settings, "layout"));
 }
 
-status conversion_print(const char *folder, message *why)
+bool conversion_exists(const char *folder)
+{
+    char path[PATH_BYTES];
+    return file_exists(path_join(path, folder, "conversion.json"));
+}
+
+status conversion_read(json_t **record, const char *folder, message *why)
 {
     char path[PATH_BYTES], *text;
     int64_t bytes;
     TRY(file_read_text(path_join(path, folder, "conversion.json"), RECORD_LIMIT, &text, &bytes, why));
     json_error_t error;
-    json_t *record = json_loads(text, 0, &error);
+    *record = json_loads(text, 0, &error);
     free(text);
-    if (!json_is_object(record)) {
-        json_decref(record);
-        return fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text);
-    }
+    if (json_is_object(*record)) return OK;
+    if (*record) snprintf(error.text, sizeof error.text, "it is not an object");
+    json_decref(*record);
+    return fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text);
+}
+
+status conversion_print(const char *folder, message *why)
+{
+    json_t *record;
+    TRY(conversion_read(&record, folder, why));
     print_record(record);
     json_decref(record);
     return OK;

@@ -12,7 +12,7 @@ typedef struct conversion_record {
     config_layout layout;
     dtype storage;
     int64_t calib_seq_len, calibration_tokens;
-    int64_t freqfold; /* of all layers; 0: each layer has its own */
+    int64_t freqfold;                  /* of all layers; 0: each layer has its own */
     int64_t bytes_before, bytes_after; /* of key/value cache per token */
     double loss_source, loss_mla;      /* on the calibration text; NAN: not measured */
     double seconds;
@@ -30,6 +30,9 @@ typedef struct conversion_record {
 void record_step(conversion_record *r, const char *name, double loss, int64_t tokens);
 /* Writes FOLDER/conversion.json, and FOLDER/conversion.svg where there are layers. */
 status conversion_record_write(const conversion_record *r, const char *folder, message *why);
+bool conversion_exists(const char *folder);
+/* FOLDER/conversion.json; the caller gives *record back with json_decref. ERR_INPUT when it is not JSON. */
+status conversion_read(json_t **record, const char *folder, message *why);
 /* Prints FOLDER/conversion.json as a table (base/log.h). ERR_INPUT when it is not there or not ours. */
 status conversion_print(const char *folder, message *why);
 

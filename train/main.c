@@ -27,15 +27,18 @@ static status print_version(const command_line *line, options *o, const comm *c,
 
 /* To add a command: a row here and train/cmd_NAME.c. */
 static const command commands[] = {
-    {"convert", cmd_convert, true, true, false, 2, 2, "SRC DST calib.data=SHARDS [section.key=value ...]",
+    {"convert", cmd_convert, true, true, false, 2, 2,
+     "SRC DST calib.data=SHARDS [section.key=value ...] [--plan]",
      "turn a GQA model folder into an MLA model folder", "convert calib data val train.seq_len"},
     {"train", cmd_train, true, false, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
      "train a model on token shards, or go on from its newest checkpoint",
      "model data train optim val checkpoint debug"},
     {"eval", cmd_eval, true, false, false, 1, 1, "MODEL data.val=SHARDS [section.key=value ...] [--json]",
      "loss and perplexity of a model folder or checkpoint", "data val train.seq_len train.micro_batch"},
-    {"options", cmd_options, false, false, false, 0, 0, "", "print every option with default, range and meaning",
-     NULL},
+    {"inspect", cmd_inspect, false, false, false, 1, 1, "FOLDER [--json]",
+     "what a model folder holds, and how well it was converted", NULL},
+    {"options", cmd_options, false, false, false, 0, 0, "",
+     "print every option with default, range and meaning", NULL},
     {"help", print_help, false, false, false, 0, 1, "[COMMAND]", "explain a command", NULL},
     {"version", print_version, false, false, false, 0, 0, "", "print the version", NULL},
 };
@@ -120,8 +123,8 @@ static status read_argument(const command *row, const char *argument, command_li
         *help = true;
     else if (argument[0] == '-')
         return fail(why, ERR_USAGE,
-                    "unknown flag %.100s; the flags are --json and --help, options are section.key=value",
-                    argument);
+                    "unknown flag %.100s; the flags are --json%s and --help, options are section.key=value",
+                    argument, row->plans ? ", --plan" : "");
     else if (is_assignment(argument))
         return OK; /* its turn is after the file's */
     else if (line->positionals == row->most)

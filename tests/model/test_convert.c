@@ -187,8 +187,10 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
                *q = principal_axes(d->H * d->D, q_rank ? q_rank : 1, queries),
                *q_up = transposed(q, q_rank ? q_rank : 1, d->H * d->D);
         joint_axes(d, rope, n, BALANCE_NORM, gram, down, up);
-        mla_layer_build(&built, d, &to, &g,
-                        &(layer_basis){.u = u, .down = axes ? down : NULL, .up = axes ? up : NULL, .q_down = q, .q_up = q_up});
+        mla_layer_build(
+            &built, d, &to, &g,
+            &(layer_basis){
+                .u = u, .down = axes ? down : NULL, .up = axes ? up : NULL, .q_down = q, .q_up = q_up});
         write_exactly(&built, &mla, l);
         mla_layer_free(&built);
         gqa_layer_free(&g);

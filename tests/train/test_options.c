@@ -68,6 +68,7 @@ static void test_frozen(void **state)
         "convert.kv_lora_rank=512",
         "convert.q_lora_rank=0",
         "convert.freqfold=auto",
+        "convert.method=remla",
         "convert.balance=norm",
         "convert.latent_norm=false",
         "convert.dtype=source",

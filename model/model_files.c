@@ -195,8 +195,9 @@ static status end_file(model_writer *w, message *why)
 {
     uint64_t hash;
     int64_t bytes;
-    w->file_end = 0;
-    return safetensors_finish(&w->file, &hash, &bytes, why);
+    const status s = safetensors_finish(&w->file, &hash, &bytes, why);
+    if (s != OK) w->file_end = 0; /* it has closed the file itself */
+    return s;
 }
 
 status model_writer_open(model_writer *w, const char *folder, const param_table *t, const ops *k,

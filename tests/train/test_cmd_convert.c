@@ -208,11 +208,36 @@ static void latent_norms_cost_little(void **state)
     const char *names[] = {"llama", "qwen2_bias_tied", "qwen2_deepseek_style", "llama3_scaled_qlora_bf16",
                            "mistral_norm_fp16_sharded"};
     for (int i = 0; i < 5; i++) {
-        const double without = against_upstream(names[i], "convert.dtype=f32", true),
-                     with = against_upstream(names[i], "convert.dtype=f32 convert.latent_norm=true", true);
+        const double without = against_upstream(names[i], "convert.method=transmla convert.dtype=f32", true),
+                     with = against_upstream(
+                         names[i], "convert.method=transmla convert.dtype=f32 convert.latent_norm=true",
+                         true);
         if (!(with < 1.02 * without))
             fail_msg("%s: the norms cost %.2f %%", names[i], 100 * (with / without - 1));
     }
+}
+
+/* The default method: with biases, with factored queries, with latent norms or without, never worse than
+ * TransMLA without norms, and on the whole far better. */
+static void better_than_transmla(void **state)
+{
+    (void)state;
+    if (!fixture_path("llama")) skip();
+    const struct {
+        const char *name;
+        double limit;
+    } fixtures[] = {{"llama", 0.85},
+                    {"qwen2_bias_tied", 0.93},
+                    {"qwen2_deepseek_style", 0.97},
+                    {"llama3_scaled_qlora_bf16", 1},
+                    {"mistral_norm_fp16_sharded", 0.84}};
+    for (int i = 0; i < 5; i++)
+        for (int norms = 0; norms < 2; norms++) {
+            const double ratio =
+                against_upstream(fixtures[i].name, norms ? "convert.latent_norm=true" : "", false);
+            if (!(ratio < fixtures[i].limit))
+                fail_msg("%s, norms %d: %.6f times TransMLA's loss", fixtures[i].name, norms, ratio);
+        }
 }
 
 static void stock_layout_refuses_biases(void **state)
@@ -233,6 +258,7 @@ int main(void)
         cmocka_unit_test(refuses),
         cmocka_unit_test(as_good_as_transmla),
         cmocka_unit_test(latent_norms_cost_little),
+        cmocka_unit_test(better_than_transmla),
         cmocka_unit_test(stock_layout_refuses_biases),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

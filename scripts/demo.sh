@@ -120,6 +120,13 @@ convert() {
         convert.freqfold=4 calib.data="$tokens/calib.ds" calib.seq_len=256
 }
 
+# What the same conversion is by the steps of TransMLA's own converter, for comparison.
+convert_transmla() {
+    rm -rf "$demo"/transmla*
+    "$remla" convert "$demo/smollm2" "$demo/transmla" convert.method=transmla convert.balance=transmla convert.qk_rope_head_dim=32 \
+        convert.kv_lora_rank=96 convert.freqfold=4 calib.data="$tokens/calib.ds" calib.seq_len=256
+}
+
 train() { mpirun -q --oversubscribe --bind-to none -n 2 "$remla" train configs/demo.yaml; }
 
 evaluate() { # NAME MODEL
@@ -144,8 +151,10 @@ stage model "making a Hugging Face folder of the model: 4-bit weights to float32
 stage tokens "making text of $(folders docs | wc -l) packages and tokenizing it" "about 40 seconds" \
     "$demo/model.done scripts/make_text.py scripts/tokenize_text.py" "$tokens" make_tokens "$(folders docs)" "$(folders fortunes)"
 stage original "evaluating the original" "about a minute" "$demo/tokens.done $remla" "$demo/eval/original.other.json" evaluate original "$demo/smollm2"
-stage convert "converting it to MLA: rank 96 + rope 32, a third of the KV cache" "about 3 minutes" "$demo/tokens.done $remla" "$demo/mla" convert
+stage convert "converting it to MLA: rank 96 + rope 32, a third of the KV cache" "about a minute" "$demo/tokens.done $remla" "$demo/mla" convert
 stage converted "evaluating the converted model" "about a minute" "$demo/convert.done" "$demo/eval/converted.other.json" evaluate converted "$demo/mla"
+stage transmla "converting it as TransMLA does, for comparison" "about 2 minutes" "$demo/tokens.done $remla" "$demo/transmla" convert_transmla
+stage as_transmla "evaluating that" "about a minute" "$demo/transmla.done" "$demo/eval/transmla.other.json" evaluate transmla "$demo/transmla"
 stage train "training it on 81,920 tokens over 2 ranks" "about 7 minutes; each step says how long is left" "$demo/convert.done configs/demo.yaml" "$demo/run" train
 checkpoints=("$demo"/run/checkpoints/step-????????)
 checkpoint=${checkpoints[-1]}

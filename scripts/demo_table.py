@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """The demo's table and result.json out of what `remla eval --json` printed. usage: demo_table.py FOLDER TOKENS SECONDS
 
-Reads FOLDER/eval/{original,converted,recovered}.{docs,other}.json, writes FOLDER/result.json.
+Reads FOLDER/eval/{original,transmla,converted,recovered}.{docs,other}.json, writes FOLDER/result.json.
 """
 import json
 import os
 import sys
 
-MODELS = ("original", "converted", "recovered")
+MODELS = ("original", "transmla", "converted", "recovered")
+NAMES = {"transmla": "converted as TransMLA does"}
 
 
 def read(folder, model, kind):
@@ -22,7 +23,7 @@ def row(folder, model):
 
 def share(result, key):
     """How much of the damage, in loss, is repaired; None where the conversion did no damage."""
-    original, converted, recovered = (result[m][key] for m in MODELS)
+    original, converted, recovered = (result[m][key] for m in ("original", "converted", "recovered"))
     return (converted - recovered) / (converted - original) if converted > original else None
 
 
@@ -38,13 +39,13 @@ def main(folder, tokens, seconds):
         f.write("\n")
     os.rename(f"{folder}/result.json.partial", f"{folder}/result.json")
 
-    line = "{:<10} {:>10} {:>12} {:>10} {:>12} {:>10}"
+    line = "{:<26} {:>10} {:>12} {:>10} {:>12} {:>10}"
     print()
     print(line.format("", "held-out", "documents", "other", "text", "KV cache"))
     print(line.format("", "loss", "perplexity", "loss", "perplexity", "bytes/token"))
     for model in MODELS:
         r = result[model]
-        print(line.format(model, f"{r['loss']:.4f}", f"{r['ppl']:.2f}", f"{r['loss_other']:.4f}", f"{r['ppl_other']:.2f}", r["kv_bytes_per_token"]))
+        print(line.format(NAMES.get(model, model), f"{r['loss']:.4f}", f"{r['ppl']:.2f}", f"{r['loss_other']:.4f}", f"{r['ppl_other']:.2f}", r["kv_bytes_per_token"]))
     docs, other = share(result, "loss"), share(result, "loss_other")
     print(line.format("share of", percent(docs), "", percent(other), "", ""))
     print("the damage recovered, in loss: (converted - recovered) / (converted - original)")

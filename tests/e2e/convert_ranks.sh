@@ -23,8 +23,10 @@ done
 "$REMLA" inspect one >said
 grep -q '^one: MLA, 4 heads of 8+4, latent of 12 with its norm' said || fail "inspect: $(cat said)"
 grep -q '^converted by method remla' said || fail "inspect: $(cat said)"
-"$REMLA" inspect one --json | grep -q '"method": "remla"' || fail "inspect --json"
-"$REMLA" inspect "$golden/gqa" | grep -q 'GQA, 4 heads of 8, 2 of keys' || fail "inspect of a GQA model"
+"$REMLA" inspect one --json >said
+grep -q '"method": "remla"' said || fail "inspect --json"
+"$REMLA" inspect "$golden/gqa" >said
+grep -q 'GQA, 4 heads of 8, 2 of keys' said || fail "inspect of a GQA model"
 
 "$REMLA" convert "$golden/gqa" planned "${arguments[@]}" --plan >said
 grep -q '^memory .* GiB a rank' said && grep -q '^time ' said || fail "--plan: $(cat said)"

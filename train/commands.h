@@ -5,14 +5,13 @@
 #include "base/comm.h"
 #include "train/options.h"
 
-enum { MAX_POSITIONALS = 2 };
-
 /* The command line without its options, which are in `options`. The texts are main's. */
 typedef struct command_line {
     const char *command;
-    const char *positional[MAX_POSITIONALS]; /* as many as the command's row asks for; the others are NULL */
+    char **positional; /* as many as the command's row asks for, then a NULL */
     int positionals;
-    bool plan; /* --plan: say what it would take, and do nothing */
+    int64_t from, count; /* --from P --count N: a range of positions; 0 and 1 when not given */
+    bool plan;           /* --plan: say what it would take, and do nothing */
     bool json; /* --json: standard output is one JSON object, everything else goes to standard error */
 } command_line;
 

@@ -5,17 +5,23 @@
 #include "kernels/machine.h"
 #include "train/commands.h"
 #include "train/nearest.h"
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef status (*command_function)(const command_line *line, options *o, const comm *c, message *why);
 
+enum { TAKES_PLAN = 1, TAKES_RANGE = 2 };
+enum { ANY = 1 << 20 }; /* number of positionals */
+
+/* The name may be two words: `remla data order`. */
 typedef struct command {
     const char *name;
     command_function run;
     bool computes;   /* needs the ranks and the machine */
-    bool plans;      /* takes --plan */
+    int flags;       /* beside --json and --help: TAKES_... */
     bool config;     /* its first positional is a file of options */
     int least, most; /* positionals */
     const char *usage, *help;
@@ -27,24 +33,37 @@ static status print_version(const command_line *line, options *o, const comm *c,
 
 /* To add a command: a row here and train/cmd_NAME.c. */
 static const command commands[] = {
-    {"convert", cmd_convert, true, true, false, 2, 2,
+    {"convert", cmd_convert, true, TAKES_PLAN, false, 2, 2,
      "SRC DST calib.data=SHARDS [section.key=value ...] [--plan]",
      "turn a GQA model folder into an MLA model folder", "convert calib data val train.seq_len"},
-    {"train", cmd_train, true, false, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
+    {"train", cmd_train, true, 0, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
      "train a model on token shards, or go on from its newest checkpoint",
      "model data train optim val checkpoint debug"},
-    {"eval", cmd_eval, true, false, false, 1, 1, "MODEL data.val=SHARDS [section.key=value ...] [--json]",
+    {"eval", cmd_eval, true, 0, false, 1, 1, "MODEL data.val=SHARDS [section.key=value ...] [--json]",
      "loss and perplexity of a model folder or checkpoint", "data val train.seq_len train.micro_batch"},
-    {"inspect", cmd_inspect, false, false, false, 1, 1, "FOLDER [--json]",
+    {"inspect", cmd_inspect, false, 0, false, 1, 1, "FOLDER [--json]",
      "what a model folder holds, and how well it was converted", NULL},
-    {"options", cmd_options, false, false, false, 0, 0, "",
-     "print every option with default, range and meaning", NULL},
-    {"help", print_help, false, false, false, 0, 1, "[COMMAND]", "explain a command", NULL},
-    {"version", print_version, false, false, false, 0, 0, "", "print the version", NULL},
+    {"options", cmd_options, false, 0, false, 0, 0, "", "print every option with default, range and meaning",
+     NULL},
+    {"help", print_help, false, 0, false, 0, 2, "[COMMAND]", "explain a command", NULL},
+    {"version", print_version, false, 0, false, 0, 0, "", "print the version", NULL},
 };
-enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
+enum { NUM_COMMANDS = sizeof commands / sizeof commands[0], NAME_BYTES = 128 };
 
 /* ---- what the table says ------------------------------------------------------------------------------- */
+
+/* A command's name from the words of a command line, joined: "data order" when there are commands of two
+ * words that begin with the first. *used: the words that it took. Returns `name`. */
+static const char *command_name(char **words, int count, char name[NAME_BYTES], int *used)
+{
+    const size_t length = strlen(words[0]);
+    bool group = false;
+    for (int i = 0; i < NUM_COMMANDS; i++)
+        group = group || (!strncmp(commands[i].name, words[0], length) && commands[i].name[length] == ' ');
+    *used = group && count > 1 && words[1][0] != '-' ? 2 : 1;
+    snprintf(name, NAME_BYTES, *used == 2 ? "%s %s" : "%s", words[0], words[1]);
+    return name;
+}
 
 static const command *find_command(const char *name)
 {
@@ -71,7 +90,7 @@ static void print_commands(FILE *out)
 {
     fprintf(out, "remla %s: recovers models converted to multi-head latent attention\n\n", REMLA_VERSION);
     fputs("usage: remla COMMAND [arguments] [section.key=value ...] [--json] [--help]\n\n", out);
-    for (int i = 0; i < NUM_COMMANDS; i++) fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].help);
+    for (int i = 0; i < NUM_COMMANDS; i++) fprintf(out, "  %-13s  %s\n", commands[i].name, commands[i].help);
     fputs("\n`remla help COMMAND` explains one, `remla options` lists what section.key can be.\n", out);
 }
 
@@ -87,9 +106,11 @@ static void explain(const command *c)
 static status print_help(const command_line *line, options *o, const comm *c, message *why)
 {
     (void)o, (void)c;
-    const char *name = line->positional[0];
-    if (!name) print_commands(stdout);
-    if (!name) return OK;
+    if (!line->positionals) print_commands(stdout);
+    if (!line->positionals) return OK;
+    char name[NAME_BYTES];
+    int used;
+    command_name(line->positional, line->positionals, name, &used);
     const command *row = find_command(name);
     if (!row) return unknown_command(name, why);
     explain(row);
@@ -112,19 +133,43 @@ static bool is_assignment(const char *argument)
     return argument[n] == '=';
 }
 
-static status read_argument(const command *row, const char *argument, command_line *line, bool *help,
+/* The whole number that follows a flag. */
+static status read_number(const char *flag, const char *text, int64_t *value, message *why)
+{
+    if (text && text[0] && strlen(text) <= 19 && !text[strspn(text, "0123456789")]) {
+        errno = 0;
+        *value = strtoll(text, NULL, 10);
+        if (!errno) return OK;
+    }
+    return fail(why, ERR_USAGE, "%s %.100s: expected a whole number from 0 to 9223372036854775807", flag,
+                text ? text : "");
+}
+
+static status unknown_flag(const command *row, const char *flag, message *why)
+{
+    return fail(why, ERR_USAGE,
+                "unknown flag %.100s; the flags are --json%s%s and --help, options are section.key=value",
+                flag, row->flags & TAKES_PLAN ? ", --plan" : "",
+                row->flags & TAKES_RANGE ? ", --from P, --count N" : "");
+}
+
+/* argv[0] and, for a flag with a value, argv[1] (NULL at the end). *used: how many it took. */
+static status read_argument(const command *row, char **argv, command_line *line, bool *help, int *used,
                             message *why)
 {
+    char *argument = argv[0];
+    *used = 1;
     if (!strcmp(argument, "--json"))
         line->json = true;
-    else if (!strcmp(argument, "--plan") && row->plans)
+    else if (!strcmp(argument, "--plan") && row->flags & TAKES_PLAN)
         line->plan = true;
     else if (!strcmp(argument, "--help") || !strcmp(argument, "-h"))
         *help = true;
-    else if (argument[0] == '-')
-        return fail(why, ERR_USAGE,
-                    "unknown flag %.100s; the flags are --json%s and --help, options are section.key=value",
-                    argument, row->plans ? ", --plan" : "");
+    else if ((!strcmp(argument, "--from") || !strcmp(argument, "--count")) && row->flags & TAKES_RANGE) {
+        *used = argv[1] ? 2 : 1;
+        return read_number(argument, argv[1], argument[2] == 'f' ? &line->from : &line->count, why);
+    } else if (argument[0] == '-')
+        return unknown_flag(row, argument, why);
     else if (is_assignment(argument))
         return OK; /* its turn is after the file's */
     else if (line->positionals == row->most)
@@ -138,10 +183,13 @@ static status read_argument(const command *row, const char *argument, command_li
 static status read_arguments(const command *row, int argc, char **argv, command_line *line, bool *help,
                              message *why)
 {
-    for (int i = 0; i < argc; i++) TRY(read_argument(row, argv[i], line, help, why));
+    int used;
+    for (int i = 0; i < argc; i += used) TRY(read_argument(row, argv + i, line, help, &used, why));
     if (*help || line->positionals >= row->least) return OK;
-    return fail(why, ERR_USAGE, "found %d of %d arguments; usage: remla %s %s", line->positionals, row->least,
-                row->name, row->usage);
+    if (row->least == row->most)
+        return fail(why, ERR_USAGE, "found %d of %d arguments; usage: remla %s %s", line->positionals,
+                    row->least, row->name, row->usage);
+    return fail(why, ERR_USAGE, "an argument is missing; usage: remla %s %s", row->name, row->usage);
 }
 
 static status read_options(const command *row, int argc, char **argv, const command_line *line, options *o,
@@ -162,22 +210,32 @@ static status start(const comm *c, message *why)
     return OK;
 }
 
-static status run(const command *row, int argc, char **argv, const comm *c, message *why)
+static status run_line(const command *row, int argc, char **argv, command_line *line, const comm *c,
+                       message *why)
 {
-    command_line line = {.command = row->name};
     bool help = false;
-    TRY(read_arguments(row, argc, argv, &line, &help, why));
-    log_start(c->rank, line.json);
+    TRY(read_arguments(row, argc, argv, line, &help, why));
+    log_start(c->rank, line->json);
     if (help) {
         if (c->rank == 0) explain(row);
         return OK;
     }
     options o;
     options_init(&o);
-    status s = comm_agree(c, read_options(row, argc, argv, &line, &o, why), why);
+    status s = comm_agree(c, read_options(row, argc, argv, line, &o, why), why);
     if (s == OK && row->computes) s = start(c, why);
-    if (s == OK) s = row->run(&line, &o, c, why);
+    if (s == OK) s = row->run(line, &o, c, why);
     options_free(&o);
+    return s;
+}
+
+static status run(const command *row, int argc, char **argv, const comm *c, message *why)
+{
+    command_line line = {.command = row->name, .count = 1};
+    line.positional = calloc((size_t)argc + 1, sizeof *line.positional);
+    if (!line.positional) die(ERR_DEVICE, "no memory for a command line");
+    const status s = run_line(row, argc, argv, &line, c, why);
+    free(line.positional);
     return s;
 }
 
@@ -195,14 +253,16 @@ int main(int argc, char **argv)
         return ERR_USAGE;
     }
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, with a sentence */
-    const char *name = argv[1];
-    if (!strcmp(name, "--help") || !strcmp(name, "-h")) name = "help";
-    if (!strcmp(name, "--version")) name = "version";
+    char name[NAME_BYTES];
+    int used;
+    command_name(argv + 1, argc - 1, name, &used);
+    if (!strcmp(name, "--help") || !strcmp(name, "-h")) strcpy(name, "help");
+    if (!strcmp(name, "--version")) strcpy(name, "version");
     const command *row = find_command(name);
     /* What does not compute needs no working MPI. */
     const comm *c = row && !row->computes ? comm_self() : comm_start();
     message why = {""};
-    status s = row ? run(row, argc - 2, argv + 2, c, &why) : unknown_command(name, &why);
+    status s = row ? run(row, argc - 1 - used, argv + 1 + used, c, &why) : unknown_command(name, &why);
     s = flush(s, &why);
     if (s != OK && c->rank == 0) {
         if (row)

@@ -1,0 +1,47 @@
+/* Writing a shard: X.ds (raw ids) or X.ds.zst (the same bytes in frames that can be read at any place), by
+ * its name, with X.ds.index and X.ds.metadata beside it. docs/FORMATS.md has the bytes. Tokens stream through
+ * bounded memory. Files get their names when they are whole; on any failure, and when abandoned, nothing is
+ * left under a final name. */
+#ifndef REMLA_DATA_SHARD_WRITER_H
+#define REMLA_DATA_SHARD_WRITER_H
+#include "base/status.h"
+#include <stdint.h>
+
+/* Where token ids come from. Unknown numbers are -1, unknown texts empty. */
+typedef struct shard_identity {
+    int token_bytes;           /* 2 or 4 */
+    int64_t vocabulary;        /* ids are below it */
+    int64_t eos, bos, pad;     /* ids */
+    char tokenizer[128];       /* a name for people: goes to .metadata */
+    char tokenizer_sha256[65]; /* of tokenizer.json, lower-case hexadecimal */
+} shard_identity;
+
+typedef struct shard_writer
+    shard_writer; /* opaque; owned by the caller from shard_create to finish or abandon */
+
+/* What a finished shard is, as dataset.json lists it. */
+typedef struct shard_summary {
+    char name[256]; /* file name without folder */
+    int64_t tokens, documents;
+    int64_t bytes;                 /* of the data file */
+    char xxh3_128[33], sha256[65]; /* of the data file; lower-case hexadecimal */
+} shard_summary;
+
+status shard_create(shard_writer **w, const char *path, const shard_identity *identity, message *why);
+/* ERR_INPUT when an id does not fit the token size or the vocabulary, or the disk is full. On a failure of
+ * any function the caller ends with shard_abandon. */
+status shard_append(shard_writer *w, const uint32_t *ids, int64_t count, message *why);
+/* The document ends after the tokens so far; one without tokens is not recorded. */
+status shard_end_document(shard_writer *w, message *why);
+/* Ends the last document, makes all files durable and gives them their names. Frees w on success. A shard
+ * without tokens is an ERR_INPUT. */
+status shard_finish(shard_writer *w, shard_summary *summary, message *why);
+void shard_abandon(shard_writer *w); /* NULL is fine */
+
+/* Writes FOLDER/dataset.json (docs/FORMATS.md): identity, shards in order of name, hashes, fingerprint.
+ * Shards that another dataset.json there lists stay listed while their files exist; one identity per folder:
+ * ERR_INPUT when it differs from what is there. */
+status dataset_manifest_write(const char *folder, const shard_identity *identity, const shard_summary *shard,
+                              int64_t count, message *why);
+
+#endif

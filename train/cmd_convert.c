@@ -144,14 +144,24 @@ static void job_close(convert_job *j)
 
 /* ---- text -------------------- */
 
-/* The first `limit` tokens (0: all) in whole windows. */
-static status read_windows(host_batch *b, const dataset *data, int64_t limit, message *why)
+/* Which of the windows are read when not all are. */
+typedef enum window_choice {
+    FIRST_WINDOWS,
+    EVEN_WINDOWS /* at even distances over all the text */
+} window_choice;
+
+/* `limit` tokens (0: all) in whole windows. */
+static status read_windows(host_batch *b, const dataset *data, int64_t limit, window_choice which,
+                           message *why)
 {
     const int64_t T = data->T, wanted = limit ? (limit + T - 1) / T : data->windows;
     host_batch_init(b, wanted < data->windows ? wanted : data->windows, T);
     int64_t counted = 0;
     status s = OK;
-    for (int64_t i = 0; i < b->sequences && s == OK; i++) s = host_batch_read(b, i, data, i, &counted, why);
+    for (int64_t i = 0; i < b->sequences && s == OK; i++) {
+        const int64_t window = which == EVEN_WINDOWS ? i * data->windows / b->sequences : i;
+        s = host_batch_read(b, i, data, window, &counted, why);
+    }
     if (s != OK) host_batch_free(b);
     return s;
 }
@@ -214,7 +224,7 @@ static status convert_whole(const convert_job *j, conversion_record *r, message 
         record_step(r, "original", e.loss, e.tokens);
     }
     host_batch rows;
-    TRY(read_windows(&rows, &j->calib, j->o->calib_tokens, why));
+    TRY(read_windows(&rows, &j->calib, j->o->calib_tokens, EVEN_WINDOWS, why));
     const calibration text = text_of(&rows);
     model source;
     conversion c = {0};
@@ -283,8 +293,9 @@ static status convert_by_layers(const convert_job *j, bool plan_only, conversion
 {
     const dims to = convert_dims(&j->config.d, &j->how);
     host_batch rows = {0}, held_out = {0};
-    status s = read_windows(&rows, &j->calib, j->o->calib_tokens, why);
-    if (s == OK && j->held_out.windows) s = read_windows(&held_out, &j->held_out, j->o->val_tokens, why);
+    status s = read_windows(&rows, &j->calib, j->o->calib_tokens, EVEN_WINDOWS, why);
+    if (s == OK && j->held_out.windows)
+        s = read_windows(&held_out, &j->held_out, j->o->val_tokens, FIRST_WINDOWS, why);
     const calibration text = text_of(&rows);
     calibration val = text_of(&held_out);
     val.first = held_out.first;

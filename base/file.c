@@ -213,6 +213,19 @@ status file_append(file_writer *w, const void *data, int64_t bytes, message *why
     return OK;
 }
 
+status file_patch(file_writer *w, int64_t offset, const void *data, int64_t bytes, message *why)
+{
+    REQUIRE(offset >= 0 && offset <= w->bytes - bytes, "%s: bytes %lld to %lld of %lld", w->path,
+            (long long)offset, (long long)(offset + bytes), (long long)w->bytes);
+    for (int64_t done = 0; done < bytes;) {
+        const ssize_t put = pwrite(w->fd, (const char *)data + done, (size_t)(bytes - done), offset + done);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0) return give_up(w, "write", offset + done, offset + bytes, put < 0 ? errno : EIO, why);
+        done += put;
+    }
+    return OK;
+}
+
 status file_finish(file_writer *w, uint64_t *hash, message *why)
 {
     char part[PART_BYTES], parent[PATH_BYTES];

@@ -34,6 +34,8 @@ typedef struct file_writer {
  * written. */
 status file_create(file_writer *w, const char *path, int64_t expected, message *why);
 status file_append(file_writer *w, const void *data, int64_t bytes, message *why);
+/* Replaces bytes that were appended before. The hash of file_finish does not see it. */
+status file_patch(file_writer *w, int64_t offset, const void *data, int64_t bytes, message *why);
 /* Makes bytes and name durable (fsync) and closes. The hash (NULL: not wanted) is that of what was given, not
  * of what was read back. On any failure of a writer function PATH.part is closed and removed. */
 status file_finish(file_writer *w, uint64_t *hash, message *why);

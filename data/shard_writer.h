@@ -25,16 +25,19 @@ typedef struct shard_summary {
     int64_t tokens, documents;
     int64_t bytes;                 /* of the data file */
     char xxh3_128[33], sha256[65]; /* of the data file; lower-case hexadecimal */
+    char index_sha256[65];         /* of X.ds.index */
 } shard_summary;
 
+/* path: FOLDER/X.ds or FOLDER/X.ds.zst; the folder exists. On failure *w is NULL. */
 status shard_create(shard_writer **w, const char *path, const shard_identity *identity, message *why);
 /* ERR_INPUT when an id does not fit the token size or the vocabulary, or the disk is full. On a failure of
  * any function the caller ends with shard_abandon. */
 status shard_append(shard_writer *w, const uint32_t *ids, int64_t count, message *why);
 /* The document ends after the tokens so far; one without tokens is not recorded. */
 status shard_end_document(shard_writer *w, message *why);
-/* Ends the last document, makes all files durable and gives them their names. Frees w on success. A shard
- * without tokens is an ERR_INPUT. */
+/* Ends the last document, makes all files durable and gives them their names, the data file last. Frees w on
+ * success. ERR_INPUT: no tokens; X.ds is there beside X.ds.zst (or the other way round) and the two, which
+ * share their index, hold different documents. */
 status shard_finish(shard_writer *w, shard_summary *summary, message *why);
 void shard_abandon(shard_writer *w); /* NULL is fine */
 

@@ -1,0 +1,29 @@
+/* The two hashes that dataset.json keeps of a file: XXH3-128 for damage, SHA-256 for identity. */
+#ifndef REMLA_DATA_DIGEST_H
+#define REMLA_DATA_DIGEST_H
+#include "base/status.h"
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SHA256_BYTES = 32, SHA256_TEXT = 65, XXH3_TEXT = 33 };
+
+/* Lower-case hexadecimal with its zero. */
+typedef struct digest_text {
+    char xxh3_128[XXH3_TEXT], sha256[SHA256_TEXT];
+} digest_text;
+
+typedef struct digest digest; /* a running pair; owned by the caller from digest_start to digest_finish */
+
+digest *digest_start(void);
+void digest_update(digest *d, const void *data, size_t bytes);
+void digest_finish(digest *d, digest_text *out); /* frees d */
+
+/* Of a whole file. bytes may be NULL. */
+status digest_file(const char *path, digest_text *out, int64_t *bytes, message *why);
+
+void sha256_of(const void *data, size_t bytes, char out[SHA256_TEXT]);
+void hex_write(char *out, const uint8_t *data, int bytes); /* 2*bytes characters and a zero */
+int hex_read(uint8_t *out, const char *text,
+             int bytes); /* whether text is exactly 2*bytes lower-case digits */
+
+#endif

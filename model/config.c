@@ -4,8 +4,8 @@
  * an error. */
 #include "model/config.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "model/config_keys.h"
-#include "model/json_text.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>

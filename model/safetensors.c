@@ -3,8 +3,8 @@
  * with the size of the file: the tensors must fill the data exactly, in order of their places, without
  * holes or overlaps. */
 #include "model/safetensors.h"
+#include "base/json_text.h"
 #include "model/halves.h"
-#include "model/json_text.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>

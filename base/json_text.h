@@ -1,7 +1,7 @@
 /* JSON of files that a person gave us, parsed with limits: jansson alone would take any depth and any
  * number of values. */
-#ifndef REMLA_MODEL_JSON_TEXT_H
-#define REMLA_MODEL_JSON_TEXT_H
+#ifndef REMLA_BASE_JSON_TEXT_H
+#define REMLA_BASE_JSON_TEXT_H
 #include "base/status.h"
 #include <stdint.h>
 

@@ -1,17 +1,25 @@
 /* Windows over shards: where each one lies, and what its targets and documents are. Nothing is kept but
  * the shards' indexes; a window is read when it is asked for. */
 #include "data/dataset.h"
+#include "data/shard_listed.h"
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-static status shard_add(dataset *d, const char *key, const char *path, message *why)
+static status shard_add(dataset *d, const char *key, const char *path, listed *l, message *why)
 {
     shard *s = &d->shard[d->shards];
     TRY(shard_open(s, path, why));
     d->shards++;
+    TRY(listed_check(l, s, why));
+    if (s->identity.vocabulary > d->vocabulary)
+        return fail(
+            why, ERR_INPUT,
+            "%s: %s holds ids of a vocabulary of %lld, but the model's has %lld: it was tokenized for "
+            "another model",
+            key, s->path, (long long)s->identity.vocabulary, (long long)d->vocabulary);
     const int64_t windows = (s->tokens - 1) / d->T;
     if (windows == 0)
         return fail(why, ERR_INPUT,
@@ -27,8 +35,11 @@ static status shards_open(dataset *d, const char *key, const path_list *list, me
     d->shard = calloc((size_t)list->count, sizeof *d->shard);
     d->first_window = calloc((size_t)list->count + 1, sizeof *d->first_window);
     if (!d->shard || !d->first_window) die(ERR_DEVICE, "no memory for %d shards", list->count);
-    for (int i = 0; i < list->count; i++) TRY(shard_add(d, key, list->path[i], why));
-    return OK;
+    listed l = {0};
+    status s = OK;
+    for (int i = 0; i < list->count && s == OK; i++) s = shard_add(d, key, list->path[i], &l, why);
+    listed_free(&l);
+    return s;
 }
 
 status dataset_open(dataset *d, const char *key, const char *const *patterns, int count, int64_t T,
@@ -105,7 +116,7 @@ status dataset_window(const dataset *d, int64_t i, int32_t *inputs, int32_t *tar
 
 /* ---- identity ------------------------------------------------------------------------------------------ */
 
-uint64_t dataset_fingerprint(const dataset *d)
+uint64_t dataset_fingerprint(const dataset *d, bool content)
 {
     XXH3_state_t *hash = XXH3_createState();
     REQUIRE(hash && XXH3_64bits_reset(hash) == XXH_OK, "no memory for a hash");
@@ -114,6 +125,7 @@ uint64_t dataset_fingerprint(const dataset *d)
         const int64_t shape[] = {s->tokens, s->token_bytes, s->documents};
         XXH3_64bits_update(hash, shape, sizeof shape);
         XXH3_64bits_update(hash, s->document_end, sizeof *s->document_end * (size_t)s->documents);
+        if (content && s->content) XXH3_64bits_update(hash, &s->content, sizeof s->content);
     }
     const uint64_t digest = XXH3_64bits_digest(hash);
     XXH3_freeState(hash);

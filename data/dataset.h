@@ -17,7 +17,8 @@ typedef struct dataset {
 } dataset;
 
 /* patterns: files or shell patterns. `key` is the option they came from, for messages. Shards too short
- * for one window are an ERR_INPUT. */
+ * for one window, of a larger vocabulary, or other than the dataset.json beside them says, are an ERR_INPUT.
+ */
 status dataset_open(dataset *d, const char *key, const char *const *patterns, int count, int64_t T,
                     int64_t vocabulary, bool document_mask, message *why);
 void dataset_close(dataset *d);
@@ -25,8 +26,8 @@ void dataset_close(dataset *d);
  * each. *counted gains the number of counted targets. */
 status dataset_window(const dataset *d, int64_t i, int32_t *inputs, int32_t *targets, int32_t *first,
                       int64_t *counted, message *why);
-/* XXH3 over sizes, token widths and document ends of the shards, in order: stored in checkpoints, compared
- * at resume. */
-uint64_t dataset_fingerprint(const dataset *d);
+/* XXH3 over sizes, token widths and document ends of the shards, in order, and, with `content`, over the
+ * hashes of their ids where these are known. */
+uint64_t dataset_fingerprint(const dataset *d, bool content);
 
 #endif

@@ -8,7 +8,7 @@
 
 enum { CHUNK = 1 << 20 };
 
-struct digest {
+struct digest_state {
     struct sha256_ctx sha256;
     XXH3_state_t *xxh3;
 };
@@ -29,9 +29,9 @@ int hex_read(uint8_t *out, const char *text, int bytes)
     return 1;
 }
 
-digest *digest_start(void)
+digest_state *digest_start(void)
 {
-    digest *d = malloc(sizeof *d);
+    digest_state *d = malloc(sizeof *d);
     XXH3_state_t *xxh3 = XXH3_createState();
     if (!d || !xxh3) die(ERR_DEVICE, "no memory for a hash");
     d->xxh3 = xxh3;
@@ -40,13 +40,13 @@ digest *digest_start(void)
     return d;
 }
 
-void digest_update(digest *d, const void *data, size_t bytes)
+void digest_update(digest_state *d, const void *data, size_t bytes)
 {
     sha256_update(&d->sha256, bytes, data);
     XXH3_128bits_update(d->xxh3, data, bytes);
 }
 
-void digest_finish(digest *d, digest_text *out)
+void digest_finish(digest_state *d, digest_text *out)
 {
     uint8_t sha256[SHA256_BYTES];
     XXH128_canonical_t xxh3;
@@ -65,7 +65,7 @@ status digest_file(const char *path, digest_text *out, int64_t *bytes, message *
     TRY(file_open(path, &fd, &size, why));
     char *chunk = malloc(CHUNK);
     if (!chunk) die(ERR_DEVICE, "no memory to hash %s", path);
-    digest *d = digest_start();
+    digest_state *d = digest_start();
     status s = OK;
     for (int64_t done = 0; done < size && s == OK; done += CHUNK) {
         const int64_t n = size - done < CHUNK ? size - done : CHUNK;

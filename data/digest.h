@@ -12,11 +12,11 @@ typedef struct digest_text {
     char xxh3_128[XXH3_TEXT], sha256[SHA256_TEXT];
 } digest_text;
 
-typedef struct digest digest; /* a running pair; owned by the caller from digest_start to digest_finish */
+typedef struct digest_state digest_state; /* a running pair; the caller owns it until digest_finish */
 
-digest *digest_start(void);
-void digest_update(digest *d, const void *data, size_t bytes);
-void digest_finish(digest *d, digest_text *out); /* frees d */
+digest_state *digest_start(void);
+void digest_update(digest_state *d, const void *data, size_t bytes);
+void digest_finish(digest_state *d, digest_text *out); /* frees d */
 
 /* Of a whole file. bytes may be NULL. */
 status digest_file(const char *path, digest_text *out, int64_t *bytes, message *why);

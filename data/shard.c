@@ -1,11 +1,14 @@
-/* One shard: a file of raw token ids, checked once against its metadata and index, then read by offset.
- * Little-endian, like the machines that this runs on. */
+/* One shard: a file of token ids, raw or in frames, checked once against its metadata and index, then read by
+ * offset. Little-endian, like the machines that this runs on. */
 #include "data/shard.h"
 #include "base/log.h"
+#include "data/frame_cache.h"
+#include "data/shard_header.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 enum { METADATA_LIMIT = 1 << 16 };
 
@@ -15,9 +18,11 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && !strcmp(text + n - m, end);
 }
 
+/* The path of X.ds.index or X.ds.metadata of X.ds or X.ds.zst. */
 static status beside(char *out, const char *path, const char *suffix, message *why)
 {
-    if (snprintf(out, PATH_BYTES, "%s%s", path, suffix) >= PATH_BYTES)
+    const size_t length = strlen(path) - (ends_with(path, ".ds.zst") ? strlen(".zst") : 0);
+    if (snprintf(out, PATH_BYTES, "%.*s%s", (int)length, path, suffix) >= PATH_BYTES)
         return fail(why, ERR_INPUT, "%.200s...: the path is too long", path);
     return OK;
 }
@@ -43,29 +48,46 @@ static status metadata_parse(const char *path, char *text, int *token_bytes, int
     return OK;
 }
 
+/* What the metadata say, against what the header of X.ds.zst has said already. */
+static status metadata_load(shard *s, const char *path, message *why)
+{
+    char *text;
+    int64_t length, tokens = 0;
+    int width = 0;
+    TRY(file_read_text(path, METADATA_LIMIT, &text, &length, why));
+    const status parsed = metadata_parse(path, text, &width, &tokens, why);
+    free(text);
+    TRY(parsed);
+    if (s->token_bytes && (width != s->token_bytes || tokens != s->tokens))
+        return fail(why, ERR_INPUT, "%s says %lld tokens of %d bytes, but the header of %s %lld of %d", path,
+                    (long long)tokens, width, s->path, (long long)s->tokens, s->token_bytes);
+    s->token_bytes = width;
+    s->tokens = tokens;
+    return OK;
+}
+
+/* bytes: of all ids, uncompressed. */
 static status metadata_read(shard *s, int64_t bytes, message *why)
 {
     char path[PATH_BYTES];
     TRY(beside(path, s->path, ".metadata", why));
-    if (!file_exists(path)) {
+    if (file_exists(path)) {
+        TRY(metadata_load(s, path, why));
+    } else if (s->number && !s->token_bytes) {
+        return fail(why, ERR_INPUT, "%s: has no header, and there is no %s to say how wide its tokens are",
+                    s->path, path);
+    } else if (!s->token_bytes) {
         log_warning("%s: there is no %s: tokens are taken to be 2 bytes wide", s->path, path);
         s->token_bytes = 2;
         s->tokens = bytes / 2;
-    } else {
-        char *text;
-        int64_t length;
-        TRY(file_read_text(path, METADATA_LIMIT, &text, &length, why));
-        const status parsed = metadata_parse(path, text, &s->token_bytes, &s->tokens, why);
-        free(text);
-        TRY(parsed);
     }
     if (bytes % s->token_bytes)
         return fail(why, ERR_INPUT, "%s: %lld bytes are not a whole number of tokens of %d bytes", s->path,
                     (long long)bytes, s->token_bytes);
     if (bytes / s->token_bytes != s->tokens)
         return fail(why, ERR_INPUT, "%s holds %lld tokens (%lld bytes, %d each), but %s says %lld", s->path,
-                    (long long)(bytes / s->token_bytes), (long long)bytes, s->token_bytes, path,
-                    (long long)s->tokens);
+                    (long long)(bytes / s->token_bytes), (long long)bytes, s->token_bytes,
+                    file_exists(path) ? path : "its header", (long long)s->tokens);
     return OK;
 }
 
@@ -123,25 +145,71 @@ static status index_read(shard *s, message *why)
 
 /* ---- the shard ----------------------------------------------------------------------------------------- */
 
+/* The header, where there is one: zstd files of other programs have none. */
+static status header_read(shard *s, int fd, int64_t bytes, message *why)
+{
+    uint8_t header[SHARD_HEADER_BYTES];
+    const int64_t n = bytes < SHARD_HEADER_BYTES ? bytes : SHARD_HEADER_BYTES;
+    TRY(file_read_at(fd, s->path, header, n, 0, why));
+    if (!shard_header_present(header, n)) return OK;
+    TRY(shard_header_parse(s->path, header, n, &s->identity, &s->tokens, why));
+    s->token_bytes = s->identity.token_bytes;
+    return OK;
+}
+
+/* A hash of the ids from the checksums of their frames. */
+static uint64_t content_hash(const seekable *z)
+{
+    if (!z->checksum) return 0;
+    XXH3_state_t *hash = XXH3_createState();
+    if (!hash) die(ERR_DEVICE, "no memory for a hash");
+    XXH3_64bits_reset(hash);
+    XXH3_64bits_update(hash, z->from, sizeof *z->from * (size_t)(z->frames + 1));
+    XXH3_64bits_update(hash, z->checksum, sizeof *z->checksum * (size_t)z->frames);
+    const uint64_t digest = XXH3_64bits_digest(hash);
+    XXH3_freeState(hash);
+    return digest;
+}
+
+/* Size and, for X.ds.zst, header and seek table. *bytes: of all ids. */
+static status file_check(shard *s, int64_t *bytes, message *why)
+{
+    int fd;
+    TRY(file_open(s->path, &fd, bytes, why));
+    status result = *bytes == 0 ? fail(why, ERR_INPUT, "%s: the shard is empty", s->path) : OK;
+    if (result == OK && ends_with(s->path, ".ds.zst")) {
+        result = header_read(s, fd, *bytes, why);
+        if (result == OK) result = seekable_open(&s->frames, fd, s->path, *bytes, why);
+        if (result == OK) {
+            s->number = frame_cache_number();
+            s->content = content_hash(&s->frames);
+            *bytes = seekable_bytes(&s->frames);
+        }
+    }
+    close(fd);
+    if (result == OK && *bytes == 0) result = fail(why, ERR_INPUT, "%s: the shard has no tokens", s->path);
+    return result;
+}
+
 static status check(shard *s, message *why)
 {
     /* A pattern like shards/\* also matches what lies beside the shards, which would read as tokens
      * without complaint. */
-    if (ends_with(s->path, ".index") || ends_with(s->path, ".metadata"))
-        return fail(why, ERR_INPUT, "%s is not a shard but lies beside one: name the .ds files", s->path);
-    int fd;
+    if (ends_with(s->path, ".index") || ends_with(s->path, ".metadata") || ends_with(s->path, ".json"))
+        return fail(why, ERR_INPUT, "%s is not a shard but lies beside one: name the .ds or .ds.zst files",
+                    s->path);
     int64_t bytes;
-    TRY(file_open(s->path, &fd, &bytes, why));
-    close(fd);
-    if (bytes == 0) return fail(why, ERR_INPUT, "%s: the shard is empty", s->path);
+    TRY(file_check(s, &bytes, why));
     TRY(metadata_read(s, bytes, why));
+    s->identity.token_bytes = s->token_bytes;
     return index_read(s, why);
 }
 
 status shard_open(shard *s, const char *path, message *why)
 {
-    *s = (shard){0};
-    TRY(beside(s->path, path, "", why));
+    *s = (shard){.identity = {.vocabulary = -1, .eos = -1, .bos = -1, .pad = -1}};
+    if (snprintf(s->path, PATH_BYTES, "%s", path) >= PATH_BYTES)
+        return fail(why, ERR_INPUT, "%.200s...: the path is too long", path);
     const status result = check(s, why);
     if (result != OK) shard_close(s);
     return result;
@@ -150,34 +218,35 @@ status shard_open(shard *s, const char *path, message *why)
 void shard_close(shard *s)
 {
     free(s->document_end);
+    seekable_close(&s->frames);
     *s = (shard){0};
 }
 
-/* Raw ids into `out`. Narrow ones are read into its second half and widened from the front, which never
- * overtakes what is still to be read. */
-static status read_raw(const shard *s, int fd, int64_t from, int64_t count, int32_t *out, message *why)
+static status read_bytes(const shard *s, int64_t offset, int64_t bytes, void *out, message *why)
 {
-    char *raw = (char *)out + count * (4 - s->token_bytes);
-    TRY(file_read_at(fd, s->path, raw, count * s->token_bytes, from * s->token_bytes, why));
-    if (s->token_bytes == 4) return OK;
-    for (int64_t i = 0; i < count; i++) {
-        uint16_t id;
-        memcpy(&id, raw + 2 * i, sizeof id);
-        out[i] = id;
-    }
-    return OK;
+    if (s->number) return frame_cache_read(s->number, &s->frames, s->path, offset, bytes, out, why);
+    int fd;
+    int64_t now;
+    TRY(file_open(s->path, &fd, &now, why));
+    const status result = file_read_at(fd, s->path, out, bytes, offset, why);
+    close(fd);
+    return result;
 }
 
 status shard_read(const shard *s, int64_t from, int64_t count, int64_t vocabulary, int32_t *out, message *why)
 {
     REQUIRE(from >= 0 && count >= 0 && from <= s->tokens - count, "%s: tokens %lld to %lld of %lld", s->path,
             (long long)from, (long long)(from + count), (long long)s->tokens);
-    int fd;
-    int64_t bytes;
-    TRY(file_open(s->path, &fd, &bytes, why));
-    const status result = read_raw(s, fd, from, count, out, why);
-    close(fd);
-    TRY(result);
+    /* Narrow ids are read into the second half of `out` and widened from the front, which never overtakes
+     * what is still to be widened. */
+    char *raw = (char *)out + count * (4 - s->token_bytes);
+    TRY(read_bytes(s, from * s->token_bytes, count * s->token_bytes, raw, why));
+    if (s->token_bytes == 2)
+        for (int64_t i = 0; i < count; i++) {
+            uint16_t id;
+            memcpy(&id, raw + 2 * i, sizeof id);
+            out[i] = id;
+        }
     for (int64_t i = 0; i < count; i++)
         if ((uint32_t)out[i] >= vocabulary)
             return fail(why, ERR_INPUT, "%s: token %lld has id %u, but the vocabulary has only %lld", s->path,

@@ -37,10 +37,12 @@ void shard_header_pack(uint8_t out[SHARD_HEADER_BYTES], const shard_identity *id
     memcpy(out, &h, sizeof h);
 }
 
+/* One of the two marks is enough: a damaged header must not pass for none. */
 int shard_header_present(const uint8_t *data, int64_t bytes)
 {
     const uint32_t frame_magic = SKIPPABLE_MAGIC;
-    return bytes >= 16 && !memcmp(data, &frame_magic, 4) && !memcmp(data + 8, MAGIC, sizeof MAGIC);
+    return (bytes >= 4 && !memcmp(data, &frame_magic, 4)) ||
+           (bytes >= 16 && !memcmp(data + 8, MAGIC, sizeof MAGIC));
 }
 
 static int id_plausible(int64_t id, int64_t vocabulary)

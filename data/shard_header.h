@@ -2,14 +2,13 @@
  * says what the ids are. docs/FORMATS.md has its bytes. Works on memory; no state. */
 #ifndef REMLA_DATA_SHARD_HEADER_H
 #define REMLA_DATA_SHARD_HEADER_H
-#include "base/status.h"
-#include "data/shard_writer.h"
+#include "data/shard_identity.h"
 
 enum { SHARD_HEADER_BYTES = 104 }; /* of the whole frame */
 
 /* identity->tokenizer is not part of it. */
 void shard_header_pack(uint8_t out[SHARD_HEADER_BYTES], const shard_identity *identity, int64_t tokens);
-/* Whether a file that begins with these bytes has our header: decided by its first 16 bytes. */
+/* Whether a file that begins with these bytes has our header, whole or not. */
 int shard_header_present(const uint8_t *data, int64_t bytes);
 /* Reads a header that is present. identity->tokenizer is left empty. A header that is cut, damaged, or of a
  * later version is an ERR_INPUT naming `path`. */

@@ -223,7 +223,7 @@ static status read_back(const shard_writer *w, uint64_t given, shard_summary *ou
     XXH3_state_t *again = XXH3_createState();
     if (!chunk || !again) die(ERR_DEVICE, "no memory to read %s", w->path);
     XXH3_64bits_reset(again);
-    digest *d = digest_start();
+    digest_state *d = digest_start();
     status s = OK;
     for (int64_t done = 0; done < out->bytes && s == OK; done += CHUNK) {
         const int64_t n = out->bytes - done < CHUNK ? out->bytes - done : CHUNK;

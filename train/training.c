@@ -136,7 +136,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     units_open(t);
     optimizer_open(t);
     host_batch_init(&t->batch, t->sequences / c->size, o->train_seq_len);
-    t->at = (checkpoint_state){.fingerprint = dataset_fingerprint(&t->data)};
+    t->at = (checkpoint_state){.fingerprint = dataset_fingerprint(&t->data, true)};
     return OK;
 }
 
@@ -158,11 +158,14 @@ static status resume_alone(training *t, const char *checkpoint, message *why)
 {
     checkpoint_state then;
     TRY(checkpoint_load(checkpoint, &t->m, &t->opt, &then, t->o, why));
-    if (then.fingerprint != t->at.fingerprint)
+    /* Checkpoints from before shards had hashes, or of shards that have been compressed since, know the
+     * data by its sizes and documents only. */
+    if (then.fingerprint != t->at.fingerprint && then.fingerprint != dataset_fingerprint(&t->data, false))
         return fail(why, ERR_INPUT,
                     "%s was trained on other data than data.train names now: give the same shards, or start "
                     "a new run with model.path=%s",
                     checkpoint, checkpoint);
+    then.fingerprint = t->at.fingerprint;
     t->at = then;
     return OK;
 }

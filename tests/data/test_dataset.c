@@ -107,7 +107,7 @@ static uint64_t fingerprint_of(int64_t T, const char *path)
     message why = {""};
     if (dataset_open(&d, "data.train", (const char *const *)&path, 1, T, V, true, &why) != OK)
         fail_msg("%s", why.text);
-    const uint64_t f = dataset_fingerprint(&d);
+    const uint64_t f = dataset_fingerprint(&d, true);
     dataset_close(&d);
     return f;
 }

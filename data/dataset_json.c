@@ -1,4 +1,5 @@
 #include "data/dataset_json.h"
+#include "base/json_text.h"
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -167,9 +168,8 @@ status dataset_manifest_parse(dataset_manifest *m, const char *path, const char 
                               message *why)
 {
     *m = (dataset_manifest){0};
-    json_error_t error;
-    json_t *all = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!all) return fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text);
+    json_t *all;
+    TRY(json_text_parse(&all, text, bytes, path, why));
     const status s = manifest_parse(m, path, all, bytes, why);
     json_decref(all);
     if (s != OK) dataset_manifest_free(m);

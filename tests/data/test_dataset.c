@@ -1,6 +1,7 @@
 /* Windows, targets and masks against the definition, worked out the slow way: for every pair of positions,
  * from the documents. */
 #include "data/dataset.h"
+#include "data/shard_writer.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>
 #include <stddef.h>
@@ -101,13 +102,13 @@ static void test_fixture(void **state)
     }
 }
 
-static uint64_t fingerprint_of(int64_t T, const char *path)
+static uint64_t fingerprint_of(int64_t T, const char *path, bool content)
 {
     dataset d;
     message why = {""};
     if (dataset_open(&d, "data.train", (const char *const *)&path, 1, T, V, true, &why) != OK)
         fail_msg("%s", why.text);
-    const uint64_t f = dataset_fingerprint(&d, true);
+    const uint64_t f = dataset_fingerprint(&d, content);
     dataset_close(&d);
     return f;
 }
@@ -118,13 +119,67 @@ static void test_fingerprint(void **state)
 {
     (void)state;
     static const uint32_t ids[12];
-    const uint64_t want = fingerprint_of(4, scratch_shard("f.ds", 2, ids, 12, (const uint64_t[]){5, 12}, 2));
-    assert_true(fingerprint_of(3, scratch_shard("elsewhere.ds", 2, ids, 12, (const uint64_t[]){5, 12}, 2)) ==
+    const uint64_t want =
+        fingerprint_of(4, scratch_shard("f.ds", 2, ids, 12, (const uint64_t[]){5, 12}, 2), false);
+    assert_true(fingerprint_of(3, scratch_shard("elsewhere.ds", 2, ids, 12, (const uint64_t[]){5, 12}, 2),
+                               false) == want);
+    assert_true(fingerprint_of(4, scratch_shard("f.ds", 4, ids, 12, (const uint64_t[]){5, 12}, 2), false) !=
                 want);
-    assert_true(fingerprint_of(4, scratch_shard("f.ds", 4, ids, 12, (const uint64_t[]){5, 12}, 2)) != want);
-    assert_true(fingerprint_of(4, scratch_shard("f.ds", 2, ids, 12, (const uint64_t[]){6, 12}, 2)) != want);
-    assert_true(fingerprint_of(4, scratch_shard("f.ds", 2, ids, 12, (const uint64_t[]){12}, 1)) != want);
-    assert_true(fingerprint_of(4, scratch_shard("f.ds", 2, ids, 11, (const uint64_t[]){5, 11}, 2)) != want);
+    assert_true(fingerprint_of(4, scratch_shard("f.ds", 2, ids, 12, (const uint64_t[]){6, 12}, 2), false) !=
+                want);
+    assert_true(fingerprint_of(4, scratch_shard("f.ds", 2, ids, 12, (const uint64_t[]){12}, 1), false) !=
+                want);
+    assert_true(fingerprint_of(4, scratch_shard("f.ds", 2, ids, 11, (const uint64_t[]){5, 11}, 2), false) !=
+                want);
+}
+
+static shard_summary write_shard(const char *path, const uint32_t *ids, int64_t vocabulary)
+{
+    message why = {""};
+    shard_writer *w;
+    shard_summary summary;
+    const shard_identity i = {.token_bytes = 2, .vocabulary = vocabulary, .eos = -1, .bos = -1, .pad = -1};
+    assert_int_equal(shard_create(&w, path, &i, &why), OK);
+    assert_int_equal(shard_append(w, ids, 5, &why), OK);
+    assert_int_equal(shard_end_document(w, &why), OK);
+    assert_int_equal(shard_append(w, ids + 5, 7, &why), OK);
+    if (shard_finish(w, &summary, &why) != OK) fail_msg("%s", why.text);
+    return summary;
+}
+
+/* Where hashes of the ids are known, other ids are other data; what is known of the sizes stays the same. */
+static void test_fingerprint_of_content(void **state)
+{
+    (void)state;
+    uint32_t ids[12] = {0};
+    char folder[256], raw[PATH_BYTES], zst[PATH_BYTES];
+    message why = {""};
+    snprintf(folder, sizeof folder, "%s", scratch_path("content"));
+    assert_int_equal(folder_make(folder, &why), OK);
+    path_join(raw, folder, "f.ds");
+    path_join(zst, folder, "f.ds.zst");
+    for (int listed = 0; listed < 2; listed++) {
+        uint64_t with[3][2], without[3][2];
+        for (int k = 0; k < 3; k++) {
+            ids[7] = k == 1;
+            remove(zst);
+            const shard_summary a = write_shard(raw, ids, V), b = write_shard(zst, ids, V);
+            const shard_identity i = {.token_bytes = 2, .vocabulary = V, .eos = -1, .bos = -1, .pad = -1};
+            if (listed)
+                assert_int_equal(dataset_manifest_write(folder, &i, (shard_summary[]){a, b}, 2, &why), OK);
+            with[k][0] = fingerprint_of(4, raw, true);
+            with[k][1] = fingerprint_of(4, zst, true);
+            without[k][0] = fingerprint_of(4, raw, false);
+            without[k][1] = fingerprint_of(4, zst, false);
+        }
+        for (int z = 0; z < 2; z++) {
+            assert_true(with[0][z] == with[2][z]);
+            assert_true((with[0][z] != with[1][z]) == (z || listed));
+            assert_true(without[0][z] == without[1][z]);
+        }
+        assert_true(without[0][0] == without[0][1]);
+        if (!listed) assert_true(with[0][0] == without[0][0]);
+    }
 }
 
 static void expect_refused(const char *pattern, int64_t T, const char *text)
@@ -190,12 +245,45 @@ static void test_many_shards(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+static void test_another_vocabulary(void **state)
+{
+    (void)state;
+    const uint32_t ids[12] = {0};
+    const char *path = scratch_path("vocabulary.ds.zst");
+    write_shard(path, ids, V + 1);
+    expect_refused(path, 4, "vocabulary.ds.zst holds ids of a vocabulary of ");
+}
+
+/* A shard is replaced behind the back of its dataset.json. */
+static void test_other_than_listed(void **state)
+{
+    (void)state;
+    uint32_t ids[12] = {0};
+    char folder[256], path[PATH_BYTES];
+    message why = {""};
+    const shard_identity i = {.token_bytes = 2, .vocabulary = V + 1, .eos = -1, .bos = -1, .pad = -1};
+    snprintf(folder, sizeof folder, "%s", scratch_path("listed"));
+    assert_int_equal(folder_make(folder, &why), OK);
+    const shard_summary s = write_shard(path_join(path, folder, "f.ds"), ids, V);
+    assert_int_equal(dataset_manifest_write(folder, &i, &s, 1, &why), OK);
+    expect_refused(path, 4, "f.ds holds ids of a vocabulary of "); /* the list knows */
+    scratch_write("listed/f.ds", ids, 22);
+    scratch_text("listed/f.ds.metadata", "t|2\n11\n11");
+    scratch_write("listed/f.ds.index", (const uint64_t[]){5, 11}, 16);
+    expect_refused(path, 4, "has 22 bytes, but ");
+    scratch_text("listed/dataset.json", "{");
+    expect_refused(path, 4, "dataset.json: ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_fixture),
         cmocka_unit_test(test_fingerprint),
+        cmocka_unit_test(test_fingerprint_of_content),
+        cmocka_unit_test(test_another_vocabulary),
+        cmocka_unit_test(test_other_than_listed),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_bad_id_in_a_window),
         cmocka_unit_test(test_many_shards),

@@ -69,13 +69,13 @@ status metrics_step(metrics *m, const step_metrics *s, message *why)
 {
     if (!m->out) return OK;
     char loss[40], norm[40], rate[40];
-    const int printed =
-        fprintf(m->out,
-                "{\"step\": %lld, \"loss\": %s, \"grad_norm\": %s, \"lr\": %s, \"tokens\": %lld, \"tok_s\": "
-                "%.9g, \"seconds\": %.9g, \"mem\": %.9g}\n",
-                (long long)s->step, number(s->loss, loss, sizeof loss),
-                number(s->grad_norm, norm, sizeof norm), number(s->rate, rate, sizeof rate),
-                (long long)s->tokens, s->tok_s, s->seconds, (double)memory_peak_bytes() / 1048576.0);
+    const int printed = fprintf(
+        m->out,
+        "{\"step\": %lld, \"loss\": %s, \"grad_norm\": %s, \"lr\": %s, \"tokens\": %lld, \"tok_s\": "
+        "%.9g, \"seconds\": %.9g, \"data_wait\": %.9g, \"mem\": %.9g}\n",
+        (long long)s->step, number(s->loss, loss, sizeof loss), number(s->grad_norm, norm, sizeof norm),
+        number(s->rate, rate, sizeof rate), (long long)s->tokens, s->tok_s, s->seconds, s->data_wait,
+        (double)memory_peak_bytes() / 1048576.0);
     return line_done(m, printed, why);
 }
 

@@ -45,6 +45,7 @@ status progress_step(progress *p, const training *t, const step_result *r, metri
                               .grad_norm = r->grad_norm,
                               .rate = r->rate,
                               .tok_s = tok_s,
-                              .seconds = seconds};
+                              .seconds = seconds,
+                              .data_wait = r->data_wait};
     return metrics_step(log, &row, why);
 }

@@ -135,14 +135,13 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     TRY(comm_agree(c, model_load(o->model_path, &t->m.table, &t->m.w, t->m.k, why), why));
     units_open(t);
     optimizer_open(t);
-    host_batch_init(&t->batch, t->sequences / c->size, o->train_seq_len);
     t->at = (checkpoint_state){.fingerprint = dataset_fingerprint(&t->data, true)};
     return OK;
 }
 
 void training_close(training *t)
 {
-    host_batch_free(&t->batch);
+    loader_stop(t->ahead);
     if (t->opt.k) optimizer_free(&t->opt);
     arena_release(&t->optimizer_arena);
     if (t->m.k) model_free(&t->m);
@@ -179,29 +178,39 @@ status training_resume(training *t, const char *checkpoint, message *why)
  * ---------------------------------------------------------------------------------------------------------
  */
 
-/* This rank's windows of the next step: a contiguous part of the step's positions. Counts the targets. */
-static status step_read(training *t, int64_t *counted, message *why)
+/* This rank's windows of the step that begins at `position`: a contiguous part of the step's positions. Runs
+ * on the loader's thread. */
+static status step_read(const void *context, host_batch *b, int64_t position, int64_t *counted, message *why)
 {
-    const int64_t mine = t->batch.sequences, first = t->at.position + t->c->rank * mine;
+    const training *t = context;
+    const int64_t mine = b->sequences, first = position + t->c->rank * mine;
     *counted = 0;
     for (int64_t i = 0; i < mine; i++) {
         const int64_t window =
             order_window((uint64_t)t->o->train_seed, (uint64_t)(first + i), t->data.windows);
-        TRY(host_batch_read(&t->batch, i, &t->data, window, counted, why));
+        TRY(host_batch_read(b, i, &t->data, window, counted, why));
     }
     return OK;
+}
+
+static status step_batch(training *t, const host_batch **batch, int64_t *counted, double *waited,
+                         message *why)
+{
+    if (!t->ahead) t->ahead = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len);
+    const int64_t next = t->at.step + 1 < t->steps ? t->at.position + t->sequences : -1;
+    return loader_next(t->ahead, t->at.position, next, batch, counted, waited, why);
 }
 
 static void reduce_unit(void *context, int unit) { optimizer_reduce(context, unit); }
 
 /* Forward and backward over this rank's micro-batches; in the last one each unit's gradient is summed over
  * the ranks as soon as it is complete. */
-static double forward_backward(training *t)
+static double forward_backward(training *t, const host_batch *batch)
 {
-    const int64_t B = t->m.B, mine = t->batch.sequences;
+    const int64_t B = t->m.B, mine = batch->sequences;
     double loss = 0;
     for (int64_t row = 0; row < mine; row += B) {
-        const model_batch micro = host_batch_view(&t->batch, row);
+        const model_batch micro = host_batch_view(batch, row);
         t->m.unit_done = row + B == mine ? reduce_unit : NULL;
         t->m.unit_context = &t->opt;
         loss += model_train(&t->m, &micro);
@@ -211,14 +220,16 @@ static double forward_backward(training *t)
 
 status training_step(training *t, step_result *r, message *why)
 {
+    const host_batch *batch;
     int64_t counted;
-    TRY(comm_agree(t->c, step_read(t, &counted, why), why));
-    const double loss = forward_backward(t);
+    double waited = 0;
+    TRY(comm_agree(t->c, step_batch(t, &batch, &counted, &waited, why), why));
+    const double loss = forward_backward(t, batch);
 
     double sums[2] = {loss, (double)counted};
     comm_sum_f64(t->c, sums, 2);
-    int64_t signal = stop_requested();
-    comm_max_i64(t->c, &signal, 1);
+    int64_t most[2] = {stop_requested(), (int64_t)(waited * 1e9)}; /* of all ranks */
+    comm_max_i64(t->c, most, 2);
     if (!(sums[1] > 0))
         return fail(why, ERR_INPUT,
                     "step %lld: no target of its %lld windows counts (data.document_mask=true and documents "
@@ -230,7 +241,8 @@ status training_step(training *t, step_result *r, message *why)
     *r = (step_result){.loss = sums[0] * mean,
                        .grad_norm = norm,
                        .rate = schedule_rate(&t->rate, step),
-                       .signal = (int)signal};
+                       .data_wait = (double)most[1] * 1e-9,
+                       .signal = (int)most[0]};
     if (t->o->debug_dump_gradients[0] && !t->gradients_dumped) {
         TRY(gradients_write(t->o->debug_dump_gradients, &t->m.table, &t->opt, mean, t->c, why));
         t->gradients_dumped = true;

@@ -6,8 +6,8 @@
 #include "model/config.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
-#include "train/batch.h"
 #include "train/checkpoint.h"
+#include "train/loader.h"
 #include "train/options.h"
 
 typedef struct training {
@@ -21,7 +21,7 @@ typedef struct training {
     optimizer opt;
     arena optimizer_arena;
     schedule rate;
-    host_batch batch;      /* this rank's sequences of one step */
+    loader *ahead;         /* reads this rank's sequences of a step; from the first step on */
     int64_t sequences;     /* of a step, over all ranks */
     int64_t steps;         /* of the whole run */
     checkpoint_state at;   /* where it stands */
@@ -32,8 +32,9 @@ typedef struct step_result {
     double loss;      /* mean over the counted targets of the step, before its update */
     double grad_norm; /* of the mean loss, before clipping */
     double rate;
-    bool skipped; /* loss or gradient was not finite: the weights were left as they were */
-    int signal;   /* a signal that some rank has received, or 0 */
+    double data_wait; /* seconds until the windows were there, of the rank that waited longest */
+    bool skipped;     /* loss or gradient was not finite: the weights were left as they were */
+    int signal;       /* a signal that some rank has received, or 0 */
 } step_result;
 
 /* Reads config, data and weights of the run and lays it out. MPI: collective; every rank returns the same

@@ -1,0 +1,190 @@
+/* The loader gives for every position what reading it at once gives, in any order of positions, and errors
+ * when their batch is asked for, not before. It also runs under the thread sanitizer (train/loader_threads).
+ */
+#include "train/loader.h"
+#include "base/log.h"
+#include "data/shard_writer.h"
+#include "tests/support/scratch.h"
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+enum { SEQUENCES = 3, T = 16, TOKENS = 70000, VOCABULARY = 500 };
+
+/* ---- with shards --------------------------------------------------------------------------------------- */
+
+static status read_windows(const void *context, host_batch *b, int64_t position, int64_t *counted,
+                           message *why)
+{
+    const dataset *d = context;
+    *counted = 0;
+    for (int64_t i = 0; i < b->sequences; i++)
+        TRY(host_batch_read(b, i, d, (position + i) * 7919 % d->windows, counted, why));
+    return OK;
+}
+
+static void write_shard(const char *path)
+{
+    message why = {""};
+    shard_writer *w;
+    shard_summary summary;
+    const shard_identity id = {.token_bytes = 4, .vocabulary = VOCABULARY, .eos = -1, .bos = -1, .pad = -1};
+    assert_int_equal(shard_create(&w, path, &id, &why), OK);
+    for (uint32_t i = 0; i < TOKENS; i++) {
+        const uint32_t token = i * 2654435761u % VOCABULARY;
+        assert_int_equal(shard_append(w, &token, 1, &why), OK);
+        if (i % 97 == 0) assert_int_equal(shard_end_document(w, &why), OK);
+    }
+    assert_int_equal(shard_finish(w, &summary, &why), OK);
+}
+
+static void open_dataset(dataset *d, const char *path)
+{
+    message why = {""};
+    if (dataset_open(d, "data.train", &path, 1, T, VOCABULARY, true, &why) != OK) fail_msg("%s", why.text);
+}
+
+static void expect_batch(const host_batch *got, int64_t counted, const dataset *d, int64_t position)
+{
+    host_batch want;
+    int64_t want_counted;
+    message why;
+    host_batch_init(&want, SEQUENCES, T);
+    assert_int_equal(read_windows(d, &want, position, &want_counted, &why), OK);
+    assert_int_equal(counted, want_counted);
+    const size_t bytes = sizeof(int32_t) * SEQUENCES * T;
+    assert_memory_equal(got->tokens, want.tokens, bytes);
+    assert_memory_equal(got->targets, want.targets, bytes);
+    assert_memory_equal(got->first, want.first, bytes);
+    host_batch_free(&want);
+}
+
+static void test_batches(void **state)
+{
+    (void)state;
+    const char *path = scratch_path("loader.ds.zst");
+    dataset d;
+    message why = {""};
+    write_shard(path);
+    open_dataset(&d, path);
+    loader *l = loader_start(read_windows, &d, SEQUENCES, T);
+    double waited = 0;
+    const host_batch *b;
+    int64_t counted, position = 1000;
+    for (int step = 0; step < 60; step++) {
+        const int64_t next = step % 5 == 4 ? -1 : position + SEQUENCES;
+        assert_int_equal(loader_next(l, position, next, &b, &counted, &waited, &why), OK);
+        expect_batch(b, counted, &d, position); /* while the next one is being read */
+        position = step % 7 == 6 ? position / 2 : position + SEQUENCES;
+    }
+    assert_true(waited > 0);
+    loader_stop(l);
+    dataset_close(&d);
+}
+
+/* ---- with a source that counts and fails --------------------------------------------------------------- */
+
+typedef struct source {
+    atomic_llong reads, last;
+    int64_t bad;
+    bool slow;
+} source;
+
+static status read_source(const void *context, host_batch *b, int64_t position, int64_t *counted,
+                          message *why)
+{
+    source *s = (source *)(uintptr_t)context;
+    if (s->slow) usleep(20000);
+    atomic_store(&s->last, position);
+    atomic_fetch_add(&s->reads, 1);
+    if (position == s->bad) return (fail)(why, ERR_INPUT, "position %lld is bad", (long long)position);
+    b->tokens[0] = (int32_t)position;
+    *counted = position + 1;
+    return OK;
+}
+
+static void wait_until(source *s, long long reads)
+{
+    for (int i = 0; i < 10000 && atomic_load(&s->reads) < reads; i++) usleep(1000);
+    assert_int_equal(atomic_load(&s->reads), reads);
+}
+
+static void test_reads_once_and_ahead(void **state)
+{
+    (void)state;
+    source s = {.bad = -1};
+    message why = {""};
+    loader *l = loader_start(read_source, &s, SEQUENCES, T);
+    const host_batch *b;
+    int64_t counted;
+    double waited = 0;
+    for (int64_t step = 0; step < 20; step++) {
+        const int64_t next = step < 19 ? 3 * (step + 1) : -1;
+        assert_int_equal(loader_next(l, 3 * step, next, &b, &counted, &waited, &why), OK);
+        assert_int_equal(b->tokens[0], 3 * step);
+        assert_int_equal(counted, 3 * step + 1);
+        wait_until(&s, step < 19 ? step + 2 : 20);
+        assert_int_equal(atomic_load(&s.last), step < 19 ? next : 57);
+        assert_int_equal(b->tokens[0], 3 * step); /* it is another batch that is filled */
+    }
+    loader_stop(l);
+    assert_int_equal(atomic_load(&s.reads), 20);
+    loader_stop(NULL);
+}
+
+static void test_errors_wait_for_their_step(void **state)
+{
+    (void)state;
+    source s = {.bad = 6};
+    message why = {""};
+    loader *l = loader_start(read_source, &s, SEQUENCES, T);
+    const host_batch *b;
+    int64_t counted;
+    double waited = 0;
+    assert_int_equal(loader_next(l, 0, 3, &b, &counted, &waited, &why), OK);
+    assert_int_equal(loader_next(l, 3, 6, &b, &counted, &waited, &why), OK);
+    wait_until(&s, 3); /* it has met the error */
+    assert_int_equal(b->tokens[0], 3);
+    assert_string_equal(why.text, "");
+    assert_int_equal(loader_next(l, 6, 9, &b, &counted, &waited, &why), ERR_INPUT);
+    assert_string_equal(why.text, "position 6 is bad");
+    assert_int_equal(loader_next(l, 9, -1, &b, &counted, &waited, &why), OK); /* one can go on elsewhere */
+    assert_int_equal(b->tokens[0], 9);
+    loader_stop(l);
+}
+
+/* What was waited for is counted, what was read meanwhile is not. */
+static void test_waiting(void **state)
+{
+    (void)state;
+    source s = {.bad = -1, .slow = true};
+    message why = {""};
+    loader *l = loader_start(read_source, &s, SEQUENCES, T);
+    const host_batch *b;
+    int64_t counted;
+    double first = 0, second = 0;
+    assert_int_equal(loader_next(l, 0, 3, &b, &counted, &first, &why), OK);
+    assert_true(first >= 0.02);
+    wait_until(&s, 2);
+    const double start = clock_seconds();
+    assert_int_equal(loader_next(l, 3, 6, &b, &counted, &second, &why), OK);
+    assert_true(second <= clock_seconds() - start);
+    loader_stop(l); /* in the middle of a read */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_reads_once_and_ahead),
+        cmocka_unit_test(test_errors_wait_for_their_step),
+        cmocka_unit_test(test_waiting),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,129 @@
+#include "train/loader.h"
+#include "base/log.h"
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A batch and what became of reading it. */
+typedef struct slot {
+    host_batch batch;
+    int64_t position; /* -1: nothing was asked for */
+    int64_t counted;
+    status result;
+    message why;
+} slot;
+
+struct loader {
+    loader_read read;
+    const void *context;
+    pthread_t thread;
+    pthread_mutex_t lock; /* of what follows; but while `reading`, ahead is the thread's alone */
+    pthread_cond_t changed;
+    bool reading, stopping;
+    slot *now, *ahead; /* the caller's, the thread's */
+    slot slots[2];
+};
+
+static void slot_read(const loader *l, slot *s)
+{
+    s->result = l->read(l->context, &s->batch, s->position, &s->counted, &s->why);
+}
+
+static void *run(void *context)
+{
+    loader *l = context;
+    pthread_mutex_lock(&l->lock);
+    for (;;) {
+        while (!l->reading && !l->stopping) pthread_cond_wait(&l->changed, &l->lock);
+        if (l->stopping) break;
+        slot *s = l->ahead;
+        pthread_mutex_unlock(&l->lock);
+        slot_read(l, s);
+        pthread_mutex_lock(&l->lock);
+        l->reading = false;
+        pthread_cond_signal(&l->changed);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+/* Signals that ask for a stop are the main thread's. */
+static int start_without_signals(loader *l)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    const int error = pthread_create(&l->thread, NULL, run, l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+loader *loader_start(loader_read read, const void *context, int64_t sequences, int64_t T)
+{
+    loader *l = calloc(1, sizeof *l);
+    if (!l) die(ERR_DEVICE, "no memory for a loader");
+    l->read = read;
+    l->context = context;
+    for (int i = 0; i < 2; i++) {
+        host_batch_init(&l->slots[i].batch, sequences, T);
+        l->slots[i].position = -1;
+    }
+    l->now = &l->slots[0];
+    l->ahead = &l->slots[1];
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->changed, NULL);
+    const int error = start_without_signals(l);
+    if (error) die(ERR_DEVICE, "no thread to load data: %s", strerror(error));
+    return l;
+}
+
+void loader_stop(loader *l)
+{
+    if (!l) return;
+    pthread_mutex_lock(&l->lock);
+    l->stopping = true;
+    pthread_cond_signal(&l->changed);
+    pthread_mutex_unlock(&l->lock);
+    pthread_join(l->thread, NULL);
+    pthread_mutex_destroy(&l->lock);
+    pthread_cond_destroy(&l->changed);
+    for (int i = 0; i < 2; i++) host_batch_free(&l->slots[i].batch);
+    free(l);
+}
+
+static void wait_for_thread(loader *l)
+{
+    pthread_mutex_lock(&l->lock);
+    while (l->reading) pthread_cond_wait(&l->changed, &l->lock);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void read_ahead(loader *l, int64_t position)
+{
+    pthread_mutex_lock(&l->lock);
+    l->ahead->position = position;
+    l->reading = position >= 0;
+    pthread_cond_signal(&l->changed);
+    pthread_mutex_unlock(&l->lock);
+}
+
+status loader_next(loader *l, int64_t position, int64_t next, const host_batch **batch, int64_t *counted,
+                   double *waited, message *why)
+{
+    const double start = clock_seconds();
+    wait_for_thread(l);
+    slot *s = l->ahead;
+    if (s->position != position) { /* the first step, and one that follows a jump */
+        s->position = position;
+        slot_read(l, s);
+    }
+    l->ahead = l->now;
+    l->now = s;
+    *waited += clock_seconds() - start;
+    read_ahead(l, s->result == OK ? next : -1);
+    *batch = &s->batch;
+    *counted = s->counted;
+    if (s->result != OK) *why = s->why;
+    return s->result;
+}

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -334,6 +335,34 @@ status folder_remove(const char *path, message *why)
     return result;
 }
 
+status folder_check_vacant(const char *path, message *why)
+{
+    struct stat s;
+    if (lstat(path, &s) == 0 && S_ISLNK(s.st_mode))
+        return fail(why, ERR_INPUT, "%s is a symbolic link: name the folder itself", path);
+    DIR *dir = opendir(path);
+    if (!dir && errno == ENOENT) return OK;
+    if (!dir) return fail(why, ERR_INPUT, "%s: cannot be written as a folder: %s", path, strerror(errno));
+    bool empty = true;
+    for (const struct dirent *e; empty && (e = readdir(dir));)
+        empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..");
+    closedir(dir);
+    if (empty) return OK;
+    return fail(why, ERR_INPUT, "%s exists and is not empty; nothing is overwritten: name a new folder", path);
+}
+
+status folder_lock(const char *folder, const char *option, int *fd, message *why)
+{
+    char path[PATH_BYTES];
+    *fd = open(path_join(path, folder, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (*fd < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return OK;
+    if (errno == EWOULDBLOCK)
+        return fail(why, ERR_INPUT, "%s: another live job is writing there: wait for it, or give another %s",
+                    folder, option);
+    return fail(why, ERR_INPUT, "%s: cannot be locked: %s", path, strerror(errno));
+}
+
 status folder_commit(const char *temporary, const char *final, message *why)
 {
     char parent[PATH_BYTES];
@@ -346,7 +375,7 @@ status folder_commit(const char *temporary, const char *final, message *why)
 
 /* ---- patterns ----------------------------------------------------------------------------------------- */
 
-static void list_add(path_list *list, const char *path)
+void path_list_add(path_list *list, const char *path)
 {
     list->path = realloc(list->path, sizeof *list->path * (size_t)(list->count + 1));
     char *copy = strdup(path);
@@ -359,7 +388,7 @@ status path_list_expand(path_list *out, const char *const *patterns, int count, 
     *out = (path_list){0};
     for (int i = 0; i < count; i++) {
         if (file_exists(patterns[i])) {
-            list_add(out, patterns[i]);
+            path_list_add(out, patterns[i]);
             continue;
         }
         glob_t found;
@@ -369,7 +398,7 @@ status path_list_expand(path_list *out, const char *const *patterns, int count, 
             return fail(why, ERR_INPUT, "%s: %s", patterns[i],
                         error == GLOB_NOMATCH ? "no file matches" : "cannot be searched");
         }
-        for (size_t j = 0; j < found.gl_pathc; j++) list_add(out, found.gl_pathv[j]);
+        for (size_t j = 0; j < found.gl_pathc; j++) path_list_add(out, found.gl_pathv[j]);
         globfree(&found);
     }
     return OK;

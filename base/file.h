@@ -49,7 +49,14 @@ status file_copy(const char *from, const char *to, uint64_t *hash, int64_t *byte
 status folder_make(const char *path, message *why);   /* with parents; existing is fine */
 status folder_sync(const char *path, message *why);   /* makes names in it durable */
 status folder_remove(const char *path, message *why); /* recursively */
-/* Renames a finished folder to its final name and makes that durable: the moment at which it exists. */
+/* Whether something new may be written there: the path is missing, or an empty folder. Nothing is ever
+ * overwritten. */
+status folder_check_vacant(const char *path, message *why);
+/* Takes FOLDER/lock, which says that a live job writes there, until *fd is closed. ERR_INPUT while another job
+ * has it; `option` is the one that names the folder, for the message. */
+status folder_lock(const char *folder, const char *option, int *fd, message *why);
+/* Renames a finished folder to its final name and makes that durable: the moment at which it exists. What is
+ * there may be an empty folder. */
 status folder_commit(const char *temporary, const char *final, message *why);
 
 /* Files that a list of paths and shell patterns names, sorted per pattern; what exists under the very name is
@@ -60,6 +67,7 @@ typedef struct path_list {
     int count;
 } path_list;
 status path_list_expand(path_list *out, const char *const *patterns, int count, message *why);
+void path_list_add(path_list *list, const char *path); /* copies it */
 void path_list_free(path_list *list);
 
 #endif

@@ -11,8 +11,6 @@
 #include "train/conversion_record.h"
 #include "train/evaluate.h"
 #include "train/training.h"
-#include <dirent.h>
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,26 +34,6 @@ typedef struct convert_job {
 } convert_job;
 
 /* ---- what is asked for -------------------- */
-
-/* Nothing is ever overwritten: the target may be missing or an empty folder. */
-static status check_target(const char *path, message *why)
-{
-    struct stat s;
-    if (lstat(path, &s) == 0 && S_ISLNK(s.st_mode))
-        return fail(why, ERR_INPUT, "%s is a symbolic link: name the folder itself", path);
-    DIR *folder = opendir(path);
-    if (!folder)
-        return errno == ENOENT ? OK
-                               : fail(why, ERR_INPUT, "%s: cannot be written as a model folder: %s", path,
-                                      strerror(errno));
-    bool empty = true;
-    for (const struct dirent *e; empty && (e = readdir(folder));)
-        empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..");
-    closedir(folder);
-    return empty ? OK
-                 : fail(why, ERR_INPUT,
-                        "%s exists and is not empty; nothing is overwritten: name a new folder", path);
-}
 
 static status check_layout(const convert_job *j, message *why)
 {
@@ -87,7 +65,7 @@ static int64_t held_out_length(const options *o)
 static status job_open(convert_job *j, message *why)
 {
     const options *o = j->o;
-    TRY(check_target(j->target, why));
+    TRY(folder_check_vacant(j->target, why));
     if (!o->calib_data.count)
         return fail(why, ERR_USAGE, "calib.data is not set: name the shards to calibrate on");
     TRY(config_read(&j->config, j->source, why));

@@ -2,14 +2,11 @@
 #include "base/log.h"
 #include "kernels/machine.h"
 #include "train/checkpoint.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,23 +23,10 @@ static void choose_name(char *out, const char *config_path)
     snprintf(out, PATH_BYTES, "runs/%s-%s", name, date);
 }
 
-static status lock_take(run_folder *r, message *why)
-{
-    char path[PATH_BYTES];
-    TRY(folder_make(r->path, why));
-    r->lock = open(path_join(path, r->path, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (r->lock < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
-    if (flock(r->lock, LOCK_EX | LOCK_NB) == 0) return OK;
-    if (errno == EWOULDBLOCK)
-        return fail(why, ERR_INPUT,
-                    "%s: another live job is writing this run: wait for it, or give another train.out",
-                    r->path);
-    return fail(why, ERR_INPUT, "%s: cannot be locked: %s", path, strerror(errno));
-}
-
 static status open_first_rank(run_folder *r, message *why)
 {
-    TRY(lock_take(r, why));
+    TRY(folder_make(r->path, why));
+    TRY(folder_lock(r->path, "train.out", &r->lock, why));
     return checkpoint_clean(r->path, why);
 }
 

@@ -348,7 +348,8 @@ status folder_check_vacant(const char *path, message *why)
         empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..");
     closedir(dir);
     if (empty) return OK;
-    return fail(why, ERR_INPUT, "%s exists and is not empty; nothing is overwritten: name a new folder", path);
+    return fail(why, ERR_INPUT, "%s exists and is not empty; nothing is overwritten: name a new folder",
+                path);
 }
 
 status folder_lock(const char *folder, const char *option, int *fd, message *why)
@@ -357,10 +358,13 @@ status folder_lock(const char *folder, const char *option, int *fd, message *why
     *fd = open(path_join(path, folder, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (*fd < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
     if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return OK;
-    if (errno == EWOULDBLOCK)
+    const int error = errno;
+    close(*fd);
+    *fd = -1;
+    if (error == EWOULDBLOCK)
         return fail(why, ERR_INPUT, "%s: another live job is writing there: wait for it, or give another %s",
                     folder, option);
-    return fail(why, ERR_INPUT, "%s: cannot be locked: %s", path, strerror(errno));
+    return fail(why, ERR_INPUT, "%s: cannot be locked: %s", path, strerror(error));
 }
 
 status folder_commit(const char *temporary, const char *final, message *why)

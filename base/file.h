@@ -52,8 +52,8 @@ status folder_remove(const char *path, message *why); /* recursively */
 /* Whether something new may be written there: the path is missing, or an empty folder. Nothing is ever
  * overwritten. */
 status folder_check_vacant(const char *path, message *why);
-/* Takes FOLDER/lock, which says that a live job writes there, until *fd is closed. ERR_INPUT while another job
- * has it; `option` is the one that names the folder, for the message. */
+/* Takes FOLDER/lock, which says that a live job writes there, until *fd is closed. ERR_INPUT while another
+ * job has it, and *fd is -1; `option` is the one that names the folder, for the message. */
 status folder_lock(const char *folder, const char *option, int *fd, message *why);
 /* Renames a finished folder to its final name and makes that durable: the moment at which it exists. What is
  * there may be an empty folder. */

@@ -10,7 +10,7 @@ cuda) CODE=2 stop "there are no CUDA kernels yet: use the preset cpu" ;;
 *) CODE=2 stop "unknown preset '$preset'; there are: cpu, asan" ;;
 esac
 need_packages gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libdnnl-dev libopenblas-openmp-dev liblapacke-dev \
-    libzstd-dev libxxhash-dev libjansson-dev libyaml-dev libcmocka-dev \
+    libzstd-dev zlib1g-dev libxxhash-dev libjansson-dev libyaml-dev libcmocka-dev \
     libpcre2-dev libutf8proc-dev nettle-dev
 cd "$ROOT"
 say "configuring build/$preset"

@@ -459,6 +459,35 @@ static void test_commit(void **state)
     expect_names("file step third ");
 }
 
+static void test_vacant(void **state)
+{
+    (void)state;
+    expect_ok(folder_check_vacant(in_root("missing"), &why));
+    expect_ok(folder_make(in_root("empty"), &why));
+    expect_ok(folder_check_vacant(in_root("empty"), &why));
+    expect_written(in_root("empty/.file"), "x");
+    expect_failure(folder_check_vacant(in_root("empty"), &why), in_root("empty"), "exists and is not empty");
+    expect_failure(folder_check_vacant(in_root("empty/.file"), &why), ".file",
+                   "cannot be written as a folder");
+    assert_int_equal(symlink("missing", in_root("link")), 0);
+    expect_failure(folder_check_vacant(in_root("link"), &why), in_root("link"), "is a symbolic link");
+}
+
+static void test_lock(void **state)
+{
+    (void)state;
+    int first, second;
+    expect_ok(folder_lock(root, "some.option", &first, &why));
+    expect_failure(folder_lock(root, "some.option", &second, &why), root,
+                   "another live job is writing there: wait for it, or give another some.option");
+    assert_int_equal(second, -1);
+    close(first);
+    expect_ok(folder_lock(root, "some.option", &second, &why));
+    close(second);
+    expect_failure(folder_lock(in_root("none"), "some.option", &first, &why), "none/lock",
+                   "cannot be opened");
+}
+
 /* ---- patterns ----------------------------------------------------------------------------------------- */
 
 static void test_patterns(void **state)
@@ -494,6 +523,7 @@ int main(void)
         FILE_TEST(test_replacing), FILE_TEST(test_refused),    FILE_TEST(test_failing_disk),
         FILE_TEST(test_full_disk), FILE_TEST(test_file_limit), FILE_TEST(test_kill),
         FILE_TEST(test_folders),   FILE_TEST(test_commit),     FILE_TEST(test_patterns),
+        FILE_TEST(test_vacant),    FILE_TEST(test_lock),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed ? failed : skipped ? SKIPPED_CODE : 0;

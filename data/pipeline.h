@@ -1,0 +1,26 @@
+/* Work on a stream of items by several threads: one at a time reads the next item, all work on theirs side by
+ * side, and one at a time writes what is done, in the order of reading. So what is written does not depend
+ * on the number of threads, nor does the error that is reported: it is the first one in that order. */
+#ifndef REMLA_DATA_PIPELINE_H
+#define REMLA_DATA_PIPELINE_H
+#include "base/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct pipeline {
+    /* Fills the item. *bytes: how much memory it takes; *ended: there was none. */
+    status (*read)(void *context, void *item, int64_t *bytes, bool *ended, message *why);
+    /* `thread` is below `threads`, and no two have the same at a time. */
+    status (*work)(void *context, int thread, void *item, message *why);
+    status (*write)(void *context, void *item, message *why);
+    void *context;
+    void **item; /* (items): used again and again; a few for every thread, so that one slow item holds
+                    nobody up */
+    int items, threads;
+    int64_t bytes; /* nothing is read while the items on the way take more than this */
+} pipeline;
+
+/* Returns at the end of the stream, or when a step fails: then some items have been read and not written. */
+status pipeline_run(const pipeline *p, message *why);
+
+#endif

@@ -1,0 +1,49 @@
+/* Growing arrays: what was in them stays, room is at least what was asked for, and adding one by one moves
+ * them seldom. */
+#include "base/array.h"
+#include "tests/support/check.h"
+#include <stdlib.h>
+
+static void test_growth(void **state)
+{
+    (void)state;
+    int64_t *data = NULL, room = 0;
+    int moves = 0;
+    for (int64_t i = 0; i < 100000; i++) {
+        const int64_t before = room;
+        data = array_reserve(data, &room, i + 1, sizeof *data);
+        assert_true(room >= i + 1);
+        moves += room != before;
+        data[i] = i;
+    }
+    assert_true(moves < 30);
+    for (int64_t i = 0; i < 100000; i++) assert_int_equal(data[i], i);
+    const int64_t *same = array_reserve(data, &room, 5, sizeof *data);
+    assert_ptr_equal(same, data);
+    data = array_reserve(data, &room, 1000000, sizeof *data);
+    assert_true(room >= 1000000);
+    assert_int_equal(data[99999], 99999);
+    free(data);
+}
+
+static void too_much(void *context)
+{
+    (void)context;
+    int64_t room = 0;
+    array_reserve(NULL, &room, INT64_MAX, 16);
+}
+
+static void test_overflow(void **state)
+{
+    (void)state;
+    check_stops(too_much, NULL, ERR_DEVICE, "no memory for 9223372036854775807 times 16 bytes");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_overflow),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

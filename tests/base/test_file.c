@@ -467,7 +467,7 @@ static void test_vacant(void **state)
     expect_ok(folder_check_vacant(in_root("empty"), &why));
     expect_written(in_root("empty/.file"), "x");
     expect_failure(folder_check_vacant(in_root("empty"), &why), in_root("empty"), "exists and is not empty");
-    expect_failure(folder_check_vacant(in_root("empty/.file"), &why), ".file",
+    expect_failure(folder_check_vacant(in_root("empty/.file"), &why), in_root("empty/.file"),
                    "cannot be written as a folder");
     assert_int_equal(symlink("missing", in_root("link")), 0);
     expect_failure(folder_check_vacant(in_root("link"), &why), in_root("link"), "is a symbolic link");
@@ -484,7 +484,7 @@ static void test_lock(void **state)
     close(first);
     expect_ok(folder_lock(root, "some.option", &second, &why));
     close(second);
-    expect_failure(folder_lock(in_root("none"), "some.option", &first, &why), "none/lock",
+    expect_failure(folder_lock(in_root("none"), "some.option", &first, &why), in_root("none/lock"),
                    "cannot be opened");
 }
 

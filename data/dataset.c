@@ -1,5 +1,5 @@
-/* Windows over shards: where each one lies, and what its targets and documents are. Nothing is kept but
- * the shards' indexes; a window is read when it is asked for. */
+/* Samples over shards: where each one lies, and what its targets and documents are. Nothing is kept but
+ * the shards' indexes; a sample is read when it is asked for. */
 #include "data/dataset.h"
 #include "data/shard_listed.h"
 #include <stdlib.h>
@@ -8,11 +8,21 @@
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-static status shard_add(dataset *d, const char *key, const char *path, listed *l, message *why)
+static status count_windows(const dataset *d, const char *key, const shard *s, int64_t *windows, message *why)
+{
+    *windows = (s->tokens - 1) / d->T;
+    if (*windows > 0) return OK;
+    return fail(why, ERR_INPUT,
+                "%s: %s holds %lld tokens, but one window of %lld needs %lld (the last target included)", key,
+                s->path, (long long)s->tokens, (long long)d->T, (long long)d->T + 1);
+}
+
+static status shard_add(dataset *d, const char *key, const char *path, const dataset_form *form, listed *l,
+                        message *why)
 {
     shard *s = &d->shard[d->shards];
     TRY(shard_open(s, path, why));
-    d->shards++;
+    const int i = d->shards++;
     TRY(listed_check(l, s, why));
     if (s->identity.vocabulary > d->vocabulary)
         return fail(
@@ -20,39 +30,53 @@ static status shard_add(dataset *d, const char *key, const char *path, listed *l
             "%s: %s holds ids of a vocabulary of %lld, but the model's has %lld: it was tokenized for "
             "another model",
             key, s->path, (long long)s->identity.vocabulary, (long long)d->vocabulary);
-    const int64_t windows = (s->tokens - 1) / d->T;
-    if (windows == 0)
-        return fail(why, ERR_INPUT,
-                    "%s: %s holds %lld tokens, but one window of %lld needs %lld (the last target included)",
-                    key, path, (long long)s->tokens, (long long)d->T, (long long)d->T + 1);
+    int64_t windows;
+    if (d->pack) {
+        const pack_rule rule = {.mode = form->packing, .T = d->T, .eos = d->eos};
+        TRY(pack_open(&d->pack[i], s, &rule, form->pack_folder ? form->pack_folder : "", why));
+        windows = d->pack[i].samples;
+    } else {
+        TRY(count_windows(d, key, s, &windows, why));
+    }
     d->windows += windows;
     d->first_window[d->shards] = d->windows;
     return OK;
 }
 
-static status shards_open(dataset *d, const char *key, const path_list *list, message *why)
+static status shards_open(dataset *d, const char *key, const path_list *list, const dataset_form *form,
+                          message *why)
 {
-    d->shard = calloc((size_t)list->count, sizeof *d->shard);
-    d->first_window = calloc((size_t)list->count + 1, sizeof *d->first_window);
-    if (!d->shard || !d->first_window) die(ERR_DEVICE, "no memory for %d shards", list->count);
+    const size_t count = (size_t)list->count;
+    const bool packed = form->packing != PACKING_CONCAT;
+    d->shard = calloc(count, sizeof *d->shard);
+    d->first_window = calloc(count + 1, sizeof *d->first_window);
+    d->pack = packed ? calloc(count, sizeof *d->pack) : NULL;
+    if (!d->shard || !d->first_window || (packed && !d->pack))
+        die(ERR_DEVICE, "no memory for %d shards", list->count);
     listed l = {0};
     status s = OK;
-    for (int i = 0; i < list->count && s == OK; i++) s = shard_add(d, key, list->path[i], &l, why);
+    for (int i = 0; i < list->count && s == OK; i++) s = shard_add(d, key, list->path[i], form, &l, why);
     listed_free(&l);
     return s;
 }
 
-status dataset_open(dataset *d, const char *key, const char *const *patterns, int count, int64_t T,
-                    int64_t vocabulary, bool document_mask, message *why)
+status dataset_open(dataset *d, const char *key, const char *const *patterns, int count,
+                    const dataset_form *form, message *why)
 {
-    REQUIRE(count > 0 && T > 0 && vocabulary > 0, "%s: %d patterns, T %lld, V %lld", key, count, (long long)T,
-            (long long)vocabulary);
-    *d = (dataset){.T = T, .vocabulary = vocabulary, .document_mask = document_mask};
+    REQUIRE(count > 0 && form->T > 0 && form->vocabulary > 0, "%s: %d patterns, T %lld, V %lld", key, count,
+            (long long)form->T, (long long)form->vocabulary);
+    const bool transmla = form->packing == PACKING_TRANSMLA;
+    REQUIRE(!transmla || (form->T > 1 && form->eos >= 0 && form->eos < form->vocabulary),
+            "%s: T %lld, end of text %lld", key, (long long)form->T, (long long)form->eos);
+    *d = (dataset){.T = form->T,
+                   .vocabulary = form->vocabulary,
+                   .document_mask = form->document_mask,
+                   .eos = transmla ? form->eos : -1};
     path_list list;
     message inner;
     if (path_list_expand(&list, patterns, count, &inner) != OK)
         return fail(why, ERR_INPUT, "%s: %s", key, inner.text);
-    const status s = shards_open(d, key, &list, why);
+    const status s = shards_open(d, key, &list, form, why);
     path_list_free(&list);
     if (s != OK) dataset_close(d);
     return s;
@@ -62,13 +86,14 @@ void dataset_close(dataset *d)
 {
     for (int i = 0; i < d->shards; i++) shard_close(&d->shard[i]);
     free(d->shard);
+    free(d->pack);
     free(d->first_window);
     *d = (dataset){0};
 }
 
 /* ---- windows ------------------------------------------------------------------------------------------- */
 
-/* The last shard whose first window is not after window i: each has one, so that it is the one that holds
+/* The last shard whose first sample is not after sample i: each has one, so that it is the one that holds
  * it. */
 static int shard_of(const dataset *d, int64_t i)
 {
@@ -99,19 +124,73 @@ static int64_t mask(const shard *s, int64_t from, int64_t T, int32_t *targets, i
     return counted;
 }
 
-status dataset_window(const dataset *d, int64_t i, int32_t *inputs, int32_t *targets, int32_t *first,
-                      int64_t *counted, message *why)
+static status read_window(const dataset *d, const shard *s, int64_t i, int32_t *inputs, int32_t *targets,
+                          int32_t *first, int64_t *counted, message *why)
 {
-    REQUIRE(i >= 0 && i < d->windows, "window %lld of %lld", (long long)i, (long long)d->windows);
-    const int at = shard_of(d, i);
-    const shard *s = &d->shard[at];
-    const int64_t T = d->T, from = (i - d->first_window[at]) * T;
+    const int64_t T = d->T, from = i * T;
     TRY(shard_read(s, from, T, d->vocabulary, inputs, why));
     TRY(shard_read(s, from + T, 1, d->vocabulary, &targets[T - 1], why));
     memcpy(targets, inputs + 1, sizeof *targets * (size_t)(T - 1));
     if (!d->document_mask) memset(first, 0, sizeof *first * (size_t)T);
     *counted += d->document_mask ? mask(s, from, T, targets, first) : T;
     return OK;
+}
+
+/* ---- packed samples ------------------------------------------------------------------------------------ */
+
+static void fill(int32_t *values, int64_t from, int64_t to, int32_t value)
+{
+    for (int64_t t = from; t < to; t++) values[t] = value;
+}
+
+/* A piece at position `at`; *end: where the next one goes. TransMLA's has the end-of-text token behind it,
+ * the last target; best fit's last target is the token that follows it in its document. */
+static status read_piece(const dataset *d, const shard *s, const pack_piece *p, int64_t at, int64_t *end,
+                         int32_t *inputs, int32_t *targets, message *why)
+{
+    const bool transmla = d->eos >= 0;
+    const int64_t last = at + p->length - 1;
+    TRY(shard_read(s, p->from, p->length, d->vocabulary, inputs + at, why));
+    memcpy(targets + at, inputs + at + 1, sizeof *targets * (size_t)(p->length - 1));
+    *end = last + 1;
+    if (!transmla) return shard_read(s, p->from + p->length, 1, d->vocabulary, &targets[last], why);
+    targets[last] = (int32_t)d->eos;
+    inputs[*end] = (int32_t)d->eos;
+    targets[(*end)++] = -1;
+    return OK;
+}
+
+/* What is left over is padding, a piece of its own of which nothing counts. */
+static status read_packed(const dataset *d, int at, int64_t i, int32_t *inputs, int32_t *targets,
+                          int32_t *first, int64_t *counted, message *why)
+{
+    pack_piece *piece;
+    int pieces;
+    int64_t used = 0;
+    TRY(pack_read(&d->pack[at], &d->shard[at], i, &piece, &pieces, why));
+    status s = OK;
+    for (int j = 0; j < pieces && s == OK; j++) {
+        const int64_t start = used;
+        s = read_piece(d, &d->shard[at], &piece[j], start, &used, inputs, targets, why);
+        fill(first, start, used, d->document_mask ? (int32_t)start : 0);
+        *counted += piece[j].length;
+    }
+    free(piece);
+    TRY(s);
+    fill(inputs, used, d->T, d->eos >= 0 ? (int32_t)d->eos : 0);
+    fill(targets, used, d->T, -1);
+    fill(first, used, d->T, d->document_mask ? (int32_t)used : 0);
+    return OK;
+}
+
+status dataset_window(const dataset *d, int64_t i, int32_t *inputs, int32_t *targets, int32_t *first,
+                      int64_t *counted, message *why)
+{
+    REQUIRE(i >= 0 && i < d->windows, "sample %lld of %lld", (long long)i, (long long)d->windows);
+    const int at = shard_of(d, i);
+    const int64_t inside = i - d->first_window[at];
+    return d->pack ? read_packed(d, at, inside, inputs, targets, first, counted, why)
+                   : read_window(d, &d->shard[at], inside, inputs, targets, first, counted, why);
 }
 
 /* ---- identity ------------------------------------------------------------------------------------------ */
@@ -126,6 +205,7 @@ uint64_t dataset_fingerprint(const dataset *d, bool content)
         XXH3_64bits_update(hash, shape, sizeof shape);
         XXH3_64bits_update(hash, s->document_end, sizeof *s->document_end * (size_t)s->documents);
         if (content && s->content) XXH3_64bits_update(hash, &s->content, sizeof s->content);
+        if (d->pack) XXH3_64bits_update(hash, &d->pack[i].hash, sizeof d->pack[i].hash);
     }
     const uint64_t digest = XXH3_64bits_digest(hash);
     XXH3_freeState(hash);

@@ -24,6 +24,7 @@ typedef struct shard {
  * one document. */
 status shard_open(shard *s, const char *path, message *why);
 void shard_close(shard *s);
+#define ANY_TOKEN ((int64_t)1 << 32) /* a vocabulary that has every id */
 /* Tokens [from, from+count). An id that is not below `vocabulary` is an ERR_INPUT naming file, place and
  * id; so is a frame that is damaged. Threads may share s. */
 status shard_read(const shard *s, int64_t from, int64_t count, int64_t vocabulary, int32_t *out,

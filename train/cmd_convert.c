@@ -89,12 +89,15 @@ static status job_open(convert_job *j, message *why)
     TRY(convert_check(d, &j->how, why));
     TRY(check_layout(j, why));
     TRY(check_window("calib.seq_len", o->calib_seq_len, d, why));
+    const dataset_form calib = {.T = o->calib_seq_len, .vocabulary = d->V};
     TRY(dataset_open(&j->calib, "calib.data", (const char *const *)o->calib_data.item, o->calib_data.count,
-                     o->calib_seq_len, d->V, false, why));
+                     &calib, why));
     if (!o->data_val.count) return OK;
     TRY(check_window("train.seq_len", held_out_length(o), d, why));
+    const dataset_form held_out = {
+        .T = held_out_length(o), .vocabulary = d->V, .document_mask = o->data_document_mask};
     return dataset_open(&j->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
-                        held_out_length(o), d->V, o->data_document_mask, why);
+                        &held_out, why);
 }
 
 /* The folder is made beside DST, and renamed when it is whole. It is made and removed here once, so that a

@@ -30,8 +30,10 @@ static status open_inputs(const char *folder, const options *o, model_config *co
     TRY(config_read(config, folder, why));
     TRY(model_check(folder, &config->d, why));
     TRY(sequence_check(&config->d, o->train_seq_len, why));
-    return dataset_open(data, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
-                        o->train_seq_len, config->d.V, o->data_document_mask, why);
+    const dataset_form form = {
+        .T = o->train_seq_len, .vocabulary = config->d.V, .document_mask = o->data_document_mask};
+    return dataset_open(data, "data.val", (const char *const *)o->data_val.item, o->data_val.count, &form,
+                        why);
 }
 
 status cmd_eval(const command_line *line, options *o, const comm *c, message *why)

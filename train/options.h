@@ -15,7 +15,7 @@ typedef int64_t option_INT, option_INT_OR_AUTO;
 typedef double option_REAL;
 typedef bool option_BOOL;
 /* The word's place in its list: the enums of optim/schedule.h, model/convert.h, model/config.h, and
- * convert_dtype. */
+ * data/pack.h, convert_dtype. */
 typedef int option_ENUM;
 typedef char option_TEXT[PATH_BYTES];
 typedef option_list option_LIST;

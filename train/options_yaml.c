@@ -1,6 +1,7 @@
 /* Options from a YAML file: a mapping of sections, each a mapping of keys to a scalar or, for a list, a
- * sequence of scalars. It is read as a stream of events, of which only these shapes are let through; what
- * makes YAML surprising (anchors, tags, several documents, repeated keys) is refused by name and place. */
+ * sequence of scalars, or in data.train of {path, weight}. It is read as a stream of events, of which only
+ * these shapes are let through; what makes YAML surprising (anchors, tags, several documents, repeated keys)
+ * is refused by name and place. */
 #include "train/nearest.h"
 #include "train/options_table.h"
 #include <stdlib.h>
@@ -86,19 +87,66 @@ static bool is_null(const reader *r)
     return false;
 }
 
-/* The scalars up to the end of a sequence into item[*count], which the caller frees. */
-static status read_items(reader *r, char ***item, int *count)
+static char *copy(const char *text)
+{
+    char *own = strdup(text);
+    REQUIRE(own, "no memory for a text");
+    return own;
+}
+
+static status read_part(reader *r, char **part, const char *name)
+{
+    if (*part) return refuse(r, name, "it once");
+    TRY(next(r));
+    if (!is(r, YAML_SCALAR_EVENT) || is_null(r)) return refuse(r, "no value", "a text");
+    *part = copy(scalar(r));
+    return OK;
+}
+
+static status read_parts(reader *r, char **path, char **weight)
+{
+    for (;;) {
+        TRY(next(r));
+        if (is(r, YAML_MAPPING_END_EVENT)) break;
+        if (is(r, YAML_SCALAR_EVENT) && !strcmp(scalar(r), "path"))
+            TRY(read_part(r, path, "path again"));
+        else if (is(r, YAML_SCALAR_EVENT) && !strcmp(scalar(r), "weight")) {
+            TRY(read_part(r, weight, "weight again"));
+            if (!**weight || (*weight)[strspn(*weight, "0123456789.")])
+                return refuse(r, *weight, "a weight like 3 or 0.25");
+        } else
+            return refuse(r, "another key", "path or weight");
+    }
+    return *path && *weight ? OK : refuse(r, "the end", "both path and weight");
+}
+
+/* {path: a.ds, weight: 3} is kept as the command line has it: a.ds:3. */
+static status read_weighted(reader *r, char **item)
+{
+    char *path = NULL, *weight = NULL;
+    const status s = read_parts(r, &path, &weight);
+    if (s == OK) REQUIRE(asprintf(item, "%s:%s", path, weight) >= 0, "no memory for a text");
+    free(path);
+    free(weight);
+    return s;
+}
+
+/* The items up to the end of a sequence into item[*count], which the caller frees. */
+static status read_items(reader *r, bool weighted, char ***item, int *count)
 {
     for (;;) {
         TRY(next(r));
         if (is(r, YAML_SEQUENCE_END_EVENT)) return OK;
-        if (!is(r, YAML_SCALAR_EVENT) || is_null(r))
+        const bool mapping = weighted && is(r, YAML_MAPPING_START_EVENT);
+        if (!mapping && (!is(r, YAML_SCALAR_EVENT) || is_null(r)))
             return refuse(r, is_null(r) ? "null" : "a nested value", "a text");
         char **grown = realloc(*item, sizeof **item * ((size_t)*count + 1));
         REQUIRE(grown, "no memory for %d texts", *count);
         *item = grown;
-        grown[*count] = strdup(scalar(r));
-        REQUIRE(grown[*count], "no memory for a text");
+        if (mapping)
+            TRY(read_weighted(r, &grown[*count]));
+        else
+            grown[*count] = copy(scalar(r));
         ++*count;
     }
 }
@@ -108,7 +156,7 @@ static status read_sequence(reader *r, int id)
     const int line = line_of(r);
     char **item = NULL;
     int count = 0;
-    status s = read_items(r, &item, &count);
+    status s = read_items(r, id == OPTION_data_train, &item, &count);
     if (s == OK) s = option_assign(r->o, id, item, count, line, r->why);
     for (int i = 0; i < count; i++) free(item[i]);
     free(item);

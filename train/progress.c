@@ -2,6 +2,15 @@
 #include "base/log.h"
 #include "kernels/machine.h"
 
+static void log_source(const training *t, int i)
+{
+    const dataset *d = &t->data.source[i];
+    const double share = (double)t->data.blend.weight[i] / (double)t->data.blend.period;
+    log_line("data   %s%s: %lld samples, %.2f %% of each step: %.2f passes", d->shard[0].path,
+             d->shards > 1 ? " ..." : "", (long long)d->windows, 100 * share,
+             share * (double)(t->steps * t->sequences) / (double)d->windows);
+}
+
 void progress_start(progress *p, const training *t)
 {
     const int64_t T = t->m.T, tokens = t->sequences * T;
@@ -12,9 +21,9 @@ void progress_start(progress *p, const training *t)
     log_line("model  %s: %.1fM parameters, %lld layers, %s", t->o->model_path,
              (double)param_table_numel(&t->m.table) / 1e6, (long long)t->m.d.L,
              t->m.d.kind == ATTENTION_MLA ? "MLA" : "GQA");
-    log_line("data   %lld windows of %lld tokens, %lld a step: %.2f passes in %lld steps",
-             (long long)t->data.windows, (long long)T, (long long)t->sequences,
-             (double)(t->steps * t->sequences) / (double)t->data.windows, (long long)t->steps);
+    log_line("data   %lld samples of %lld tokens a step, %lld steps", (long long)t->sequences, (long long)T,
+             (long long)t->steps);
+    for (int i = 0; i < t->data.sources; i++) log_source(t, i);
     log_line("memory %.0f MiB a rank (weights and gradients %.0f, optimizer %.0f, activations %.0f); peak of "
              "all ranks %.0f GFLOP/s",
              (double)bytes / 1048576.0, (double)t->m.weights_arena.size / 1048576.0,

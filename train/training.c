@@ -6,6 +6,7 @@
 #include "base/stop.h"
 #include "model/model_files.h"
 #include "train/gradients.h"
+#include "train/feed_options.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,18 +42,15 @@ status sequence_check(const dims *d, int64_t T, message *why)
     return OK;
 }
 
-static status data_open(training *t, message *why)
+/* Held-out text is always read in windows, so that its loss can be compared whatever data.packing is. */
+static status held_out_open(training *t, message *why)
 {
     const options *o = t->o;
-    const int64_t T = o->train_seq_len, V = t->config.d.V;
-    if (!o->data_train.count)
-        return fail(why, ERR_USAGE, "data.train is not set: name the shards to train on");
-    TRY(dataset_open(&t->data, "data.train", (const char *const *)o->data_train.item, o->data_train.count, T,
-                     V, o->data_document_mask, why));
-    if (o->data_val.count)
-        TRY(dataset_open(&t->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
-                         T, V, o->data_document_mask, why));
-    return OK;
+    const dataset_form form = {
+        .T = o->train_seq_len, .vocabulary = t->config.d.V, .document_mask = o->data_document_mask};
+    if (!o->data_val.count) return OK;
+    return dataset_open(&t->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
+                        &form, why);
 }
 
 static void schedule_open(training *t)
@@ -60,7 +58,8 @@ static void schedule_open(training *t)
     static const schedule_kind kinds[] = {SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT,
                                           SCHEDULE_ONE_MINUS_SQRT}; /* the order of optim.schedule's words */
     const options *o = t->o;
-    t->steps = o->train_steps ? o->train_steps : t->data.windows / t->sequences;
+    t->steps = o->train_steps;
+    if (!t->steps) t->steps = (int64_t)(feed_pass(&t->data) / (uint64_t)t->sequences);
     const int64_t warmup = o->optim_warmup >= 0 ? o->optim_warmup : (3 * t->steps + 99) / 100;
     t->rate = (schedule){.kind = kinds[o->optim_schedule],
                          .rate = o->optim_lr,
@@ -114,28 +113,36 @@ static status open_alone(training *t, message *why)
     TRY(batch_arithmetic(o, t->c, why));
     TRY(config_read(&t->config, o->model_path, why));
     TRY(model_check(o->model_path, &t->config.d, why));
-    TRY(sequence_check(&t->config.d, o->train_seq_len, why));
-    TRY(data_open(t, why));
+    return sequence_check(&t->config.d, o->train_seq_len, why);
+}
+
+/* MPI: collective. */
+static status data_open(training *t, message *why)
+{
+    const options *o = t->o;
+    TRY(feed_from_options(&t->data, o, t->config.d.V, t->config.eos, t->c, why));
+    TRY(comm_agree(t->c, held_out_open(t, why), why));
     t->sequences = o->train_batch_tokens / o->train_seq_len;
     schedule_open(t);
-    if (t->steps == 0)
-        return fail(why, ERR_INPUT,
-                    "data.train holds %lld windows of %lld tokens, fewer than the %lld of one step: lower "
-                    "train.batch_tokens or set train.steps",
-                    (long long)t->data.windows, (long long)o->train_seq_len, (long long)t->sequences);
-    return OK;
+    if (t->steps) return OK;
+    return fail(
+        why, ERR_INPUT,
+        "data.train holds %llu samples of %lld tokens before one comes again, fewer than the %lld of one "
+        "step: lower train.batch_tokens or set train.steps",
+        (unsigned long long)feed_pass(&t->data), (long long)o->train_seq_len, (long long)t->sequences);
 }
 
 status training_open(training *t, const options *o, const comm *c, message *why)
 {
     *t = (training){.o = o, .c = c};
     TRY(comm_agree(c, open_alone(t, why), why));
+    TRY(data_open(t, why));
     const int pad = 16 * c->size; /* every rank's slice of a unit starts at a multiple of 64 bytes */
     model_init(&t->m, &t->config.d, ops_cpu_f32(), o->train_micro_batch, o->train_seq_len, MODEL_TRAIN, pad);
     TRY(comm_agree(c, model_load(o->model_path, &t->m.table, &t->m.w, t->m.k, why), why));
     units_open(t);
     optimizer_open(t);
-    t->at = (checkpoint_state){.fingerprint = dataset_fingerprint(&t->data, true)};
+    t->at = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
     return OK;
 }
 
@@ -147,7 +154,7 @@ void training_close(training *t)
     if (t->m.k) model_free(&t->m);
     free(t->span);
     free(t->unit);
-    dataset_close(&t->data);
+    feed_close(&t->data);
     dataset_close(&t->held_out);
     config_free(&t->config);
     *t = (training){0};
@@ -159,7 +166,7 @@ static status resume_alone(training *t, const char *checkpoint, message *why)
     TRY(checkpoint_load(checkpoint, &t->m, &t->opt, &then, t->o, why));
     /* Checkpoints from before shards had hashes, or of shards that have been compressed since, know the
      * data by its sizes and documents only. */
-    if (then.fingerprint != t->at.fingerprint && then.fingerprint != dataset_fingerprint(&t->data, false))
+    if (then.fingerprint != t->at.fingerprint && then.fingerprint != feed_fingerprint(&t->data, false))
         return fail(why, ERR_INPUT,
                     "%s was trained on other data than data.train names now: give the same shards, or start "
                     "a new run with model.path=%s",
@@ -178,7 +185,7 @@ status training_resume(training *t, const char *checkpoint, message *why)
  * ---------------------------------------------------------------------------------------------------------
  */
 
-/* This rank's windows of the step that begins at `position`: a contiguous part of the step's positions. Runs
+/* This rank's samples of the step that begins at `position`: a contiguous part of the step's positions. Runs
  * on the loader's thread. */
 static status step_read(const void *context, host_batch *b, int64_t position, int64_t *counted, message *why)
 {
@@ -186,9 +193,8 @@ static status step_read(const void *context, host_batch *b, int64_t position, in
     const int64_t mine = b->sequences, first = position + t->c->rank * mine;
     *counted = 0;
     for (int64_t i = 0; i < mine; i++) {
-        const int64_t window =
-            order_window((uint64_t)t->o->train_seed, (uint64_t)(first + i), t->data.windows);
-        TRY(host_batch_read(b, i, &t->data, window, counted, why));
+        const feed_sample at = feed_at(&t->data, (uint64_t)(first + i));
+        TRY(host_batch_read(b, i, &t->data.source[at.source], at.sample, counted, why));
     }
     return OK;
 }

@@ -1,8 +1,7 @@
 /* A training run: what it needs, and one step of it. */
 #ifndef REMLA_TRAIN_TRAINING_H
 #define REMLA_TRAIN_TRAINING_H
-#include "data/dataset.h"
-#include "data/order.h"
+#include "data/feed.h"
 #include "model/config.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
@@ -14,7 +13,8 @@ typedef struct training {
     const options *o;
     const comm *c;
     model_config config;
-    dataset data, held_out; /* held_out.windows is 0 without data.val */
+    feed data;
+    dataset held_out; /* held_out.windows is 0 without data.val */
     model m;
     optim_span *span;
     optim_unit *unit;

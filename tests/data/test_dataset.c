@@ -29,11 +29,18 @@ static void write_shards(void)
     scratch_shard("b.ds", 4, b, 11, ends_b, 3);
 }
 
+static status open_set(dataset *d, const char *key, const char *const *patterns, int count, int64_t T,
+                       int64_t vocabulary, bool mask, message *why)
+{
+    const dataset_form form = {.T = T, .vocabulary = vocabulary, .document_mask = mask};
+    return dataset_open(d, key, patterns, count, &form, why);
+}
+
 static status open_both(dataset *d, int64_t T, bool mask, message *why)
 {
     write_shards();
     const char *const patterns[] = {scratch_path("a.ds"), scratch_path("b.ds")};
-    return dataset_open(d, "data.train", patterns, 2, T, V, mask, why);
+    return open_set(d, "data.train", patterns, 2, T, V, mask, why);
 }
 
 /* The document of token i, and where it begins, by walking. */
@@ -91,7 +98,7 @@ static void test_fixture(void **state)
     for (int mask = 0; mask <= 1; mask++) {
         dataset d;
         message why = {""};
-        assert_int_equal(dataset_open(&d, "data.train", patterns, 1, 64, 257, mask, &why), OK);
+        assert_int_equal(open_set(&d, "data.train", patterns, 1, 64, 257, mask, &why), OK);
         assert_int_equal(d.windows, 8);
         int64_t counted = 0;
         int32_t inputs[64], targets[64], first[64];
@@ -106,7 +113,7 @@ static uint64_t fingerprint_of(int64_t T, const char *path, bool content)
 {
     dataset d;
     message why = {""};
-    if (dataset_open(&d, "data.train", (const char *const *)&path, 1, T, V, true, &why) != OK)
+    if (open_set(&d, "data.train", (const char *const *)&path, 1, T, V, true, &why) != OK)
         fail_msg("%s", why.text);
     const uint64_t f = dataset_fingerprint(&d, content);
     dataset_close(&d);
@@ -186,7 +193,7 @@ static void expect_refused(const char *pattern, int64_t T, const char *text)
 {
     dataset d;
     message why = {""};
-    assert_int_equal(dataset_open(&d, "data.val", &pattern, 1, T, V, true, &why), ERR_INPUT);
+    assert_int_equal(open_set(&d, "data.val", &pattern, 1, T, V, true, &why), ERR_INPUT);
     if (!strstr(why.text, text)) fail_msg("expected \"%s\" in: %s", text, why.text);
     assert_null(d.shard);
     assert_int_equal(d.windows, 0);
@@ -212,7 +219,7 @@ static void test_bad_id_in_a_window(void **state)
     const char *path = scratch_shard("bad.ds", 2, ids, 9, NULL, 0);
     int32_t inputs[4], targets[4], first[4];
     int64_t counted = 0;
-    assert_int_equal(dataset_open(&d, "data.train", &path, 1, 4, V, true, &why), OK);
+    assert_int_equal(open_set(&d, "data.train", &path, 1, 4, V, true, &why), OK);
     assert_int_equal(dataset_window(&d, 0, inputs, targets, first, &counted, &why), OK);
     assert_int_equal(dataset_window(&d, 1, inputs, targets, first, &counted, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "token 8 has id 1000"));
@@ -234,7 +241,7 @@ static void test_many_shards(void **state)
     for (int i = 0; i < SHARDS; i++) patterns[i] = path;
     dataset d;
     message why = {""};
-    if (dataset_open(&d, "data.train", patterns, SHARDS, 1, V, true, &why) != OK) fail_msg("%s", why.text);
+    if (open_set(&d, "data.train", patterns, SHARDS, 1, V, true, &why) != OK) fail_msg("%s", why.text);
     assert_int_equal(d.windows, SHARDS);
     int32_t input, target, first;
     int64_t counted = 0;

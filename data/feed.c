@@ -1,0 +1,130 @@
+/* Where mixture (whose turn is it), order (which of its samples) and dataset (what that is) meet. */
+#include "data/feed.h"
+#include "data/order.h"
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* ---- opening ------------------------------------------------------------------------------------------- */
+
+/* The list of an option, taken apart. */
+typedef struct item_list {
+    char **pattern;      /* owned */
+    const char **weight; /* inside the patterns' memory, or NULL */
+    int count, weighted;
+} item_list;
+
+/* Where "a.ds:0.7" has its colon; NULL when what follows the last one is no number, or the whole is a file.
+ */
+static char *weight_colon(char *item)
+{
+    char *colon = strrchr(item, ':');
+    if (!colon || !colon[1] || colon == item || colon[1 + strspn(colon + 1, "0123456789.")]) return NULL;
+    return file_exists(item) ? NULL : colon;
+}
+
+static void items_split(item_list *list, const char *const *items, int count)
+{
+    *list = (item_list){.pattern = calloc((size_t)count, sizeof *list->pattern),
+                        .weight = calloc((size_t)count, sizeof *list->weight),
+                        .count = count};
+    if (!list->pattern || !list->weight) die(ERR_DEVICE, "no memory for %d names", count);
+    for (int i = 0; i < count; i++) {
+        char *text = list->pattern[i] = strdup(items[i]);
+        if (!text) die(ERR_DEVICE, "no memory for a name");
+        char *colon = weight_colon(text);
+        if (!colon) continue;
+        *colon = 0;
+        list->weight[i] = colon + 1;
+        list->weighted++;
+    }
+}
+
+static void items_free(item_list *list)
+{
+    for (int i = 0; i < list->count; i++) free(list->pattern[i]);
+    free(list->pattern);
+    free(list->weight);
+}
+
+static status sources_open(feed *s, const char *key, const item_list *list, const dataset_form *form,
+                           message *why)
+{
+    static const char *const whole = "1";
+    if (list->weighted && list->weighted < list->count) {
+        int i = 0;
+        while (list->weight[i]) i++;
+        return fail(why, ERR_USAGE,
+                    "%s: %.300s has no weight, but others have: give all of them one, or none", key,
+                    list->pattern[i]);
+    }
+    const int sources = list->weighted ? list->count : 1;
+    TRY(mixture_open(&s->blend, key, list->weighted ? list->weight : &whole, sources, why));
+    s->source = calloc((size_t)sources, sizeof *s->source);
+    if (!s->source) die(ERR_DEVICE, "no memory for %d sources", sources);
+    for (; s->sources < sources; s->sources++)
+        TRY(dataset_open(&s->source[s->sources], key, (const char *const *)list->pattern + s->sources,
+                         list->weighted ? 1 : list->count, form, why));
+    return OK;
+}
+
+status feed_open(feed *s, const char *key, const char *const *items, int count, const dataset_form *form,
+                 const feed_order *order, const comm *c, message *why)
+{
+    *s = (feed){.order = *order};
+    item_list list;
+    items_split(&list, items, count);
+    const int mine = form->packing == PACKING_CONCAT ? 0 : c->rank == 0 ? 0 : c->local_rank == 0 ? 1 : 2;
+    status result = OK;
+    for (int turn = 0; turn < 3 && result == OK; turn++)
+        result = comm_agree(c, turn == mine ? sources_open(s, key, &list, form, why) : OK, why);
+    items_free(&list);
+    if (result != OK) feed_close(s);
+    return result;
+}
+
+void feed_close(feed *s)
+{
+    for (int i = 0; i < s->sources; i++) dataset_close(&s->source[i]);
+    free(s->source);
+    mixture_close(&s->blend);
+    *s = (feed){0};
+}
+
+/* ---- order --------------------------------------------------------------------------------------------- */
+
+feed_sample feed_at(const feed *s, uint64_t position)
+{
+    feed_sample at;
+    uint64_t index;
+    mixture_at(&s->blend, position, &at.source, &index);
+    const uint64_t n = (uint64_t)s->source[at.source].windows;
+    at.epoch = index / n;
+    at.sample = order_permute_near(order_seed(s->order.seed, at.source), at.epoch, (int64_t)(index % n),
+                                   (int64_t)n, s->order.window);
+    return at;
+}
+
+uint64_t feed_pass(const feed *s)
+{
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < s->sources; i++) {
+        const uint64_t end = mixture_position(&s->blend, i, (uint64_t)s->source[i].windows);
+        if (end < least) least = end;
+    }
+    return least;
+}
+
+uint64_t feed_fingerprint(const feed *s, bool content)
+{
+    if (s->sources == 1) return dataset_fingerprint(&s->source[0], content);
+    XXH3_state_t *hash = XXH3_createState();
+    REQUIRE(hash && XXH3_64bits_reset(hash) == XXH_OK, "no memory for a hash");
+    for (int i = 0; i < s->sources; i++) {
+        const uint64_t part[] = {dataset_fingerprint(&s->source[i], content), (uint64_t)s->blend.weight[i]};
+        XXH3_64bits_update(hash, part, sizeof part);
+    }
+    const uint64_t digest = XXH3_64bits_digest(hash);
+    XXH3_freeState(hash);
+    return digest;
+}

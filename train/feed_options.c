@@ -1,0 +1,39 @@
+#include "train/feed_options.h"
+
+/* What only TransMLA's packing asks for. */
+static status check_transmla(const options *o, int64_t vocabulary, int64_t eos, message *why)
+{
+    if (o->train_seq_len < 2)
+        return fail(why, ERR_USAGE,
+                    "train.seq_len=%lld: data.packing=transmla needs room for a token and the end-of-text "
+                    "token, 2 at least",
+                    (long long)o->train_seq_len);
+    if (eos < 0)
+        return fail(why, ERR_USAGE,
+                    "data.packing=transmla needs the end-of-text token, and the model's config.json has no "
+                    "eos_token_id: set data.eos");
+    if (eos >= vocabulary)
+        return fail(why, ERR_USAGE,
+                    "data.eos=%lld: the end-of-text token is not in the vocabulary, which has %lld",
+                    (long long)eos, (long long)vocabulary);
+    return OK;
+}
+
+status feed_from_options(feed *s, const options *o, int64_t vocabulary, int64_t eos, const comm *c,
+                         message *why)
+{
+    const packing how = (packing)o->data_packing;
+    if (o->data_eos >= 0) eos = o->data_eos;
+    if (!o->data_train.count)
+        return fail(why, ERR_USAGE, "data.train is not set: name the shards to train on");
+    if (how == PACKING_TRANSMLA) TRY(check_transmla(o, vocabulary, eos, why));
+    const dataset_form form = {.T = o->train_seq_len,
+                               .vocabulary = vocabulary,
+                               .document_mask = o->data_document_mask,
+                               .packing = how,
+                               .eos = eos,
+                               .pack_folder = o->data_pack_index};
+    const feed_order order = {.seed = (uint64_t)o->train_seed, .window = o->data_window};
+    return feed_open(s, "data.train", (const char *const *)o->data_train.item, o->data_train.count, &form,
+                     &order, c, why);
+}

@@ -30,6 +30,16 @@ const shard_summary *dataset_manifest_find(const dataset_manifest *m, const char
     return m->count ? bsearch(&key, m->shard, (size_t)m->count, sizeof key, by_name) : NULL;
 }
 
+const char *identity_difference(const shard_identity *a, const shard_identity *b)
+{
+    if (a->token_bytes != b->token_bytes) return "token size";
+    if (a->vocabulary != b->vocabulary) return "vocabulary";
+    if (a->eos != b->eos || a->bos != b->bos || a->pad != b->pad)
+        return "end-of-text, beginning or padding id";
+    if (strcmp(a->tokenizer_sha256, b->tokenizer_sha256) != 0) return "tokenizer";
+    return NULL;
+}
+
 static void fingerprint(const dataset_manifest *m, char out[SHA256_TEXT])
 {
     enum { LINE = 768 };
@@ -232,39 +242,24 @@ static void put(dataset_manifest *m, const shard_summary *s)
     if (k == m->count) m->count++;
 }
 
-static status differs(const char *path, const char *what, message *why)
-{
-    return fail(why, ERR_INPUT, "%s: lists shards of another %s; write these into a folder of their own",
-                path, what);
-}
-
-static status same_identity(const shard_identity *a, const shard_identity *b, const char *path, message *why)
-{
-    if (a->token_bytes != b->token_bytes) return differs(path, "token size", why);
-    if (a->vocabulary != b->vocabulary) return differs(path, "vocabulary", why);
-    if (a->eos != b->eos || a->bos != b->bos || a->pad != b->pad)
-        return differs(path, "end-of-text, beginning or padding id", why);
-    if (strcmp(a->tokenizer_sha256, b->tokenizer_sha256) != 0) return differs(path, "tokenizer", why);
-    return OK;
-}
-
 /* What the manifest that is there lists and still exists. */
 static status keep_listed(dataset_manifest *m, const char *folder, const char *path, int64_t added,
                           message *why)
 {
     dataset_manifest old = {0};
     if (file_exists(path)) TRY(dataset_manifest_read(&old, path, why));
-    status s = OK;
     m->shard = calloc((size_t)(old.count + added), sizeof *m->shard);
     if (!m->shard) die(ERR_DEVICE, "no memory for the shards of %s", path);
-    for (int64_t k = 0; k < old.count && s == OK; k++) {
+    for (int64_t k = 0; k < old.count; k++) {
         char file[PATH_BYTES];
         if (!file_exists(path_join(file, folder, old.shard[k].name))) continue;
-        if (m->count == 0) s = same_identity(&old.identity, &m->identity, path, why);
         put(m, &old.shard[k]);
     }
+    const char *other = m->count ? identity_difference(&old.identity, &m->identity) : NULL;
     dataset_manifest_free(&old);
-    return s;
+    if (!other) return OK;
+    return fail(why, ERR_INPUT, "%s: lists shards of another %s; write these into a folder of their own",
+                path, other);
 }
 
 /* Two programs that write shards into one folder take turns. */

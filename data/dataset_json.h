@@ -22,6 +22,8 @@ status dataset_manifest_read(dataset_manifest *m, const char *path, message *why
 status dataset_manifest_parse(dataset_manifest *m, const char *path, const char *text, int64_t bytes,
                               message *why);
 void dataset_manifest_free(dataset_manifest *m);
+/* What differs between two identities, for people ("vocabulary"); NULL: nothing but the tokenizer's name. */
+const char *identity_difference(const shard_identity *a, const shard_identity *b);
 /* Its entry for a file name; NULL when it lists none. */
 const shard_summary *dataset_manifest_find(const dataset_manifest *m, const char *name);
 

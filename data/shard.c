@@ -18,8 +18,12 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && !strcmp(text + n - m, end);
 }
 
-/* The path of X.ds.index or X.ds.metadata of X.ds or X.ds.zst. */
-static status beside(char *out, const char *path, const char *suffix, message *why)
+bool shard_named(const char *name)
+{
+    return strlen(name) > strlen(".ds") && (ends_with(name, ".ds") || ends_with(name, ".ds.zst"));
+}
+
+status shard_beside(char *out, const char *path, const char *suffix, message *why)
 {
     const size_t length = strlen(path) - (ends_with(path, ".ds.zst") ? strlen(".zst") : 0);
     if (snprintf(out, PATH_BYTES, "%.*s%s", (int)length, path, suffix) >= PATH_BYTES)
@@ -70,7 +74,7 @@ static status metadata_load(shard *s, const char *path, message *why)
 static status metadata_read(shard *s, int64_t bytes, message *why)
 {
     char path[PATH_BYTES];
-    TRY(beside(path, s->path, ".metadata", why));
+    TRY(shard_beside(path, s->path, ".metadata", why));
     if (file_exists(path)) {
         TRY(metadata_load(s, path, why));
     } else if (s->number && !s->token_bytes) {
@@ -136,7 +140,7 @@ static status index_load(shard *s, const char *path, message *why)
 static status index_read(shard *s, message *why)
 {
     char path[PATH_BYTES];
-    TRY(beside(path, s->path, ".index", why));
+    TRY(shard_beside(path, s->path, ".index", why));
     if (file_exists(path)) return index_load(s, path, why);
     index_reserve(s, 1);
     s->document_end[0] = s->tokens;

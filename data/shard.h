@@ -29,6 +29,10 @@ void shard_close(shard *s);
  * id; so is a frame that is damaged. Threads may share s. */
 status shard_read(const shard *s, int64_t from, int64_t count, int64_t vocabulary, int32_t *out,
                   message *why);
+/* Whether a file's name is a shard's: X.ds or X.ds.zst. */
+bool shard_named(const char *name);
+/* The path of X.ds.index (suffix ".index") or X.ds.metadata of X.ds or X.ds.zst. `out` has PATH_BYTES. */
+status shard_beside(char *out, const char *path, const char *suffix, message *why);
 /* Index of the document that holds `token`. */
 int64_t shard_document(const shard *s, int64_t token);
 

@@ -22,6 +22,8 @@ status cmd_eval(const command_line *line, options *o, const comm *c, message *wh
 status cmd_convert(const command_line *line, options *o, const comm *c, message *why);
 status cmd_inspect(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_order(const command_line *line, options *o, const comm *c, message *why);
+status cmd_data_inspect(const command_line *line, options *o, const comm *c, message *why);
+status cmd_data_verify(const command_line *line, options *o, const comm *c, message *why);
 status cmd_options(const command_line *line, options *o, const comm *c, message *why);
 
 #endif

@@ -1,0 +1,22 @@
+/* Reads all of a shard: every hash and checksum, every id, and what header, metadata, index and dataset.json
+ * say against each other. */
+#ifndef REMLA_DATA_SHARD_VERIFY_H
+#define REMLA_DATA_SHARD_VERIFY_H
+#include "data/shard_listed.h"
+
+typedef struct verified {
+    int64_t tokens, documents;
+    int64_t bytes;      /* of the data file */
+    int64_t vocabulary; /* that ids were compared with; -1: none is known */
+    bool listed;        /* in a dataset.json, whose hashes are right */
+} verified;
+
+/* ERR_INPUT names the first damage: file, and frame, token or document. */
+status shard_verify(verified *v, listed *l, const char *path, message *why);
+
+/* The shards that arguments name: a shard; a pattern; a dataset.json, for those that it lists; a folder, for
+ * those that lie in it and those that its dataset.json lists. What is not a shard by its name is an
+ * ERR_INPUT, and so is a folder without shards. The caller frees with path_list_free. */
+status shards_find(path_list *out, char *const *arguments, int count, message *why);
+
+#endif

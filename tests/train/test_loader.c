@@ -47,7 +47,8 @@ static void write_shard(const char *path)
 static void open_dataset(dataset *d, const char *path)
 {
     message why = {""};
-    if (dataset_open(d, "data.train", &path, 1, T, VOCABULARY, true, &why) != OK) fail_msg("%s", why.text);
+    const dataset_form form = {.T = T, .vocabulary = VOCABULARY, .document_mask = true};
+    if (dataset_open(d, "data.train", &path, 1, &form, &why) != OK) fail_msg("%s", why.text);
 }
 
 static void expect_batch(const host_batch *got, int64_t counted, const dataset *d, int64_t position)

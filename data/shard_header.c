@@ -64,7 +64,8 @@ status shard_header_parse(const char *path, const uint8_t *data, int64_t bytes, 
     if (h.version != VERSION)
         return fail(why, ERR_INPUT, "%s: the header is of version %u, this program reads version %d", path,
                     h.version, VERSION);
-    if (h.frame_bytes != SHARD_HEADER_BYTES - 8 || (h.token_bytes != 2 && h.token_bytes != 4) ||
+    if (h.frame_magic != SKIPPABLE_MAGIC || h.frame_bytes != SHARD_HEADER_BYTES - 8 ||
+        memcmp(h.magic, MAGIC, sizeof MAGIC) != 0 || (h.token_bytes != 2 && h.token_bytes != 4) ||
         h.vocabulary < -1 || h.tokens < 1 || !id_plausible(h.eos, h.vocabulary) ||
         !id_plausible(h.bos, h.vocabulary) || !id_plausible(h.pad, h.vocabulary))
         return fail(

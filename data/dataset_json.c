@@ -288,3 +288,12 @@ status dataset_manifest_write(const char *folder, const shard_identity *identity
     if (lock >= 0) close(lock);
     return s;
 }
+
+status dataset_manifest_check(const char *folder, const shard_identity *identity, message *why)
+{
+    char path[PATH_BYTES];
+    dataset_manifest m = {.identity = *identity};
+    const status s = keep_listed(&m, folder, path_join(path, folder, DATASET_JSON), 1, why);
+    dataset_manifest_free(&m);
+    return s;
+}

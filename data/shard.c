@@ -4,13 +4,12 @@
 #include "base/log.h"
 #include "data/frame_cache.h"
 #include "data/shard_header.h"
+#include "data/shard_metadata.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
-
-enum { METADATA_LIMIT = 1 << 16 };
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -31,42 +30,18 @@ status shard_beside(char *out, const char *path, const char *suffix, message *wh
     return OK;
 }
 
-/* ---- X.ds.metadata: "TOKENIZER|TOKEN_SIZE", the token count, the count for people ---------------------- */
-
-static status metadata_parse(const char *path, char *text, int *token_bytes, int64_t *tokens, message *why)
-{
-    char *count = strchr(text, '\n');
-    if (count) *count++ = 0;
-    const char *size = strrchr(text, '|');
-    if (!size)
-        return fail(why, ERR_INPUT, "%s: line 1 is \"%.100s\", expected TOKENIZER|TOKEN_SIZE", path, text);
-    if (strcmp(size, "|2") != 0 && strcmp(size, "|4") != 0)
-        return fail(why, ERR_INPUT, "%s: line 1 gives a token size of \"%.100s\" bytes, expected 2 or 4",
-                    path, size + 1);
-    *token_bytes = size[1] - '0';
-    if (count) count[strcspn(count, "\r\n")] = 0;
-    if (!count || !count[0] || strlen(count) > 18 || count[strspn(count, "0123456789")])
-        return fail(why, ERR_INPUT, "%s: line 2 is \"%.100s\", expected the number of tokens", path,
-                    count ? count : "");
-    *tokens = atoll(count);
-    return OK;
-}
+/* ---- X.ds.metadata ------------------------------------------------------------------------------------- */
 
 /* What the metadata say, against what the header of X.ds.zst has said already. */
 static status metadata_load(shard *s, const char *path, message *why)
 {
-    char *text;
-    int64_t length, tokens = 0;
-    int width = 0;
-    TRY(file_read_text(path, METADATA_LIMIT, &text, &length, why));
-    const status parsed = metadata_parse(path, text, &width, &tokens, why);
-    free(text);
-    TRY(parsed);
-    if (s->token_bytes && (width != s->token_bytes || tokens != s->tokens))
+    shard_metadata m;
+    TRY(shard_metadata_read(&m, path, why));
+    if (s->token_bytes && (m.token_bytes != s->token_bytes || m.tokens != s->tokens))
         return fail(why, ERR_INPUT, "%s says %lld tokens of %d bytes, but the header of %s %lld of %d", path,
-                    (long long)tokens, width, s->path, (long long)s->tokens, s->token_bytes);
-    s->token_bytes = width;
-    s->tokens = tokens;
+                    (long long)m.tokens, m.token_bytes, s->path, (long long)s->tokens, s->token_bytes);
+    s->token_bytes = m.token_bytes;
+    s->tokens = m.tokens;
     return OK;
 }
 

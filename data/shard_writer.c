@@ -259,6 +259,14 @@ static status publish_and_hash(shard_writer *w, shard_summary *out, message *why
     return OK;
 }
 
+static void remove_files(const shard_writer *w)
+{
+    unlink(w->path);
+    if (file_exists(w->sibling)) return;
+    unlink(w->index_path);
+    unlink(w->metadata_path);
+}
+
 status shard_finish(shard_writer *w, shard_summary *summary, message *why)
 {
     TRY(contents_finish(w, why));
@@ -268,10 +276,16 @@ status shard_finish(shard_writer *w, shard_summary *summary, message *why)
         writer_free(w);
         return OK;
     }
-    unlink(w->path);
-    if (!file_exists(w->sibling)) {
-        unlink(w->index_path);
-        unlink(w->metadata_path);
-    }
+    remove_files(w);
     return s;
+}
+
+void shard_remove(const char *path)
+{
+    bool compressed;
+    message why;
+    shard_writer *w = calloc(1, sizeof *w);
+    if (!w) die(ERR_DEVICE, "no memory to remove %s", path);
+    if (names(w, path, &compressed, &why) == OK) remove_files(w);
+    free(w);
 }

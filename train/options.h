@@ -14,8 +14,8 @@ typedef struct option_list {
 typedef int64_t option_INT, option_INT_OR_AUTO;
 typedef double option_REAL;
 typedef bool option_BOOL;
-/* The word's place in its list: the enums of optim/schedule.h, model/convert.h, model/config.h, and
- * data/pack.h, convert_dtype. */
+/* The word's place in its list: the enums of optim/schedule.h, model/convert.h, model/config.h,
+ * data/pack.h, data/import.h, and convert_dtype. */
 typedef int option_ENUM;
 typedef char option_TEXT[PATH_BYTES];
 typedef option_list option_LIST;

@@ -80,6 +80,11 @@ static void test_frozen(void **state)
         "calib.data=",
         "calib.tokens=0",
         "calib.seq_len=256",
+        "import.format=auto",
+        "import.token_bytes=auto",
+        "import.eos=-1",
+        "import.vocabulary=0",
+        "import.column=",
     };
     assert_int_equal(NUM_OPTIONS, sizeof want / sizeof want[0]);
     for (int i = 0; i < NUM_OPTIONS; i++) {

@@ -1,0 +1,32 @@
+/* Bytes in order, from a file as it is or from one that zstd has compressed, through bounded memory. What the
+ * importers read with. */
+#ifndef REMLA_DATA_BYTE_STREAM_H
+#define REMLA_DATA_BYTE_STREAM_H
+#include "base/file.h"
+
+typedef struct byte_stream {
+    char path[PATH_BYTES];
+    int fd;
+    int64_t file_bytes;
+    int64_t at;      /* bytes handed out or skipped: the place in what is read, not in a compressed file */
+    int64_t file_at; /* of the next byte to fetch */
+    unsigned char *buffer;
+    int64_t from, to;         /* what is left of the buffer */
+    struct zstd_source *zstd; /* NULL: the file as it is */
+} byte_stream;
+
+/* On failure nothing is open. */
+status bytes_open(byte_stream *b, const char *path, message *why);
+/* The file's content decompressed. Windows of more than 128 MiB are refused; zstd itself writes none unless
+ * it is told to. */
+status bytes_open_zstd(byte_stream *b, const char *path, message *why);
+void bytes_close(byte_stream *b); /* of a zeroed one: nothing */
+
+/* Exactly `count` bytes. ERR_INPUT when the file ends before or is damaged. */
+status bytes_read(byte_stream *b, void *out, int64_t count, message *why);
+/* The same, thrown away; of a plain file they are not even read. */
+status bytes_skip(byte_stream *b, int64_t count, message *why);
+/* ERR_INPUT when there is more. */
+status bytes_end(byte_stream *b, message *why);
+
+#endif

@@ -1,0 +1,131 @@
+/* Ids of any integer type become u32, each one checked. */
+#include "data/import_reader.h"
+#include <stdlib.h>
+#include <string.h>
+
+int id_bytes(id_type type)
+{
+    static const int bytes[] = {
+        [ID_U8] = 1, [ID_I8] = 1, [ID_U16] = 2, [ID_I16] = 2, [ID_U32] = 4, [ID_I32] = 4, [ID_I64] = 8};
+    return bytes[type];
+}
+
+/* Each type's values as int64. They may lie at any address. A negative one is a large unsigned number. */
+#define CONVERT(type)                                                                                        \
+    for (int64_t i = 0; i < count; i++) {                                                                    \
+        type id;                                                                                             \
+        memcpy(&id, raw + i * (int64_t)sizeof id, sizeof id);                                                \
+        out[i] = (uint32_t)id;                                                                               \
+        bad |= (uint64_t)(int64_t)id >= vocabulary;                                                          \
+    }                                                                                                        \
+    break
+
+static bool convert(id_type type, uint32_t *out, const unsigned char *raw, int64_t count, uint64_t vocabulary)
+{
+    bool bad = false;
+    switch (type) {
+    case ID_U8:
+        CONVERT(uint8_t);
+    case ID_I8:
+        CONVERT(int8_t);
+    case ID_U16:
+        CONVERT(uint16_t);
+    case ID_I16:
+        CONVERT(int16_t);
+    case ID_U32:
+        CONVERT(uint32_t);
+    case ID_I32:
+        CONVERT(int32_t);
+    case ID_I64:
+        CONVERT(int64_t);
+    }
+    return !bad;
+}
+
+static int64_t value(id_type type, const unsigned char *raw)
+{
+    int64_t x = 0;
+    memcpy(&x, raw, (size_t)id_bytes(type));
+    return type == ID_I8 ? (int8_t)x : type == ID_I16 ? (int16_t)x : type == ID_I32 ? (int32_t)x : x;
+}
+
+/* The sentence about the first of them that is no id. */
+static status refuse(const byte_stream *b, const id_reader *r, const unsigned char *raw, int64_t count,
+                     const char *what, int64_t first, message *why)
+{
+    const int bytes = id_bytes(r->type);
+    int64_t i = 0;
+    while (value(r->type, raw + i * bytes) >= 0 && value(r->type, raw + i * bytes) < r->vocabulary) i++;
+    return fail(why, ERR_INPUT, "%s: %s %lld (byte %lld) is %lld, expected 0 to %lld", b->path, what,
+                (long long)(first + i), (long long)(b->at - (count - i) * bytes),
+                (long long)value(r->type, raw + i * bytes), (long long)r->vocabulary - 1);
+}
+
+status ids_read(byte_stream *b, const id_reader *r, uint32_t *out, int64_t count, const char *what,
+                int64_t first, message *why)
+{
+    unsigned char raw[1 << 14];
+    const int bytes = id_bytes(r->type);
+    for (int64_t done = 0; done < count;) {
+        const int64_t most = (int64_t)sizeof raw / bytes, n = count - done < most ? count - done : most;
+        TRY(bytes_read(b, raw, n * bytes, why));
+        if (!convert(r->type, out + done, raw, n, (uint64_t)r->vocabulary))
+            return refuse(b, r, raw, n, what, first + done, why);
+        done += n;
+    }
+    return OK;
+}
+
+/* ---- files that are nothing but ids -------------------------------------------------------------------- */
+
+status plain_open(plain_ids *p, const char *path, id_type type, int64_t from, const import_settings *how,
+                  message *why)
+{
+    const int bytes = id_bytes(type);
+    *p = (plain_ids){.ids = {type, how->vocabulary}};
+    TRY(bytes_open(&p->bytes, path, why));
+    const int64_t content = p->bytes.file_bytes - from;
+    if (content < 0 || content % bytes)
+        return fail(why, ERR_INPUT, "%s: %lld bytes are not a whole number of ids of %d bytes", path,
+                    (long long)content, bytes);
+    p->tokens = content / bytes;
+    return bytes_skip(&p->bytes, from, why);
+}
+
+void plain_close(plain_ids *p) { bytes_close(&p->bytes); }
+
+void plain_describe(import_source *s, const plain_ids *p)
+{
+    s->token_bytes = id_bytes(p->ids.type) <= 2 ? 2 : 4;
+    s->tokens = p->tokens;
+    s->bytes = p->bytes.file_bytes;
+}
+
+status plain_read(import_source *s, plain_ids *p, uint32_t *ids, int64_t room, int64_t *count, message *why)
+{
+    *count = p->tokens - p->read < room ? p->tokens - p->read : room;
+    TRY(ids_read(&p->bytes, &p->ids, ids, *count, "token", p->read, why));
+    p->read += *count;
+    s->done = p->bytes.at;
+    return OK;
+}
+
+plain_ids *plain_state(import_source *s)
+{
+    s->state = calloc(1, sizeof(plain_ids));
+    if (!s->state) die(ERR_DEVICE, "no memory to import %s", s->path);
+    return s->state;
+}
+
+status plain_state_next(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends,
+                        message *why)
+{
+    (void)ends; /* not marked */
+    return plain_read(s, s->state, ids, room, count, why);
+}
+
+void plain_state_close(import_source *s)
+{
+    plain_close(s->state);
+    free(s->state);
+}

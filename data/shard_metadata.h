@@ -1,0 +1,16 @@
+/* X.ds.metadata, which says what X.ds holds: line 1 "TOKENIZER|TOKEN_SIZE", line 2 the number of tokens,
+ * line 3 the same for people. */
+#ifndef REMLA_DATA_SHARD_METADATA_H
+#define REMLA_DATA_SHARD_METADATA_H
+#include "base/status.h"
+#include <stdint.h>
+
+typedef struct shard_metadata {
+    char tokenizer[128]; /* UTF-8; the beginning of a longer name */
+    int token_bytes;     /* 2 or 4 */
+    int64_t tokens;
+} shard_metadata;
+
+status shard_metadata_read(shard_metadata *m, const char *path, message *why);
+
+#endif

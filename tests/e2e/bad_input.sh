@@ -132,6 +132,31 @@ bad 3 'meta.ds.metadata|line 1|nonsense' "${run[@]}" config.yaml "${short[@]}" d
 bad 3 'data.train|none-*.ds' "${run[@]}" config.yaml "${short[@]}" 'data.train=none-*.ds'
 bad 3 'data.train|train.ds|2309|4096' "${run[@]}" config.yaml "${short[@]}" train.seq_len=4096 train.batch_tokens=8192
 bad 3 '.ds.index' "${run[@]}" config.yaml "${short[@]}" "data.train=$golden/train.ds.*"
+
+# ---- packing and mixtures
+packed=("${short[@]}" data.pack_index=out-indexes)
+sed '/eos_token_id/d' "$golden/gqa/config.json" >eos.json
+bad_model endless
+cp eos.json endless/config.json
+bad 2 'data.packing=transmla|data.eos' "${run[@]}" config.yaml "${packed[@]}" model.path=endless data.packing=transmla
+bad 2 'data.eos=96|96' "${run[@]}" config.yaml "${packed[@]}" data.packing=transmla data.eos=96
+bad 2 'train.seq_len=1|transmla' "${run[@]}" config.yaml "${packed[@]}" data.packing=transmla train.seq_len=1
+bad 2 'data.packing=greedy|concat, transmla, best_fit' "${run[@]}" config.yaml "${packed[@]}" data.packing=greedy
+bad_shard words
+printf '\x5f\0' >words.ds
+printf '\1\0\0\0\0\0\0\0' >words.ds.index
+printf 'x|2\n1\n1' >words.ds.metadata
+bad 3 'words.ds|no sample|1 documents' "${run[@]}" config.yaml "${packed[@]}" data.train=words.ds data.packing=best_fit
+bad 3 'config.yaml' "${run[@]}" config.yaml "${short[@]}" data.packing=best_fit data.pack_index=config.yaml
+bad 2 "$golden/val.ds has no weight" "${run[@]}" config.yaml "${short[@]}" data.train="$golden/train.ds:1,$golden/val.ds"
+bad 2 'data.train|weight 0' "${run[@]}" config.yaml "${short[@]}" data.train="$golden/train.ds:1,$golden/val.ds:0.00"
+bad 2 'data.train|1048576' "${run[@]}" config.yaml "${short[@]}" data.train="$golden/train.ds:1,$golden/val.ds:1048576"
+bad 3 'data.train|none.ds' "${run[@]}" config.yaml "${short[@]}" data.train="$golden/train.ds:1,none.ds:1"
+bad 3 'train holds 20 samples|64' "${run[@]}" config.yaml train.out=out-run train.batch_tokens=2048 data.train="$golden/val.ds"
+bad 2 'data order|--from|-1' "$REMLA" data order config.yaml --from -1
+bad 2 'data order|--count' "$REMLA" data order config.yaml --count 9223372036854775808
+bad 2 'data.train is not set' "$REMLA" data order config.yaml data.train=
+bad 2 'data.packing=transmla|model.path' "$REMLA" data order config.yaml data.packing=transmla model.path=
 bad 2 'data.val' "${eval[@]}" "$golden/gqa" train.seq_len=32
 
 # ---- the command line

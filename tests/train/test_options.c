@@ -1,6 +1,7 @@
 /* Options: the frozen list of keys with their defaults, what a person may write and what not, and that
  * everything printed can be read back. */
 #include "train/options.h"
+#include "data/pack.h"
 #include "model/config.h"
 #include "model/convert.h"
 #include "optim/schedule.h"
@@ -126,6 +127,9 @@ static void test_words(void **state)
         {"optim.schedule=linear", offsetof(options, optim_schedule), SCHEDULE_LINEAR},
         {"optim.schedule=constant", offsetof(options, optim_schedule), SCHEDULE_CONSTANT},
         {"optim.schedule=one_minus_sqrt", offsetof(options, optim_schedule), SCHEDULE_ONE_MINUS_SQRT},
+        {"data.packing=concat", offsetof(options, data_packing), PACKING_CONCAT},
+        {"data.packing=transmla", offsetof(options, data_packing), PACKING_TRANSMLA},
+        {"data.packing=best_fit", offsetof(options, data_packing), PACKING_BEST_FIT},
         {"convert.balance=norm", offsetof(options, convert_balance), BALANCE_NORM},
         {"convert.balance=transmla", offsetof(options, convert_balance), BALANCE_TRANSMLA},
         {"convert.balance=none", offsetof(options, convert_balance), BALANCE_NONE},
@@ -315,6 +319,27 @@ static void test_yaml(void **state)
     options_free(&o);
 }
 
+/* A weight is kept as it is written on the command line. */
+static void test_weights(void **state)
+{
+    (void)state;
+    options o, back;
+    message why = {""};
+    options_init(&o);
+    read_text(&o, "data:\n  train:\n    - {path: \"web, more/*.ds\", weight: 0.70}\n"
+                  "    - weight: 3\n      path: b.ds\n    - c.ds:5\n");
+    assert_int_equal(o.data_train.count, 3);
+    assert_string_equal(o.data_train.item[0], "web, more/*.ds:0.70");
+    assert_string_equal(o.data_train.item[1], "b.ds:3");
+    assert_string_equal(o.data_train.item[2], "c.ds:5");
+    assert_int_equal(options_write(&o, scratch_path("weights.yaml"), &why), OK);
+    options_init(&back);
+    assert_int_equal(options_read_yaml(&back, scratch_path("weights.yaml"), &why), OK);
+    for (int i = 0; i < 3; i++) assert_string_equal(back.data_train.item[i], o.data_train.item[i]);
+    options_free(&back);
+    options_free(&o);
+}
+
 static void test_empty_yaml(void **state)
 {
     (void)state;
@@ -353,6 +378,19 @@ static void test_yaml_refusals(void **state)
         {"data:\n  train: \"a\\u0001b\"\n", "control character (code 1)", ERR_USAGE},
         {"data:\n  train: [a.ds, null]\n", "FILE:2:17: found null, expected a text", ERR_INPUT},
         {"data:\n  train: [[a.ds]]\n", "FILE:2:11: found a nested value, expected a text", ERR_INPUT},
+        {"data:\n  train: [{path: a.ds}]\n", "FILE:2:22: found the end, expected both path and weight",
+         ERR_INPUT},
+        {"data:\n  train: [{weight: 1}]\n", "FILE:2:21: found the end, expected both", ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, weight: 1, path: b.ds}]\n", "found path again, expected it once",
+         ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, wait: 1}]\n", "found another key, expected path or weight",
+         ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, weight: 1e3}]\n", "found 1e3, expected a weight like 3 or 0.25",
+         ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, weight: -1}]\n", "found -1, expected a weight", ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, weight: [1]}]\n", "found no value, expected a text", ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, weight: null}]\n", "found no value, expected a text", ERR_INPUT},
+        {"data:\n  val: [{path: a.ds, weight: 1}]\n", "FILE:2:9: found a nested value", ERR_INPUT},
         {"data:\n  train: {a: b}\n", "FILE:2:10: found keys inside a key", ERR_INPUT},
         {"train: 3\n", "FILE:1:8: found a value, expected the keys of the section", ERR_INPUT},
         {"train: [steps]\n", "FILE:1:8: found a value, expected the keys of the section", ERR_INPUT},
@@ -535,21 +573,14 @@ static void test_documentation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_frozen),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_command_line),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_long_texts),
-        cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_yaml),
-        cmocka_unit_test(test_empty_yaml),
-        cmocka_unit_test(test_yaml_refusals),
-        cmocka_unit_test(test_missing_file),
-        cmocka_unit_test(test_damaged_yaml),
-        cmocka_unit_test(test_write_and_read_back),
-        cmocka_unit_test(test_same),
-        cmocka_unit_test(test_documentation),
+        cmocka_unit_test(test_frozen),        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_words),         cmocka_unit_test(test_command_line),
+        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_nearest),       cmocka_unit_test(test_yaml),
+        cmocka_unit_test(test_empty_yaml),    cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_yaml_refusals), cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_damaged_yaml),  cmocka_unit_test(test_write_and_read_back),
+        cmocka_unit_test(test_same),          cmocka_unit_test(test_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,67 @@
+/* bench/first_batch SHARD [SHARD:WEIGHT ...]: how long it takes to have the first batch of 64 samples of 4096
+ * at position 0 and at later ones, windows and packed, with shards opened anew each time as a run that
+ * resumes does. The files should be in the page cache, so that it is the work that is measured. */
+#include "base/comm.h"
+#include "base/log.h"
+#include "data/feed.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { T = 4096, BATCH = 64, TRIES = 9 };
+
+typedef struct batch {
+    int32_t inputs[T], targets[T], first[T];
+} batch;
+
+static void check(status s, const message *why)
+{
+    if (s != OK) die(s, "%s", why->text);
+}
+
+/* Seconds to open, and to find and read the batch. */
+static void try(char **items, int count, packing how, uint64_t position, double *open, double *read)
+{
+    static batch b;
+    message why;
+    feed f;
+    const dataset_form form = {
+        .T = T, .vocabulary = ANY_TOKEN, .document_mask = true, .packing = how, .eos = 0};
+    const feed_order order = {.seed = 42};
+    const double start = clock_seconds();
+    check(feed_open(&f, "shards", (const char *const *)items, count, &form, &order, comm_self(), &why), &why);
+    const double opened = clock_seconds();
+    int64_t counted = 0;
+    for (int i = 0; i < BATCH; i++) {
+        const feed_sample at = feed_at(&f, position + (uint64_t)i);
+        check(dataset_window(&f.source[at.source], at.sample, b.inputs, b.targets, b.first, &counted, &why),
+              &why);
+    }
+    *read = clock_seconds() - opened;
+    *open = opened - start;
+    feed_close(&f);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const names[] = {"concat", "transmla", "best_fit"};
+    static const uint64_t positions[] = {0, 1000000000, INT64_MAX};
+    if (argc < 2) die(ERR_USAGE, "usage: first_batch SHARD [SHARD:WEIGHT ...]");
+    log_start(0, true);
+    for (packing how = PACKING_CONCAT; how <= PACKING_BEST_FIT; how++)
+        for (int k = 0; k < 3; k++) {
+            double open[TRIES], read[TRIES];
+            for (int i = 0; i < TRIES; i++) try(argv + 1, argc - 1, how, positions[k], &open[i], &read[i]);
+            qsort(open, TRIES, sizeof *open, by_value);
+            qsort(read, TRIES, sizeof *read, by_value);
+            printf("%-8s position %19llu: opened in %.2f ms, first batch in %.2f ms (medians of %d)\n",
+                   names[how], (unsigned long long)positions[k], 1e3 * open[TRIES / 2], 1e3 * read[TRIES / 2],
+                   TRIES);
+        }
+    return OK;
+}

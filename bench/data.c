@@ -1,0 +1,131 @@
+/* bench/data SHARD FOLDER [TOKENS]: writes the ids of a shard, over and over up to TOKENS (20 million), with
+ * 4 bytes each, into FOLDER/bench.ds and bench.ds.zst; reads them window by window, in their order and at
+ * random; and finds the first batch of a run at several positions. Prints one JSON object. Files are in the
+ * system's cache. */
+#include "base/log.h"
+#include "data/feed.h"
+#include "data/shard_writer.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { WINDOW = 4096, RANDOM_WINDOWS = 2000, BATCH = 128 };
+
+/* Of this thread: what others do on the machine counts less than with a clock. */
+static double cpu_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void check(status s, const message *why)
+{
+    if (s != OK) die(s, "%s", why->text);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------- */
+
+static double write_copy(const char *path, const uint32_t *ids, int64_t count, int64_t tokens)
+{
+    message why;
+    shard_writer *w;
+    shard_summary summary;
+    const shard_identity id = {.token_bytes = 4, .vocabulary = -1, .eos = -1, .bos = -1, .pad = -1};
+    const double start = cpu_seconds();
+    check(shard_create(&w, path, &id, &why), &why);
+    for (int64_t at = 0; at < tokens; at += count) {
+        check(shard_append(w, ids, count < tokens - at ? count : tokens - at, &why), &why);
+        check(shard_end_document(w, &why), &why);
+    }
+    check(shard_finish(w, &summary, &why), &why);
+    return cpu_seconds() - start;
+}
+
+static uint32_t *read_ids(const char *path, int64_t *count)
+{
+    message why;
+    shard s;
+    check(shard_open(&s, path, &why), &why);
+    *count = s.tokens;
+    int32_t *ids = malloc(sizeof *ids * (size_t)s.tokens);
+    REQUIRE(ids, "no memory for %lld ids", (long long)s.tokens);
+    check(shard_read(&s, 0, s.tokens, (int64_t)1 << 32, ids, &why), &why);
+    shard_close(&s);
+    return (uint32_t *)ids;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------- */
+
+typedef struct speed {
+    double sequential; /* tokens per second */
+    double random_ms;  /* per window */
+} speed;
+
+static speed measure(const char *path)
+{
+    message why;
+    shard s;
+    static int32_t ids[WINDOW];
+    check(shard_open(&s, path, &why), &why);
+    double start = cpu_seconds();
+    for (int64_t at = 0; at + WINDOW <= s.tokens; at += WINDOW)
+        check(shard_read(&s, at, WINDOW, (int64_t)1 << 32, ids, &why), &why);
+    speed v = {.sequential = (double)(s.tokens / WINDOW * WINDOW) / (cpu_seconds() - start)};
+    start = cpu_seconds();
+    for (uint64_t i = 0; i < RANDOM_WINDOWS; i++) {
+        const int64_t at = (int64_t)(i * 0x9e3779b97f4a7c15u % (uint64_t)(s.tokens - WINDOW));
+        check(shard_read(&s, at, WINDOW, (int64_t)1 << 32, ids, &why), &why);
+    }
+    v.random_ms = 1e3 * (cpu_seconds() - start) / RANDOM_WINDOWS;
+    shard_close(&s);
+    return v;
+}
+
+/* Seconds from nothing to the batch of a position in memory. */
+static double first_batch(const char *path, uint64_t position)
+{
+    message why;
+    feed f;
+    static int32_t inputs[WINDOW], targets[WINDOW], first[WINDOW];
+    const dataset_form form = {.T = WINDOW, .vocabulary = (int64_t)1 << 31};
+    const feed_order order = {.seed = 42};
+    int64_t counted = 0;
+    const double start = cpu_seconds();
+    check(feed_open(&f, "data.train", &path, 1, &form, &order, comm_self(), &why), &why);
+    for (uint64_t i = 0; i < BATCH; i++) {
+        const feed_sample at = feed_at(&f, position + i);
+        check(dataset_window(&f.source[at.source], at.sample, inputs, targets, first, &counted, &why), &why);
+    }
+    const double seconds = cpu_seconds() - start;
+    feed_close(&f);
+    return seconds;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3) die(ERR_USAGE, "usage: bench/data SHARD FOLDER [TOKENS]");
+    const int64_t tokens = argc > 3 ? atoll(argv[3]) : 20000000;
+    if (tokens < 10 * WINDOW) die(ERR_USAGE, "at least %d tokens", 10 * WINDOW);
+    char raw[PATH_BYTES], packed[PATH_BYTES];
+    int64_t count;
+    uint32_t *ids = read_ids(argv[1], &count);
+    path_join(raw, argv[2], "bench.ds");
+    path_join(packed, argv[2], "bench.ds.zst");
+    const double raw_seconds = write_copy(raw, ids, count, tokens),
+                 packed_seconds = write_copy(packed, ids, count, tokens);
+    free(ids);
+    const speed plain = measure(raw), zst = measure(packed);
+    const double start = first_batch(packed, 0), late = first_batch(packed, 1000000000),
+                 latest = first_batch(packed, (uint64_t)1 << 62);
+    printf(
+        "{\"tokens\": %lld, \"ratio\": %.4g, \"write_ds_tok_s\": %.4g, \"write_zst_tok_s\": %.4g, "
+        "\"read_ds_tok_s\": %.4g, \"read_zst_tok_s\": %.4g, \"random_ds_ms\": %.4g, \"random_zst_ms\": %.4g, "
+        "\"first_batch_ms\": %.4g, \"first_batch_1e9_ms\": %.4g, \"first_batch_2p62_ms\": %.4g, "
+        "\"peak_rss_mib\": "
+        "%.4g}\n",
+        (long long)tokens, (double)file_bytes(raw) / (double)file_bytes(packed), (double)tokens / raw_seconds,
+        (double)tokens / packed_seconds, plain.sequential, zst.sequential, plain.random_ms, zst.random_ms,
+        1e3 * start, 1e3 * late, 1e3 * latest, (double)memory_peak_bytes() / 1048576.0);
+    return 0;
+}

@@ -30,6 +30,9 @@ status shard_beside(char *out, const char *path, const char *suffix, message *wh
     return OK;
 }
 
+_Static_assert(sizeof((shard_metadata *)0)->tokenizer == sizeof((shard_identity *)0)->tokenizer,
+               "a name fits");
+
 /* ---- X.ds.metadata ------------------------------------------------------------------------------------- */
 
 /* What the metadata say, against what the header of X.ds.zst has said already. */
@@ -42,6 +45,7 @@ static status metadata_load(shard *s, const char *path, message *why)
                     (long long)m.tokens, m.token_bytes, s->path, (long long)s->tokens, s->token_bytes);
     s->token_bytes = m.token_bytes;
     s->tokens = m.tokens;
+    strcpy(s->identity.tokenizer, m.tokenizer);
     return OK;
 }
 

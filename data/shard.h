@@ -13,7 +13,8 @@ typedef struct shard {
     int64_t tokens;
     int64_t *document_end; /* rising, the last is `tokens`; one document when there is no index */
     int64_t documents;
-    shard_identity identity; /* what the header of X.ds.zst says; else unknown, but for the token size */
+    shard_identity identity; /* what the header of X.ds.zst says; else unknown, but for the token size and the
+                                tokenizer's name */
     uint64_t content;        /* a hash of the ids, from the seek table's checksums; 0: none is known */
     uint64_t number;         /* X.ds.zst: of data/frame_cache.h; 0: the file is raw */
     seekable frames;         /* of X.ds.zst */

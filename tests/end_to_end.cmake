@@ -12,5 +12,6 @@ foreach(what loss grads trajectory convert convert_best)
     set_property(TEST e2e/check_${what} APPEND PROPERTY ENVIRONMENT OMP_NUM_THREADS=1) # tiny models
 endforeach()
 python_test(stock_transformers 300 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/stock_transformers.py $<TARGET_FILE:remla> ${fixtures})
+python_test(seekable 300 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/seekable.py $<TARGET_FILE:remla>)
 python_test(smollm2 900 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/smollm2.py $<TARGET_FILE:remla> ${fixtures}/smollm2 ${CMAKE_SOURCE_DIR}/build/demo/smollm2)
 set_property(TEST e2e/smollm2 PROPERTY RUN_SERIAL TRUE) # the only one that wants every core

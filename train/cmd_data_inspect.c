@@ -1,5 +1,7 @@
-/* remla data inspect FILE...: what token shards hold. Reads their first tokens and what lies beside them. */
+/* remla data inspect FILE...: what token files hold, ours and other programs'. Reads their first tokens and
+ * what lies beside them. */
 #include "base/log.h"
+#include "data/import.h"
 #include "data/shard_verify.h"
 #include "train/commands.h"
 #include <jansson.h>
@@ -28,26 +30,27 @@ static json_t *number_or_null(int64_t value) { return value < 0 ? json_null() : 
 
 static json_t *text_or_null(const char *text) { return text[0] ? json_string(text) : json_null(); }
 
-static double ratio(const found *f) { return (double)f->tokens * f->identity.token_bytes / (double)f->bytes; }
+/* How much smaller the file is than its ids; 0 where their number is not known. */
+static double ratio(const found *f)
+{
+    return f->tokens < 0 ? 0 : (double)f->tokens * f->identity.token_bytes / (double)f->bytes;
+}
 
 static json_t *found_json(const found *f)
 {
     const shard_identity *i = &f->identity;
     json_t *ids = json_array();
     for (int k = 0; k < f->first_count; k++) json_array_append_new(ids, json_integer((uint32_t)f->first[k]));
-    json_t *all = json_pack(
-        "{s:s, s:s, s:I, s:I, s:i, s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "path", f->path, "format",
-        f->format, "tokens", (json_int_t)f->tokens, "documents", (json_int_t)f->documents, "token_bytes",
-        i->token_bytes, "bytes", (json_int_t)f->bytes, "ratio", ratio(f), "vocabulary",
-        number_or_null(i->vocabulary), "eos", number_or_null(i->eos), "bos", number_or_null(i->bos), "pad",
-        number_or_null(i->pad), "tokenizer", text_or_null(i->tokenizer), "tokenizer_sha256",
-        text_or_null(i->tokenizer_sha256), "listed", f->listed);
+    json_t *all =
+        json_pack("{s:s, s:s, s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "path",
+                  f->path, "format", f->format, "tokens", number_or_null(f->tokens), "documents",
+                  number_or_null(f->documents), "token_bytes", i->token_bytes, "bytes", (json_int_t)f->bytes,
+                  "ratio", f->tokens < 0 ? json_null() : json_real(ratio(f)), "vocabulary",
+                  number_or_null(i->vocabulary), "eos", number_or_null(i->eos), "bos", number_or_null(i->bos),
+                  "pad", number_or_null(i->pad), "tokenizer", text_or_null(i->tokenizer), "tokenizer_sha256",
+                  text_or_null(i->tokenizer_sha256), "listed", f->listed, "first_tokens", ids);
     if (f->shards) json_object_set_new(all, "shards", json_integer(f->shards));
     if (f->shards) json_object_set_new(all, "fingerprint", json_string(f->fingerprint));
-    if (f->first_count)
-        json_object_set_new(all, "first_tokens", ids);
-    else
-        json_decref(ids);
     return all;
 }
 
@@ -61,15 +64,22 @@ static void print_identity(const shard_identity *i)
     log_line("  vocabulary %s%s%s%s", vocabulary, eos, name, sha);
 }
 
+static const char *count_text(int64_t count, char *text, size_t size)
+{
+    snprintf(text, size, "%lld", (long long)count);
+    return count < 0 ? "an unknown number of" : text;
+}
+
 static void print_found(const found *f)
 {
-    log_line("%s: %s, %lld tokens of %d bytes, %lld documents", f->path, f->format, (long long)f->tokens,
-             f->identity.token_bytes, (long long)f->documents);
+    char tokens[32], documents[32], smaller[64] = "", text[FIRST_TOKENS * 12 + 1] = "";
+    log_line("%s: %s, %s tokens of %d bytes, %s documents", f->path, f->format,
+             count_text(f->tokens, tokens, sizeof tokens), f->identity.token_bytes,
+             count_text(f->documents, documents, sizeof documents));
     if (f->shards) log_line("  %lld shards, fingerprint %s", (long long)f->shards, f->fingerprint);
-    log_line("  %lld bytes, %.2f times smaller than its ids%s", (long long)f->bytes, ratio(f),
-             f->listed ? "; listed in dataset.json" : "");
+    if (ratio(f) > 1) snprintf(smaller, sizeof smaller, ", %.2f times smaller than its ids", ratio(f));
+    log_line("  %lld bytes%s%s", (long long)f->bytes, smaller, f->listed ? "; listed in dataset.json" : "");
     print_identity(&f->identity);
-    char text[FIRST_TOKENS * 12 + 1] = "";
     for (int k = 0, at = 0; k < f->first_count; k++)
         at += snprintf(text + at, sizeof text - (size_t)at, " %u", (uint32_t)f->first[k]);
     if (f->first_count) log_line("  begins%s", text);
@@ -114,6 +124,32 @@ static status look_at_manifest(found *f, const char *path, message *why)
     return OK;
 }
 
+/* The file of another program, as `data import` would read it. */
+static status look_at_source(found *f, const char *path, message *why)
+{
+    const import_settings how = {.format = IMPORT_AUTO, .eos = -1, .column = ""};
+    import_source s;
+    TRY(import_open(&s, path, &how, why));
+    *f = (found){
+        .path = path,
+        .format = s.format,
+        .identity = {.token_bytes = s.token_bytes, .vocabulary = -1, .eos = s.eos, .bos = -1, .pad = -1},
+        .tokens = s.tokens,
+        .documents = s.keeps_documents ? s.documents : -1,
+        .bytes = s.bytes};
+    strcpy(f->identity.tokenizer, s.tokenizer);
+    status result = OK;
+    int64_t count = 1;
+    while (f->first_count < FIRST_TOKENS && count > 0 && result == OK) {
+        bool ends;
+        result = import_next(&s, (uint32_t *)f->first + f->first_count, FIRST_TOKENS - f->first_count, &count,
+                             &ends, why);
+        if (result == OK) f->first_count += (int)count;
+    }
+    import_close(&s);
+    return result;
+}
+
 typedef struct report {
     listed l;
     json_t *files; /* NULL: for people */
@@ -121,9 +157,14 @@ typedef struct report {
 
 static status look_at(report *r, const char *path, message *why)
 {
+    const char *name = path_base(path);
     found f;
-    TRY(strcmp(path_base(path), DATASET_JSON) != 0 ? look_at_shard(&f, &r->l, path, why)
-                                                   : look_at_manifest(&f, path, why));
+    if (!strcmp(name, DATASET_JSON))
+        TRY(look_at_manifest(&f, path, why));
+    else if (shard_named(name))
+        TRY(look_at_shard(&f, &r->l, path, why));
+    else
+        TRY(look_at_source(&f, path, why));
     if (r->files)
         json_array_append_new(r->files, found_json(&f));
     else
@@ -131,17 +172,23 @@ static status look_at(report *r, const char *path, message *why)
     return OK;
 }
 
-/* A folder is what its dataset.json says; without one, its shards. */
+static status look_at_all(report *r, const path_list *list, message *why)
+{
+    for (int i = 0; i < list->count; i++) TRY(look_at(r, list->path[i], why));
+    return OK;
+}
+
+/* A folder is what its dataset.json says, or what it is as an MDS data set, or its shards. */
 static status look_at_argument(report *r, char *argument, message *why)
 {
     char path[PATH_BYTES];
     path_list list;
     const bool folder = folder_exists(argument);
     if (folder && file_exists(path_join(path, argument, DATASET_JSON))) return look_at(r, path, why);
+    if (folder && file_exists(path_join(path, argument, "index.json"))) return look_at(r, argument, why);
     TRY(folder ? shards_find(&list, &argument, 1, why)
                : path_list_expand(&list, (const char *const *)&argument, 1, why));
-    status s = OK;
-    for (int i = 0; i < list.count && s == OK; i++) s = look_at(r, list.path[i], why);
+    const status s = look_at_all(r, &list, why);
     path_list_free(&list);
     return s;
 }

@@ -281,6 +281,42 @@ static void expect_read(const char *path, int64_t tokens, const char *text)
         fail_msg("expected \"%s\": %s", text, why.text);
 }
 
+/* Frames that end within tokens, and empty ones between. */
+static void test_foreign_frames(void **state)
+{
+    (void)state;
+    enum { TOKENS = 20000, PIECE = 999, BYTES = 4 * TOKENS, FRAMES = 2 * ((BYTES + PIECE - 1) / PIECE) };
+    static uint32_t entry[FRAMES][2];
+    char *file = malloc(2 * BYTES + 12 * FRAMES + 100);
+    size_t at = 0;
+    for (size_t from = 0, i = 0; from < BYTES; from += PIECE, i += 2) {
+        const size_t bytes = BYTES - from < PIECE ? BYTES - from : PIECE;
+        memcpy(file + at, (const uint32_t[]){SKIPPABLE_MAGIC + 3, 0}, 8); /* a skippable frame of 8 bytes */
+        ZSTD_CCtx *zstd = ZSTD_createCCtx();
+        ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
+        const size_t n = ZSTD_compress2(zstd, file + at + 8, 2 * PIECE, (const char *)id + from, bytes);
+        ZSTD_freeCCtx(zstd);
+        assert_false(ZSTD_isError(n));
+        entry[i][0] = 8;
+        entry[i + 1][0] = (uint32_t)n;
+        entry[i + 1][1] = (uint32_t)bytes;
+        at += 8 + n;
+    }
+    memcpy(file + at, (const uint32_t[]){SEEK_TABLE_MAGIC, sizeof entry + 9}, 8);
+    memcpy(file + at + 8, entry, sizeof entry);
+    at += 8 + sizeof entry;
+    memcpy(file + at, &(uint32_t){FRAMES}, 4);
+    file[at + 4] = 0;
+    memcpy(file + at + 5, &(uint32_t){SEEKABLE_MAGIC}, 4);
+    scratch_text("theirs.ds.metadata", "t|4\n20000\n");
+    shard s = open_good(scratch_write("theirs.ds.zst", file, (int64_t)at + 9));
+    expect_range(&s, 0, TOKENS);
+    for (int64_t from = 0; from < TOKENS - 700; from += 77) expect_range(&s, from, 700);
+    assert_int_equal(s.content, 0);
+    shard_close(&s);
+    free(file);
+}
+
 static void test_foreign(void **state)
 {
     (void)state;
@@ -372,10 +408,11 @@ static void test_bombs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranges),  cmocka_unit_test(test_cache_knows_files),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_flips),
-        cmocka_unit_test(test_cuts),    cmocka_unit_test(test_frame_is_named),
-        cmocka_unit_test(test_foreign), cmocka_unit_test(test_bombs),
+        cmocka_unit_test(test_ranges),         cmocka_unit_test(test_cache_knows_files),
+        cmocka_unit_test(test_threads),        cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_cuts),           cmocka_unit_test(test_frame_is_named),
+        cmocka_unit_test(test_foreign_frames), cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_bombs),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
 #include <cmocka.h>
@@ -285,6 +287,57 @@ static void test_no_space(void **state)
     }
 }
 
+/* Writes shards of changing sizes under one name, and a byte into `done` after each. */
+static void write_for_ever(const char *path, int done)
+{
+    for (int64_t tokens = 1;; tokens = (tokens * 7 + 999) % 100000 + 1) {
+        write_shard(path, 4, tokens);
+        if (write(done, "", 1) != 1) _exit(1);
+    }
+}
+
+static int64_t expect_whole(const char *path)
+{
+    message why = {""};
+    shard s;
+    good(shard_open(&s, path, &why), &why);
+    const int64_t tokens = s.tokens, documents = tokens <= 1       ? 1
+                                                 : tokens <= 1000  ? 2
+                                                 : tokens <= 77777 ? 3
+                                                                   : 4;
+    int32_t *out = malloc(sizeof *out * (size_t)tokens);
+    good(shard_read(&s, 0, tokens, 60000, out, &why), &why);
+    assert_memory_equal(out, id, sizeof *out * (size_t)tokens);
+    assert_int_equal(s.documents, documents);
+    free(out);
+    shard_close(&s);
+    return tokens;
+}
+
+/* kill -9 at random moments: what has its name is whole, and its index is its own. */
+static void test_kill(void **state)
+{
+    (void)state;
+    const char *path = scratch_path("killed.ds.zst");
+    int64_t seen = 0;
+    for (int round = 0; round < 25; round++) {
+        int done[2];
+        char byte;
+        fflush(NULL);
+        assert_int_equal(pipe(done), 0);
+        const pid_t child = fork();
+        if (child == 0) write_for_ever(path, done[1]);
+        for (int i = 0; i <= round % 3; i++) assert_int_equal(read(done[0], &byte, 1), 1);
+        usleep((useconds_t)(round * 7919 % 20000));
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        close(done[0]);
+        close(done[1]);
+        if (file_exists(path)) seen += expect_whole(path);
+    }
+    assert_true(seen > 0);
+}
+
 /* Side files are shared by X.ds and X.ds.zst: fine when both hold the same. */
 static void test_sibling(void **state)
 {
@@ -396,10 +449,15 @@ static void test_manifest_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_raw),      cmocka_unit_test(test_compressed),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_count_for_people),
-        cmocka_unit_test(test_no_space), cmocka_unit_test(test_sibling),
-        cmocka_unit_test(test_manifest), cmocka_unit_test(test_manifest_damage),
+        cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_compressed),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_count_for_people),
+        cmocka_unit_test(test_no_space),
+        cmocka_unit_test(test_sibling),
+        cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_manifest),
+        cmocka_unit_test(test_manifest_damage),
     };
     signal(SIGXFSZ, SIG_IGN);
     return cmocka_run_group_tests(tests, setup, NULL);

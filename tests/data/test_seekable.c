@@ -165,7 +165,7 @@ static char *contents(const char *path, int64_t *bytes)
     return text;
 }
 
-/* Every bit of a shard of three frames: refused, or the same ids. */
+/* Two bits of every byte: refused, or the same ids. */
 static void test_flips(void **state)
 {
     (void)state;
@@ -175,7 +175,7 @@ static void test_flips(void **state)
     int64_t bytes, harmless = 0;
     char *file = contents(path, &bytes);
     for (int64_t k = 0; k < bytes; k++)
-        for (int bit = 0; bit < 8; bit++) {
+        for (int bit = (int)(k % 4); bit < 8; bit += 4) {
             message why = {""};
             file[k] = (char)(file[k] ^ 1 << bit);
             scratch_write("flips.ds.zst", file, bytes);

@@ -6,7 +6,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
-enum { BUFFER_BYTES = 1 << 18, WINDOW_LOG = 27 };
+enum { BUFFER_BYTES = 1 << 17, WINDOW_LOG = 27 };
 
 struct zstd_source {
     ZSTD_DStream *stream;

@@ -140,8 +140,8 @@ static status look_at_source(found *f, const char *path, message *why)
     strcpy(f->identity.tokenizer, s.tokenizer);
     status result = OK;
     int64_t count = 1;
-    while (f->first_count < FIRST_TOKENS && count > 0 && result == OK) {
-        bool ends;
+    bool ends = false;
+    while (f->first_count < FIRST_TOKENS && (count > 0 || ends) && result == OK) {
         result = import_next(&s, (uint32_t *)f->first + f->first_count, FIRST_TOKENS - f->first_count, &count,
                              &ends, why);
         if (result == OK) f->first_count += (int)count;

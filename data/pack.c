@@ -142,16 +142,19 @@ static status find_ends(const shard *s, int64_t eos, uint8_t *ends, message *why
     if (!token) die(ERR_DEVICE, "no memory to read %s", s->path);
     status result = OK;
     int64_t d = 0, found = 0;
+    uint32_t last = 0; /* token of the last document */
     for (int64_t at = 0; at < s->tokens && result == OK; at += READ_TOKENS) {
         const int64_t n = s->tokens - at < READ_TOKENS ? s->tokens - at : READ_TOKENS;
         result = shard_read(s, at, n, ANY_TOKEN, token, why);
         for (; result == OK && d < s->documents && s->document_end[d] <= at + n; d++)
-            found += ends[d] = (uint32_t)token[s->document_end[d] - 1 - at] == eos;
+            found += ends[d] = (last = (uint32_t)token[s->document_end[d] - 1 - at]) == eos;
     }
     free(token);
     if (result == OK && found == 0)
-        log_warning("%s: none of its %lld documents ends with the end-of-text token %lld (data.eos)", s->path,
-                    (long long)s->documents, (long long)eos);
+        log_warning(
+            "%s: none of its %lld documents ends with the end-of-text token %lld (data.eos); the last "
+            "ends with %u",
+            s->path, (long long)s->documents, (long long)eos, last);
     return result;
 }
 

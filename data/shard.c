@@ -179,7 +179,7 @@ static status check(shard *s, message *why)
     /* A pattern like shards/\* also matches what lies beside the shards, which would read as tokens
      * without complaint. */
     if (ends_with(s->path, ".index") || ends_with(s->path, ".metadata") || ends_with(s->path, ".json") ||
-        ends_with(s->path, ".pack"))
+        ends_with(s->path, ".pack") || ends_with(s->path, ".part"))
         return fail(why, ERR_INPUT, "%s is not a shard but lies beside one: name the .ds or .ds.zst files",
                     s->path);
     int64_t bytes;

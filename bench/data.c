@@ -1,15 +1,14 @@
 /* bench/data SHARD FOLDER [TOKENS]: writes the ids of a shard, over and over up to TOKENS (20 million), with
- * 4 bytes each, into FOLDER/bench.ds and bench.ds.zst; reads them window by window, in their order and at
- * random; and finds the first batch of a run at several positions. Prints one JSON object. Files are in the
- * system's cache. */
+ * 4 bytes each, into FOLDER/bench.ds and bench.ds.zst, and reads them window by window, in their order and at
+ * random. Prints one JSON object. Seconds are of the processor; files are in the system's cache. */
 #include "base/log.h"
-#include "data/feed.h"
+#include "data/shard.h"
 #include "data/shard_writer.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { WINDOW = 4096, RANDOM_WINDOWS = 2000, BATCH = 128 };
+enum { WINDOW = 4096, RANDOM_WINDOWS = 2000 };
 
 /* Of this thread: what others do on the machine counts less than with a clock. */
 static double cpu_seconds(void)
@@ -82,26 +81,6 @@ static speed measure(const char *path)
     return v;
 }
 
-/* Seconds from nothing to the batch of a position in memory. */
-static double first_batch(const char *path, uint64_t position)
-{
-    message why;
-    feed f;
-    static int32_t inputs[WINDOW], targets[WINDOW], first[WINDOW];
-    const dataset_form form = {.T = WINDOW, .vocabulary = (int64_t)1 << 31};
-    const feed_order order = {.seed = 42};
-    int64_t counted = 0;
-    const double start = cpu_seconds();
-    check(feed_open(&f, "data.train", &path, 1, &form, &order, comm_self(), &why), &why);
-    for (uint64_t i = 0; i < BATCH; i++) {
-        const feed_sample at = feed_at(&f, position + i);
-        check(dataset_window(&f.source[at.source], at.sample, inputs, targets, first, &counted, &why), &why);
-    }
-    const double seconds = cpu_seconds() - start;
-    feed_close(&f);
-    return seconds;
-}
-
 int main(int argc, char **argv)
 {
     if (argc < 3) die(ERR_USAGE, "usage: bench/data SHARD FOLDER [TOKENS]");
@@ -116,16 +95,12 @@ int main(int argc, char **argv)
                  packed_seconds = write_copy(packed, ids, count, tokens);
     free(ids);
     const speed plain = measure(raw), zst = measure(packed);
-    const double start = first_batch(packed, 0), late = first_batch(packed, 1000000000),
-                 latest = first_batch(packed, (uint64_t)1 << 62);
     printf(
         "{\"tokens\": %lld, \"ratio\": %.4g, \"write_ds_tok_s\": %.4g, \"write_zst_tok_s\": %.4g, "
         "\"read_ds_tok_s\": %.4g, \"read_zst_tok_s\": %.4g, \"random_ds_ms\": %.4g, \"random_zst_ms\": %.4g, "
-        "\"first_batch_ms\": %.4g, \"first_batch_1e9_ms\": %.4g, \"first_batch_2p62_ms\": %.4g, "
-        "\"peak_rss_mib\": "
-        "%.4g}\n",
+        "\"peak_rss_mib\": %.4g}\n",
         (long long)tokens, (double)file_bytes(raw) / (double)file_bytes(packed), (double)tokens / raw_seconds,
         (double)tokens / packed_seconds, plain.sequential, zst.sequential, plain.random_ms, zst.random_ms,
-        1e3 * start, 1e3 * late, 1e3 * latest, (double)memory_peak_bytes() / 1048576.0);
+        (double)memory_peak_bytes() / 1048576.0);
     return 0;
 }

@@ -197,7 +197,7 @@ static void test_cuts(void **state)
     int64_t bytes;
     char *file = contents(path, &bytes);
     message why = {""};
-    for (int64_t keep = 0; keep < bytes; keep += keep < 300 || keep > bytes - 300 ? 1 : 997) {
+    for (int64_t keep = 0; keep < bytes; keep += keep < 150 || keep > bytes - 150 ? 1 : 9973) {
         scratch_write("cuts.ds.zst", file, keep);
         assert_int_equal(read_all(path, 200000, &why), ERR_INPUT);
     }

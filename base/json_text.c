@@ -3,9 +3,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-/* config.json nests three deep, a safetensors header too, tokenizer.json six; a header of 2^20 tensors has less than 2^23
- * commas. jansson makes an object of every value, so without this count a file of 100 MB could ask for
- * gigabytes. */
+/* config.json nests three deep, a safetensors header too, tokenizer.json six; a header of 2^20 tensors has
+ * less than 2^23 commas. jansson makes an object of every value, so without this count a file of 100 MB could
+ * ask for gigabytes. */
 enum { MAX_DEPTH = 8, MAX_COMMAS = 1 << 23 };
 
 /* NULL, or what there is too much of. */

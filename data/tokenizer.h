@@ -1,7 +1,7 @@
 /* The tokenizer of a model folder: tokenizer.json as Hugging Face's library `tokenizers` reads it, BPE over
  * bytes (GPT-2, Llama-3, Qwen2, DeepSeek) or over characters with byte fallback (Llama-2, Mistral). Text
- * becomes the ids that the library gives, and ids the text. Nothing is added at the ends: the post-processor
- * of the file is not applied. */
+ * becomes the ids that the library gives, and ids the text. What the file says of post-processing, truncation
+ * and padding is not applied: nothing is added to a text and nothing cut from it. */
 #ifndef REMLA_DATA_TOKENIZER_H
 #define REMLA_DATA_TOKENIZER_H
 #include "base/status.h"
@@ -49,8 +49,9 @@ tokenizer_work *tokenizer_work_new(const tokenizer *t);
 void tokenizer_work_free(tokenizer_work *w); /* NULL is fine */
 
 /* Appends the ids of `text`, which may hold any character, zero bytes too. Tokens like <|endoftext|> are
- * recognised where the file says so. ERR_INPUT when it is not UTF-8 (the sentence names the byte, counted
- * from 0) or holds what the vocabulary cannot express; `out` is then as it was. */
+ * recognised where the file says so. What the vocabulary cannot express becomes the unknown token, or nothing
+ * where the file names none. ERR_INPUT when the text is not UTF-8 (the sentence names the byte, counted from
+ * 0) or cannot be split in reasonable time; `out` is then as it was. */
 status tokenizer_encode(tokenizer_work *w, const char *text, int64_t bytes, token_list *out, message *why);
 
 /* Appends the text of ids. Bytes that do not make a character become U+FFFD, as the library has it. Special

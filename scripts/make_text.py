@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Plain text from unpacked Debian packages, as JSON Lines {"id", "text"}, one document a line, in a fixed order.
+"""Plain text from unpacked Debian packages, as JSON Lines {"id", "text"}, one document a line.
 
-usage: make_text.py docs    OUT.jsonl FOLDER...    HTML pages: a document is a page
-       make_text.py fortunes OUT.jsonl FOLDER...   cookie files: a document is what stands between two lines of %
+usage: make_text.py docs     TRAIN.jsonl HELD_OUT.jsonl FOLDER...   HTML pages: a document is a page; one in twenty is held out
+       make_text.py fortunes OUT.jsonl FOLDER...                    cookie files: a document is what stands between two lines of %
+
+Documents are ordered by a hash of their names, so that the beginning of a file is a fair sample of all of it and nothing depends on chance.
 """
+import hashlib
 import html.parser
 import json
 import os
@@ -18,6 +21,7 @@ BLOCK = {"p", "div", "li", "dd", "dt", "dl", "ul", "ol", "table", "tr", "td", "t
 LEAST_BLOCK = 60         # characters: shorter blocks are headings, menu entries, names of functions
 LEAST_DOCUMENT = 400     # characters: shorter pages are lists of links
 MOST_DOCUMENT = 18000    # characters: of a long page only the beginning, so that a few pages do not make up the text
+HELD_OUT = 20            # one document in so many
 
 
 class Page(html.parser.HTMLParser):
@@ -103,19 +107,35 @@ def fortunes(folder):
                 yield f"{os.path.relpath(path, folder)}#{i}", cookie.strip("\n")
 
 
-def main(kind, out, folders):
-    count, size, seen = 0, 0, set()
+def write(out, found):
+    """A list of (name, text)."""
     with open(out + ".partial", "w", encoding="utf-8") as f:
-        for folder in folders:
-            for name, text in {"docs": documents, "fortunes": fortunes}[kind](folder):
-                if text in seen:  # the same page under two names would put a held-out document into training
-                    continue
-                seen.add(text)
-                f.write(json.dumps({"id": f"{os.path.basename(folder)}/{name}", "text": text}, ensure_ascii=False) + "\n")
-                count, size = count + 1, size + len(text)
+        for name, text in found:
+            f.write(json.dumps({"id": name, "text": text}, ensure_ascii=False) + "\n")
     os.rename(out + ".partial", out)
-    print(f"{out}: {count} documents, {size / 1e6:.1f} M characters")
+    print(f"{out}: {len(found)} documents, {sum(len(text) for _, text in found) / 1e6:.1f} M characters")
+
+
+def unique(folders, documents_of):
+    """All documents in their order. The same page under two names would put a held-out document into training."""
+    seen = {}
+    for folder in folders:
+        for name, text in documents_of(folder):
+            seen.setdefault(text, f"{os.path.basename(folder)}/{name}")
+    return sorted(((name, text) for text, name in seen.items()), key=lambda d: hashlib.sha256(d[0].encode()).digest())
+
+
+def main(kind, *arguments):
+    if kind == "fortunes":
+        out, *folders = arguments
+        write(out, unique(folders, fortunes))
+    else:
+        train, held_out, *folders = arguments
+        found = unique(folders, documents)
+        count = len(found) // HELD_OUT
+        write(train, found[count:])
+        write(held_out, found[:count])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(*sys.argv[1:])

@@ -86,6 +86,12 @@ static void test_frozen(void **state)
         "import.eos=-1",
         "import.vocabulary=0",
         "import.column=",
+        "tokenize.model=",
+        "tokenize.out=",
+        "tokenize.column=text",
+        "tokenize.eos=auto",
+        "tokenize.shard_tokens=100000000",
+        "tokenize.compress=true",
     };
     assert_int_equal(NUM_OPTIONS, sizeof want / sizeof want[0]);
     for (int i = 0; i < NUM_OPTIONS; i++) {

@@ -16,7 +16,7 @@ bad() {
         grep -qF -- "$part" err || problem+=" it does not say \"$part\";"
     done <<<"${parts//|/$'\n'}"
     # A run folder may have been begun; what is in it must be whole.
-    if [ -n "$(find . -name '*.tmp' -o -name '*.trash' -o -name '*.old')" ]; then problem+=" left half-written: $(find . -name '*.tmp');"; fi
+    if [ -n "$(find . -name '*.tmp' -o -name '*.trash' -o -name '*.old' -o -name '*.part')" ]; then problem+=" left half-written: $(find . -name '*.tmp' -o -name '*.part');"; fi
     if find . -path './out-*/checkpoints/*' | grep -q .; then problem+=" a checkpoint was written;"; fi
     rm -rf out-*
     [ -z "$problem" ] && return
@@ -158,6 +158,50 @@ bad 2 'data order|--count' "$REMLA" data order config.yaml --count 9223372036854
 bad 2 'data.train is not set' "$REMLA" data order config.yaml data.train=
 bad 2 'data.packing=transmla|model.path' "$REMLA" data order config.yaml data.packing=transmla model.path=
 bad 2 'data.val' "${eval[@]}" "$golden/gqa" train.seq_len=32
+
+# ---- text
+tokenize=("$REMLA" data tokenize)
+with=(tokenize.model="$golden/tokenizer" tokenize.out=out-tokens)
+bad_text() { printf '%b' "$2" >"$1"; } # FILE CONTENT
+bad_text good.txt 'some text'
+bad 2 'tokenize.model is not set' "${tokenize[@]}" good.txt tokenize.out=out-tokens
+bad 2 'tokenize.out is not set' "${tokenize[@]}" good.txt tokenize.model="$golden/tokenizer"
+bad 2 'usage: remla data tokenize TEXT' "${tokenize[@]}" "${with[@]}"
+bad 3 'gqa/tokenizer.json' "${tokenize[@]}" good.txt tokenize.model="$golden/gqa" tokenize.out=out-tokens
+bad 2 'tokenize.eos=400: expected auto, none, or an id below 400' "${tokenize[@]}" good.txt "${with[@]}" tokenize.eos=400
+bad 2 'tokenize.eos=no: expected auto' "${tokenize[@]}" good.txt "${with[@]}" tokenize.eos=no
+bad 2 'tokenize.eos=-1: expected auto' "${tokenize[@]}" good.txt "${with[@]}" tokenize.eos=-1
+bad 2 'tokenize.column is empty' "${tokenize[@]}" good.txt "${with[@]}" tokenize.column=
+bad 2 'tokenize.shard_tokens=0' "${tokenize[@]}" good.txt "${with[@]}" tokenize.shard_tokens=0
+bad 3 'nothing.txt: no file matches' "${tokenize[@]}" good.txt nothing.txt "${with[@]}"
+bad 3 'good.txt: is named twice' "${tokenize[@]}" good.txt good.t* "${with[@]}"
+mkdir headless
+cp "$golden/tokenizer/tokenizer.json" headless
+bad 3 'headless names no end-of-text token: give its id as tokenize.eos, or tokenize.eos=none' "${tokenize[@]}" good.txt tokenize.model=headless tokenize.out=out-tokens
+mkdir full
+: >full/file
+bad 3 'full exists and is not empty; nothing is overwritten' "${tokenize[@]}" good.txt tokenize.model="$golden/tokenizer" tokenize.out=full/
+bad_text column.jsonl '{"text": "a"}\n{"content": "b", "id": 7}\n'
+bad 3 'column.jsonl:2: there is no column "text", only content, id; tokenize.column names it' "${tokenize[@]}" column.jsonl "${with[@]}"
+bad 3 'column.jsonl:1: there is no column "content"' "${tokenize[@]}" column.jsonl "${with[@]}" tokenize.column=content
+bad_text null.jsonl '\n{"text": null}\n'
+bad 3 'null.jsonl:2: column "text" is null, expected a string' "${tokenize[@]}" null.jsonl "${with[@]}"
+bad_text json.jsonl '{"text": "a"}\n\n{"text": "a}\n'
+bad 3 'json.jsonl:3: not JSON at byte 12 of the line' "${tokenize[@]}" good.txt json.jsonl "${with[@]}"
+bad_text array.json '[\n{"text": "a"}\n]\n'
+bad 3 'array.json:1: not JSON' "${tokenize[@]}" array.json "${with[@]}"
+bad_text silent.jsonl '{"text": ""}\n\n{"text": ""}\n'
+bad 3 'silent.jsonl: no line has text in column "text"' "${tokenize[@]}" good.txt silent.jsonl "${with[@]}"
+bad_text empty.txt ''
+bad 3 'empty.txt: the file is empty' "${tokenize[@]}" empty.txt "${with[@]}"
+bad_text latin.txt 'caf\xe9\n'
+bad 3 'latin.txt: byte 3, 0xe9, is not UTF-8' "${tokenize[@]}" latin.txt "${with[@]}"
+bad_text latin.jsonl '{"text": "caf\xe9"}\n'
+bad 3 'latin.jsonl:1: byte 13 of the line, 0xe9, is not UTF-8' "${tokenize[@]}" latin.jsonl "${with[@]}"
+gzip -c good.txt | head -c 20 >cut.txt.gz
+bad 3 'cut.txt.gz: is cut: its 20 bytes end inside compressed data' "${tokenize[@]}" cut.txt.gz "${with[@]}"
+cp good.txt plain.txt.zst
+bad 3 'plain.txt.zst: is damaged or not zstd after byte 0' "${tokenize[@]}" plain.txt.zst "${with[@]}"
 
 # ---- the command line
 bad 2 'unknown command trian|train' "$REMLA" trian config.yaml

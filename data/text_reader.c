@@ -124,7 +124,7 @@ static status too_long(const text_reader *r, message *why)
 static status take_record(text_reader *r, text_batch *b, bool *ended, message *why)
 {
     const int64_t start = b ? b->bytes : 0, limit = r->lines ? TEXT_LINE_LIMIT : TEXT_FILE_LIMIT;
-    bool any = false;
+    bool any = !r->lines && r->line == 1; /* an empty file is an empty document */
     for (;;) {
         if (r->at == r->end) {
             bool more;

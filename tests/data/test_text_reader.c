@@ -106,10 +106,10 @@ static void test_plain(void **state)
     expect_documents(scratch_text("a.jsonl.md", text), want, 1);
     gzip_file(scratch_path("a.txt.gz"), text, (int64_t)strlen(text));
     expect_documents(scratch_path("a.txt.gz"), want, 1);
-    expect_documents(scratch_text("empty.txt", ""), NULL, 0);
+    static const char *const nothing[] = {""};
+    expect_documents(scratch_text("empty.txt", ""), nothing, 1);
     static const char *const marked[] = {"x"};
     expect_documents(scratch_text("mark.txt", "\xef\xbb\xbfx"), marked, 1);
-    static const char *const nothing[] = {""};
     expect_documents(scratch_text("mark.txt", "\xef\xbb\xbf"), nothing, 1);
     static const char *const half[] = {"ab"};
     expect_documents(scratch_text("short.txt", "ab"), half, 1);

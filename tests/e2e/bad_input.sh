@@ -167,7 +167,7 @@ bad_text good.txt 'some text'
 bad 2 'tokenize.model is not set' "${tokenize[@]}" good.txt tokenize.out=out-tokens
 bad 2 'tokenize.out is not set' "${tokenize[@]}" good.txt tokenize.model="$golden/tokenizer"
 bad 2 'usage: remla data tokenize TEXT' "${tokenize[@]}" "${with[@]}"
-bad 3 'gqa/tokenizer.json' "${tokenize[@]}" good.txt tokenize.model="$golden/gqa" tokenize.out=out-tokens
+bad 3 'gqa|tokenizer.json' "${tokenize[@]}" good.txt tokenize.model="$golden/gqa" tokenize.out=out-tokens
 bad 2 'tokenize.eos=400: expected auto, none, or an id below 400' "${tokenize[@]}" good.txt "${with[@]}" tokenize.eos=400
 bad 2 'tokenize.eos=no: expected auto' "${tokenize[@]}" good.txt "${with[@]}" tokenize.eos=no
 bad 2 'tokenize.eos=-1: expected auto' "${tokenize[@]}" good.txt "${with[@]}" tokenize.eos=-1

@@ -18,7 +18,8 @@ typedef struct job {
     int64_t read_fails, write_fails;    /* number of the item at which the step fails; -1: none */
     int64_t work_fails, work_fails_too; /* two of them */
     int64_t weight, on_the_way,
-        most; /* bytes of an item; of all between read and write; the most there were */
+        most;      /* bytes of an item; of all between read and write; the most there were */
+    int64_t waits; /* number of the item whose work waits until the next one is read */
     int reading, writing, working[16];
     int wrong; /* what was not as it should be: cmocka's checks work on the first thread only */
 } job;
@@ -45,7 +46,7 @@ static status read_next(void *context, void *item, int64_t *bytes, bool *ended, 
     const bool failing = j->read == j->read_fails;
     *t = (thing){.number = j->read};
     *bytes = j->weight;
-    if (!*ended) j->read++;
+    if (!*ended) __atomic_fetch_add(&j->read, 1, __ATOMIC_SEQ_CST);
     const int64_t now = __atomic_add_fetch(&j->on_the_way, *ended ? 0 : j->weight, __ATOMIC_SEQ_CST);
     if (now > j->most) j->most = now;
     leave(&j->reading);
@@ -58,6 +59,12 @@ static status work(void *context, int thread, void *item, message *why)
     thing *t = item;
     enter(j, &j->working[thread]);
     usleep((unsigned)(t->number * 7919 % 300)); /* later items are often ready earlier */
+    for (int i = 0; t->number == j->waits && __atomic_load_n(&j->read, __ATOMIC_SEQ_CST) < j->waits + 2;
+         i++) {
+        check(j, i < 10000);
+        if (i == 10000) break;
+        usleep(1000);
+    }
     t->result = t->number * t->number;
     leave(&j->working[thread]);
     if (t->number == j->work_fails || t->number == j->work_fails_too)
@@ -98,7 +105,12 @@ static status run(job *j, int threads, int64_t bytes, message *why)
 
 static job new_job(int64_t items)
 {
-    return (job){.items = items, .read_fails = -1, .write_fails = -1, .work_fails = -1, .work_fails_too = -1};
+    return (job){.items = items,
+                 .read_fails = -1,
+                 .write_fails = -1,
+                 .work_fails = -1,
+                 .work_fails_too = -1,
+                 .waits = -1};
 }
 
 static void test_order(void **state)
@@ -153,6 +165,7 @@ static void test_memory(void **state)
         job j = new_job(60);
         message why;
         j.weight = 10;
+        j.waits = threads > 1 ? 40 : -1; /* what was written gives its room back */
         assert_int_equal(run(&j, threads, 25, &why), OK);
         assert_int_equal(j.written, 60);
         assert_true(j.most <= 25 + 10);

@@ -203,6 +203,9 @@ static void test_names(void **state)
     assert_int_equal(utime(path, &times), 0);
     name_of(again, path, "work");
     assert_string_not_equal(first, again);
+    assert_int_equal(utime(path, &(struct utimbuf){2, 2}), 0);
+    name_of(first, path, "work");
+    assert_string_not_equal(first, again);
     put("copy.txt", 2);
     assert_int_equal(utime(at("copy.txt"), &times), 0);
     name_of(first, at("copy.txt"), "work");

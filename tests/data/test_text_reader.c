@@ -184,6 +184,26 @@ static void test_parts(void **state)
     }
 }
 
+/* A batch is used again and again; what one very long document needed is given back. */
+static void test_batches(void **state)
+{
+    (void)state;
+    static char text[5 << 20];
+    memset(text, 'a', sizeof text);
+    const char *path = scratch_write("long.txt", text, sizeof text);
+    text_reader r;
+    text_batch b = {0};
+    bool ended;
+    message why;
+    assert_int_equal(text_reader_open(&r, path, 0, INT64_MAX, &why), OK);
+    assert_int_equal(text_reader_fill(&r, &b, 100, &ended, &why), OK);
+    assert_int_equal(b.bytes, sizeof text);
+    text_reader_close(&r);
+    text_batch_clear(&b);
+    assert_true(b.bytes == 0 && b.records == 0 && b.room == 0);
+    text_batch_free(&b);
+}
+
 /* ---- errors ------------------------------------------------------------------------------------------- */
 
 static void test_bad_lines(void **state)
@@ -279,7 +299,7 @@ int main(void)
         cmocka_unit_test(test_plain),      cmocka_unit_test(test_lines),
         cmocka_unit_test(test_zero_bytes), cmocka_unit_test(test_parts),
         cmocka_unit_test(test_bad_lines),  cmocka_unit_test(test_bad_text),
-        cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_long_lines), cmocka_unit_test(test_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,6 +52,7 @@ static void batch_end_record(text_batch *b, const text_reader *r, int64_t at)
         b->bytes = end;
         if (end == at) return;
     }
+    b->text = array_reserve(b->text, &b->room, b->bytes + 1, 1); /* an empty text has an address too */
     b->record = array_reserve(b->record, &b->record_room, b->records + 1, sizeof *b->record);
     b->record[b->records++] = (text_record){at, end - at, r->lines ? r->line : 0, r->from, r->path};
 }

@@ -10,6 +10,7 @@
 #include "train/commands.h"
 #include "train/conversion_record.h"
 #include "train/evaluate.h"
+#include "train/tokenizer_check.h"
 #include "train/training.h"
 #include <math.h>
 #include <stdio.h>
@@ -92,12 +93,14 @@ static status job_open(convert_job *j, message *why)
     const dataset_form calib = {.T = o->calib_seq_len, .vocabulary = d->V};
     TRY(dataset_open(&j->calib, "calib.data", (const char *const *)o->calib_data.item, o->calib_data.count,
                      &calib, why));
+    TRY(tokenizer_check(&j->calib, "calib.data", j->source, why));
     if (!o->data_val.count) return OK;
     TRY(check_window("train.seq_len", held_out_length(o), d, why));
     const dataset_form held_out = {
         .T = held_out_length(o), .vocabulary = d->V, .document_mask = o->data_document_mask};
-    return dataset_open(&j->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
-                        &held_out, why);
+    TRY(dataset_open(&j->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
+                     &held_out, why));
+    return tokenizer_check(&j->held_out, "data.val", j->source, why);
 }
 
 /* The folder is made beside DST, and renamed when it is whole. It is made and removed here once, so that a

@@ -5,6 +5,7 @@
 #include "model/model_files.h"
 #include "train/commands.h"
 #include "train/evaluate.h"
+#include "train/tokenizer_check.h"
 #include "train/training.h"
 #include <stdio.h>
 
@@ -32,8 +33,8 @@ static status open_inputs(const char *folder, const options *o, model_config *co
     TRY(sequence_check(&config->d, o->train_seq_len, why));
     const dataset_form form = {
         .T = o->train_seq_len, .vocabulary = config->d.V, .document_mask = o->data_document_mask};
-    return dataset_open(data, "data.val", (const char *const *)o->data_val.item, o->data_val.count, &form,
-                        why);
+    TRY(dataset_open(data, "data.val", (const char *const *)o->data_val.item, o->data_val.count, &form, why));
+    return tokenizer_check(data, "data.val", folder, why);
 }
 
 status cmd_eval(const command_line *line, options *o, const comm *c, message *why)

@@ -5,8 +5,9 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "model/model_files.h"
-#include "train/gradients.h"
 #include "train/feed_options.h"
+#include "train/gradients.h"
+#include "train/tokenizer_check.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,8 +50,16 @@ static status held_out_open(training *t, message *why)
     const dataset_form form = {
         .T = o->train_seq_len, .vocabulary = t->config.d.V, .document_mask = o->data_document_mask};
     if (!o->data_val.count) return OK;
-    return dataset_open(&t->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
-                        &form, why);
+    TRY(dataset_open(&t->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
+                     &form, why));
+    return tokenizer_check(&t->held_out, "data.val", o->model_path, why);
+}
+
+static status sources_check(const training *t, message *why)
+{
+    for (int i = 0; i < t->data.sources; i++)
+        TRY(tokenizer_check(&t->data.source[i], "data.train", t->o->model_path, why));
+    return OK;
 }
 
 static void schedule_open(training *t)
@@ -121,6 +130,7 @@ static status data_open(training *t, message *why)
 {
     const options *o = t->o;
     TRY(feed_from_options(&t->data, o, t->config.d.V, t->config.eos, t->c, why));
+    TRY(comm_agree(t->c, sources_check(t, why), why));
     TRY(comm_agree(t->c, held_out_open(t, why), why));
     t->sequences = o->train_batch_tokens / o->train_seq_len;
     schedule_open(t);

@@ -3,13 +3,14 @@
 #include "base/log.h"
 #include "data/import.h"
 #include "data/shard_verify.h"
+#include "data/tokenizer.h"
 #include "train/commands.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_TOKENS = 16 };
+enum { FIRST_TOKENS = 16, TEXT_BYTES = 1024 };
 
 /* What is said of a file, whatever wrote it. */
 typedef struct found {
@@ -22,13 +23,19 @@ typedef struct found {
     char fingerprint[SHA256_TEXT]; /* of a dataset.json */
     int32_t first[FIRST_TOKENS];
     int first_count;
+    char text[TEXT_BYTES]; /* of `first`, UTF-8; empty: no tokenizer was given */
 } found;
 
 /* ---- printing ------------------------------------------------------------------------------------------ */
 
 static json_t *number_or_null(int64_t value) { return value < 0 ? json_null() : json_integer(value); }
 
-static json_t *text_or_null(const char *text) { return text[0] ? json_string(text) : json_null(); }
+/* Also null: a name that is not UTF-8. */
+static json_t *text_or_null(const char *text)
+{
+    json_t *string = text[0] ? json_string(text) : NULL;
+    return string ? string : json_null();
+}
 
 /* How much smaller the file is than its ids; 0 where their number is not known. */
 static double ratio(const found *f)
@@ -41,17 +48,25 @@ static json_t *found_json(const found *f)
     const shard_identity *i = &f->identity;
     json_t *ids = json_array();
     for (int k = 0; k < f->first_count; k++) json_array_append_new(ids, json_integer((uint32_t)f->first[k]));
-    json_t *all =
-        json_pack("{s:s, s:s, s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "path",
-                  f->path, "format", f->format, "tokens", number_or_null(f->tokens), "documents",
-                  number_or_null(f->documents), "token_bytes", i->token_bytes, "bytes", (json_int_t)f->bytes,
-                  "ratio", f->tokens < 0 ? json_null() : json_real(ratio(f)), "vocabulary",
-                  number_or_null(i->vocabulary), "eos", number_or_null(i->eos), "bos", number_or_null(i->bos),
-                  "pad", number_or_null(i->pad), "tokenizer", text_or_null(i->tokenizer), "tokenizer_sha256",
-                  text_or_null(i->tokenizer_sha256), "listed", f->listed, "first_tokens", ids);
+    json_t *all = json_pack(
+        "{s:o, s:s, s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "path",
+        text_or_null(f->path), "format", f->format, "tokens", number_or_null(f->tokens), "documents",
+        number_or_null(f->documents), "token_bytes", i->token_bytes, "bytes", (json_int_t)f->bytes, "ratio",
+        f->tokens < 0 ? json_null() : json_real(ratio(f)), "vocabulary", number_or_null(i->vocabulary), "eos",
+        number_or_null(i->eos), "bos", number_or_null(i->bos), "pad", number_or_null(i->pad), "tokenizer",
+        text_or_null(i->tokenizer), "tokenizer_sha256", text_or_null(i->tokenizer_sha256), "listed",
+        f->listed, "first_tokens", ids, "text", text_or_null(f->text));
     if (f->shards) json_object_set_new(all, "shards", json_integer(f->shards));
     if (f->shards) json_object_set_new(all, "fingerprint", json_string(f->fingerprint));
     return all;
+}
+
+/* What comes out of files must not steer a terminal. Returns `text`. */
+static char *one_line(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        if (*c < 0x20 || *c == 0x7f) *c = ' ';
+    return text;
 }
 
 static void print_identity(const shard_identity *i)
@@ -61,7 +76,7 @@ static void print_identity(const shard_identity *i)
     if (i->eos >= 0) snprintf(eos, sizeof eos, ", end of text %lld", (long long)i->eos);
     if (i->tokenizer[0]) snprintf(name, sizeof name, ", tokenizer %s", i->tokenizer);
     if (i->tokenizer_sha256[0]) snprintf(sha, sizeof sha, " (sha256 %.12s...)", i->tokenizer_sha256);
-    log_line("  vocabulary %s%s%s%s", vocabulary, eos, name, sha);
+    log_line("  vocabulary %s%s%s%s", vocabulary, eos, one_line(name), sha);
 }
 
 static const char *count_text(int64_t count, char *text, size_t size)
@@ -70,7 +85,7 @@ static const char *count_text(int64_t count, char *text, size_t size)
     return count < 0 ? "an unknown number of" : text;
 }
 
-static void print_found(const found *f)
+static void print_found(found *f)
 {
     char tokens[32], documents[32], smaller[64] = "", text[FIRST_TOKENS * 12 + 1] = "";
     log_line("%s: %s, %s tokens of %d bytes, %s documents", f->path, f->format,
@@ -83,6 +98,7 @@ static void print_found(const found *f)
     for (int k = 0, at = 0; k < f->first_count; k++)
         at += snprintf(text + at, sizeof text - (size_t)at, " %u", (uint32_t)f->first[k]);
     if (f->first_count) log_line("  begins%s", text);
+    if (f->text[0]) log_line("  as text: %s", one_line(f->text));
 }
 
 /* ---- finding out --------------------------------------------------------------------------------------- */
@@ -152,8 +168,25 @@ static status look_at_source(found *f, const char *path, message *why)
 
 typedef struct report {
     listed l;
-    json_t *files; /* NULL: for people */
+    const tokenizer *t; /* NULL: none was given */
+    json_t *files;      /* NULL: for people */
 } report;
+
+/* The first ids as text. An id that the tokenizer does not have is only worth a warning: it is what one looks
+ * for. */
+static void first_text(found *f, const tokenizer *t)
+{
+    text_buffer text = {0};
+    message why;
+    if (!t) return;
+    if (f->identity.tokenizer_sha256[0] && strcmp(f->identity.tokenizer_sha256, tokenizer_sha256(t)) != 0)
+        log_warning("%s: was made by another tokenizer.json than that of %s", f->path, tokenizer_name(t));
+    if (tokenizer_decode(t, (const uint32_t *)f->first, f->first_count, false, &text, &why) != OK)
+        log_warning("%s: cannot be shown as text: %s", f->path, why.text);
+    else if (text.bytes < TEXT_BYTES && !memchr(text.text, 0, (size_t)text.bytes))
+        memcpy(f->text, text.text, (size_t)text.bytes);
+    text_buffer_free(&text);
+}
 
 static status look_at(report *r, const char *path, message *why)
 {
@@ -165,6 +198,7 @@ static status look_at(report *r, const char *path, message *why)
         TRY(look_at_shard(&f, &r->l, path, why));
     else
         TRY(look_at_source(&f, path, why));
+    if (f.first_count) first_text(&f, r->t);
     if (r->files)
         json_array_append_new(r->files, found_json(&f));
     else
@@ -205,12 +239,15 @@ static void print_json(report *r)
 
 status cmd_data_inspect(const command_line *line, options *o, const comm *c, message *why)
 {
-    (void)o, (void)c;
-    report r = {.files = line->json ? json_array() : NULL};
+    (void)c;
+    tokenizer *t = NULL;
+    if (o->tokenize_model[0]) TRY(tokenizer_open(&t, o->tokenize_model, why));
+    report r = {.t = t, .files = line->json ? json_array() : NULL};
     status s = OK;
     for (int i = 0; i < line->positionals && s == OK; i++) s = look_at_argument(&r, line->positional[i], why);
     if (s == OK && r.files) print_json(&r);
     json_decref(r.files);
     listed_free(&r.l);
+    tokenizer_close(t);
     return s;
 }

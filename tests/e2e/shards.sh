@@ -60,6 +60,12 @@ grep -q '^{"shards": 6, "damaged": 0, "listed": 3, ' out || { cat out >&2; fail 
 check_exit 0 "$REMLA" data inspect set/train.ds.zst --json
 [ "$(field tokens <out) $(field documents <out) $(field vocabulary <out) $(field tokenizer <out)" = '2309 66 96 "golden"' ] || { cat out >&2; fail "data inspect"; }
 grep -q '"first_tokens": \[12, 14, 16, 76, ' out || { cat out >&2; fail "data inspect: first tokens"; }
+mkdir tokenizer # id k is the character 32 + k, 95 is <eos>
+awk 'BEGIN { printf "{\"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {"
+    for (k = 0; k < 96; k++) { c = k < 95 ? sprintf("%c", 32 + k) : "<eos>"; if (c == "\"" || c == "\\") c = "\\" c; printf "%s\"%s\": %d", k ? ", " : "", c, k }
+    print "}}}" }' >tokenizer/tokenizer.json
+check_exit 0 "$REMLA" data inspect set/train.ds.zst tokenize.model=tokenizer
+grep -q '^  as text: , . 0 l n p r t v x' out || { cat out >&2; fail "data inspect: text"; }
 check_exit 0 "$REMLA" data inspect set
 grep -q 'set/dataset.json: dataset.json, 2950 tokens of 2 bytes, 84 documents' out || { cat out >&2; fail "data inspect of a folder"; }
 

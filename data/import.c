@@ -58,6 +58,11 @@ static status detect(const char *path, const import_settings *how, const import_
     unsigned char head[HEAD_BYTES] = {0};
     if (!folder_exists(path)) {
         TRY(read_head(path, head, why));
+        if (import_zst.recognise(path, head) &&
+            (how->format == IMPORT_AUTO || how->format == IMPORT_DATATROVE)) {
+            *found = &import_zst;
+            return OK;
+        }
         TRY(refuse_known(path, head, why));
     }
     if (how->format == IMPORT_NANOGPT && import_llmc.recognise(path, head))
@@ -92,7 +97,10 @@ status import_open(import_source *s, const char *path, const import_settings *ho
     import_settings h = *how;
     if (!h.vocabulary) h.vocabulary = IMPORT_VOCABULARY;
     REQUIRE(h.vocabulary <= (int64_t)1 << 31, "vocabulary of %lld", (long long)h.vocabulary);
-    *s = (import_source){.tokens = -1, .documents = -1, .eos = how->eos};
+    *s = (import_source){.tokens = -1,
+                         .documents = -1,
+                         .eos = how->eos,
+                         .known = {.vocabulary = -1, .eos = -1, .bos = -1, .pad = -1}};
     if (snprintf(s->path, sizeof s->path, "%s", path) >= (int)sizeof s->path)
         return fail(why, ERR_INPUT, "%.200s...: the path is too long", path);
     TRY(detect(path, &h, &s->reader, why));

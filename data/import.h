@@ -37,6 +37,7 @@ typedef struct import_source {
     bool keeps_documents;      /* the source says where they end */
     int64_t bytes, done;       /* of its content, for a progress line */
     int64_t eos;
+    shard_identity known;               /* what a shard of this program says of its ids; else unknown */
     const struct import_reader *reader; /* data/import_reader.h */
     void *state;
 } import_source;

@@ -21,7 +21,8 @@ typedef struct import_reader {
 /* Whether there is a file named like this one with `suffix` appended; out: its path. */
 bool file_beside(char out[PATH_BYTES], const char *path, const char *suffix);
 
-extern const import_reader import_datatrove, import_llmc, import_megatron, import_nanogpt, import_mds;
+extern const import_reader import_datatrove, import_llmc, import_megatron, import_nanogpt, import_mds,
+    import_zst;
 
 /* ---- ids ----------------------------------------------------------------------------------------------- */
 

@@ -120,7 +120,8 @@ static status index_read(shard *s, message *why)
 {
     char path[PATH_BYTES];
     TRY(shard_beside(path, s->path, ".index", why));
-    if (file_exists(path)) return index_load(s, path, why);
+    s->indexed = file_exists(path);
+    if (s->indexed) return index_load(s, path, why);
     index_reserve(s, 1);
     s->document_end[0] = s->tokens;
     return OK;

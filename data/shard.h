@@ -13,6 +13,7 @@ typedef struct shard {
     int64_t tokens;
     int64_t *document_end; /* rising, the last is `tokens`; one document when there is no index */
     int64_t documents;
+    bool indexed;            /* there is an index */
     shard_identity identity; /* what the header of X.ds.zst says; else unknown, but for the token size and the
                                 tokenizer's name */
     uint64_t content;        /* a hash of the ids, from the seek table's checksums; 0: none is known */

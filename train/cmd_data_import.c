@@ -47,13 +47,13 @@ static status settings_from(import_settings *how, const char *source, const char
     return OK;
 }
 
+/* What is given goes before what the source says of itself. */
 static shard_identity identity_of(const import_source *s, const import_settings *how)
 {
-    shard_identity identity = {.token_bytes = s->token_bytes,
-                               .vocabulary = how->vocabulary ? how->vocabulary : -1,
-                               .eos = how->eos,
-                               .bos = -1,
-                               .pad = -1};
+    shard_identity identity = s->known;
+    identity.token_bytes = s->token_bytes;
+    if (how->vocabulary) identity.vocabulary = how->vocabulary;
+    if (how->eos >= 0) identity.eos = how->eos;
     strcpy(identity.tokenizer, s->tokenizer);
     return identity;
 }

@@ -14,12 +14,15 @@ bad() { # CODE WORDS COMMAND...: one sentence with all the words, which | separa
     for word in "${words[@]}"; do grep -qF -- "$word" err || { cat err >&2; fail "no \"$word\" in the sentence: ${*:3}"; }; done
 }
 
-mkdir set
+mkdir set back
 for part in train val; do
     check_exit 0 "$REMLA" data import "$golden/$part.ds" set/$part.ds.zst import.vocabulary=96
     cmp "$golden/$part.ds.index" set/$part.ds.index >&2 || fail "$part: another index"
     ! command -v zstd >/dev/null || zstd -dcq set/$part.ds.zst | cmp - "$golden/$part.ds" >&2 || fail "$part: zstd -d gives other bytes"
 done
+check_exit 0 "$REMLA" data import set/train.ds.zst back/train.ds
+for suffix in "" .index; do cmp "$golden/train.ds$suffix" back/train.ds$suffix >&2 || fail "back to .ds$suffix: other bytes"; done
+grep -q '"vocabulary": 96' back/dataset.json || fail "back to .ds: the vocabulary is forgotten"
 packed=(data.train=set/train.ds.zst data.val=set/val.ds.zst)
 
 # ---- the same numbers

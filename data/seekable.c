@@ -86,7 +86,7 @@ status seekable_parse(seekable *z, const char *path, const uint8_t *tail, int64_
             (long long)bytes);
     TRY(footer_parse(&f, path, tail_bytes < FOOTER_BYTES ? tail : tail + tail_bytes - FOOTER_BYTES,
                      tail_bytes < FOOTER_BYTES ? 0 : bytes, why));
-    REQUIRE(f.bytes <= tail_bytes, "%s: the table is not all there", path);
+    if (f.bytes > tail_bytes) return fail(why, ERR_INPUT, "%s: changed while it was read", path);
     const uint8_t *table = tail + tail_bytes - f.bytes;
     if (u32(table) != SEEK_TABLE_MAGIC || u32(table + 4) != f.bytes - 8)
         return fail(why, ERR_INPUT, "%s: no seek table begins where its end says, %lld bytes before the end",

@@ -387,6 +387,26 @@ static int under_limit(void)
     return full_disk("File too large");
 }
 
+/* Bytes that were written are replaced; the hash stays that of what was appended. */
+static void test_patch(void **state)
+{
+    (void)state;
+    file_writer w;
+    uint64_t hash, plain;
+    int64_t bytes;
+    char *text;
+    assert_int_equal(file_write(scratch_path("plain"), "0123456789", 10, &plain, &why), OK);
+    assert_int_equal(file_create(&w, scratch_path("patched"), 0, &why), OK);
+    assert_int_equal(file_append(&w, "0123456789", 10, &why), OK);
+    assert_int_equal(file_patch(&w, 3, "abc", 3, &why), OK);
+    assert_int_equal(file_patch(&w, 9, "z", 1, &why), OK);
+    assert_int_equal(file_finish(&w, &hash, &why), OK);
+    assert_int_equal(file_read_text(scratch_path("patched"), 100, &text, &bytes, &why), OK);
+    assert_string_equal(text, "012abc678z");
+    assert_true(hash == plain);
+    free(text);
+}
+
 static void test_file_limit(void **state)
 {
     (void)state;

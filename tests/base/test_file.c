@@ -538,12 +538,12 @@ static void test_patterns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FILE_TEST(test_paths),     FILE_TEST(test_existence),  FILE_TEST(test_reading),
-        FILE_TEST(test_pipe),      FILE_TEST(test_writing),    FILE_TEST(test_hash),
-        FILE_TEST(test_replacing), FILE_TEST(test_refused),    FILE_TEST(test_failing_disk),
-        FILE_TEST(test_full_disk), FILE_TEST(test_file_limit), FILE_TEST(test_kill),
-        FILE_TEST(test_folders),   FILE_TEST(test_commit),     FILE_TEST(test_patterns),
-        FILE_TEST(test_vacant),    FILE_TEST(test_lock),
+        FILE_TEST(test_paths),     FILE_TEST(test_existence), FILE_TEST(test_reading),
+        FILE_TEST(test_pipe),      FILE_TEST(test_writing),   FILE_TEST(test_hash),
+        FILE_TEST(test_replacing), FILE_TEST(test_refused),   FILE_TEST(test_failing_disk),
+        FILE_TEST(test_full_disk), FILE_TEST(test_patch),     FILE_TEST(test_file_limit),
+        FILE_TEST(test_kill),      FILE_TEST(test_folders),   FILE_TEST(test_commit),
+        FILE_TEST(test_patterns),  FILE_TEST(test_vacant),    FILE_TEST(test_lock),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed ? failed : skipped ? SKIPPED_CODE : 0;

@@ -28,7 +28,7 @@ layers_plan layers_plan_of(const layers_job *j)
     const int64_t C = from->C, heads = to.H * to.Dv, n = 2 * from->G * from->D - to.Dr, w = C + 1;
     layers_plan p = {.weight_bytes = model_bytes(&source, k, text.B, text.T, MODEL_EVALUATE) +
                                      model_bytes(&target, k, text.B, text.T, MODEL_EVALUATE)};
-    /* FreqFold is tried on a part of the text, norms need three more passes through attention. */
+    /* Norms need three more passes through attention. */
     const double passes = 1 + (j->how->latent_norm ? 3 : 0);
     p.text_bytes = 4 * (text.rows * (3 * C + heads) + held_out.rows * C * CONVERT_STEPS);
     p.solve_bytes = 8 * (2 * w * w + text.B * text.T * 2 * (C + heads) +             /* inputs, chunk */

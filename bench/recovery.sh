@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # bench/recovery.sh NAME MODEL TRAIN CALIB DOCS OTHER: does a better conversion last through training? MODEL is converted by TransMLA's steps
-# and layer by layer (rank 96 + rope 32, FreqFold 4, from the shard CALIB); both are trained on the same batches of TRAIN at 1.5e-4 and at
+# and layer by layer (rank 96 + rope 32, from the shard CALIB); both are trained on the same batches of TRAIN at 1.5e-4 and at
 # 5e-4, in three orders, and evaluated on DOCS and OTHER. Writes bench/results/NAME.csv
 # and draws docs/recovery-docs.svg and docs/recovery-other.svg. About three minutes a run on two idle
 # cores, twelve runs; the same command goes on where it was interrupted. SmolLM2-135M as scripts/demo.sh leaves it is MODEL's measure.
@@ -9,16 +9,16 @@ set -euo pipefail
 
 [ $# = 6 ] || CODE=2 stop "usage: bench/recovery.sh NAME MODEL TRAIN CALIB DOCS OTHER"
 name=$1 model=$2 train=$3 calib=$4 docs=$5 other=$6
-remla=$ROOT/build/cpu/remla
+remla=${REMLA:-$ROOT/build/cpu/remla}
 work=$ROOT/build/recovery
 rows=$work/$name.csv
 steps=8 step_tokens=4096
 mkdir -p "$work" "$ROOT/bench/results"
 [ -e "$rows" ] || echo "start,rate,seed,tokens,loss_docs,loss_other" >"$rows"
 
-convert() { # METHOD
-    [ -d "$work/$1" ] || "$remla" convert "$model" "$work/$1" convert.method="$1" ${2:+"$2"} calib.data="$calib" calib.seq_len=256 \
-        convert.qk_rope_head_dim=32 convert.kv_lora_rank=96 convert.freqfold=4 convert.dtype=f32
+convert() { # METHOD OPTION...
+    [ -d "$work/$1" ] || "$remla" convert "$model" "$work/$1" convert.method="$1" "${@:2}" calib.data="$calib" calib.seq_len=256 \
+        convert.qk_rope_head_dim=32 convert.kv_lora_rank=96 convert.dtype=f32
 }
 
 loss() { # MODEL SHARD
@@ -45,7 +45,7 @@ optim: { schedule: linear, warmup: 0, beta2: 0.95, weight_decay: 0 }
 checkpoint: { every: 2, keep: 4 }
 YAML
 
-convert transmla convert.balance=transmla
+convert transmla convert.balance=transmla convert.freqfold=4
 convert remla
 grep -q '^original,' "$rows" || row original 0 0 0 "$model"
 for start in transmla remla; do

@@ -174,6 +174,19 @@ void rope_division_free(rope_division *division)
     *division = (rope_division){0};
 }
 
+double rope_divide_flops(const dims *d, int64_t rope, int64_t freqfold)
+{
+    const int64_t half = d->D / 2, step = d->D / rope;
+    double flops = 0;
+    for (int64_t end = step; end <= half; end += step)
+        for (int64_t count = step; count <= end; count *= 2) {
+            const double f = (double)(d->G * count);
+            if (freqfold || (count > step && f > MOST_FEATURES)) break;
+            flops += 30 * f * f * f; /* eigenvectors, and ten products */
+        }
+    return flops;
+}
+
 /* The best set that ends at each place (index/step), by dynamic programming: the least error of all
  * frequencies below an end. */
 static rope_set *best_ends(const logits *l)

@@ -114,6 +114,8 @@ void rope_set_gram(double *out, const dims *d, rope_set set, const double *gram)
 void rope_division_free(rope_division *division);
 rope_division rope_divide(const dims *d, int64_t rope, int64_t freqfold, const double *key_gram,
                           const double *queries);
+/* Operations that it takes, about. */
+double rope_divide_flops(const dims *d, int64_t rope, int64_t freqfold);
 /* The rotary key is what changes the logits most when its rotation is taken away. */
 key_basis rope_by_logits(const dims *d, int64_t rope, const rope_division *division, const double *key_gram,
                          const double *queries);

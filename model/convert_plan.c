@@ -1,5 +1,5 @@
 /* What a conversion by layers takes, from shapes alone. */
-#include "model/convert_layers.h"
+#include "model/convert_parts.h"
 #include "model/convert_streams.h"
 
 dims one_layer(dims d, bool ends)
@@ -41,7 +41,8 @@ layers_plan layers_plan_of(const layers_job *j)
     p.flops_f64 = (double)from->L *
                   (4 * N * (double)w * (double)w + 2 * N * width * (width + (double)C) + /* Gram matrices */
                    20 * columns * columns * columns +                                    /* eigenvectors */
-                   width * width * (width / 3 + 4 * (double)C));                         /* regression */
+                   rope_divide_flops(from, to.Dr, j->how->freqfold) +
+                   width * width * (width / 3 + 4 * (double)C)); /* regression */
     text_share_free(&text);
     if (j->held_out->windows) text_share_free(&held_out);
     return p;

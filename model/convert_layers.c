@@ -38,8 +38,9 @@ typedef struct conversion_work {
     float *size;                 /* (rows) root mean square of the original's stream after attention */
     float *heads;                /* (rows,H*Dv) of the converted attention */
     held_out_stream follow[CONVERT_STEPS];
-    double *inputs, *first; /* Gram matrices (C+1,C+1) of all attention inputs, and of first tokens */
-    double *a, *b;          /* of a chunk, in double: (N,widest) */
+    double *inputs, *first;         /* Gram matrices (C+1,C+1) of all attention inputs, and of first tokens */
+    double *key_gram, *query_grams; /* of this layer: (G*D,G*D) of the keys, (H,D,D) of the heads' queries */
+    double *a, *b;                  /* of a chunk, in double: (N,widest) */
     refit fit;
 } conversion_work;
 
@@ -155,17 +156,15 @@ static double error_after_refit(conversion_work *w, int64_t most)
     return r.after;
 }
 
-/* Fills the target's projections for one FreqFold. */
-static void cut(conversion_work *w, const gqa_layer *g, const double *key_gram, int64_t freqfold,
-                layer_report *report)
+/* Fills the target's projections. */
+static void cut(conversion_work *w, const gqa_layer *g, layer_report *report)
 {
     const dims *from = w->j->d, *to = &w->target.d;
-    const int64_t n = 2 * from->G * from->D - to->Dr, width = from->C + 1, keys = from->G * from->D;
-    double *u = rope_rotation(from, to->Dr, freqfold, key_gram),
-           *joint = joint_projection(from, to->Dr, g, u), *gram = gram_of(joint, w->inputs, n, width),
-           *down = matrix_new(to->R, n), *up = matrix_new(n, to->R), *q_down = NULL, *q_up = NULL,
-           *rotary = gram_of(u, key_gram, to->Dr, keys), rope_energy = 0;
-    metric_axes(from, to->Dr, to->R, g, u, w->inputs, gram, down, up);
+    const int64_t n = 2 * from->G * from->D - to->Dr, width = from->C + 1;
+    key_basis axes = rope_by_logits(from, to->Dr, &report->division, w->key_gram, w->query_grams);
+    double *joint = joint_projection(from, to->Dr, g, &axes), *gram = gram_of(joint, w->inputs, n, width),
+           *down = matrix_new(to->R, n), *up = matrix_new(n, to->R), *q_down = NULL, *q_up = NULL;
+    metric_axes(from, to->Dr, to->R, g, &axes, w->query_grams, gram, down, up);
     if (to->Rq) {
         q_down = matrix_new(to->Rq, from->H * from->D), q_up = matrix_new(from->H * from->D, to->Rq);
         query_axes(from, to->Rq, g, w->inputs, q_down, q_up);
@@ -173,37 +172,18 @@ static void cut(conversion_work *w, const gqa_layer *g, const double *key_gram, 
     mla_layer layer;
     dims shape = *to;
     mla_layer_build(&layer, from, &shape, g,
-                    &(layer_basis){.u = u, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
+                    &(layer_basis){.axes = &axes, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
     mla_layer_write(&layer, &w->target, 0);
     mla_layer_free(&layer);
-    for (int64_t i = 0; i < to->Dr; i++) rope_energy += rotary[i * to->Dr + i];
-    energy_kept(from, to->Dr, to->R, gram, down, up, rope_energy, &report->key_share, &report->value_share);
-    report->freqfold = freqfold;
-    double *const all[] = {u, joint, gram, down, up, q_down, q_up, rotary};
+    energy_kept(from, to->Dr, to->R, gram, down, up, &axes, w->key_gram, &report->key_share,
+                &report->value_share);
+    key_basis_free(&axes);
+    double *const all[] = {joint, gram, down, up, q_down, q_up};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
 /* Choices are made on a part of the text. */
 enum { CHOICE_CHUNKS = 2 };
-
-/* The FreqFold of a layer is the one whose attention can be brought closest. */
-static void choose_freqfold(conversion_work *w, const gqa_layer *g, layer_report *report)
-{
-    const dims *d = w->j->d;
-    const int64_t rope = w->target.d.Dr, values = d->G * d->D;
-    double *key_gram = gram_of(g->wk, w->inputs, values, d->C + 1), best = INFINITY;
-    int64_t chosen = w->j->how->freqfold;
-    if (!chosen) {
-        for (int64_t f = d->D / rope; f <= d->D / 2; f *= 2) {
-            if (!freqfold_fits(d, rope, f)) continue;
-            cut(w, g, key_gram, f, report);
-            const double error = error_after_refit(w, CHOICE_CHUNKS);
-            if (error < best) best = error, chosen = f;
-        }
-    }
-    cut(w, g, key_gram, chosen, report);
-    free(key_gram);
-}
 
 static void measure_latents(conversion_work *w, latent_sums *sums, bool constant_last)
 {
@@ -330,20 +310,18 @@ static void follow(conversion_work *w, convert_step step)
     if (f->x) stream_advance(f->x, &w->held_out, &f->m);
 }
 
-static void follow_rope(conversion_work *w, const gqa_layer *g, int64_t freqfold)
+static void follow_rope(conversion_work *w, const gqa_layer *g, const rope_division *division)
 {
     held_out_stream *f = &w->follow[STEP_ROPE];
     if (!f->x) return;
     const dims *from = w->j->d;
-    double *key_gram = gram_of(g->wk, w->inputs, from->G * from->D, from->C + 1),
-           *u = rope_rotation(from, f->m.d.Dr, freqfold, key_gram);
+    key_basis axes = rope_by_logits(w->j->d, f->m.d.Dr, division, w->key_gram, w->query_grams);
     mla_layer layer;
     copy_common(&f->m, &w->source);
-    mla_layer_build(&layer, from, &f->m.d, g, &(layer_basis){.u = u});
+    mla_layer_build(&layer, from, &f->m.d, g, &(layer_basis){.axes = &axes});
     mla_layer_write(&layer, &f->m, 0);
     mla_layer_free(&layer);
-    free(key_gram);
-    free(u);
+    key_basis_free(&axes);
     follow(w, STEP_ROPE);
 }
 
@@ -359,8 +337,11 @@ static void convert_layer(conversion_work *w, layer_report *report)
     w->target.d.latent_norm = false;
     copy_common(&w->target, &w->source);
     measure_inputs(w);
-    choose_freqfold(w, &g, report);
-    follow_rope(w, &g, report->freqfold);
+    w->key_gram = gram_of(g.wk, w->inputs, w->j->d->G * w->j->d->D, w->j->d->C + 1);
+    w->query_grams = query_grams(w->j->d, &g, w->inputs);
+    report->division = rope_divide(w->j->d, w->target.d.Dr, w->j->how->freqfold, w->key_gram, w->query_grams);
+    cut(w, &g, report);
+    follow_rope(w, &g, &report->division);
     follow(w, STEP_CUT);
     insert_norms(w, report);
     follow(w, STEP_NORM);
@@ -370,6 +351,8 @@ static void convert_layer(conversion_work *w, layer_report *report)
     follow(w, STEP_FINAL);
     converted_forward(w);
     gqa_layer_free(&g);
+    free(w->key_gram);
+    free(w->query_grams);
     report->seconds = clock_seconds() - start;
 }
 
@@ -449,9 +432,8 @@ static void say_layer(int64_t layer, int64_t layers, const layer_report *r, doub
 {
     char time[24];
     const double spent = clock_seconds() - began;
-    log_line("  layer %3lld/%lld: FreqFold %lld, attention error %5.1f %% -> %5.1f %%, %s left",
-             (long long)layer + 1, (long long)layers, (long long)r->freqfold, 100 * r->error_cut,
-             100 * r->error_refit,
+    log_line("  layer %3lld/%lld: attention error %5.1f %% -> %5.1f %%, %s left", (long long)layer + 1,
+             (long long)layers, 100 * r->error_cut, 100 * r->error_refit,
              duration_text(spent * (double)(layers - layer - 1) / (double)(layer + 1), time));
 }
 
@@ -551,7 +533,7 @@ static status enough_text(const layers_job *j, message *why)
 
 status convert_layers(const layers_job *j, layers_report *report, message *why)
 {
-    *report = (layers_report){.layer = calloc((size_t)j->d->L, sizeof *report->layer)};
+    *report = (layers_report){.layer = calloc((size_t)j->d->L, sizeof *report->layer), .layers = j->d->L};
     if (!report->layer) die(ERR_DEVICE, "no memory for %lld layers", (long long)j->d->L);
     TRY(convert_check(j->d, j->how, why));
     TRY(enough_text(j, why));
@@ -569,6 +551,7 @@ status convert_layers(const layers_job *j, layers_report *report, message *why)
 
 void layers_report_free(layers_report *r)
 {
+    for (int64_t l = 0; l < r->layers; l++) rope_division_free(&r->layer[l].division);
     free(r->layer);
-    r->layer = NULL;
+    *r = (layers_report){0};
 }

@@ -8,11 +8,23 @@
 #include "base/comm.h"
 #include "model/convert.h"
 
+/* Neighbouring frequencies that are turned among each other, with those of all groups: `count` from index
+ * `from`, multiples of D/Dr. Their features are complex numbers, one per group and frequency. */
+typedef struct rope_set {
+    int64_t from, count;
+} rope_set;
+
+/* Sets that cover all frequencies, in order. */
+typedef struct rope_division {
+    rope_set *set; /* owned */
+    int64_t sets;
+} rope_division;
+
 /* What became of one layer. Errors are root mean squares over the calibration text, as shares of the
  * original attention's output: how far the converted attention's output is from what it is asked for, which
  * is the original's and half of what the residual stream lacks of the original's. */
 typedef struct layer_report {
-    int64_t freqfold;
+    rope_division division;        /* owned */
     double key_share, value_share; /* of the energy of keys and of values, kept by rotary key and latent */
     double latent_rms;             /* of the latent before its norm */
     double channel_error;          /* relative standard deviation of the constant channel; 0 without one */
@@ -32,7 +44,8 @@ typedef enum convert_step {
 } convert_step;
 
 typedef struct layers_report {
-    layer_report *layer;            /* (L) owned */
+    layer_report *layer; /* (layers) owned */
+    int64_t layers;
     double loss_source, loss_mla;   /* on the calibration text */
     double held_out[CONVERT_STEPS]; /* NAN: not measured */
 } layers_report;

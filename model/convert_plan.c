@@ -1,5 +1,5 @@
 /* What a conversion by layers takes, from shapes alone. */
-#include "model/convert_layers.h"
+#include "model/convert_parts.h"
 #include "model/convert_streams.h"
 
 dims one_layer(dims d, bool ends)
@@ -28,7 +28,7 @@ layers_plan layers_plan_of(const layers_job *j)
     const int64_t C = from->C, heads = to.H * to.Dv, n = 2 * from->G * from->D - to.Dr, w = C + 1;
     layers_plan p = {.weight_bytes = model_bytes(&source, k, text.B, text.T, MODEL_EVALUATE) +
                                      model_bytes(&target, k, text.B, text.T, MODEL_EVALUATE)};
-    /* FreqFold is tried on a part of the text, norms need three more passes through attention. */
+    /* Norms need three more passes through attention. */
     const double passes = 1 + (j->how->latent_norm ? 3 : 0);
     p.text_bytes = 4 * (text.rows * (3 * C + heads) + held_out.rows * C * CONVERT_STEPS);
     p.solve_bytes = 8 * (2 * w * w + text.B * text.T * 2 * (C + heads) +             /* inputs, chunk */
@@ -41,7 +41,8 @@ layers_plan layers_plan_of(const layers_job *j)
     p.flops_f64 = (double)from->L *
                   (4 * N * (double)w * (double)w + 2 * N * width * (width + (double)C) + /* Gram matrices */
                    20 * columns * columns * columns +                                    /* eigenvectors */
-                   width * width * (width / 3 + 4 * (double)C));                         /* regression */
+                   rope_divide_flops(from, to.Dr, j->how->freqfold) +
+                   width * width * (width / 3 + 4 * (double)C)); /* regression */
     text_share_free(&text);
     if (j->held_out->windows) text_share_free(&held_out);
     return p;

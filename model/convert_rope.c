@@ -9,41 +9,38 @@
 #include "kernels/blas.h"
 #include <stdlib.h>
 
-double *rope_rotation(const dims *d, int64_t rope, int64_t freqfold, const double *key_gram)
+void rope_set_gram(double *out, const dims *d, rope_set set, const double *gram)
 {
-    const int64_t n = d->G * d->D, half = d->D / 2, collapse = d->D / rope;
-    const int64_t sets = half / freqfold, kept = freqfold / collapse, features = d->G * freqfold;
-    double *u = matrix_new(n, n), *gram = matrix_new(features, features), *values = matrix_new(1, features);
-    int64_t rest = rope; /* the next row without rotation */
-    for (int64_t set = 0; set < sets; set++) {
-        /* Feature a of this set is frequency set*freqfold + a%freqfold of group a/freqfold. */
-        for (int64_t a = 0; a < features; a++)
-            for (int64_t b = 0; b < features; b++) {
-                const int64_t row = a / freqfold * d->D + set * freqfold + a % freqfold;
-                const int64_t column = b / freqfold * d->D + set * freqfold + b % freqfold;
-                gram[a * features + b] =
-                    key_gram[row * n + column] + key_gram[(row + half) * n + column + half];
-            }
-        eigen_symmetric(features, gram, values);
+    const int64_t n = d->G * d->D, half = d->D / 2, features = d->G * set.count;
+    for (int64_t a = 0; a < features; a++)
+        for (int64_t b = 0; b < features; b++) {
+            const int64_t row = rope_feature(d, set, a), column = rope_feature(d, set, b);
+            out[a * features + b] = gram[row * n + column] + gram[(row + half) * n + column + half];
+        }
+}
 
-        /* Component c of the set becomes a pair of rows. The first `kept` are rotary: pair set*kept+c will
-         * turn with the frequency of index (set*kept+c)*collapse, which lies in this set. */
+int64_t rope_row(const dims *d, int64_t rope, rope_set set, int64_t c)
+{
+    const int64_t before = set.from / (d->D / rope), kept = rope_kept(d, rope, set);
+    return c < kept ? 2 * (before + c) : rope + 2 * (d->G * set.from - before + c - kept);
+}
+
+key_basis rope_rotation(const dims *d, int64_t rope, int64_t freqfold, const double *key_gram)
+{
+    const int64_t n = d->G * d->D, half = d->D / 2, features = d->G * freqfold;
+    double *u = matrix_new(n, n), *gram = matrix_new(features, features), *values = matrix_new(1, features);
+    for (rope_set set = {0, freqfold}; set.from < half; set.from += freqfold) {
+        rope_set_gram(gram, d, set, key_gram);
+        eigen_symmetric(features, gram, values);
         for (int64_t c = 0; c < features; c++) {
-            int64_t at;
-            if (c < kept) {
-                at = 2 * (set * kept + c);
-            } else {
-                at = rest;
-                rest += 2;
-            }
+            const int64_t at = rope_row(d, rope, set, c);
             for (int64_t a = 0; a < features; a++) {
-                const int64_t column = a / freqfold * d->D + set * freqfold + a % freqfold;
-                u[at * n + column] = gram[c * features + a];
-                u[(at + 1) * n + column + half] = gram[c * features + a];
+                const int64_t column = rope_feature(d, set, a);
+                u[at * n + column] = u[(at + 1) * n + column + half] = gram[c * features + a];
             }
         }
     }
     free(gram);
     free(values);
-    return u;
+    return (key_basis){.keys = u, .queries = u};
 }

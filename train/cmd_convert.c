@@ -318,8 +318,7 @@ static status convert(convert_job *j, bool plan_only, message *why)
                            .calib_seq_len = j->calib.T,
                            .freqfold = j->how.freqfold,
                            .bytes_before = kv_bytes_per_token(&j->config.d),
-                           .bytes_after = kv_bytes_per_token(&to),
-                           .num_layers = j->config.d.L};
+                           .bytes_after = kv_bytes_per_token(&to)};
     status s =
         j->method == METHOD_REMLA ? convert_by_layers(j, plan_only, &r, why) : convert_whole(j, &r, why);
     r.seconds = clock_seconds() - start;

@@ -22,14 +22,23 @@ void record_step(conversion_record *r, const char *name, double loss, int64_t to
 
 static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
+/* How many frequencies each set has. */
+static json_t *division_json(const rope_division *division)
+{
+    json_t *counts = json_array();
+    for (int64_t i = 0; i < division->sets; i++)
+        json_array_append_new(counts, json_integer((json_int_t)division->set[i].count));
+    return counts;
+}
+
 static json_t *layers_json(const conversion_record *r)
 {
     json_t *all = json_array();
-    for (int64_t l = 0; r->layers.layer && l < r->num_layers; l++) {
+    for (int64_t l = 0; l < r->layers.layers; l++) {
         const layer_report *x = &r->layers.layer[l];
         json_array_append_new(
-            all, json_pack("{s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "layer", (json_int_t)l, "freqfold",
-                           (json_int_t)x->freqfold, "error_before", number(x->error_cut), "error_after",
+            all, json_pack("{s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "layer", (json_int_t)l, "freqfold",
+                           division_json(&x->division), "error_before", number(x->error_cut), "error_after",
                            number(x->error_refit), "key_energy", number(x->key_share), "value_energy",
                            number(x->value_share), "latent_rms", number(x->latent_rms), "channel_error",
                            number(x->channel_error), "seconds", number(x->seconds)));
@@ -60,7 +69,7 @@ static json_t *record_json(const conversion_record *r)
 
 static status draw_layers(const conversion_record *r, const char *folder, message *why)
 {
-    const int64_t L = r->num_layers;
+    const int64_t L = r->layers.layers;
     double *values = malloc(sizeof *values * (size_t)(3 * L));
     if (!values) die(ERR_DEVICE, "no memory to draw %lld layers", (long long)L);
     for (int64_t l = 0; l < L; l++) {
@@ -87,7 +96,7 @@ status conversion_record_write(const conversion_record *r, const char *folder, m
     REQUIRE(record, "a record that is not JSON");
     char *text = json_dumps(record, JSON_INDENT(1) | JSON_REAL_PRECISION(9)), path[PATH_BYTES];
     json_decref(record);
-    if (!text) die(ERR_DEVICE, "no memory for the record of %lld layers", (long long)r->num_layers);
+    if (!text) die(ERR_DEVICE, "no memory for the record of %lld layers", (long long)r->layers.layers);
     status s = file_write(path_join(path, folder, "conversion.json"), text, (int64_t)strlen(text), NULL, why);
     free(text);
     if (s == OK && r->layers.layer) s = draw_layers(r, folder, why);
@@ -113,6 +122,22 @@ static const char *text_of(const json_t *o, const char *key)
     return text ? text : "?";
 }
 
+/* "4", or "2-8" where the sets of frequencies have different sizes. */
+static const char *folds_text(const json_t *counts, char *text, size_t size)
+{
+    long long least = 0, most = 0;
+    size_t i;
+    json_t *count;
+    json_array_foreach(counts, i, count)
+    {
+        const long long n = (long long)json_integer_value(count);
+        least = i == 0 || n < least ? n : least;
+        most = n > most ? n : most;
+    }
+    snprintf(text, size, least == most ? "%lld" : "%lld-%lld", least, most);
+    return text;
+}
+
 static void print_layers(const json_t *layers)
 {
     if (!json_array_size(layers)) return;
@@ -120,11 +145,12 @@ static void print_layers(const json_t *layers)
     log_line("                  before    refitted    keys  values       rms    error %%");
     size_t i;
     json_t *l;
-    json_array_foreach(layers, i, l)
-        log_line("%5lld  %8lld  %7.1f     %7.1f  %6.1f  %6.1f  %8.2f    %7.1f  %7.1f", whole_of(l, "layer"),
-                 whole_of(l, "freqfold"), 100 * real_of(l, "error_before"), 100 * real_of(l, "error_after"),
-                 100 * real_of(l, "key_energy"), 100 * real_of(l, "value_energy"), real_of(l, "latent_rms"),
-                 100 * real_of(l, "channel_error"), real_of(l, "seconds"));
+    char folds[48];
+    json_array_foreach(layers, i, l) log_line(
+        "%5lld  %8s  %7.1f     %7.1f  %6.1f  %6.1f  %8.2f    %7.1f  %7.1f", whole_of(l, "layer"),
+        folds_text(json_object_get(l, "freqfold"), folds, sizeof folds), 100 * real_of(l, "error_before"),
+        100 * real_of(l, "error_after"), 100 * real_of(l, "key_energy"), 100 * real_of(l, "value_energy"),
+        real_of(l, "latent_rms"), 100 * real_of(l, "channel_error"), real_of(l, "seconds"));
 }
 
 static void print_steps(const json_t *held_out)

@@ -16,7 +16,6 @@ typedef struct conversion_record {
     int64_t bytes_before, bytes_after; /* of key/value cache per token */
     double loss_source, loss_mla;      /* on the calibration text; NAN: not measured */
     double seconds;
-    int64_t num_layers;
     layers_report layers; /* of METHOD_REMLA; layers.layer is NULL otherwise */
     struct {
         const char *name;

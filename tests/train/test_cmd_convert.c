@@ -227,9 +227,9 @@ static void better_than_transmla(void **state)
         const char *name;
         double limit;
     } fixtures[] = {{"llama", 0.85},
-                    {"qwen2_bias_tied", 0.93},
-                    {"qwen2_deepseek_style", 0.97},
-                    {"llama3_scaled_qlora_bf16", 1},
+                    {"qwen2_bias_tied", 0.91},
+                    {"qwen2_deepseek_style", 0.98},
+                    {"llama3_scaled_qlora_bf16", 0.995},
                     {"mistral_norm_fp16_sharded", 0.84}};
     for (int i = 0; i < 5; i++)
         for (int norms = 0; norms < 2; norms++) {

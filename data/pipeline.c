@@ -1,5 +1,4 @@
 #include "data/pipeline.h"
-#include <omp.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -81,19 +80,28 @@ static void write_ready(line *l)
     l->writing = false;
 }
 
-static void run(line *l)
+typedef struct worker {
+    line *line;
+    int thread;
+    pthread_t id;
+    bool started;
+} worker;
+
+static void *run(void *argument)
 {
-    const int thread = omp_get_thread_num();
+    const worker *w = argument;
+    line *l = w->line;
     void *item;
     pthread_mutex_lock(&l->lock);
     for (slot *s; (s = next(l, &item));) {
         pthread_mutex_unlock(&l->lock);
-        if (s->result == OK) s->result = l->p->work(l->p->context, thread, item, &s->why);
+        if (s->result == OK) s->result = l->p->work(l->p->context, w->thread, item, &s->why);
         pthread_mutex_lock(&l->lock);
         s->done = true;
         write_ready(l);
     }
     pthread_mutex_unlock(&l->lock);
+    return NULL;
 }
 
 status pipeline_run(const pipeline *p, message *why)
@@ -101,9 +109,15 @@ status pipeline_run(const pipeline *p, message *why)
     REQUIRE(p->items > 0 && p->threads > 0, "%d items, %d threads", p->items, p->threads);
     line l = {.p = p, .why = why, .lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
     l.slot = calloc((size_t)p->items, sizeof *l.slot);
-    if (!l.slot) die(ERR_DEVICE, "no memory for %d items", p->items);
-#pragma omp parallel num_threads(p->threads)
-    run(&l);
+    worker *w = calloc((size_t)p->threads, sizeof *w);
+    if (!l.slot || !w) die(ERR_DEVICE, "no memory for %d items", p->items);
+    for (int i = 0; i < p->threads; i++) w[i] = (worker){.line = &l, .thread = i};
+    /* The caller is the first of them; with fewer than were asked for it only takes longer. */
+    for (int i = 1; i < p->threads; i++) w[i].started = pthread_create(&w[i].id, NULL, run, &w[i]) == 0;
+    run(&w[0]);
+    for (int i = 1; i < p->threads; i++)
+        if (w[i].started) pthread_join(w[i].id, NULL);
+    free(w);
     free(l.slot);
     return l.result;
 }

@@ -131,6 +131,7 @@ static status take_record(text_reader *r, text_batch *b, bool *ended, message *w
             bool more;
             TRY(refill(r, &more, why));
             if (!more) break;
+            continue; /* there may be nothing but a mark */
         }
         any = true;
         const char *from = r->buffer + r->at;

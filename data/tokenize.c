@@ -178,11 +178,15 @@ static status join(const workplace *w, const piece_work *work, tokenize_result *
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
 
-/* The moment at which the folder exists. */
-static status commit(const workplace *w, message *why)
+/* The moment at which the folder exists. What cannot be removed after it is no failure. */
+static status commit(workplace *w, message *why)
 {
+    message left;
     TRY(folder_commit(w->shards, w->job->out, why));
-    return folder_remove(w->folder, why);
+    close(w->lock); /* a network file system keeps a file that is open under another name */
+    w->lock = -1;
+    if (folder_remove(w->folder, &left) != OK) log_warning("%s", left.text);
+    return OK;
 }
 
 static status run(workplace *w, tokenize_result *r, message *why)

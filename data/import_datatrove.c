@@ -73,6 +73,7 @@ static status open(import_source *s, const import_settings *how, message *why)
         return fail(why, ERR_INPUT, "%s holds %lld tokens (%lld bytes, %d each), but its .metadata says %lld",
                     s->path, (long long)p->tokens, (long long)p->bytes.file_bytes, width,
                     (long long)s->tokens);
+    if (s->tokens < 0) TRY(plain_look(p, why));
     plain_describe(s, p);
     if (file_beside(loss, s->path, ".loss"))
         log_warning("%s, which says what tokens count, is not imported: all of them will", loss);

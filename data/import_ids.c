@@ -1,6 +1,5 @@
 /* Ids of any integer type become u32, each one checked. */
 #include "data/import_reader.h"
-#include <stdlib.h>
 #include <string.h>
 
 int id_bytes(id_type type)
@@ -74,58 +73,4 @@ status ids_read(byte_stream *b, const id_reader *r, uint32_t *out, int64_t count
         done += n;
     }
     return OK;
-}
-
-/* ---- files that are nothing but ids -------------------------------------------------------------------- */
-
-status plain_open(plain_ids *p, const char *path, id_type type, int64_t from, const import_settings *how,
-                  message *why)
-{
-    const int bytes = id_bytes(type);
-    *p = (plain_ids){.ids = {type, how->vocabulary}};
-    TRY(bytes_open(&p->bytes, path, why));
-    const int64_t content = p->bytes.file_bytes - from;
-    if (content < 0 || content % bytes)
-        return fail(why, ERR_INPUT, "%s: %lld bytes are not a whole number of ids of %d bytes", path,
-                    (long long)content, bytes);
-    p->tokens = content / bytes;
-    return bytes_skip(&p->bytes, from, why);
-}
-
-void plain_close(plain_ids *p) { bytes_close(&p->bytes); }
-
-void plain_describe(import_source *s, const plain_ids *p)
-{
-    s->token_bytes = id_bytes(p->ids.type) <= 2 ? 2 : 4;
-    s->tokens = p->tokens;
-    s->bytes = p->bytes.file_bytes;
-}
-
-status plain_read(import_source *s, plain_ids *p, uint32_t *ids, int64_t room, int64_t *count, message *why)
-{
-    *count = p->tokens - p->read < room ? p->tokens - p->read : room;
-    TRY(ids_read(&p->bytes, &p->ids, ids, *count, "token", p->read, why));
-    p->read += *count;
-    s->done = p->bytes.at;
-    return OK;
-}
-
-plain_ids *plain_state(import_source *s)
-{
-    s->state = calloc(1, sizeof(plain_ids));
-    if (!s->state) die(ERR_DEVICE, "no memory to import %s", s->path);
-    return s->state;
-}
-
-status plain_state_next(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends,
-                        message *why)
-{
-    (void)ends; /* not marked */
-    return plain_read(s, s->state, ids, room, count, why);
-}
-
-void plain_state_close(import_source *s)
-{
-    plain_close(s->state);
-    free(s->state);
 }

@@ -52,6 +52,9 @@ typedef struct plain_ids {
 status plain_open(plain_ids *p, const char *path, id_type type, int64_t from, const import_settings *how,
                   message *why);
 void plain_close(plain_ids *p);
+/* For a width that nothing but the caller has said: ERR_INPUT when the first ids contradict it. A model
+ * that is trained on the halves of ids learns nothing, and nobody is told. */
+status plain_look(const plain_ids *p, message *why);
 /* Width, number of tokens and bytes of the source. */
 void plain_describe(import_source *s, const plain_ids *p);
 /* The next ids, as many as there is room for; *count 0 at the end. */

@@ -25,6 +25,7 @@ typedef struct import_settings {
     int token_bytes;    /* of raw ids: 2 or 4; 0: not given */
     int64_t vocabulary; /* ids are below it, at most 2^31; 0: not known, then below IMPORT_VOCABULARY */
     int64_t eos;        /* ends documents where the source does not say; -1: not given */
+    bool blocks;        /* of MDS: samples are pieces of one stream, which eos cuts; false: documents */
     const char *column; /* of MDS; empty: tokens, else input_ids */
 } import_settings;
 

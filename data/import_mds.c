@@ -44,8 +44,7 @@ static status open(import_source *s, const import_settings *how, message *why)
     m->ids.vocabulary = how->vocabulary;
     s->bytes = m->index.bytes;
     s->tokens = m->index.tokens;
-    /* With an end-of-text id samples are taken for pieces of equal length, not for documents. */
-    s->keeps_documents = how->eos < 0;
+    s->keeps_documents = !how->blocks;
     if (s->keeps_documents) s->documents = m->index.samples;
     s->token_bytes = m->index.token_bytes;
     return OK;

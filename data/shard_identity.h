@@ -2,6 +2,7 @@
 #ifndef REMLA_DATA_SHARD_IDENTITY_H
 #define REMLA_DATA_SHARD_IDENTITY_H
 #include "base/status.h"
+#include <stddef.h>
 #include <stdint.h>
 
 /* Where token ids come from. Unknown numbers are -1, unknown texts empty. */
@@ -12,5 +13,13 @@ typedef struct shard_identity {
     char tokenizer[128];       /* a name for people: goes to .metadata */
     char tokenizer_sha256[65]; /* of tokenizer.json, lower-case hexadecimal */
 } shard_identity;
+
+struct tokenizer;
+/* Of ids that this tokenizer made, with `eos` (-1: none) at the ends of documents. */
+shard_identity shard_identity_of(const struct tokenizer *t, int64_t eos);
+
+/* Copies a name into `out` (`size` bytes with the zero): what is not UTF-8 and control characters become "?",
+ * and what is too long is cut between two characters. */
+void name_for_people(char *out, size_t size, const char *name, size_t length);
 
 #endif

@@ -22,22 +22,6 @@ typedef struct workplace {
 
 /* ---- what is asked for -------------------------------------------------------------------------------- */
 
-static int64_t known(int64_t id, int64_t vocabulary) { return id < vocabulary ? id : -1; }
-
-static shard_identity identity_of(const tokenize_job *j)
-{
-    const tokenizer *t = j->tokenizer;
-    const int64_t vocabulary = tokenizer_vocabulary(t);
-    shard_identity i = {.token_bytes = vocabulary <= 1 << 16 ? 2 : 4,
-                        .vocabulary = vocabulary,
-                        .eos = j->eos,
-                        .bos = known(tokenizer_bos(t), vocabulary),
-                        .pad = known(tokenizer_pad(t), vocabulary)};
-    snprintf(i.tokenizer, sizeof i.tokenizer, "%s", tokenizer_name(t));
-    snprintf(i.tokenizer_sha256, sizeof i.tokenizer_sha256, "%s", tokenizer_sha256(t));
-    return i;
-}
-
 /* What decides, with the text, what is in a piece. */
 static void describe_work(const workplace *w, char *out, size_t size)
 {
@@ -90,7 +74,7 @@ static status prepare(workplace *w, message *why)
         return fail(why, ERR_USAGE, "%.200s...: the path is too long", j->out);
     path_join(w->pieces, w->folder, "pieces");
     path_join(w->shards, w->folder, "shards");
-    w->identity = identity_of(j);
+    w->identity = shard_identity_of(j->tokenizer, j->eos);
     describe_work(w, work, sizeof work);
     TRY(comm_agree(w->c, text_pieces_find(&w->text, j->source, j->sources, work, why), why));
     TRY(comm_agree(w->c, compare_with_first_rank(w, why), why));

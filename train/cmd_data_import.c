@@ -1,18 +1,14 @@
 /* remla data import SRC DST: token files of other programs become a shard. */
 #include "base/log.h"
 #include "data/import.h"
+#include "data/shard.h"
+#include "data/tokenizer.h"
 #include "train/commands.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 static const double PROGRESS_SECONDS = 2;
-
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
-}
 
 static bool same_file(const char *a, const char *b)
 {
@@ -29,33 +25,71 @@ static const char *folder_of(const char *path, char folder[PATH_BYTES])
 
 /* ---- what was asked for -------------------------------------------------------------------------------- */
 
-static status settings_from(import_settings *how, const char *source, const char *target, const options *o,
-                            message *why)
+static status names_check(const char *source, const char *target, message *why)
 {
-    *how = (import_settings){.format = (import_format)o->import_format,
-                             .token_bytes = 2 * o->import_token_bytes, /* auto, 2, 4 */
-                             .vocabulary = o->import_vocabulary,
-                             .eos = o->import_eos,
-                             .column = o->import_column};
-    if (how->vocabulary && how->eos >= how->vocabulary)
-        return fail(why, ERR_USAGE, "import.eos is %lld, but import.vocabulary has only %lld",
-                    (long long)how->eos, (long long)how->vocabulary);
-    if (!ends_with(target, ".ds.zst") && !ends_with(target, ".ds"))
+    if (!shard_named(target))
         return fail(why, ERR_USAGE, "%s: the name of what is written ends with .ds.zst or .ds", target);
     if (same_file(source, target))
         return fail(why, ERR_USAGE, "%s: is what would be imported: write under another name", target);
     return OK;
 }
 
-/* What is given goes before what the source says of itself. */
-static shard_identity identity_of(const import_source *s, const import_settings *how)
+/* Ids that mark something are ids. */
+static status identity_check(shard_identity *identity, message *why)
 {
-    shard_identity identity = s->known;
-    identity.token_bytes = s->token_bytes;
-    if (how->vocabulary) identity.vocabulary = how->vocabulary;
-    if (how->eos >= 0) identity.eos = how->eos;
-    strcpy(identity.tokenizer, s->tokenizer);
-    return identity;
+    const int64_t vocabulary = identity->vocabulary;
+    if (vocabulary < 0) return OK;
+    if (identity->bos >= vocabulary) identity->bos = -1;
+    if (identity->pad >= vocabulary) identity->pad = -1;
+    if (identity->eos < vocabulary) return OK;
+    return fail(why, ERR_USAGE,
+                "the end-of-text id is %lld, but ids are below %lld (import.eos and import.vocabulary, or "
+                "import.model)",
+                (long long)identity->eos, (long long)vocabulary);
+}
+
+/* What the options say of the ids. */
+static status identity_given(shard_identity *identity, const options *o, message *why)
+{
+    *identity = (shard_identity){.vocabulary = -1, .eos = -1, .bos = -1, .pad = -1};
+    if (o->import_model[0]) {
+        tokenizer *t;
+        TRY(tokenizer_open(&t, o->import_model, why));
+        *identity = shard_identity_of(t, tokenizer_eos(t));
+        tokenizer_close(t);
+    }
+    if (o->import_vocabulary) identity->vocabulary = o->import_vocabulary;
+    if (o->import_eos >= 0) identity->eos = o->import_eos;
+    return identity_check(identity, why);
+}
+
+/* With what the source says, where the options said nothing. */
+static status identity_join(shard_identity *identity, const import_source *s, message *why)
+{
+    const shard_identity *known = &s->known;
+    if (identity->tokenizer_sha256[0] && known->tokenizer_sha256[0] &&
+        strcmp(identity->tokenizer_sha256, known->tokenizer_sha256) != 0)
+        return fail(why, ERR_USAGE,
+                    "%s: its ids are of another tokenizer.json (SHA-256 %.12s...) than import.model's",
+                    s->path, known->tokenizer_sha256);
+    identity->token_bytes = s->token_bytes;
+    if (identity->vocabulary < 0) identity->vocabulary = known->vocabulary;
+    if (identity->eos < 0) identity->eos = known->eos;
+    if (identity->bos < 0) identity->bos = known->bos;
+    if (identity->pad < 0) identity->pad = known->pad;
+    if (!identity->tokenizer[0]) strcpy(identity->tokenizer, s->tokenizer);
+    if (!identity->tokenizer_sha256[0]) strcpy(identity->tokenizer_sha256, known->tokenizer_sha256);
+    return identity_check(identity, why);
+}
+
+static import_settings settings_from(const shard_identity *identity, const options *o)
+{
+    return (import_settings){.format = (import_format)o->import_format,
+                             .token_bytes = 2 * o->import_token_bytes, /* auto, 2, 4 */
+                             .vocabulary = identity->vocabulary < 0 ? 0 : identity->vocabulary,
+                             .eos = identity->eos,
+                             .blocks = o->import_eos >= 0,
+                             .column = o->import_column};
 }
 
 /* ---- the work ------------------------------------------------------------------------------------------ */
@@ -120,13 +154,15 @@ status cmd_data_import(const command_line *line, options *o, const comm *c, mess
 {
     (void)c;
     const char *source = line->positional[0], *target = line->positional[1];
-    import_settings how;
+    shard_identity identity;
     import_source s;
     shard_summary summary;
-    TRY(settings_from(&how, source, target, o, why));
+    TRY(names_check(source, target, why));
+    TRY(identity_given(&identity, o, why));
+    const import_settings how = settings_from(&identity, o);
     TRY(import_open(&s, source, &how, why));
-    const shard_identity identity = identity_of(&s, &how);
-    const status result = write_shard(&s, target, &identity, &summary, why);
+    status result = identity_join(&identity, &s, why);
+    if (result == OK) result = write_shard(&s, target, &identity, &summary, why);
     if (result == OK) report(line, &s, &identity, &summary);
     import_close(&s);
     return result;

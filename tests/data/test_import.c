@@ -60,7 +60,7 @@ static void test_all_formats(void **state)
          {.format = IMPORT_NANOGPT, .token_bytes = 4, .eos = 7, .column = ""}},
         {"mds-raw", "wide.txt", {.eos = -1, .column = ""}},
         {"mds-bytes", "wide.txt", {.eos = 7, .column = "tokens"}},
-        {"mds-blocks", "wide.txt", {.eos = 7, .column = ""}},
+        {"mds-blocks", "wide.txt", {.eos = 7, .blocks = true, .column = ""}},
     };
     static documents want;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -6,7 +6,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
-static const import_settings eos7 = {.eos = 7, .column = ""};
+static const import_settings eos7 = {.eos = 7, .blocks = true, .column = ""};
 
 /* ---- building ------------------------------------------------------------------------------------------ */
 

@@ -52,6 +52,34 @@ good narrow.txt 2 mds-zstd/ import.column=tokens
 good wide.txt 4 mds-bytes
 good wide.txt 4 mds-blocks import.eos=7
 
+# With the model whose tokenizer made the ids: it is recorded, and its end-of-text id ends documents; samples of MDS stay documents.
+mkdir model
+cat >model/tokenizer.json <<'JSON'
+{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "<end>": 199999}, "merges": []},
+ "added_tokens": [{"id": 7, "content": "</s>", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false}]}
+JSON
+printf '%200000s' '' >>model/tokenizer.json # an id is at most the size of the file
+echo '{"eos_token_id": 7, "bos_token_id": 250000}' >model/config.json
+good wide.txt 4 llmc/wide.bin import.model=model
+for key in '"vocabulary": 200000' '"eos": 7' '"bos": null' '"tokenizer": "model"' "\"tokenizer_sha256\": \"$(sha256sum model/tokenizer.json | cut -d' ' -f1)\""; do
+    grep -qF "$key" packed/dataset.json || { cat packed/dataset.json >&2; fail "dataset.json does not say $key"; }
+done
+good wide.txt 4 mds-raw import.model=model
+check_exit 0 "$REMLA" data import "$from/mds-blocks" raw/blocks.ds import.model=model
+[ "$(($(stat -c %s raw/blocks.ds.index) / 8))" = 20 ] || fail "20 samples are $(($(stat -c %s raw/blocks.ds.index) / 8)) documents"
+good narrow.txt 2 llmc/narrow.bin import.model=model import.vocabulary=65536
+
+# What a shard of this program says of its ids goes with them, and must not contradict what is asked for.
+check_exit 0 "$REMLA" data import packed/x.ds.zst raw/y.ds
+cmp raw/y.ds raw/x.ds >&2 || fail "out of .ds.zst: other ids"
+grep -q '"eos": 7' raw/dataset.json || fail "out of .ds.zst: the end-of-text id is forgotten"
+cp -r model other
+echo >>other/tokenizer.json
+check_exit 2 "$REMLA" data import packed/x.ds.zst other/x.ds import.model=other
+grep -q '^remla data import: packed/x.ds.zst: its ids are of another tokenizer.json (SHA-256 .*) than import.model.s$' err || { cat err >&2; fail "another tokenizer"; }
+check_exit 2 "$REMLA" data import packed/x.ds.zst other/x.ds import.vocabulary=7
+grep -q '^remla data import: the end-of-text id is 7, but ids are below 7 ' err || { cat err >&2; fail "an id that is none"; }
+
 # A shard beside itself: X.ds becomes X.ds.zst, and the two share their index.
 cp "$from"/llmc/wide.bin .
 check_exit 0 "$REMLA" data import wide.bin both.ds import.eos=7
@@ -79,7 +107,7 @@ bad 2 "raw.bin: nothing says what this is, and ids without a header are not gues
 bad 2 "raw.bin: raw ids do not say how wide they are: give import.token_bytes=2 or 4" raw.bin dst.ds import.format=nanogpt
 bad 3 "raw.bin: read as ids of 4 bytes these are no tokens; are they of 2 bytes? Then give import.token_bytes=2" raw.bin dst.ds.zst import.format=nanogpt import.token_bytes=4
 bad 2 "import.token_bytes=3 (command line): expected one of auto, 2, 4" raw.bin dst.ds import.token_bytes=3
-bad 2 "import.eos is 7, but import.vocabulary has only 7" raw.bin dst.ds import.eos=7 import.vocabulary=7
+bad 2 "the end-of-text id is 7, but ids are below 7 (import.eos and import.vocabulary, or import.model)" raw.bin dst.ds import.eos=7 import.vocabulary=7
 bad 2 "dst.bin: the name of what is written ends with .ds.zst or .ds" raw.bin dst.bin import.format=nanogpt import.token_bytes=2
 bad 2 "datatrove/../datatrove/narrow.ds: is what would be imported: write under another name" datatrove/narrow.ds datatrove/../datatrove/narrow.ds
 bad 3 "none.bin: cannot be opened: No such file or directory" none.bin dst.ds

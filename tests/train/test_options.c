@@ -83,6 +83,7 @@ static void test_frozen(void **state)
         "calib.seq_len=256",
         "import.format=auto",
         "import.token_bytes=auto",
+        "import.model=",
         "import.eos=-1",
         "import.vocabulary=0",
         "import.column=",

@@ -57,6 +57,6 @@ void word_cache_put(word_cache *c, uint64_t hash, const char *word, int64_t byte
     *s = (slot){
         .tag = (uint32_t)(hash >> 32), .at = c->used, .bytes = (uint16_t)bytes, .count = (uint16_t)count};
     memcpy(c->store + c->used, word, (size_t)bytes);
-    memcpy(c->store + c->used + units(bytes), id, sizeof *id * (size_t)count);
+    if (count) memcpy(c->store + c->used + units(bytes), id, sizeof *id * (size_t)count);
     c->used += need;
 }

@@ -1,7 +1,8 @@
 /* A trie for each kind; at every place the longest token counts. */
 #include "data/added_tokens.h"
+#include "base/array.h"
 #include "base/log.h"
-#include "data/growing.h"
+#include "data/text_buffer.h"
 #include "data/json_fields.h"
 #include "data/unicode.h"
 #include <jansson.h>
@@ -41,7 +42,7 @@ struct added_tokens {
 
 static int32_t add_node(trie *t, uint8_t byte, int32_t sibling)
 {
-    t->node = grow(t->node, &t->room, t->count + 1, sizeof *t->node);
+    t->node = array_reserve(t->node, &t->room, t->count + 1, sizeof *t->node);
     t->node[t->count] = (node){.child = -1, .sibling = sibling, .token = -1, .byte = byte};
     return (int32_t)t->count++;
 }
@@ -118,7 +119,7 @@ static added_token *place_of(reading *r, const char *text, int64_t bytes)
     added_tokens *a = r->a;
     added_token *known = find_token(r, text, bytes);
     if (known) return known;
-    a->token = grow(a->token, &a->room, a->count + 1, sizeof *a->token);
+    a->token = array_reserve(a->token, &a->room, a->count + 1, sizeof *a->token);
     if (json_object_setn_new(r->index, text, (size_t)bytes, json_integer((json_int_t)a->count)))
         die(ERR_DEVICE, "no memory for an added token");
     added_token *t = &a->token[a->count++];

@@ -1,8 +1,9 @@
 /* A word becomes ids: cut where no merge reaches, looked up, or merged. Merging a short word looks at all
  * neighbours again after every merge; a long one keeps them in a heap, so that n symbols take n log n. */
 #include "data/bpe_tables.h"
+#include "base/array.h"
 #include "data/byte_alphabet.h"
-#include "data/growing.h"
+#include "data/text_buffer.h"
 #include "data/unicode.h"
 #include "data/word_cache.h"
 #include <stdlib.h>
@@ -148,7 +149,7 @@ static uint64_t heap_pop(bpe_work *w)
 
 static void heap_push(bpe_work *w, uint64_t value)
 {
-    w->heap = grow(w->heap, &w->heap_room, w->heap_count + 1, sizeof *w->heap);
+    w->heap = array_reserve(w->heap, &w->heap_room, w->heap_count + 1, sizeof *w->heap);
     int64_t i = w->heap_count++;
     for (int64_t parent; i > 0 && w->heap[parent = (i - 1) / 2] > value; i = parent)
         w->heap[i] = w->heap[parent];
@@ -174,8 +175,8 @@ static uint64_t heap_entry(const bpe_work *w, int32_t i)
 static void chain_symbols(bpe_work *w)
 {
     const int64_t n = w->symbols.count;
-    w->chain = grow(w->chain, &w->chain_room, n, sizeof *w->chain);
-    w->heap = grow(w->heap, &w->heap_room, n, sizeof *w->heap);
+    w->chain = array_reserve(w->chain, &w->chain_room, n, sizeof *w->chain);
+    w->heap = array_reserve(w->heap, &w->heap_room, n, sizeof *w->heap);
     w->heap_count = 0;
     for (int32_t i = 0; i < n; i++)
         w->chain[i] = (symbol){.id = w->symbols.id[i], .before = i - 1, .after = i + 1 < n ? i + 1 : -1};
@@ -210,7 +211,7 @@ static void merge_long(bpe_work *w)
 static void append(token_list *out, const uint32_t *id, int64_t count)
 {
     if (!count) return;
-    out->id = grow(out->id, &out->room, out->count + count, sizeof *out->id);
+    out->id = array_reserve(out->id, &out->room, out->count + count, sizeof *out->id);
     memcpy(out->id + out->count, id, sizeof *id * (size_t)count);
     out->count += count;
 }

@@ -1,7 +1,7 @@
 /* The object "model" of a tokenizer.json: vocabulary, merges, and the tables that make encoding fast. */
 #include "data/bpe_tables.h"
 #include "data/byte_alphabet.h"
-#include "data/growing.h"
+#include "data/text_buffer.h"
 #include "data/json_fields.h"
 #include "data/unicode.h"
 #include <jansson.h>

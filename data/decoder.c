@@ -1,7 +1,8 @@
 /* Each step makes new pieces of the pieces before. */
 #include "data/decoder.h"
+#include "base/array.h"
 #include "data/byte_alphabet.h"
-#include "data/growing.h"
+#include "data/text_buffer.h"
 #include "data/json_fields.h"
 #include "data/unicode.h"
 #include <ctype.h>
@@ -28,7 +29,7 @@ struct decoder {
 
 static step *add_step(decoder *d, step_kind kind)
 {
-    d->step = grow(d->step, &d->room, d->count + 1, sizeof *d->step);
+    d->step = array_reserve(d->step, &d->room, d->count + 1, sizeof *d->step);
     step *s = &d->step[d->count++];
     *s = (step){.kind = kind};
     return s;
@@ -146,7 +147,7 @@ void decoder_free(decoder *d)
 
 static void end_piece(pieces *p)
 {
-    p->end = grow(p->end, &p->room, p->count + 1, sizeof *p->end);
+    p->end = array_reserve(p->end, &p->room, p->count + 1, sizeof *p->end);
     p->end[p->count++] = p->text.bytes;
 }
 
@@ -167,7 +168,7 @@ static const char *piece_at(const pieces *p, int64_t i, int64_t *bytes)
 {
     const int64_t begin = i ? p->end[i - 1] : 0;
     *bytes = p->end[i] - begin;
-    return p->text.text + begin;
+    return p->text.text ? p->text.text + begin : "";
 }
 
 /* ---- steps --------------------------------------------------------------------------------------------- */

@@ -3,7 +3,8 @@
  * runs that hold a character which can change. utf8proc decomposes and composes; the order of marks is made
  * here, because a text of nothing but marks must not take quadratic time. */
 #include "data/normal_form.h"
-#include "data/growing.h"
+#include "base/array.h"
+#include "data/text_buffer.h"
 #include "data/unicode.h"
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,7 @@ static void append_span(normal_form form, const char *text, int64_t bytes, text_
         const utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)utf8_at(text + i, &length),
                                                            parts, MOST_OF_ONE, options, &boundary);
         REQUIRE(n >= 0 && n <= MOST_OF_ONE, "a character of %zd parts", (ssize_t)n);
-        m = grow(m, &room, count + n, sizeof *m);
+        m = array_reserve(m, &room, count + n, sizeof *m);
         for (utf8proc_ssize_t k = 0; k < n; k++, count++)
             m[count] = (mark){
                 .c = parts[k], .class = utf8proc_get_property(parts[k])->combining_class, .place = count};

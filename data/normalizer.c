@@ -1,5 +1,6 @@
 #include "data/normalizer.h"
-#include "data/growing.h"
+#include "base/array.h"
+#include "data/text_buffer.h"
 #include "data/json_fields.h"
 #include "data/normal_form.h"
 #include <jansson.h>
@@ -24,7 +25,7 @@ struct normalizer {
 
 static step *add_step(normalizer *n, step_kind kind)
 {
-    n->step = grow(n->step, &n->room, n->count + 1, sizeof *n->step);
+    n->step = array_reserve(n->step, &n->room, n->count + 1, sizeof *n->step);
     step *s = &n->step[n->count++];
     *s = (step){.kind = kind};
     return s;

@@ -1,7 +1,7 @@
 /* One walk over the expression. Outside of sets there are groups, quantifiers and escapes; inside of sets
  * only characters, ranges and escapes. */
 #include "data/pattern_translate.h"
-#include "data/growing.h"
+#include "data/text_buffer.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>

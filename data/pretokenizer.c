@@ -1,7 +1,7 @@
 /* Running the stages, depth first: each part goes through the stages behind before the next is made, so that
  * words come out in order and nothing is listed. */
 #include "data/pretokenizer_stages.h"
-#include "data/growing.h"
+#include "data/text_buffer.h"
 #include "data/unicode.h"
 #include <stdlib.h>
 #include <string.h>

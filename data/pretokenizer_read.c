@@ -1,5 +1,6 @@
 #include "data/pretokenizer_stages.h"
-#include "data/growing.h"
+#include "base/array.h"
+#include "data/text_buffer.h"
 #include "data/json_fields.h"
 #include "data/unicode.h"
 #include <jansson.h>
@@ -18,7 +19,7 @@ static const char where[] = "pre_tokenizer";
 
 static stage *add_stage(pretokenizer *p, stage_kind kind)
 {
-    p->stage = grow(p->stage, &p->room, p->count + 1, sizeof *p->stage);
+    p->stage = array_reserve(p->stage, &p->room, p->count + 1, sizeof *p->stage);
     stage *s = &p->stage[p->count++];
     *s = (stage){.kind = kind};
     return s;

@@ -8,7 +8,7 @@
 #include "data/bpe.h"
 #include "data/decoder.h"
 #include "data/digest.h"
-#include "data/growing.h"
+#include "data/text_buffer.h"
 #include "data/json_fields.h"
 #include "data/normalizer.h"
 #include "data/pretokenizer.h"
@@ -150,6 +150,7 @@ static status encode_plain(tokenizer_work *w, const char *text, int64_t bytes, b
 {
     if (!normalizer_is_identity(w->t->normalizer)) {
         w->normalized.bytes = 0;
+        text_buffer_reserve(&w->normalized, bytes);
         normalizer_run(w->t->normalizer, text, bytes, &w->normalized);
         text = w->normalized.text, bytes = w->normalized.bytes;
     }

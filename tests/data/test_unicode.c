@@ -1,5 +1,5 @@
 /* UTF-8 beside its grammar, twins beside PCRE2's own classes, normal forms beside utf8proc's. */
-#include "data/growing.h"
+#include "data/text_buffer.h"
 #include "data/normal_form.h"
 #include "data/unicode.h"
 #include <stdarg.h>

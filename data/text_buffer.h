@@ -1,11 +1,8 @@
-/* Arrays that grow while they are filled. */
-#ifndef REMLA_DATA_GROWING_H
-#define REMLA_DATA_GROWING_H
+/* Filling the buffers that data/tokenizer.h declares. */
+#ifndef REMLA_DATA_TEXT_BUFFER_H
+#define REMLA_DATA_TEXT_BUFFER_H
+#include "base/array.h"
 #include "data/tokenizer.h"
-#include <stddef.h>
-
-/* `memory` with room for `need` elements at least; *room is how many it has and becomes how many it gets. */
-void *grow(void *memory, int64_t *room, int64_t need, size_t element);
 
 /* Room for `bytes` more, behind what is there; the caller fills them and adds them to buffer->bytes. */
 char *text_buffer_reserve(text_buffer *buffer, int64_t bytes);
@@ -16,7 +13,7 @@ void text_buffer_replace(text_buffer *buffer, const char *text, int64_t bytes, c
 
 static inline void token_list_add(token_list *list, uint32_t id)
 {
-    if (list->count == list->room) list->id = grow(list->id, &list->room, list->count + 1, sizeof *list->id);
+    list->id = array_reserve(list->id, &list->room, list->count + 1, sizeof *list->id);
     list->id[list->count++] = id;
 }
 

@@ -3,18 +3,20 @@
 # loss is the mean of its samples' own losses, which `remla eval` gives for each by itself; `remla data order` says which samples they are.
 . "$(dirname "$0")/common.sh"
 
-# losses NAME N: the loss of each of the first N windows of 32 tokens of a golden shard, in the file NAME.losses.
+# losses NAME N: NAME.ds, the first N windows of 32 tokens of a golden shard, and the loss of each in the file NAME.losses.
 losses() {
-    local i
+    local i tokens=$((32 * $2 + 1))
+    head -c $((2 * tokens)) "$golden/$1.ds" >"$1.ds"
+    printf 'golden|2\n%d\n' $tokens >"$1.ds.metadata"
     printf 'golden|2\n33\n33' >one.ds.metadata
     for ((i = 0; i < $2; i++)); do
-        dd if="$golden/$1.ds" of=one.ds bs=2 skip=$((32 * i)) count=33 status=none
+        dd if="$1.ds" of=one.ds bs=2 skip=$((32 * i)) count=33 status=none
         check_exit 0 "$REMLA" eval "$golden/mla" data.val=one.ds train.seq_len=32 --json
         field loss <out
     done >"$1.losses"
     [ "$(wc -l <"$1.losses")" = "$2" ] || fail "$(wc -l <"$1.losses") losses of $2 windows of $1.ds"
 }
-losses train 72
+losses train 40
 losses val 20
 
 # check_run RUN STEPS OPTION...: the loss of each step of 4 samples is that of the samples that `data order` names.
@@ -40,8 +42,9 @@ check_once() {
 }
 
 write_config config.yaml "$golden/mla"
+sed -i "s|train: $golden/train.ds|train: train.ds|" config.yaml
 options=(train.batch_tokens=128 train.micro_batch=1 optim.lr=0 optim.min_lr=0 data.document_mask=false data.val=)
-command=(train config.yaml "${options[@]}" train.out=run train.steps=45 checkpoint.every=2)
+command=(train config.yaml "${options[@]}" train.out=run train.steps=60 checkpoint.every=1)
 
 # start RANKS: the run in the background, as $job; its processes are $job or its children.
 start() {
@@ -56,7 +59,7 @@ steps_done() { { curve run 2>/dev/null || true; } | wc -l; }
 
 kills=0
 for ranks in 1 2 4 1 4 2; do
-    wanted=$(($(steps_done) + 4))
+    wanted=$(($(steps_done) + 3))
     start $ranks
     while [ "$(steps_done)" -lt $wanted ] && kill -0 $job 2>/dev/null; do sleep 0.01; done
     victims=$job
@@ -66,36 +69,36 @@ for ranks in 1 2 4 1 4 2; do
     { wait $job; } 2>/dev/null || code=$?
     [ $code = 0 ] || kills=$((kills + 1))
 done
-[ $kills -ge 5 ] || fail "only $kills of 6 runs were killed before they ended"
+[ $kills -ge 4 ] || fail "only $kills of 6 runs were killed before they ended"
 check_exit 0 "$REMLA" "${command[@]}"
-check_run run 45 "${options[@]}"
-check_once 0 72
+check_run run 60 "${options[@]}"
+check_once 0 40
 
 # A locality window and mixtures, over one rank and then two.
 number=0
-for more in data.window=24 "data.train=$golden/train.ds:3,$golden/val.ds:1" "data.train=$golden/train.ds:0.5,$golden/val.ds:0.5 data.window=10"; do
+for more in data.window=24 data.train=train.ds:3,val.ds:1 "data.train=train.ds:0.5,val.ds:0.5 data.window=10"; do
     name=run-$((++number))
     read -ra more <<<"$more"
-    check_exit 0 "$REMLA" train config.yaml "${options[@]}" "${more[@]}" train.out="$name" train.steps=48 train.stop_after=11
-    check_exit 0 ranks 2 "$REMLA" train config.yaml "${options[@]}" "${more[@]}" train.out="$name" train.steps=48
-    check_run "$name" 48 "${options[@]}" "${more[@]}"
-    check_once 0 72
+    check_exit 0 "$REMLA" train config.yaml "${options[@]}" "${more[@]}" train.out="$name" train.steps=28 train.stop_after=11
+    check_exit 0 ranks 2 "$REMLA" train config.yaml "${options[@]}" "${more[@]}" train.out="$name" train.steps=28
+    check_run "$name" 28 "${options[@]}" "${more[@]}"
+    check_once 0 40
     [ "${more[0]}" = data.window=24 ] || check_once 1 20
 done
 
 # In the file the same mixture reads so; it is kept in RUN/config.yaml, and other weights are other data.
-sed "s|train: $golden/train.ds|train: [{path: $golden/train.ds, weight: 0.5}, {weight: 0.5, path: $golden/val.ds}]|" config.yaml >mixture.yaml
+sed "s|train: train.ds|train: [{path: train.ds, weight: 0.5}, {weight: 0.5, path: val.ds}]|" config.yaml >mixture.yaml
 for file in mixture.yaml run-3/config.yaml; do
     check_exit 0 "$REMLA" data order $file --from 1000000000000 --count 100 "${options[@]}" data.window=10
     [ -s want_order ] || mv out want_order
     [ ! -e out ] || cmp out want_order >&2 || fail "$file gives another order"
 done
-check_exit 3 "$REMLA" train config.yaml "${options[@]}" data.window=10 data.train="$golden/train.ds:2,$golden/val.ds:1" train.out=run-3 train.steps=49
+check_exit 3 "$REMLA" train config.yaml "${options[@]}" data.window=10 data.train=train.ds:2,val.ds:1 train.out=run-3 train.steps=29
 grep -q 'was trained on other data' err || fail "other weights: $(cat err)"
-# One pass of a mixture ends before a source repeats: of 3 to 1, source 1 has 20 samples, its 21st comes after 80 or a few more positions.
-check_exit 0 "$REMLA" train config.yaml "${options[@]}" data.train="$golden/train.ds:3,$golden/val.ds:1" train.out=pass
-[ "$(curve pass | wc -l)" = 20 ] || fail "train.steps=0 of a mixture took $(curve pass | wc -l) steps"
+# One pass of a mixture ends before a source repeats: of 3 to 1, the 41st sample of source 0, which has 40, would be at position 53.
+check_exit 0 "$REMLA" train config.yaml "${options[@]}" data.train=train.ds:3,val.ds:1 train.out=pass
+[ "$(curve pass | wc -l)" = 13 ] || fail "train.steps=0 of a mixture took $(curve pass | wc -l) steps"
 
 # Any position, at once.
-check_exit 0 "$REMLA" data order config.yaml --from 9223372036854775807
+check_exit 0 "$REMLA" data order config.yaml data.train="$golden/train.ds" --from 9223372036854775807
 [ "$(cat out)" = '{"position": 9223372036854775807, "source": 0, "epoch": 128102389400760775, "sample": 41}' ] || fail "the last position: $(cat out)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """`remla data tokenize` against PyPI `tokenizers` and readers written here: every token and every document, from plain text, JSON lines, .gz and .zst,
-with every tokenize.eos. usage: tokenize.py REMLA MODEL-FOLDER [MODEL-FOLDER ...]; folders that are not there are passed over.
+with every tokenize.eos. usage: tokenize_equal.py REMLA MODEL-FOLDER [MODEL-FOLDER ...]; folders that are not there are passed over.
 
 What is expected follows datatrove: text is encoded without special tokens, documents without text are left out, the end of text is appended."""
 import array

@@ -53,6 +53,9 @@ static void test_plain(void **state)
     assert_int_equal(bytes_open(&b, scratch_write("plain", content, BYTES), &why), OK);
     walk(&b);
     bytes_close(&b);
+    assert_int_equal(bytes_open(&b, scratch_path("plain"), &why), OK);
+    assert_int_equal(bytes_skip(&b, BYTES + 1, &why), ERR_INPUT);
+    bytes_close(&b);
 }
 
 /* Three frames, an empty one and a skippable one among them. */

@@ -150,9 +150,8 @@ static void report(const command_line *line, const import_source *s, const shard
                  (long long)summary->bytes, bytes / (double)summary->tokens);
 }
 
-status cmd_data_import(const command_line *line, options *o, const comm *c, message *why)
+static status run(const command_line *line, const options *o, message *why)
 {
-    (void)c;
     const char *source = line->positional[0], *target = line->positional[1];
     shard_identity identity;
     import_source s;
@@ -166,4 +165,10 @@ status cmd_data_import(const command_line *line, options *o, const comm *c, mess
     if (result == OK) report(line, &s, &identity, &summary);
     import_close(&s);
     return result;
+}
+
+/* One rank works: others would write into the same files. */
+status cmd_data_import(const command_line *line, options *o, const comm *c, message *why)
+{
+    return comm_agree(c, c->rank == 0 ? run(line, o, why) : OK, why);
 }

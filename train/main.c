@@ -43,7 +43,7 @@ static const command commands[] = {
      "loss and perplexity of a model folder or checkpoint", "data val train.seq_len train.micro_batch"},
     {"inspect", cmd_inspect, false, 0, false, 1, 1, "FOLDER [--json]",
      "what a model folder holds, and how well it was converted", NULL},
-    {"data import", cmd_data_import, false, 0, false, 2, 2, "SRC DST.ds.zst [import.key=value ...] [--json]",
+    {"data import", cmd_data_import, true, 0, false, 2, 2, "SRC DST.ds.zst [import.key=value ...] [--json]",
      "turn a token file of datatrove, llm.c, Megatron, nanoGPT or MosaicML Streaming into a shard", "import"},
     {"data tokenize", cmd_data_tokenize, true, 0, false, 1, ANY,
      "TEXT... tokenize.model=FOLDER tokenize.out=FOLDER [section.key=value ...] [--json]",

@@ -80,6 +80,13 @@ grep -q '^remla data import: packed/x.ds.zst: its ids are of another tokenizer.j
 check_exit 2 "$REMLA" data import packed/x.ds.zst other/x.ds import.vocabulary=7
 grep -q '^remla data import: the end-of-text id is 7, but ids are below 7 ' err || { cat err >&2; fail "an id that is none"; }
 
+# Under mpirun one rank writes.
+mkdir ranks
+check_exit 0 ranks 2 "$REMLA" data import "$from/datatrove/wide.ds" ranks/x.ds
+cmp ranks/x.ds "$from/datatrove/wide.ds" >&2 || fail "with two ranks: other ids"
+check_exit 3 ranks 2 "$REMLA" data import none.ds ranks/y.ds
+[ "$(wc -l <err)" = 1 ] || { cat err >&2; fail "with two ranks: not one sentence"; }
+
 # A shard beside itself: X.ds becomes X.ds.zst, and the two share their index.
 cp "$from"/llmc/wide.bin .
 check_exit 0 "$REMLA" data import wide.bin both.ds import.eos=7

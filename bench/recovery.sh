@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # bench/recovery.sh NAME MODEL TRAIN CALIB DOCS OTHER: does a better conversion last through training? MODEL is converted by TransMLA's steps
-# and layer by layer (rank 96 + rope 32, from the shard CALIB); both are trained on the same batches of TRAIN at 1.5e-4 and at
-# 5e-4, in three orders, and evaluated on DOCS and OTHER. Writes bench/results/NAME.csv
-# and draws docs/recovery-docs.svg and docs/recovery-other.svg. About three minutes a run on two idle
-# cores, twelve runs; the same command goes on where it was interrupted. SmolLM2-135M as scripts/demo.sh leaves it is MODEL's measure.
+# and layer by layer (rank 96 + rope 32, from the shard CALIB); both are trained on the same batches of TRAIN at 1.5e-4 and at 5e-4, in
+# three orders, and evaluated on DOCS and OTHER. Writes bench/results/NAME.csv and draws docs/recovery-docs.svg and
+# docs/recovery-other.svg. Twelve runs of 32,768 tokens; the same command goes on where it was interrupted.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 
@@ -31,16 +30,17 @@ row() { echo "$1,$2,$3,$4,$(loss "$5" "$docs"),$(loss "$5" "$other")" | tee -a "
 run() { # START RATE SEED
     ! grep -q "^$1,$2,$3,$((steps * step_tokens))," "$rows" || return 0
     say "$1, rate $2, seed $3"
-    rm -rf "$work/run"
-    "$remla" train "$work/recovery.yaml" model.path="$work/$1" optim.lr="$2" optim.min_lr="${2%-4}-5" train.seed="$3" >"$work/train.log"
-    local step
-    for step in 2 4 8; do row "$1" "$2" "$3" $((step * step_tokens)) "$work/run/checkpoints/step-$(printf %08d $step)"; done
+    local out=$work/run-$1-$2-$3 step
+    rm -rf "$out"
+    "$remla" train "$work/recovery.yaml" train.out="$out" model.path="$work/$1" optim.lr="$2" optim.min_lr="${2%-4}-5" train.seed="$3" >"$out.log"
+    for step in 2 4 8; do row "$1" "$2" "$3" $((step * step_tokens)) "$out/checkpoints/step-$(printf %08d $step)"; done
+    rm -rf "$out"
 }
 
 # The schedule falls linearly to a tenth, as in the trials whose figures docs/CONVERSION.md compares with.
 cat >"$work/recovery.yaml" <<YAML
 data: { train: $train, document_mask: false }
-train: { out: $work/run, steps: $steps, seq_len: 512, batch_tokens: $step_tokens, micro_batch: 2 }
+train: { steps: $steps, seq_len: 512, batch_tokens: $step_tokens, micro_batch: 2 }
 optim: { schedule: linear, warmup: 0, beta2: 0.95, weight_decay: 0 }
 checkpoint: { every: 2, keep: 4 }
 YAML
@@ -51,12 +51,17 @@ grep -q '^original,' "$rows" || row original 0 0 0 "$model"
 for start in transmla remla; do
     grep -q "^$start,0,0,0," "$rows" || row $start 0 0 0 "$work/$start"
 done
+# As many runs side by side as there are cores, on one thread each: nothing waits for another thread.
+export OMP_NUM_THREADS=1
 for seed in 1 2 3; do
     for rate in 1.5e-4 5e-4; do
-        for start in transmla remla; do run $start $rate $seed; done
+        for start in transmla remla; do
+            while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+            run $start $rate $seed &
+        done
     done
 done
-rm -rf "$work/run"
-{ echo "# bench/recovery.sh $name $(basename "$model") $(basename "$train") $(basename "$calib") $(basename "$docs") $(basename "$other")"; cat "$rows"; } >"$ROOT/bench/results/$name.csv"
+wait
+{ echo "# bench/recovery.sh $name $(basename "$model") $(basename "$train") $(basename "$calib") $(basename "$docs") $(basename "$other")"; head -n 1 "$rows"; sed 1d "$rows" | sort -u -t, -k1,1 -k2,2g -k3,3n -k4,4n; } >"$ROOT/bench/results/$name.csv"
 "$ROOT/build/cpu/bench/recovery_plot" "$ROOT/bench/results/$name.csv" "$ROOT/docs/recovery"
 say "bench/results/$name.csv, docs/recovery-docs.svg, docs/recovery-other.svg"

@@ -113,6 +113,14 @@ void copy_common(model *to, const model *from)
     }
 }
 
+static double *rotation(const dims *d, int64_t rope, int64_t freqfold, const double *key_gram)
+{
+    rope_division division = rope_uniform(d, freqfold);
+    double *u = rope_rotation(d, rope, &division, key_gram);
+    rope_division_free(&division);
+    return u;
+}
+
 void conversion_partial(const conversion *c, model *m, int64_t B, int64_t T)
 {
     const dims *from = &c->source->d;
@@ -127,12 +135,12 @@ void conversion_partial(const conversion *c, model *m, int64_t B, int64_t T)
         gqa_layer g;
         mla_layer layer;
         gqa_layer_read(&g, c->source, l);
-        key_basis axes = rope_rotation(from, whole.rope, whole.freqfold, c->key_gram[l]);
-        mla_layer_build(&layer, from, &to, &g, &(layer_basis){.axes = &axes});
+        double *u = rotation(from, whole.rope, whole.freqfold, c->key_gram[l]);
+        mla_layer_build(&layer, from, &to, &g, &(layer_basis){.u = u});
         mla_layer_write(&layer, m, l);
         mla_layer_free(&layer);
         gqa_layer_free(&g);
-        key_basis_free(&axes);
+        free(u);
     }
 }
 
@@ -145,8 +153,8 @@ static void cut_layer(const conversion *c, model *m, int64_t l, const double *s)
     gqa_layer g;
     mla_layer layer;
     gqa_layer_read(&g, c->source, l);
-    key_basis axes = rope_rotation(from, how->rope, how->freqfold, c->key_gram[l]);
-    double *joint = joint_projection(from, how->rope, &g, &axes), *gram = gram_of(joint, s, n, width);
+    double *u = rotation(from, how->rope, how->freqfold, c->key_gram[l]);
+    double *joint = joint_projection(from, how->rope, &g, u), *gram = gram_of(joint, s, n, width);
     double *down = matrix_new(how->rank, n), *up = matrix_new(n, how->rank), *q_down = NULL, *q_up = NULL;
     joint_axes(from, how->rope, how->rank, how->balance, gram, down, up);
     if (how->q_rank) {
@@ -156,11 +164,11 @@ static void cut_layer(const conversion *c, model *m, int64_t l, const double *s)
         free(q_gram);
     }
     mla_layer_build(&layer, from, &m->d, &g,
-                    &(layer_basis){.axes = &axes, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
+                    &(layer_basis){.u = u, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
     mla_layer_write(&layer, m, l);
     mla_layer_free(&layer);
     gqa_layer_free(&g);
-    double *const all[] = {joint, gram, down, up, q_down, q_up};
+    double *const all[] = {u, joint, gram, down, up, q_down, q_up};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 

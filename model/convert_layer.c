@@ -82,20 +82,13 @@ void gqa_layer_free(gqa_layer *g)
     free(g->wo);
 }
 
-double *joint_projection(const dims *from, int64_t rope, const gqa_layer *g, const key_basis *axes)
+double *joint_projection(const dims *from, int64_t rope, const gqa_layer *g, const double *u)
 {
     const int64_t values = from->G * from->D, keys = values - rope, width = from->C + 1;
     double *joint = matrix_new(keys + values, width);
-    gemm_f64(false, false, keys, width, values, 1, axes->keys + rope * values, values, g->wk, width, 0, joint,
-             width);
+    gemm_f64(false, false, keys, width, values, 1, u + rope * values, values, g->wk, width, 0, joint, width);
     memcpy(joint + keys * width, g->wv, sizeof *joint * (size_t)(values * width));
     return joint;
-}
-
-void key_basis_free(key_basis *b)
-{
-    if (b->queries != b->keys) free(b->queries);
-    free(b->keys);
 }
 
 double *query_grams(const dims *d, const gqa_layer *g, const double *s)
@@ -124,7 +117,7 @@ static void split_augmented(double *weight, double *bias, const double *augmente
  * rotation, and their image in the shared rotary dimensions. Both carry the ratio of the two models'
  * softmax scales. in (H*D,width), out (H*(Dn+Dr),width). */
 static void extend_queries(double *out, const double *in, int64_t width, const dims *from, const dims *to,
-                           const double *queries)
+                           const double *u)
 {
     const int64_t D = from->D, n = from->G * D, share = from->H / from->G, rows = to->Dn + to->Dr;
     const double scale = sqrt((double)(to->Dn + to->Dr) / (double)D);
@@ -132,8 +125,7 @@ static void extend_queries(double *out, const double *in, int64_t width, const d
         const double *q = in + h * D * width;
         double *nope = out + h * rows * width, *rotary = nope + to->Dn * width;
         for (int64_t i = 0; i < D * width; i++) nope[i] = scale * q[i];
-        gemm_f64(false, false, to->Dr, width, D, scale, queries + h / share * D, n, q, width, 0, rotary,
-                 width);
+        gemm_f64(false, false, to->Dr, width, D, scale, u + h / share * D, n, q, width, 0, rotary, width);
     }
 }
 
@@ -144,7 +136,7 @@ static void build_queries(mla_layer *out, const dims *from, const dims *to, cons
     double *bias = to->q_bias ? matrix_new(rows, 1) : NULL;
     if (!to->Rq) {
         double *extended = matrix_new(rows, C + 1);
-        extend_queries(extended, g->wq, C + 1, from, to, b->axes->queries);
+        extend_queries(extended, g->wq, C + 1, from, to, b->u);
         out->wq = matrix_new(rows, C);
         out->bq = bias;
         split_augmented(out->wq, bias, extended, rows, C);
@@ -158,9 +150,9 @@ static void build_queries(mla_layer *out, const dims *from, const dims *to, cons
     out->wq_a = matrix_new(to->Rq, C);
     gemm_f64(false, false, to->Rq, C, old_rows, 1, b->q_down, old_rows, weight, C, 0, out->wq_a, C);
     out->wq_b = matrix_new(rows, to->Rq);
-    extend_queries(out->wq_b, b->q_up, to->Rq, from, to, b->axes->queries);
+    extend_queries(out->wq_b, b->q_up, to->Rq, from, to, b->u);
     out->bq_b = bias;
-    if (bias) extend_queries(bias, old_bias, 1, from, to, b->axes->queries);
+    if (bias) extend_queries(bias, old_bias, 1, from, to, b->u);
     free(old_bias);
     free(weight);
 }
@@ -175,13 +167,12 @@ void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa
     build_queries(out, from, to, g, b);
 
     /* kv_a: the latent, then the rotary key. */
-    double *joint = joint_projection(from, to->Dr, g, b->axes), *a = matrix_new(R + to->Dr, C + 1);
+    double *joint = joint_projection(from, to->Dr, g, b->u), *a = matrix_new(R + to->Dr, C + 1);
     if (b->down)
         gemm_f64(false, false, R, C + 1, n, 1, b->down, n, joint, C + 1, 0, a, C + 1);
     else
         memcpy(a, joint, sizeof *a * (size_t)(n * (C + 1)));
-    gemm_f64(false, false, to->Dr, C + 1, values, 1, b->axes->keys, values, g->wk, C + 1, 0, a + R * (C + 1),
-             C + 1);
+    gemm_f64(false, false, to->Dr, C + 1, values, 1, b->u, values, g->wk, C + 1, 0, a + R * (C + 1), C + 1);
     out->wkv_a = matrix_new(R + to->Dr, C);
     if (to->k_bias) out->bkv_a = matrix_new(R + to->Dr, 1);
     split_augmented(out->wkv_a, out->bkv_a, a, R + to->Dr, C);
@@ -199,8 +190,7 @@ void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa
     for (int64_t h = 0; h < to->H; h++) {
         const int64_t group = h / share;
         double *rows = out->wkv_b + h * (to->Dn + to->Dv) * R;
-        gemm_f64(true, false, D, R, keys, 1, b->axes->queries + to->Dr * values + group * D, values, up, R, 0,
-                 rows, R);
+        gemm_f64(true, false, D, R, keys, 1, b->u + to->Dr * values + group * D, values, up, R, 0, rows, R);
         memcpy(rows + to->Dn * R, up + (keys + group * D) * R, sizeof *rows * (size_t)(D * R));
     }
     free(identity);

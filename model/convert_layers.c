@@ -161,10 +161,11 @@ static void cut(conversion_work *w, const gqa_layer *g, layer_report *report)
 {
     const dims *from = w->j->d, *to = &w->target.d;
     const int64_t n = 2 * from->G * from->D - to->Dr, width = from->C + 1;
-    key_basis axes = rope_by_logits(from, to->Dr, &report->division, w->key_gram, w->query_grams);
-    double *joint = joint_projection(from, to->Dr, g, &axes), *gram = gram_of(joint, w->inputs, n, width),
-           *down = matrix_new(to->R, n), *up = matrix_new(n, to->R), *q_down = NULL, *q_up = NULL;
-    metric_axes(from, to->Dr, to->R, g, &axes, w->query_grams, gram, down, up);
+    double *u = rope_rotation(from, to->Dr, &report->division, w->key_gram),
+           *joint = joint_projection(from, to->Dr, g, u), *gram = gram_of(joint, w->inputs, n, width),
+           *down = matrix_new(to->R, n), *up = matrix_new(n, to->R), *q_down = NULL, *q_up = NULL,
+           *rotary = gram_of(u, w->key_gram, to->Dr, from->G * from->D), rope_energy = 0;
+    metric_axes(from, to->Dr, to->R, g, u, w->query_grams, gram, down, up);
     if (to->Rq) {
         q_down = matrix_new(to->Rq, from->H * from->D), q_up = matrix_new(from->H * from->D, to->Rq);
         query_axes(from, to->Rq, g, w->inputs, q_down, q_up);
@@ -172,13 +173,13 @@ static void cut(conversion_work *w, const gqa_layer *g, layer_report *report)
     mla_layer layer;
     dims shape = *to;
     mla_layer_build(&layer, from, &shape, g,
-                    &(layer_basis){.axes = &axes, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
+                    &(layer_basis){.u = u, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
+    mla_layer_balance(&layer, &w->target.d);
     mla_layer_write(&layer, &w->target, 0);
     mla_layer_free(&layer);
-    energy_kept(from, to->Dr, to->R, gram, down, up, &axes, w->key_gram, &report->key_share,
-                &report->value_share);
-    key_basis_free(&axes);
-    double *const all[] = {joint, gram, down, up, q_down, q_up};
+    for (int64_t i = 0; i < to->Dr; i++) rope_energy += rotary[i * to->Dr + i];
+    energy_kept(from, to->Dr, to->R, gram, down, up, rope_energy, &report->key_share, &report->value_share);
+    double *const all[] = {u, joint, gram, down, up, q_down, q_up, rotary};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -315,13 +316,13 @@ static void follow_rope(conversion_work *w, const gqa_layer *g, const rope_divis
     held_out_stream *f = &w->follow[STEP_ROPE];
     if (!f->x) return;
     const dims *from = w->j->d;
-    key_basis axes = rope_by_logits(w->j->d, f->m.d.Dr, division, w->key_gram, w->query_grams);
+    double *u = rope_rotation(from, f->m.d.Dr, division, w->key_gram);
     mla_layer layer;
     copy_common(&f->m, &w->source);
-    mla_layer_build(&layer, from, &f->m.d, g, &(layer_basis){.axes = &axes});
+    mla_layer_build(&layer, from, &f->m.d, g, &(layer_basis){.u = u});
     mla_layer_write(&layer, &f->m, 0);
     mla_layer_free(&layer);
-    key_basis_free(&axes);
+    free(u);
     follow(w, STEP_ROPE);
 }
 
@@ -339,7 +340,9 @@ static void convert_layer(conversion_work *w, layer_report *report)
     measure_inputs(w);
     w->key_gram = gram_of(g.wk, w->inputs, w->j->d->G * w->j->d->D, w->j->d->C + 1);
     w->query_grams = query_grams(w->j->d, &g, w->inputs);
-    report->division = rope_divide(w->j->d, w->target.d.Dr, w->j->how->freqfold, w->key_gram, w->query_grams);
+    const int64_t freqfold = w->j->how->freqfold;
+    report->division = freqfold ? rope_uniform(w->j->d, freqfold)
+                                : rope_divide(w->j->d, w->target.d.Dr, w->key_gram, w->query_grams);
     cut(w, &g, report);
     follow_rope(w, &g, &report->division);
     follow(w, STEP_CUT);

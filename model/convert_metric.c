@@ -26,7 +26,8 @@ static double trace_of_product(const double *a, int64_t n, const double *b, int6
     return sum;
 }
 
-void damp(double *metric, int64_t n)
+/* Damps a metric; one that is zero (a dead layer) becomes the identity. */
+static void damp(double *metric, int64_t n)
 {
     const double mean = n ? trace(metric, n) / (double)n : 0;
     for (int64_t i = 0; i < n; i++) metric[i * n + i] += mean > 0 ? DAMPING * mean : 1;
@@ -40,14 +41,13 @@ static void factor_into(double *into, int64_t ld, int64_t from, double *metric, 
         for (int64_t j = 0; j < n; j++) into[(from + i) * ld + from + j] = scale * metric[i * n + j];
 }
 
-/* sum over query heads of P E[q q^T] P^T / D, P = the queries' side of the axes, rows without rotation,
- * columns of the head's group: (keys,keys). */
-static double *key_metric(const dims *d, int64_t rope, const key_basis *axes, const double *queries)
+/* sum over query heads of P E[q q^T] P^T / D, P = u_n of the head's group: (keys,keys). */
+static double *key_metric(const dims *d, int64_t rope, const double *u, const double *queries)
 {
     const int64_t D = d->D, n = d->G * D, keys = n - rope, share = d->H / d->G;
     double *metric = matrix_new(keys, keys), *half = matrix_new(keys, D);
     for (int64_t h = 0; h < d->H; h++) {
-        const double *p = axes->queries + rope * n + h / share * D;
+        const double *p = u + rope * n + h / share * D;
         gemm_f64(false, false, keys, D, D, 1 / (double)D, p, n, queries + h * D * D, D, 0, half, D);
         gemm_f64(false, true, keys, keys, D, 1, half, D, p, n, 1, metric, keys);
     }
@@ -68,11 +68,11 @@ static double *value_metric(const dims *d, const double *wo, int64_t group)
 /* What a factor does to a Gram matrix: u gram u^T. */
 static double *weighed(const double *u, const double *gram, int64_t n) { return gram_of(u, gram, n, n); }
 
-void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, const key_basis *axes,
+void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, const double *u,
                  const double *queries, const double *joint, double *down, double *up)
 {
     const int64_t D = d->D, values = d->G * D, keys = values - rope, n = keys + values;
-    double *factor = matrix_new(n, n), *metric = key_metric(d, rope, axes, queries);
+    double *factor = matrix_new(n, n), *metric = key_metric(d, rope, u, queries);
     const double key_weight = trace_of_product(metric, keys, joint, n, 0);
     damp(metric, keys);
     factor_into(factor, n, 0, metric, keys, 1);
@@ -93,13 +93,13 @@ void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, 
     }
     free(block);
 
-    double *gram = weighed(factor, joint, n), *strongest = principal_axes(n, rank, gram);
-    gemm_f64(false, false, rank, n, n, 1, strongest, n, factor, n, 0, down, n);
+    double *gram = weighed(factor, joint, n), *axes = principal_axes(n, rank, gram);
+    gemm_f64(false, false, rank, n, n, 1, axes, n, factor, n, 0, down, n);
     for (int64_t r = 0; r < rank; r++)
-        for (int64_t i = 0; i < n; i++) up[i * rank + r] = strongest[r * n + i];
+        for (int64_t i = 0; i < n; i++) up[i * rank + r] = axes[r * n + i];
     solve_upper(n, rank, factor, up);
     free(gram);
-    free(strongest);
+    free(axes);
     free(factor);
 }
 
@@ -130,24 +130,25 @@ void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
-void energy_kept(const dims *d, int64_t rope, int64_t rank, const double *joint, const double *down,
-                 const double *up, const key_basis *axes, const double *key_gram, double *key_share,
-                 double *value_share)
+/* tr of rows and columns [from,to) of (1 - up down) joint (1 - up down)^T and of joint. */
+static double share_kept(const double *error, const double *joint, int64_t n, int64_t from, int64_t to,
+                         double beside)
 {
-    const int64_t values = d->G * d->D, keys = values - rope, n = keys + values;
-    double *off = matrix_new(n, n), *back = matrix_new(keys, keys);
+    double lost = 0, all = beside;
+    for (int64_t i = from; i < to; i++) lost += error[i * n + i], all += joint[i * n + i];
+    return all > 0 ? 1 - lost / all : 1;
+}
+
+void energy_kept(const dims *d, int64_t rope, int64_t rank, const double *joint, const double *down,
+                 const double *up, double rope_energy, double *key_share, double *value_share)
+{
+    const int64_t keys = d->G * d->D - rope, n = keys + d->G * d->D;
+    double *off = matrix_new(n, n);
     for (int64_t i = 0; i < n; i++) off[i * n + i] = 1;
     gemm_f64(false, false, n, n, rank, -1, up, rank, down, n, 1, off, n);
     double *error = weighed(off, joint, n);
-    /* The lost keys, seen in the axes that they came from. */
-    const double *rest = axes->queries + rope * values;
-    gemm_f64(false, true, keys, keys, values, 1, rest, values, rest, values, 0, back, keys);
-    const double lost_keys = trace_of_product(back, keys, error, n, 0), all_keys = trace(key_gram, values);
-    double lost_values = 0, all_values = 0;
-    for (int64_t i = keys; i < n; i++) lost_values += error[i * n + i], all_values += joint[i * n + i];
-    *key_share = all_keys > 0 ? 1 - lost_keys / all_keys : 1;
-    *value_share = all_values > 0 ? 1 - lost_values / all_values : 1;
+    *key_share = share_kept(error, joint, n, 0, keys, rope_energy);
+    *value_share = share_kept(error, joint, n, keys, n, 0);
     free(off);
-    free(back);
     free(error);
 }

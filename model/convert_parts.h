@@ -52,19 +52,11 @@ typedef struct gqa_layer {
 void gqa_layer_read(gqa_layer *g, const model *source, int64_t layer);
 void gqa_layer_free(gqa_layer *g);
 
-/* New axes for the keys of all groups, (G*D,G*D) each: a key becomes `keys` k, and a query meets it as
- * `queries` q, so that queries^T keys = 1. The rotary key comes first, in pairs. For orthogonal axes the two
- * are one matrix. */
-typedef struct key_basis {
-    double *keys, *queries;
-} key_basis;
-void key_basis_free(key_basis *b);
-
 /* What turns it into a layer of MLA. NULL stands for the identity. */
 typedef struct layer_basis {
-    const key_basis *axes;
-    const double *down;   /* (R,2*G*D-Dr) the latent from [rest of the rotated keys; values] */
-    const double *up;     /* (2*G*D-Dr,R) and back */
+    const double *u;    /* (G*D,G*D) orthogonal: rotated keys are u k, the rotary key in pairs comes first */
+    const double *down; /* (R,2*G*D-Dr) the latent from [rest of the rotated keys; values] */
+    const double *up;   /* (2*G*D-Dr,R) and back */
     const double *q_down; /* (Rq,H*D) the latent of the queries; unused when Rq is 0 */
     const double *q_up;   /* (H*D,Rq) and back */
 } layer_basis;
@@ -76,19 +68,27 @@ typedef struct mla_layer {
 } mla_layer;
 void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
                      const layer_basis *b);
+/* Gives the two factors of every product the same size, without changing what they make: the rows that make a
+ * latent dimension and the columns that read it, the rotary rows of keys and of queries. Adam moves all
+ * elements alike, and would otherwise tear up the smaller factor. */
+void mla_layer_balance(mla_layer *l, const dims *d);
 void mla_layer_write(const mla_layer *l, model *m, int64_t layer);
 void mla_layer_free(mla_layer *l);
 
-/* [rest of the keys in their new axes; values] from [h;1]: (2*G*D-Dr,C+1). */
-double *joint_projection(const dims *from, int64_t rope, const gqa_layer *g, const key_basis *axes);
-/* Of every query head, (H,D,D), from s (C+1,C+1) of the attention inputs. */
+/* [rest of the rotated keys; values] from [h;1]: (2*G*D-Dr,C+1). */
+double *joint_projection(const dims *from, int64_t rope, const gqa_layer *g, const double *u);
+/* E[q q^T] times the number of tokens for every query head, (H,D,D), from s (C+1,C+1) of the attention
+ * inputs. */
 double *query_grams(const dims *d, const gqa_layer *g, const double *s);
 
 /* ---- convert_rope.c ---- */
 
-/* TransMLA's orthogonal axes for `freqfold`: the rotary key is where the keys have most energy. key_gram
- * (G*D,G*D) of the keys before rotation. */
-key_basis rope_rotation(const dims *d, int64_t rope, int64_t freqfold, const double *key_gram);
+/* The rotation u of layer_basis for a division of the frequencies, from the Gram matrix (G*D,G*D) of the keys
+ * before it. */
+double *rope_rotation(const dims *d, int64_t rope, const rope_division *division, const double *key_gram);
+/* Sets of `freqfold` frequencies each. The caller ends with rope_division_free. */
+rope_division rope_uniform(const dims *d, int64_t freqfold);
+void rope_division_free(rope_division *division);
 /* Where feature a of a set lies among the G*D elements of a key (its real part; the imaginary one is D/2
  * further). */
 static inline int64_t rope_feature(const dims *d, rope_set set, int64_t a)
@@ -100,25 +100,17 @@ static inline int64_t rope_kept(const dims *d, int64_t rope, rope_set set)
 {
     return set.count / (d->D / rope);
 }
-/* The first of the two rows of new axes that component c of a set becomes. The first rope_kept components are
- * rotary: pair j turns with the frequency of index j*D/rope, which lies in the set. The others follow. */
-int64_t rope_row(const dims *d, int64_t rope, rope_set set, int64_t c);
 /* The Gram matrix (G*count,G*count) of a set's features, real and imaginary parts added, from that of all
  * elements (G*D,G*D). */
 void rope_set_gram(double *out, const dims *d, rope_set set, const double *gram);
 
-/* ---- convert_logits.c ---- */
+/* ---- convert_divide.c ---- */
 
-/* Sets of `freqfold` frequencies each; 0: sets as wide as suits the logits. The caller ends with
- * rope_division_free. key_gram as above, queries: query_grams. */
-void rope_division_free(rope_division *division);
-rope_division rope_divide(const dims *d, int64_t rope, int64_t freqfold, const double *key_gram,
-                          const double *queries);
+/* Sets of frequencies as wide as suits the logits. queries: query_grams. The caller ends with
+ * rope_division_free. */
+rope_division rope_divide(const dims *d, int64_t rope, const double *key_gram, const double *queries);
 /* Operations that it takes, about. */
-double rope_divide_flops(const dims *d, int64_t rope, int64_t freqfold);
-/* The rotary key is what changes the logits most when its rotation is taken away. */
-key_basis rope_by_logits(const dims *d, int64_t rope, const rope_division *division, const double *key_gram,
-                         const double *queries);
+double rope_divide_flops(const dims *d, int64_t rope);
 
 /* ---- convert_lowrank.c ---- */
 
@@ -131,19 +123,16 @@ double *principal_axes(int64_t n, int64_t rank, double *gram);
 
 /* ---- convert_metric.c ---- */
 
-/* Damps a metric so that directions that nothing asks for have one too; one that is zero (a dead layer)
- * becomes the identity. */
-void damp(double *metric, int64_t n);
 /* down (rank,n) and up (n,rank) as joint_axes, in the metric of the attention: queries (query_grams), joint
  * (n,n) of [rest of the keys; values]. */
-void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, const key_basis *axes,
+void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, const double *u,
                  const double *queries, const double *joint, double *down, double *up);
 /* The same for queries without their bias: down (rank,H*D), up (H*D,rank). */
 void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down, double *up);
-/* Shares of the energy of all keys (key_gram: theirs) and of the values that up down leaves. */
+/* Shares of the energy of all keys (rope_energy is that of the rotary part) and of the values that up down
+ * leaves. */
 void energy_kept(const dims *d, int64_t rope, int64_t rank, const double *joint, const double *down,
-                 const double *up, const key_basis *axes, const double *key_gram, double *key_share,
-                 double *value_share);
+                 const double *up, double rope_energy, double *key_share, double *value_share);
 
 /* ---- convert_norm.c ---- */
 

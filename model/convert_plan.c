@@ -41,7 +41,7 @@ layers_plan layers_plan_of(const layers_job *j)
     p.flops_f64 = (double)from->L *
                   (4 * N * (double)w * (double)w + 2 * N * width * (width + (double)C) + /* Gram matrices */
                    20 * columns * columns * columns +                                    /* eigenvectors */
-                   rope_divide_flops(from, to.Dr, j->how->freqfold) +
+                   (j->how->freqfold ? 0 : rope_divide_flops(from, to.Dr)) +
                    width * width * (width / 3 + 4 * (double)C)); /* regression */
     text_share_free(&text);
     if (j->held_out->windows) text_share_free(&held_out);

@@ -90,8 +90,24 @@ static const command *find_command(const char *name)
     return NULL;
 }
 
+/* The second words of commands that begin with `name`, "import, order": empty when there are none. */
+static void second_words(const char *name, char *out, size_t size)
+{
+    const size_t length = strlen(name);
+    out[0] = 0;
+    for (int i = 0; i < NUM_COMMANDS; i++) {
+        const char *rest = commands[i].name + length;
+        if (strncmp(commands[i].name, name, length) != 0 || *rest != ' ') continue;
+        const size_t used = strlen(out);
+        snprintf(out + used, size - used, "%s%s", used ? ", " : "", rest + 1);
+    }
+}
+
 static status unknown_command(const char *name, message *why)
 {
+    char words[256];
+    second_words(name, words, sizeof words);
+    if (words[0]) return fail(why, ERR_USAGE, "%.100s what? there are: %s", name, words);
     const command *best = &commands[0];
     for (int i = 1; i < NUM_COMMANDS; i++)
         if (edit_distance(name, commands[i].name) < edit_distance(name, best->name)) best = &commands[i];

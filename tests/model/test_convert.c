@@ -181,23 +181,22 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
         gqa_layer_read(&g, &source, l);
         double *keys = keys_fit_gram(d, d->D / rope),
                *queries = gram_of(g.wq, inputs.s[l], d->H * d->D, width);
-        key_basis basis = rope_rotation(d, rope, freqfold, keys);
-        double *joint = joint_projection(d, rope, &g, &basis), *gram = gram_of(joint, inputs.s[l], n, width);
+        rope_division sets = rope_uniform(d, freqfold);
+        double *u = rope_rotation(d, rope, &sets, keys), *joint = joint_projection(d, rope, &g, u),
+               *gram = gram_of(joint, inputs.s[l], n, width);
         double *down = matrix_new(n, n), *up = matrix_new(n, n),
                *q = principal_axes(d->H * d->D, q_rank ? q_rank : 1, queries),
                *q_up = transposed(q, q_rank ? q_rank : 1, d->H * d->D);
         joint_axes(d, rope, n, BALANCE_NORM, gram, down, up);
-        mla_layer_build(&built, d, &to, &g,
-                        &(layer_basis){.axes = &basis,
-                                       .down = axes ? down : NULL,
-                                       .up = axes ? up : NULL,
-                                       .q_down = q,
-                                       .q_up = q_up});
+        mla_layer_build(
+            &built, d, &to, &g,
+            &(layer_basis){
+                .u = u, .down = axes ? down : NULL, .up = axes ? up : NULL, .q_down = q, .q_up = q_up});
         write_exactly(&built, &mla, l);
         mla_layer_free(&built);
         gqa_layer_free(&g);
-        key_basis_free(&basis);
-        double *const all[] = {keys, queries, joint, gram, down, up, q, q_up};
+        rope_division_free(&sets);
+        double *const all[] = {keys, queries, u, joint, gram, down, up, q, q_up};
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     }
     model_evaluate(&mla, &batch);

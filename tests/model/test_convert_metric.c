@@ -12,7 +12,7 @@
 
 enum { C = 7, H = 4, G = 2, D = 4, ROPE = 2, KEYS = G * D - ROPE, N = 2 * G * D - ROPE, TOKENS = 60 };
 
-static const dims shape = {.kind = ATTENTION_GQA, .C = C, .H = H, .G = G, .D = D, .rope = {.theta = 100}};
+static const dims shape = {.kind = ATTENTION_GQA, .C = C, .H = H, .G = G, .D = D};
 
 static uint64_t state = 5;
 static double *random_matrix(int64_t rows, int64_t columns)
@@ -27,8 +27,7 @@ static double *random_matrix(int64_t rows, int64_t columns)
 
 typedef struct layer_case {
     double *h; /* (TOKENS,C+1) */
-    double *s, *key_gram, *query_gram, *joint, *gram;
-    key_basis axes;
+    double *s, *u, *query_gram, *joint, *gram;
     gqa_layer g;
 } layer_case;
 
@@ -44,21 +43,21 @@ static layer_case case_new(void)
                       .wv = random_matrix(G * D, C + 1),
                       .wo = random_matrix(C, H * D)};
     for (int i = 0; i < G * D; i++) c.g.wk[i * (C + 1)] *= 5; /* far larger keys than values */
-    c.key_gram = gram_of(c.g.wk, c.s, G * D, C + 1);
+    double *keys = gram_of(c.g.wk, c.s, G * D, C + 1);
     c.query_gram = query_grams(&shape, &c.g, c.s);
-    rope_division whole = rope_divide(&shape, ROPE, D / 2, c.key_gram, c.query_gram);
-    c.axes = rope_by_logits(&shape, ROPE, &whole, c.key_gram, c.query_gram);
+    rope_division whole = rope_uniform(&shape, D / 2);
+    c.u = rope_rotation(&shape, ROPE, &whole, keys);
     rope_division_free(&whole);
-    c.joint = joint_projection(&shape, ROPE, &c.g, &c.axes);
+    c.joint = joint_projection(&shape, ROPE, &c.g, c.u);
     c.gram = gram_of(c.joint, c.s, N, C + 1);
+    free(keys);
     return c;
 }
 
 static void case_free(layer_case *c)
 {
     gqa_layer_free(&c->g);
-    key_basis_free(&c->axes);
-    double *const all[] = {c->h, c->s, c->key_gram, c->query_gram, c->joint, c->gram};
+    double *const all[] = {c->h, c->s, c->u, c->query_gram, c->joint, c->gram};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -94,7 +93,7 @@ static cost cost_of(const layer_case *c, const double *down, const double *up, i
             for (int i = 0; i < D; i++) {
                 key[i] = 0;
                 for (int k = 0; k < KEYS; k++)
-                    key[i] += c->axes.queries[(ROPE + k) * G * D + group * D + i] * error[t][k];
+                    key[i] += c->u[(ROPE + k) * G * D + group * D + i] * error[t][k];
             }
             for (int other = 0; other < TOKENS; other++) {
                 double logit = 0;
@@ -123,7 +122,7 @@ static void keeps_what_attention_needs(void **unused)
     double *down = matrix_new(rank, N), *up = matrix_new(N, rank), *other_down = matrix_new(rank, N),
            *other_up = matrix_new(N, rank);
     const cost nothing = cost_of(&c, down, up, 0);
-    metric_axes(&shape, ROPE, rank, &c.g, &c.axes, c.query_gram, c.gram, down, up);
+    metric_axes(&shape, ROPE, rank, &c.g, c.u, c.query_gram, c.gram, down, up);
     const cost kept = cost_of(&c, down, up, rank);
     const double least = kept.logits / nothing.logits + kept.outputs / nothing.outputs;
     joint_axes(&shape, ROPE, rank, BALANCE_NORM, c.gram, other_down, other_up);
@@ -137,7 +136,7 @@ static void keeps_what_attention_needs(void **unused)
         free(push);
     }
     double keys, values;
-    energy_kept(&shape, ROPE, rank, c.gram, down, up, &c.axes, c.key_gram, &keys, &values);
+    energy_kept(&shape, ROPE, rank, c.gram, down, up, 0, &keys, &values);
     assert_true(keys > 0.3 && keys < 1 && values > 0.1 && values < 1);
     double *const all[] = {down, up, other_down, other_up};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
@@ -160,11 +159,11 @@ static void full_rank_loses_nothing(void **unused)
     layer_case c = case_new();
     double *down = matrix_new(N, N), *up = matrix_new(N, N), *q_down = matrix_new(H * D, H * D),
            *q_up = matrix_new(H * D, H * D), keys, values;
-    metric_axes(&shape, ROPE, N, &c.g, &c.axes, c.query_gram, c.gram, down, up);
+    metric_axes(&shape, ROPE, N, &c.g, c.u, c.query_gram, c.gram, down, up);
     query_axes(&shape, H * D, &c.g, c.s, q_down, q_up);
     expect_identity(up, down, N);
     expect_identity(q_up, q_down, H * D);
-    energy_kept(&shape, ROPE, N, c.gram, down, up, &c.axes, c.key_gram, &keys, &values);
+    energy_kept(&shape, ROPE, N, c.gram, down, up, 1, &keys, &values);
     assert_true(fabs(keys - 1) < 1e-10 && fabs(values - 1) < 1e-10);
     double *const all[] = {down, up, q_down, q_up};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);

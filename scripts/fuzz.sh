@@ -33,7 +33,7 @@ fuzz() { # NAME SECONDS
     say "fuzzing $1 for $2 seconds"
     local most=64
     case $1 in import_mds | text) most=160 ;; esac # a window of zstd, which other programs' files choose
-    "$build/$1" -max_total_time="$2" -malloc_limit_mb=$most -rss_limit_mb=512 -timeout=5 -max_len=4096 -print_final_stats=1 -verbosity=0 \
+    "$build/$1" -max_total_time="$2" -malloc_limit_mb=$most -rss_limit_mb=512 -timeout=25 -max_len=4096 -print_final_stats=1 -verbosity=0 \
         -artifact_prefix="$build/$1-" "$build/corpus/$1" "tests/fuzz/corpus/$1" 2>&1 | tee "$build/$1.log" | grep -E 'stat::|ERROR|SUMMARY' || true
     ! grep -qE 'ERROR|SUMMARY' "$build/$1.log" || { cat "$build/$1.log" >&2; stop "$1: see $build/$1.log"; }
 }

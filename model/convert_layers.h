@@ -21,13 +21,13 @@ typedef struct rope_division {
 } rope_division;
 
 /* What became of one layer. Errors are root mean squares over the calibration text, as shares of the
- * original attention's output: how far the converted attention's output is from what it is asked for, which
- * is the original's and half of what the residual stream lacks of the original's. */
+ * original attention's output (NAN where that is zero): how far the converted attention's output is from what
+ * it is asked for, which is the original's and half of what the residual stream lacks of the original's. */
 typedef struct layer_report {
     rope_division division;        /* owned */
     double key_share, value_share; /* of the energy of keys and of values, kept by rotary key and latent */
     double latent_rms;             /* of the latent before its norm */
-    double channel_error;          /* relative standard deviation of the constant channel; 0 without one */
+    double channel_error;          /* relative standard deviation of the constant channel; NAN without one */
     double error_cut;              /* before refitting */
     double error_refit;            /* after it */
     double seconds;
@@ -68,6 +68,8 @@ typedef struct layers_plan {
     double flops_f32, flops_f64;
 } layers_plan;
 layers_plan layers_plan_of(const layers_job *j);
+/* ERR_INPUT when there is too little text for the least squares of a layer. */
+status layers_text_check(const layers_job *j, message *why);
 /* The shape of a model of one layer, with embedding and head or without. */
 dims one_layer(dims d, bool ends);
 

@@ -46,7 +46,7 @@ static double *key_metric(const dims *d, int64_t rope, const double *u, const do
 {
     const int64_t D = d->D, n = d->G * D, keys = n - rope, share = d->H / d->G;
     double *metric = matrix_new(keys, keys), *half = matrix_new(keys, D);
-    for (int64_t h = 0; h < d->H; h++) {
+    for (int64_t h = 0; h < d->H && keys; h++) {
         const double *p = u + rope * n + h / share * D;
         gemm_f64(false, false, keys, D, D, 1 / (double)D, p, n, queries + h * D * D, D, 0, half, D);
         gemm_f64(false, true, keys, keys, D, 1, half, D, p, n, 1, metric, keys);
@@ -74,8 +74,10 @@ void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, 
     const int64_t D = d->D, values = d->G * D, keys = values - rope, n = keys + values;
     double *factor = matrix_new(n, n), *metric = key_metric(d, rope, u, queries);
     const double key_weight = trace_of_product(metric, keys, joint, n, 0);
-    damp(metric, keys);
-    factor_into(factor, n, 0, metric, keys, 1);
+    if (keys) { /* none when the rotary part takes all of the only group */
+        damp(metric, keys);
+        factor_into(factor, n, 0, metric, keys, 1);
+    }
     free(metric);
 
     double value_weight = 0;

@@ -14,9 +14,6 @@ double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns)
 
 /* ---- convert.c ---- */
 
-/* Whether sets of f frequencies divide those of the model, with a whole number of them kept. */
-bool freqfold_fits(const dims *d, int64_t rope, int64_t f);
-
 /* Copies what both models have: everything but the projections of attention, whose names or shapes differ. */
 void copy_common(model *to, const model *from);
 

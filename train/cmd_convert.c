@@ -290,6 +290,7 @@ static status convert_by_layers(const convert_job *j, bool plan_only, conversion
                             .storage = j->storage,
                             .folder = j->temporary,
                             .c = j->c};
+    if (s == OK) s = layers_text_check(&job, why);
     s = comm_agree(j->c, s, why);
     if (s == OK) print_plan(&job);
     if (s == OK && !plan_only) {

@@ -20,6 +20,18 @@ void record_step(conversion_record *r, const char *name, double loss, int64_t to
 
 /* ---- writing -------------------- */
 
+/* The source's path; one that is not UTF-8 with question marks, which JSON can hold. */
+static json_t *path_json(const char *path)
+{
+    json_t *whole = json_string(path);
+    if (whole) return whole;
+    char text[PATH_BYTES];
+    snprintf(text, sizeof text, "%s", path);
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    return json_string(text);
+}
+
 static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
 /* How many frequencies each set has. */
@@ -53,12 +65,12 @@ static json_t *record_json(const conversion_record *r)
         json_array_append_new(
             steps, json_pack("{s:s,s:o}", "step", r->step[i].name, "loss", number(r->step[i].loss)));
     const convert_settings *s = r->how;
-    return json_pack("{s:s, s:s, s:s, s:{s:I,s:I,s:I,s:b,s:I,s:s,s:s}, s:{s:I,s:I,s:o,s:o}, s:{s:I,s:o}, "
+    return json_pack("{s:s, s:s, s:o, s:{s:I,s:I,s:I,s:b,s:I,s:s,s:s}, s:{s:I,s:I,s:o,s:o}, s:{s:I,s:o}, "
                      "s:{s:I,s:I}, s:o, s:o}",
                      "remla", REMLA_VERSION, "method", r->method == METHOD_REMLA ? "remla" : "transmla",
-                     "source", r->source, "settings", "kv_lora_rank", (json_int_t)s->rank, "qk_rope_head_dim",
-                     (json_int_t)s->rope, "q_lora_rank", (json_int_t)s->q_rank, "latent_norm",
-                     (int)s->latent_norm, "freqfold", (json_int_t)r->freqfold, "layout",
+                     "source", path_json(r->source), "settings", "kv_lora_rank", (json_int_t)s->rank,
+                     "qk_rope_head_dim", (json_int_t)s->rope, "q_lora_rank", (json_int_t)s->q_rank,
+                     "latent_norm", (int)s->latent_norm, "freqfold", (json_int_t)r->freqfold, "layout",
                      r->layout == LAYOUT_DEEPSEEK ? "deepseek" : "transmla", "dtype", dtype_name(r->storage),
                      "calibration", "tokens", (json_int_t)r->calibration_tokens, "seq_len",
                      (json_int_t)r->calib_seq_len, "loss_original", number(r->loss_source), "loss_converted",
@@ -78,7 +90,8 @@ static status draw_layers(const conversion_record *r, const char *folder, messag
         values[2 * L + l] = 100 * r->layers.layer[l].error_refit;
     }
     const chart_line lines[] = {{"before refitting o_proj", values + L}, {"after", values + 2 * L}};
-    const chart c = {.title = "error of the attention's output, in % of that output",
+    const chart c = {.title =
+                         "what the attention's output lacks of what it is asked for, in % of that output",
                      .x_name = "layer",
                      .x = values,
                      .points = L,
@@ -138,19 +151,28 @@ static const char *folds_text(const json_t *counts, char *text, size_t size)
     return text;
 }
 
+/* A percentage, or - for what there is not. */
+static const char *percent_text(const json_t *layer, const char *key, char text[16])
+{
+    const double share = real_of(layer, key);
+    snprintf(text, 16, isfinite(share) ? "%.1f" : "-", 100 * share);
+    return text;
+}
+
 static void print_layers(const json_t *layers)
 {
     if (!json_array_size(layers)) return;
-    log_line("layer  FreqFold  attention's error %%   energy kept %%   latent  channel's  seconds");
+    log_line("layer  FreqFold  attention lacks %%    energy kept %%   latent  channel's  seconds");
     log_line("                  before    refitted    keys  values       rms    error %%");
     size_t i;
     json_t *l;
-    char folds[48];
-    json_array_foreach(layers, i, l) log_line(
-        "%5lld  %8s  %7.1f     %7.1f  %6.1f  %6.1f  %8.2f    %7.1f  %7.1f", whole_of(l, "layer"),
-        folds_text(json_object_get(l, "freqfold"), folds, sizeof folds), 100 * real_of(l, "error_before"),
-        100 * real_of(l, "error_after"), 100 * real_of(l, "key_energy"), 100 * real_of(l, "value_energy"),
-        real_of(l, "latent_rms"), 100 * real_of(l, "channel_error"), real_of(l, "seconds"));
+    char folds[48], text[5][16];
+    json_array_foreach(layers, i, l)
+        log_line("%5lld  %8s  %7s     %7s  %6s  %6s  %8.2f    %7s  %7.1f", whole_of(l, "layer"),
+                 folds_text(json_object_get(l, "freqfold"), folds, sizeof folds),
+                 percent_text(l, "error_before", text[0]), percent_text(l, "error_after", text[1]),
+                 percent_text(l, "key_energy", text[2]), percent_text(l, "value_energy", text[3]),
+                 real_of(l, "latent_rms"), percent_text(l, "channel_error", text[4]), real_of(l, "seconds"));
 }
 
 static void print_steps(const json_t *held_out)

@@ -1,6 +1,5 @@
-/* The rotary part chosen by the logits, against the logits themselves: over all queries, keys and distances,
- * no other division of the frequencies and not TransMLA's axes leave a smaller error, and the axes of queries
- * and keys undo each other. */
+/* The division of the frequencies, against the logits themselves: over all queries, keys and distances no
+ * other one leaves a smaller error. */
 #include "model/convert_parts.h"
 #include <complex.h>
 #include <math.h>

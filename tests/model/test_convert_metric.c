@@ -133,6 +133,9 @@ static void keeps_what_attention_needs(void **unused)
         for (int i = 0; i < N * rank; i++) push[i] = up[i] * (1 + 0.2 * push[i]);
         const cost near = cost_of(&c, down, push, rank);
         assert_true(near.logits / nothing.logits + near.outputs / nothing.outputs > least * (1 - 1e-3));
+        for (int i = 0; i < N * rank; i++) push[i] = down[i] * (1 + 0.2 * (push[i] / up[i] - 1));
+        const cost other = cost_of(&c, push, up, rank);
+        assert_true(other.logits / nothing.logits + other.outputs / nothing.outputs > least * (1 - 1e-3));
         free(push);
     }
     double keys, values;
@@ -151,6 +154,24 @@ static void expect_identity(const double *up, const double *down, int n)
             for (int k = 0; k < n; k++) sum += up[i * n + k] * down[k * n + j];
             if (!(fabs(sum - (i == j)) < 1e-8)) fail_msg("(%d,%d): %g", i, j, sum);
         }
+}
+
+/* The only group, rotary as a whole: no key is left for the latent. */
+static void no_keys_without_rotation(void **unused)
+{
+    (void)unused;
+    const dims one = {.kind = ATTENTION_GQA, .C = C, .H = H, .G = 1, .D = D, .rope = {.theta = 100}};
+    layer_case c = case_new();
+    rope_division sets = rope_uniform(&one, 1);
+    double *keys = gram_of(c.g.wk, c.s, D, C + 1), *queries = query_grams(&one, &c.g, c.s),
+           *u = rope_rotation(&one, D, &sets, keys), *joint = joint_projection(&one, D, &c.g, u),
+           *gram = gram_of(joint, c.s, D, C + 1), *down = matrix_new(D, D), *up = matrix_new(D, D);
+    metric_axes(&one, D, D, &c.g, u, queries, gram, down, up);
+    expect_identity(up, down, D);
+    rope_division_free(&sets);
+    double *const all[] = {keys, queries, u, joint, gram, down, up};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    case_free(&c);
 }
 
 static void full_rank_loses_nothing(void **unused)
@@ -211,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_what_attention_needs),
         cmocka_unit_test(full_rank_loses_nothing),
+        cmocka_unit_test(no_keys_without_rotation),
         cmocka_unit_test(refit_is_at_its_minimum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,7 +107,7 @@ def check(remla, model, folder, seed):
             continue
         want += ids + appended
         ends.append(len(want))
-    shard_tokens = rng.choice([5000, 30000, 10**9])
+    shard_tokens = rng.choice([30000, 200000, 10**9])
     result = subprocess.run([remla, "data", "tokenize", text_folder, f"tokenize.model={model}", f"tokenize.out={out}", "tokenize.column=body", f"tokenize.eos={eos}",
                              "tokenize.compress=false", f"tokenize.shard_tokens={shard_tokens}", "--json"], stdout=subprocess.PIPE, check=True)
     said = json.loads(result.stdout)

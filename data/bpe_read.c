@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 typedef struct reading {
     bpe *b;
@@ -17,21 +16,6 @@ typedef struct reading {
     const char *path;
     message *why;
 } reading;
-
-static void *allocate(int64_t count, size_t size)
-{
-    void *memory = calloc((size_t)count, size);
-    if (!memory) die(ERR_DEVICE, "no memory for a vocabulary of %lld tokens", (long long)count);
-    return memory;
-}
-
-/* The power of two that leaves half of a table of `count` free, less one. */
-static uint64_t table_mask(int64_t count)
-{
-    uint64_t size = 16;
-    while (size < 2 * (uint64_t)count) size *= 2;
-    return size - 1;
-}
 
 /* ---- vocabulary ---------------------------------------------------------------------------------------- */
 
@@ -88,9 +72,9 @@ static status read_vocabulary(reading *r)
     int64_t text_bytes;
     TRY(json_field_object(r->model, "vocab", r->path, "model", &r->vocab, r->why));
     TRY(measure_vocabulary(r, &text_bytes));
-    b->text = allocate(2 * text_bytes + 1, 1);
-    b->spelled = allocate(b->ids, sizeof *b->spelled);
-    b->raw = allocate(b->ids, sizeof *b->raw);
+    b->text = bpe_allocate(2 * text_bytes + 1, 1);
+    b->spelled = bpe_allocate(b->ids, sizeof *b->spelled);
+    b->raw = bpe_allocate(b->ids, sizeof *b->raw);
     for (int64_t i = 0; i < b->ids; i++) b->spelled[i].bytes = b->raw[i].bytes = -1;
     const char *token;
     size_t bytes;
@@ -106,7 +90,7 @@ static uint32_t find_token(const reading *r, const char *text, int64_t bytes)
     return id ? (uint32_t)json_integer_value(id) : NO_TOKEN;
 }
 
-/* ---- symbols that words begin as ----------------------------------------------------------------------- */
+/* ---- tokens by name ------------------------------------------------------------------------------------ */
 
 static void index_bytes(reading *r)
 {
@@ -119,54 +103,6 @@ static void index_bytes(reading *r)
             bytes = snprintf(name, sizeof name, "<0x%02X>", (unsigned)byte);
         r->b->byte[byte] = find_token(r, name, bytes);
     }
-}
-
-static bool is_letter(const bpe *b, int64_t id)
-{
-    const token_text t = b->raw[id];
-    return t.bytes > 0 && utf8_bytes(b->text[t.at]) == t.bytes;
-}
-
-static void index_letters(bpe *b)
-{
-    int64_t count = 0;
-    for (int64_t id = 0; id < b->ids; id++) count += !b->byte_level && is_letter(b, id);
-    b->letter_mask = table_mask(count);
-    b->letters = allocate((int64_t)b->letter_mask + 1, sizeof *b->letters);
-    memset(b->letters, 0xff, sizeof *b->letters * (b->letter_mask + 1));
-    for (int64_t id = 0; id < b->ids && count; id++) {
-        if (!is_letter(b, id)) continue;
-        int bytes;
-        const uint32_t code_point = utf8_at(b->text + b->raw[id].at, &bytes);
-        uint64_t i = bpe_mix(code_point) & b->letter_mask;
-        while (b->letters[i].id != NO_TOKEN) i = (i + 1) & b->letter_mask;
-        b->letters[i] = (letter){.code_point = code_point, .id = (uint32_t)id};
-    }
-}
-
-static uint64_t word_slot(const bpe *b, const char *word, int64_t bytes)
-{
-    uint64_t i = XXH3_64bits(word, (size_t)bytes) & b->word_mask;
-    for (;; i = (i + 1) & b->word_mask) {
-        if (b->words[i] == NO_TOKEN) return i;
-        const token_text t = b->raw[b->words[i]];
-        if (t.bytes == bytes && !memcmp(b->text + t.at, word, (size_t)bytes)) return i;
-    }
-}
-
-uint32_t bpe_whole_word(const bpe *b, const char *word, int64_t bytes)
-{
-    return b->words[word_slot(b, word, bytes)];
-}
-
-static void index_words(bpe *b)
-{
-    b->word_mask = table_mask(b->tokens);
-    b->words = allocate((int64_t)b->word_mask + 1, sizeof *b->words);
-    memset(b->words, 0xff, sizeof *b->words * (b->word_mask + 1));
-    for (int64_t id = 0; id < b->ids; id++)
-        if (b->raw[id].bytes > 0)
-            b->words[word_slot(b, b->text + b->raw[id].at, b->raw[id].bytes)] = (uint32_t)id;
 }
 
 static status read_unknown(reading *r)
@@ -246,8 +182,8 @@ static status read_merges(reading *r)
     const json_t *merges;
     TRY(json_field_array(r->model, "merges", r->path, "model", &merges, r->why));
     const size_t count = json_array_size(merges);
-    r->b->merge_mask = table_mask((int64_t)count);
-    r->b->merges = allocate((int64_t)r->b->merge_mask + 1, sizeof *r->b->merges);
+    r->b->merge_mask = bpe_table_mask((int64_t)count);
+    r->b->merges = bpe_allocate((int64_t)r->b->merge_mask + 1, sizeof *r->b->merges);
     memset(r->b->merges, 0xff, sizeof *r->b->merges * (r->b->merge_mask + 1));
     text_buffer both = {0};
     status s = OK;
@@ -257,63 +193,6 @@ static status read_merges(reading *r)
             s = read_merge(r, json_array_get(merges, i), i, rank++, &both);
     text_buffer_free(&both);
     return s;
-}
-
-/* ---- where words can be cut ---------------------------------------------------------------------------- */
-
-static bool has_all_bytes(const bpe *b)
-{
-    for (int byte = 0; byte < 256; byte++) {
-        const bool occurs = byte < 0xc0 || (byte >= 0xc2 && byte <= 0xf4); /* in UTF-8 */
-        if (occurs && b->byte[byte] == NO_TOKEN) return false;
-    }
-    return true;
-}
-
-static bool is_byte_token(const bpe *b, uint32_t id)
-{
-    for (int byte = 0; byte < 256; byte++)
-        if (b->byte[byte] == id) return true;
-    return false;
-}
-
-/* First and last character of a token as it lies in a word; false when it does not say. */
-static bool token_edges(const bpe *b, uint32_t id, uint32_t *first, uint32_t *last)
-{
-    const token_text t = b->raw[id];
-    if (t.bytes <= 0) return false;
-    const char *text = b->text + t.at;
-    if (b->byte_level) {
-        *first = (uint8_t)text[0], *last = (uint8_t)text[t.bytes - 1];
-        return true;
-    }
-    if (id == b->unk || (t.bytes == 6 && is_byte_token(b, id))) return false;
-    int64_t end = t.bytes - 1;
-    while (end > 0 && ((uint8_t)text[end] & 0xc0) == 0x80) end--;
-    int bytes;
-    *first = utf8_at(text, &bytes), *last = utf8_at(text + end, &bytes);
-    return true;
-}
-
-static void index_joins(bpe *b)
-{
-    /* Characters without a token of their own would be dropped or fused: what was apart in the text may come
-     * together. */
-    if (!has_all_bytes(b) || !(b->byte_level || b->byte_fallback)) return;
-    b->joins = allocate((1 << (b->byte_level ? BYTE_JOIN_BITS : UTF8_JOIN_BITS)) / 64, sizeof *b->joins);
-    for (uint64_t i = 0; i <= b->merge_mask; i++) {
-        const merge *m = &b->merges[i];
-        if (m->rank == NO_TOKEN) continue;
-        uint32_t first, left, right, last;
-        if (!token_edges(b, (uint32_t)(m->pair >> 32), &first, &left) ||
-            !token_edges(b, (uint32_t)m->pair, &right, &last)) {
-            free(b->joins);
-            b->joins = NULL;
-            return;
-        }
-        const uint64_t bit = bpe_join_bit(b, left, right);
-        b->joins[bit / 64] |= UINT64_C(1) << bit % 64;
-    }
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------- */
@@ -359,13 +238,11 @@ static status read_all(reading *r)
     TRY(read_vocabulary(r));
     TRY(read_unknown(r));
     index_bytes(r);
-    if (b->byte_level && b->byte_fallback && !has_all_bytes(b))
+    if (b->byte_level && b->byte_fallback && !bpe_has_all_bytes(b))
         return fail(r->why, ERR_INPUT,
                     "%s: model.byte_fallback for letters that spell bytes is not supported", r->path);
-    index_letters(b);
-    if (b->ignore_merges) index_words(b);
     TRY(read_merges(r));
-    index_joins(b);
+    bpe_index(b);
     return OK;
 }
 
@@ -373,7 +250,7 @@ status bpe_read(bpe **out, const json_t *model, int64_t file_bytes, bool byte_le
                 message *why)
 {
     *out = NULL;
-    bpe *b = allocate(1, sizeof *b);
+    bpe *b = bpe_allocate(1, sizeof *b);
     b->byte_level = byte_level;
     reading r = {.b = b, .model = model, .file_bytes = file_bytes, .path = path, .why = why};
     const status s = read_all(&r);

@@ -1,4 +1,4 @@
-/* What bpe_read.c makes of a file and bpe.c encodes with. Private to them. */
+/* What bpe_read.c and bpe_index.c make of a file and bpe.c encodes with. Private to them. */
 #ifndef REMLA_DATA_BPE_TABLES_H
 #define REMLA_DATA_BPE_TABLES_H
 #include "data/bpe.h"
@@ -77,6 +77,15 @@ static inline bool bpe_joins(const bpe *b, uint32_t left, uint32_t right)
     const uint64_t bit = bpe_join_bit(b, left, right);
     return b->joins[bit / 64] >> bit % 64 & 1;
 }
+
+void *bpe_allocate(int64_t count, size_t size); /* zeros */
+/* The power of two that leaves half of a table of `count` free, less one. */
+uint64_t bpe_table_mask(int64_t count);
+
+/* Whether every byte that occurs in UTF-8 has a token. */
+bool bpe_has_all_bytes(const bpe *b);
+/* Fills letters, words and joins from the rest. */
+void bpe_index(bpe *b);
 
 /* The token that is this word whole, or NO_TOKEN; only for ignore_merges. */
 uint32_t bpe_whole_word(const bpe *b, const char *word, int64_t bytes);

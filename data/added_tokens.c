@@ -319,12 +319,9 @@ bool added_next(added_search *s)
     if (!s->a->trie[s->kind].count) return false;
     while (find_next(s, &t, &start, &end)) {
         if (t->single_word && !stands_alone(s, start, end)) continue;
-        if (t->lstrip) {
-            const int64_t stripped = strip_left(s, start);
-            start = stripped > s->taken ? stripped : s->taken;
-        }
+        if (t->lstrip) start = strip_left(s, start);
         s->plain = s->taken;
-        s->start = start > s->plain ? start : s->plain;
+        s->start = start > s->plain ? start : s->plain; /* the one before may have taken these spaces */
         s->taken = t->rstrip ? strip_right(s, end) : end;
         s->id = t->id;
         return true;

@@ -104,8 +104,7 @@ static status take(run *r, splitter *s, int64_t from, int64_t to, bool matches)
     if (s->behavior == REMOVED) return OK;
     if (joins_held(s, matches)) {
         s->held_to = to;
-        if (s->behavior == MERGED_WITH_PREVIOUS) s->held_matches = true;
-        if (s->behavior == MERGED_WITH_NEXT) s->held_matches = false;
+        s->held_matches = matches;
         return OK;
     }
     TRY(release(r, s));

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Compares `remla data encode` and `remla data decode` with the library `tokenizers`: the ids of random and adversarial strings, and the
-text that these ids give again, must be the same.
+"""Compares `remla data encode` and `remla data decode` with the library `tokenizers`: the ids of random and adversarial strings, the text
+that these ids give again, and the text of random ids must be the same.
 
 usage: fuzz_tokenizer.py REMLA [--strings N] [--seed N] [--characters] [--real MB] [--progress] [TOKENIZER.json|FOLDER ...]
 
@@ -175,6 +175,13 @@ class Comparison:
         self.path = os.path.join(path, "tokenizer.json") if os.path.isdir(path) else path
         self.tokenizer = Tokenizer.from_file(self.path)
         self.strings, self.bytes, self.ids, self.different = 0, 0, 0, 0
+        self.random = random.Random(1)
+        self.all_ids = sorted(set(self.tokenizer.get_vocab(with_added_tokens=True).values()))
+        self.least_ids = [i for i in self.all_ids if len(self.tokenizer.id_to_token(i)) in (1, 6)] or self.all_ids
+
+    def some_ids(self):
+        """Ids as no text gives them: bytes that are no character."""
+        return self.random.choices(self.least_ids if self.random.random() < 0.7 else self.all_ids, k=self.random.randint(0, 12))
 
     def complain(self, what, string, got, want):
         self.different += 1
@@ -194,6 +201,9 @@ class Comparison:
         self.compare("ids", strings, remla(self.program, "encode", self.path, strings), want)
         texts = self.tokenizer.decode_batch(want, skip_special_tokens=False)
         self.compare("text again", strings, remla(self.program, "decode", self.path, want), texts)
+        lists = [self.some_ids() for _ in range(len(strings) // 10)]
+        texts = self.tokenizer.decode_batch(lists, skip_special_tokens=False)
+        self.compare("text", lists, remla(self.program, "decode", self.path, lists), texts)
         self.strings += len(strings)
         self.bytes += sum(len(string.encode()) for string in strings)
         self.ids += sum(len(ids) for ids in want)

@@ -203,7 +203,8 @@ def make_odd(folder, texts, size):
     few = [m for m in merges if all(part in vocab for part in (*m, m[0] + m[1]))]
     write(folder, "odd_unknown", vocab, few, odd[:3], PREPEND, metaspace("never", True), {"type": "Metaspace", "replacement": "▁",
           "prepend_scheme": "never"}, unk_token="<unk>", byte_fallback=True)
-    write(folder, "odd_fused", vocab, few, [], None, metaspace("first", True), SPACES, unk_token="<unk>", fuse_unk=True)
+    write(folder, "odd_fused", vocab, few, [], None,
+          sequence({"type": "Digits", "individual_digits": False}, metaspace("first", True)), SPACES, unk_token="<unk>", fuse_unk=True)
     write(folder, "odd_dropped", vocab, few, [], None, None, {"type": "Sequence", "decoders": [{"type": "Strip", "content": "e", "start": 2,
           "stop": 0}, {"type": "ByteFallback"}, {"type": "Fuse"}]}, ignore_merges=True)
 

@@ -23,6 +23,7 @@
     "\"normalizer\": " normalizer ", \"pre_tokenizer\": " pre_tokenizer ", \"decoder\": " decoder ", "
 #define ADDED                                                                                                \
     "\"added_tokens\": [{\"id\": 8, \"content\": \"<s>\", \"special\": true, \"normalized\": false}], "
+#define FFFD  "\xef\xbf\xbd"
 #define PLAIN "{" ADDED PARTS("null", BYTE_LEVEL(""), BYTE_LEVEL("")) MODEL "}"
 
 static tokenizer *open_text(const char *json)
@@ -190,6 +191,11 @@ static void test_fixture(void **state)
     message why;
     assert_int_equal(tokenizer_open(&t, path, &why), OK);
     expect_ids(t, "!a\xc2\xa1<|endoftext|>", "33 97 194 161 256");
+    /* One U+FFFD for what could have become a character, one for each byte that could not. */
+    expect_text(t, (const uint32_t[]){0xf0, 0x9f, 0x98, 'a', 0xe2, 0x82, 0xe2, 0xff, 0xc0, 0x80}, 10, false,
+                FFFD "a" FFFD FFFD FFFD FFFD FFFD);
+    expect_text(t, (const uint32_t[]){0xe0, 0x80, 0x80, 0xed, 0xa0, 0x80, 0xf4, 0x90}, 8, false,
+                FFFD FFFD FFFD FFFD FFFD FFFD FFFD FFFD);
     assert_int_equal(tokenizer_vocabulary(t), 257);
     tokenizer_close(t);
 }

@@ -9,7 +9,7 @@ set -euo pipefail
 [ $# = 6 ] || CODE=2 stop "usage: bench/recovery.sh NAME MODEL TRAIN CALIB DOCS OTHER"
 name=$1 model=$2 train=$3 calib=$4 docs=$5 other=$6
 remla=${REMLA:-$ROOT/build/cpu/remla}
-work=$ROOT/build/recovery
+work=$ROOT/build/$name
 rows=$work/$name.csv
 steps=8 step_tokens=4096 cores=$(nproc)
 mkdir -p "$work" "$ROOT/bench/results"
@@ -25,7 +25,13 @@ loss() { # MODEL SHARD
 }
 
 # row START RATE SEED TOKENS MODEL
-row() { echo "$1,$2,$3,$4,$(loss "$5" "$docs"),$(loss "$5" "$other")" | tee -a "$rows"; }
+row() {
+    local on_docs on_other
+    on_docs=$(loss "$5" "$docs")
+    on_other=$(loss "$5" "$other")
+    [ -n "$on_docs" ] && [ -n "$on_other" ] || stop "$5 could not be evaluated"
+    echo "$1,$2,$3,$4,$on_docs,$on_other" | tee -a "$rows"
+}
 
 run() { # START RATE SEED
     ! grep -q "^$1,$2,$3,$((steps * step_tokens))," "$rows" || return 0
@@ -62,6 +68,7 @@ for seed in 1 2 3; do
     done
 done
 wait
+[ "$(grep -cE '^(transmla|remla),[15]' "$rows")" -ge 36 ] || stop "a run failed; the same command does it again"
 { echo "# bench/recovery.sh $name $(basename "$model") $(basename "$train") $(basename "$calib") $(basename "$docs") $(basename "$other")"; head -n 1 "$rows"; sed 1d "$rows" | sort -u -t, -k1,1 -k2,2g -k3,3n -k4,4n; } >"$ROOT/bench/results/$name.csv"
 "$ROOT/build/cpu/bench/recovery_plot" "$ROOT/bench/results/$name.csv" "$ROOT/docs/recovery"
 say "bench/results/$name.csv, docs/recovery-docs.svg, docs/recovery-other.svg"

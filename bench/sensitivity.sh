@@ -9,7 +9,7 @@ set -euo pipefail
 [ $# = 3 ] || CODE=2 stop "usage: bench/sensitivity.sh NAME MODEL TOKENS"
 name=$1 model=$2 tokens=$3
 remla=${REMLA:-$ROOT/build/cpu/remla}
-work=$ROOT/build/sensitivity
+work=$ROOT/build/$name
 rows=$work/$name.csv
 held_out=12288
 mkdir -p "$work" "$ROOT/bench/results"
@@ -44,6 +44,7 @@ for count in 2048 6144 16384 49152; do
         rm -rf "$work/mla"
         "$remla" convert "$model" "$work/mla" calib.data="$calib" calib.tokens=$count calib.seq_len=256 convert.qk_rope_head_dim=32 \
             convert.kv_lora_rank=96 convert.dtype=f32 >"$work/convert.log"
+        grep -q "^  \"tokens\": $count," "$work/mla/conversion.json" || stop "$calib holds fewer than $count tokens"
         echo "$kind,$count,$(loss "$work/mla" "$(shards docs)"),$(loss "$work/mla" "$work/other.ds")" | tee -a "$rows"
     done
 done

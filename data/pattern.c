@@ -28,15 +28,14 @@ static status compile(pattern *p, const char *text, int64_t bytes, uint32_t opti
     if (!context || pcre2_set_newline(context, PCRE2_NEWLINE_LF))
         die(ERR_DEVICE, "no memory for a regular expression");
     int error;
-    PCRE2_SIZE place;
+    PCRE2_SIZE place; /* in the translation: not for people */
     p->code =
         pcre2_compile((PCRE2_SPTR)text, (PCRE2_SIZE)bytes, PCRE2_UTF | options, &error, &place, context);
     pcre2_compile_context_free(context);
     if (!p->code) {
         char reason[128];
         pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);
-        return fail(why, ERR_INPUT, "%s: regular expression \"%.200s\": %s (at byte %zu)", where, p->text,
-                    reason, place);
+        return fail(why, ERR_INPUT, "%s: regular expression \"%.200s\": %s", where, p->text, reason);
     }
     /* Where there is no compiler for this machine, or it may not make code, matching is slow but the same. */
     pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE);

@@ -89,7 +89,12 @@ static status check(import_source *s, const import_settings *how, message *why)
         return fail(why, ERR_INPUT, "%s: is %s, but %s is read from %s", s->path,
                     folder_exists(s->path) ? "a folder" : "no folder", s->reader->name,
                     s->reader == &import_mds ? "the folder of its index.json" : "a file");
-    return s->reader->open(s, how, why);
+    TRY(s->reader->open(s, how, why));
+    if (!how->token_bytes || s->reader == &import_nanogpt || s->reader == &import_datatrove ||
+        how->token_bytes == s->token_bytes)
+        return OK;
+    return fail(why, ERR_USAGE, "%s: import.token_bytes=%d, but its ids take %d bytes", s->path,
+                how->token_bytes, s->token_bytes);
 }
 
 status import_open(import_source *s, const char *path, const import_settings *how, message *why)

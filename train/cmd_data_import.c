@@ -31,6 +31,8 @@ static status names_check(const char *source, const char *target, message *why)
         return fail(why, ERR_USAGE, "%s: the name of what is written ends with .ds.zst or .ds", target);
     if (same_file(source, target))
         return fail(why, ERR_USAGE, "%s: is what would be imported: write under another name", target);
+    if (file_exists(target))
+        return fail(why, ERR_INPUT, "%s exists; nothing is overwritten: name a new file", target);
     return OK;
 }
 

@@ -36,8 +36,7 @@ status cmd_data_order(const command_line *line, options *o, const comm *c, messa
     TRY(find_eos(o, &eos, why));
     TRY(feed_from_options(&s, o, ANY_TOKEN, eos, c, why));
     /* Positions are unsigned: the last of a range may lie beyond what --from can say. */
-    for (int64_t i = 0; i < line->count && !ferror(stdout); i++)
-        print(&s, (uint64_t)line->from + (uint64_t)i);
+    for (uint64_t i = 0; i < line->count && !ferror(stdout); i++) print(&s, line->from + i);
     feed_close(&s);
     return OK;
 }

@@ -5,7 +5,6 @@
 #include "kernels/machine.h"
 #include "train/commands.h"
 #include "train/nearest.h"
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,14 +167,13 @@ static bool is_assignment(const char *argument)
 }
 
 /* The whole number that follows a flag. */
-static status read_number(const char *flag, const char *text, int64_t *value, message *why)
+static status read_number(const char *flag, const char *text, uint64_t *value, message *why)
 {
     if (text && text[0] && strlen(text) <= 19 && !text[strspn(text, "0123456789")]) {
-        errno = 0;
-        *value = strtoll(text, NULL, 10);
-        if (!errno) return OK;
+        *value = strtoull(text, NULL, 10); /* 19 digits fit */
+        if (*value <= (uint64_t)1 << 63) return OK;
     }
-    return fail(why, ERR_USAGE, "%s %.100s: expected a whole number from 0 to 9223372036854775807", flag,
+    return fail(why, ERR_USAGE, "%s %.100s: expected a whole number from 0 to 9223372036854775808", flag,
                 text ? text : "");
 }
 

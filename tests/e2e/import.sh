@@ -25,6 +25,8 @@ good() {
     shift 3
     rm -rf raw packed
     mkdir raw packed
+    rm -rf raw packed
+    mkdir raw packed
     check_exit 0 "$REMLA" data import "$source" raw/x.ds "$@"
     decode raw/x.ds "$bytes" | cmp - "$want" >&2 || fail "$source: other documents"
     check_exit 0 "$REMLA" data import "$source" packed/x.ds.zst "$@" --json
@@ -113,6 +115,8 @@ cp -r "$from"/megatron "$from"/mds-raw "$from"/datatrove .
 bad 2 "raw.bin: nothing says what this is, and ids without a header are not guessed: import.format=nanogpt with import.token_bytes=2 or 4 reads the whole file as ids" raw.bin dst.ds
 bad 2 "raw.bin: raw ids do not say how wide they are: give import.token_bytes=2 or 4" raw.bin dst.ds import.format=nanogpt
 bad 3 "raw.bin: read as ids of 4 bytes these are no tokens; are they of 2 bytes? Then give import.token_bytes=2" raw.bin dst.ds.zst import.format=nanogpt import.token_bytes=4
+cp "$from/llmc/narrow.bin" said.bin
+bad 2 "said.bin: import.token_bytes=4, but its ids take 2 bytes" said.bin dst.ds import.token_bytes=4
 bad 2 "import.token_bytes=3 (command line): expected one of auto, 2, 4" raw.bin dst.ds import.token_bytes=3
 bad 2 "the end-of-text id is 7, but ids are below 7 (import.eos and import.vocabulary, or import.model)" raw.bin dst.ds import.eos=7 import.vocabulary=7
 bad 2 "dst.bin: the name of what is written ends with .ds.zst or .ds" raw.bin dst.bin import.format=nanogpt import.token_bytes=2

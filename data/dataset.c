@@ -21,6 +21,9 @@ static status shard_add(dataset *d, const char *key, const char *path, const dat
                         message *why)
 {
     shard *s = &d->shard[d->shards];
+    if (folder_exists(path))
+        return fail(why, ERR_INPUT, "%s: %s is a folder: name its shards, %s/*.ds.zst or %s/*.ds", key, path,
+                    path, path);
     TRY(shard_open(s, path, why));
     const int i = d->shards++;
     TRY(listed_check(l, s, why));

@@ -56,19 +56,36 @@ static status job_open(tokenize_job *j, const options *o, tokenizer **t, message
     return choose_end(o, *t, &j->eos, why);
 }
 
-static void print(const command_line *line, const char *out, const tokenize_result *r, double seconds)
+/* What ends a document, as an id and as the tokenizer spells it. */
+static void say_end(const tokenize_job *j)
+{
+    text_buffer text = {0};
+    message ignored;
+    if (j->eos < 0) {
+        log_line("nothing ends the documents");
+        return;
+    }
+    const uint32_t id = (uint32_t)j->eos;
+    if (tokenizer_decode(j->tokenizer, &id, 1, false, &text, &ignored) == OK)
+        log_line("every document ends with token %u, %.*s", id, (int)text.bytes, text.text);
+    else
+        log_line("every document ends with token %u", id);
+    text_buffer_free(&text);
+}
+
+static void print(const command_line *line, const tokenize_job *j, const tokenize_result *r, double seconds)
 {
     const double tok_s = (double)r->made / seconds;
     if (line->json) {
         printf("{\"files\": %lld, \"bytes\": %lld, \"documents\": %lld, \"empty\": %lld, \"tokens\": %lld, "
-               "\"shards\": %lld, \"seconds\": %.9g, \"tok_s\": %.9g}\n",
+               "\"shards\": %lld, \"eos\": %lld, \"seconds\": %.9g, \"tok_s\": %.9g}\n",
                (long long)r->files, (long long)r->bytes, (long long)r->documents, (long long)r->empty,
-               (long long)r->tokens, (long long)r->shards, seconds, tok_s);
+               (long long)r->tokens, (long long)r->shards, (long long)j->eos, seconds, tok_s);
         return;
     }
     log_line(
         "%s: %lld documents, %lld tokens in %lld shards, from %lld files of %.1f MiB | %.1f s | %.2fM tok/s",
-        out, (long long)r->documents, (long long)r->tokens, (long long)r->shards, (long long)r->files,
+        j->out, (long long)r->documents, (long long)r->tokens, (long long)r->shards, (long long)r->files,
         (double)r->bytes / 1048576, seconds, tok_s / 1e6);
     if (r->empty) log_line("%lld documents without text were left out", (long long)r->empty);
 }
@@ -90,8 +107,9 @@ status cmd_data_tokenize(const command_line *line, options *o, const comm *c, me
     tokenize_result r;
     status s = comm_agree(c, job_open(&j, o, &t, why), why);
     stop_catch();
+    if (s == OK) say_end(&j);
     if (s == OK) s = tokenize_text(&j, c, &r, why);
-    if (s == OK && c->rank == 0) print(line, out, &r, clock_seconds() - start);
+    if (s == OK && c->rank == 0) print(line, &j, &r, clock_seconds() - start);
     tokenizer_close(t);
     return s;
 }

@@ -148,7 +148,7 @@ evaluate() { # NAME MODEL
 }
 
 # ---- the demo -----------------------------------------------------------------------------------------------------------
-say "the whole demo takes about 13 minutes on two cores, after the downloads"
+say "the whole demo takes a quarter to half an hour on two cores, after the downloads"
 bash scripts/build.sh cpu
 [ -e "$demo/build.done" ] || printf 'built\n%s\n' $SECONDS >"$demo/build.done"
 need_python numpy safetensors gguf
@@ -164,7 +164,7 @@ stage convert "converting it to MLA: rank 96 + rope 32, a third of the KV cache"
 stage converted "evaluating the converted model" "about a minute" "$demo/convert.done" "$demo/eval/converted.other.json" evaluate converted "$demo/mla"
 stage transmla "converting it as TransMLA does, for comparison" "about 2 minutes" "$demo/tokens.done $remla" "$demo/transmla" convert_transmla
 stage as_transmla "evaluating that" "about a minute" "$demo/transmla.done" "$demo/eval/transmla.other.json" evaluate transmla "$demo/transmla"
-stage train "training it on 81,920 tokens over 2 ranks" "about 7 minutes; each step says how long is left" "$demo/convert.done configs/demo.yaml" "$demo/run" train
+stage train "training it on 81,920 tokens over 2 ranks" "7 to 15 minutes; each step says how long is left" "$demo/convert.done configs/demo.yaml" "$demo/run" train
 checkpoints=("$demo"/run/checkpoints/step-????????)
 checkpoint=${checkpoints[-1]}
 stage recovered "evaluating the recovered model" "about a minute" "$demo/train.done" "$demo/eval/recovered.other.json" evaluate recovered "$checkpoint"

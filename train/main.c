@@ -166,15 +166,15 @@ static bool is_assignment(const char *argument)
     return argument[n] == '=';
 }
 
-/* The whole number that follows a flag. */
-static status read_number(const char *flag, const char *text, uint64_t *value, message *why)
+/* The whole number that follows a flag, at most `most`. */
+static status read_number(const char *flag, const char *text, uint64_t most, uint64_t *value, message *why)
 {
     if (text && text[0] && strlen(text) <= 19 && !text[strspn(text, "0123456789")]) {
         *value = strtoull(text, NULL, 10); /* 19 digits fit */
-        if (*value <= (uint64_t)1 << 63) return OK;
+        if (*value <= most) return OK;
     }
-    return fail(why, ERR_USAGE, "%s %.100s: expected a whole number from 0 to 9223372036854775808", flag,
-                text ? text : "");
+    return fail(why, ERR_USAGE, "%s %.100s: expected a whole number from 0 to %llu", flag, text ? text : "",
+                (unsigned long long)most);
 }
 
 static status unknown_flag(const command *row, const char *flag, message *why)
@@ -197,9 +197,12 @@ static status read_argument(const command *row, char **argv, command_line *line,
         line->plan = true;
     else if (!strcmp(argument, "--help") || !strcmp(argument, "-h"))
         *help = true;
-    else if ((!strcmp(argument, "--from") || !strcmp(argument, "--count")) && row->flags & TAKES_RANGE) {
+    else if (!strcmp(argument, "--from") && row->flags & TAKES_RANGE) {
         *used = argv[1] ? 2 : 1;
-        return read_number(argument, argv[1], argument[2] == 'f' ? &line->from : &line->count, why);
+        return read_number(argument, argv[1], (uint64_t)1 << 63, &line->from, why);
+    } else if (!strcmp(argument, "--count") && row->flags & TAKES_RANGE) {
+        *used = argv[1] ? 2 : 1;
+        return read_number(argument, argv[1], INT64_MAX, &line->count, why);
     } else if (argument[0] == '-')
         return unknown_flag(row, argument, why);
     else if (is_assignment(argument))

@@ -88,6 +88,7 @@ def trained_sentencepiece(texts, size):
     """As the converter makes it of a SentencePiece model: <unk>, <s>, </s>, 256 bytes, pieces; and for each piece all the pairs that
     give it are merges."""
     head = ["<unk>", "<s>", "</s>"] + ["<0x%02X>" % b for b in range(256)]
+    texts = [text.replace("\0", "") for text in texts]  # as SentencePiece; jansson does not take it in keys
     trained, _ = train(texts, size, pre_tokenizers.Metaspace(), special=head)
     vocab = {token: i for i, token in enumerate(sorted(trained, key=trained.get))}
     merges = []

@@ -1,4 +1,5 @@
 #include "base/arena.h"
+#include "base/device.h"
 #include "base/status.h"
 #include <errno.h>
 #include <string.h>
@@ -8,27 +9,35 @@ enum { ALIGNMENT = 64 };
 
 static int64_t round_up(int64_t n) { return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
+static void *host_reserve(const char *name, int64_t bytes)
+{
+    void *base = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
+        die(ERR_DEVICE, "no memory for the %s arena: %.1f MiB asked: %s", name, (double)bytes / 1048576.0,
+            strerror(errno));
+    madvise(base, (size_t)bytes, MADV_HUGEPAGE); /* a hint: fewer page-table walks in the matrix products */
+#ifdef REMLA_POISON
+    /* A forgotten write becomes a NaN in the loss. Memory that must start at zero says so with k->zero. */
+    memset(base, 0xff, (size_t)bytes);
+#endif
+    return base;
+}
+
 void arena_reserve(arena *a, int64_t bytes)
 {
     REQUIRE(!a->base, "arena %s is reserved already", a->name);
     a->size = round_up(bytes > 0 ? bytes : 1);
     a->used = 0;
-    void *base = mmap(NULL, (size_t)a->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED)
-        die(ERR_DEVICE, "no memory for the %s arena: %.1f MiB asked: %s", a->name,
-            (double)a->size / 1048576.0, strerror(errno));
-    madvise(base, (size_t)a->size, MADV_HUGEPAGE); /* a hint: fewer page-table walks in the matrix products */
-    a->base = base;
-#ifdef REMLA_POISON
-    /* A forgotten write becomes a NaN in the loss. Memory that must start at zero says so with k->zero. */
-    memset(a->base, 0xff, (size_t)a->size);
-#endif
+    a->base = a->device ? device_reserve(a->device, a->size, a->name) : host_reserve(a->name, a->size);
 }
 
 void arena_release(arena *a)
 {
-    if (a->base) munmap(a->base, (size_t)a->size);
-    *a = (arena){.name = a->name};
+    if (a->base && a->device)
+        device_release(a->device, a->base);
+    else if (a->base)
+        munmap(a->base, (size_t)a->size);
+    *a = (arena){.name = a->name, .device = a->device};
 }
 
 void *arena_bytes(arena *a, int64_t bytes)

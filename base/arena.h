@@ -5,17 +5,23 @@
 #define REMLA_BASE_ARENA_H
 #include "base/tensor.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct arena {
-    const char *name; /* "weights", "optimizer", "step"; named when memory runs out */
-    char *base;       /* NULL while measuring */
-    int64_t size;     /* bytes reserved */
-    int64_t used;     /* bytes cut so far */
+    const char *name;      /* "weights", "optimizer", "step"; named when memory runs out */
+    struct device *device; /* whose memory it is (base/device.h); NULL: the host's */
+    char *base;            /* NULL while measuring */
+    int64_t size;          /* bytes reserved */
+    int64_t used;          /* bytes cut so far */
 } arena;
 
-/* Gets `bytes` from the system (in huge pages where it gives them), or stops the job, naming the arena. They
- * are zero, but NaN in builds with sanitizers: whoever needs zeros writes them. */
+/* Gets `bytes` from the system (in huge pages where it gives them) or from the device, or stops the job,
+ * naming the arena. Nobody relies on what is in them (host memory is zero, device memory anything; in builds
+ * with sanitizers all is NaN): whoever needs zeros writes them. */
 void arena_reserve(arena *a, int64_t bytes);
-void arena_release(arena *a);
+void arena_release(arena *a); /* a device finishes its work first */
 
 /* Cuts `bytes`, aligned to 64. NULL while measuring. More than is left is a bug. */
 void *arena_bytes(arena *a, int64_t bytes);
@@ -26,4 +32,7 @@ tensor arena_tensor_of(arena *a, dtype type, const char *name, int rank, const i
     arena_tensor_of(a, type, name, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                \
                     (int64_t[]){__VA_ARGS__})
 
+#ifdef __cplusplus
+}
+#endif
 #endif

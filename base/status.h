@@ -4,6 +4,10 @@
 #ifndef REMLA_BASE_STATUS_H
 #define REMLA_BASE_STATUS_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Name, exit code of the program, meaning. 2, 3 and 5: do not restart; 4: restart; 85: stopped by a signal,
  * checkpoint written. */
 #define STATUS_LIST(X)                                                                                       \
@@ -50,4 +54,7 @@ void die_hook(int rank, void (*abort_job)(int code));
 void require_failed(const char *file, int line, const char *function, const char *condition,
                     const char *format, ...) __attribute__((noreturn, format(printf, 5, 6)));
 
+#ifdef __cplusplus
+}
+#endif
 #endif

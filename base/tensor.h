@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum dtype { F32, F64, F16, BF16, I32 } dtype;
 
 enum { TENSOR_MAX_RANK = 4 };
@@ -45,4 +49,7 @@ void require_shape(const char *function, const tensor *t, dtype type, int rank, 
         require_shape(__func__, t, type, (int)(sizeof want_ / sizeof want_[0]), want_);                      \
     } while (0)
 
+#ifdef __cplusplus
+}
+#endif
 #endif

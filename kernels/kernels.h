@@ -3,6 +3,10 @@
 #define REMLA_KERNELS_KERNELS_H
 #include "base/tensor.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct stream stream; /* a CUDA stream; always NULL on the CPU */
 
 typedef enum rope_layout { ROPE_HALVES, ROPE_PAIRS } rope_layout;
@@ -13,6 +17,7 @@ typedef struct adamw_scalars {
     int64_t step;      /* from 1 */
 } adamw_scalars;
 
+#ifndef __cplusplus /* C++ calls the ops by their own names: "stream" cannot be a type and a member there */
 typedef struct ops {
     const char *name; /* "cpu f32" */
     dtype real;       /* type of activations, weights and gradients */
@@ -20,8 +25,12 @@ typedef struct ops {
 #include "kernels/ops.def"
 #undef OP
 } ops;
+#endif
 
-const ops *ops_cpu_f32(void);
-const ops *ops_cpu_f64(void); /* the oracle: the same C, compiled for double */
+const struct ops *ops_cpu_f32(void);
+const struct ops *ops_cpu_f64(void); /* the oracle: the same C, compiled for double */
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -1,0 +1,45 @@
+/* Builds without CUDA: there is no device, and whoever asks for one is told so. Nothing else here is ever
+ * reached. */
+#include "base/device.h"
+#include <stddef.h>
+
+status device_open(device **d, int local_rank, message *why)
+{
+    (void)local_rank;
+    *d = NULL;
+    return fail(why, ERR_DEVICE, "this remla was built without CUDA: build it with the preset cuda");
+}
+
+void device_close(device *d) { REQUIRE(!d, "no device is ever open"); }
+
+const char *device_text(const device *d)
+{
+    (void)d;
+    return "no device";
+}
+
+void *device_reserve(device *d, int64_t bytes, const char *name)
+{
+    (void)d;
+    die(ERR_BUG, "%lld bytes of device memory for %s in a build without CUDA", (long long)bytes, name);
+}
+
+void device_release(device *d, void *memory)
+{
+    (void)d;
+    REQUIRE(!memory, "device memory in a build without CUDA");
+}
+
+void device_workspace(device *d, int64_t bytes)
+{
+    (void)bytes;
+    REQUIRE(!d, "no device is ever open");
+}
+
+stream *device_stream(device *d)
+{
+    REQUIRE(!d, "no device is ever open");
+    return NULL;
+}
+
+void device_sync(device *d) { REQUIRE(!d, "no device is ever open"); }

@@ -30,9 +30,13 @@ void comm_broadcast(const comm *c, void *bytes, int64_t count, int root);
  * be the same place inside `full`. `full` is overwritten. */
 void comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard);
 
-/* full[size*shard] on every rank from each rank's `part` (shard), which may lie at its own place inside
- * `full`. */
-void comm_all_gather_f32(const comm *c, float *full, const float *part, int64_t shard);
+/* all (size*part_bytes) on every rank from each rank's `part`, which may lie at its own place inside `all`.
+ */
+void comm_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes);
+
+/* What a device queues after this call sees what the calls before it have brought. Host memory: nothing to
+ * do. Not collective. */
+void comm_fence(const comm *c);
 
 /* Every rank brings its status; all return the worst one (the largest code), with the sentence of the lowest
  * rank that has it. What every function that can fail on one rank alone calls before it returns: without it

@@ -11,6 +11,7 @@ struct comm_calls {
     /* all (size*part_bytes); part may be at its own place inside it. */
     void (*all_gather)(const comm *c, void *all, const void *part, int64_t part_bytes);
     void (*reduce_scatter_f32)(const comm *c, float *out, float *full, int64_t shard);
+    void (*fence)(const comm *c); /* NULL: calls are done when they return */
     void (*stop)(void);
 };
 

@@ -168,8 +168,12 @@ static const char *launched(long *processes)
 
 const comm *comm_mpi_start(void)
 {
-    static const struct comm_calls calls = {barrier,    broadcast,          max_i64,
-                                            all_gather, reduce_scatter_f32, stop};
+    static const struct comm_calls calls = {.barrier = barrier,
+                                            .broadcast = broadcast,
+                                            .max_i64 = max_i64,
+                                            .all_gather = all_gather,
+                                            .reduce_scatter_f32 = reduce_scatter_f32,
+                                            .stop = stop};
     static comm world;
     long processes = 0;
     const char *variable = launched(&processes);

@@ -64,12 +64,17 @@ void comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t sha
         memcpy(out, full, sizeof(float) * (size_t)shard);
 }
 
-void comm_all_gather_f32(const comm *c, float *full, const float *part, int64_t shard)
+void comm_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes)
 {
     if (c->size > 1)
-        c->calls->all_gather(c, full, part, shard * (int64_t)sizeof(float));
-    else if (part != full)
-        memcpy(full, part, sizeof(float) * (size_t)shard);
+        c->calls->all_gather(c, all, part, part_bytes);
+    else if (part != all)
+        memcpy(all, part, (size_t)part_bytes);
+}
+
+void comm_fence(const comm *c)
+{
+    if (c->calls && c->calls->fence) c->calls->fence(c);
 }
 
 status comm_agree(const comm *c, status mine, message *why)

@@ -81,7 +81,7 @@ static void weights_random(model *m)
             values[n] =
                 p->rank == 1 ? 1.f : ((float)(next_random(&state) >> 40) / (float)(1 << 24) - 0.5f) * 0.0693f;
         tensor t = weights_param(&m->w, p);
-        m->k->upload(&t, values, NULL);
+        m->k->upload(&t, values, m->k->stream);
         free(values);
     }
 }
@@ -105,19 +105,20 @@ static void optimizer_setup(optimizer *o, arena *memory, optim_unit *unit, optim
     }
     *o = (optimizer){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.01};
     arena size = {.name = "optimizer"};
-    optimizer_init(o, m->k, comm_self(), unit, m->w.num_units, &size);
+    optimizer_init(o, m->k, comm_self(), comm_self(), unit, m->w.num_units, &size);
     optimizer_free(o);
     arena_reserve(memory, size.used);
-    optimizer_init(o, m->k, comm_self(), unit, m->w.num_units, memory);
+    optimizer_init(o, m->k, comm_self(), comm_self(), unit, m->w.num_units, memory);
 }
 
 static double step(model *m, optimizer *o, const model_batch *batch, int64_t number_of_step)
 {
     const double start = clock_seconds(), mean = 1.0 / (double)(m->B * m->T);
+    model_zero_loss(m);
     model_train(m, batch);
     for (int u = 0; u < o->num_units; u++) optimizer_reduce(o, u);
-    const double norm = optimizer_norm(o, mean);
-    optimizer_update(o, 1e-4, mean / (norm > 1 ? norm : 1), number_of_step);
+    optimizer_clip(o, &m->loss_sum, mean, 1);
+    optimizer_update(o, 1e-4, number_of_step);
     optimizer_zero_grad(o);
     return clock_seconds() - start;
 }

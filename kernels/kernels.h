@@ -7,20 +7,23 @@
 extern "C" {
 #endif
 
-typedef struct stream stream; /* a CUDA stream; always NULL on the CPU */
+typedef struct stream stream; /* a queue of a device; NULL on the CPU, whose ops are done on return */
+typedef struct device device; /* a GPU; NULL: the CPU and host memory */
 
 typedef enum rope_layout { ROPE_HALVES, ROPE_PAIRS } rope_layout;
 
 typedef struct adamw_scalars {
     double rate, beta1, beta2, eps, decay;
-    double grad_scale; /* 1 / valid tokens, times the clipping factor */
-    int64_t step;      /* from 1 */
+    int64_t step; /* from 1 */
 } adamw_scalars;
 
 #ifndef __cplusplus /* C++ calls the ops by their own names: "stream" cannot be a type and a member there */
 typedef struct ops {
     const char *name; /* "cpu f32" */
-    dtype real;       /* type of activations, weights and gradients */
+    dtype act;        /* activations, their gradients, and the weights that ops read */
+    dtype real; /* statistics of rows, gradients of weights, master weights and moments: never a half type */
+    device *device; /* where this table's tensors live */
+    stream *stream; /* the last argument of every op */
 #define OP(op, params) void(*op) params;
 #include "kernels/ops.def"
 #undef OP
@@ -29,6 +32,19 @@ typedef struct ops {
 
 const struct ops *ops_cpu_f32(void);
 const struct ops *ops_cpu_f64(void); /* the oracle: the same C, compiled for double */
+
+/* How a device computes attention. */
+typedef enum attention_choice {
+    ATTENTION_AUTO, /* cuDNN where it can, else flash, else unfused */
+    ATTENTION_CUDNN,
+    ATTENTION_FLASH,   /* the project's own kernels */
+    ATTENTION_UNFUSED, /* matrix products and softmax: slow, the cross-check of the others */
+} attention_choice;
+
+/* The table of a device, for activations in F32 or BF16. The caller frees it. A program that was built
+ * without CUDA has no device, and so never calls this. */
+struct ops *ops_cuda(device *d, dtype act, attention_choice attention);
+void ops_cuda_free(struct ops *k);
 
 #ifdef __cplusplus
 }

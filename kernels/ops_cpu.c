@@ -10,6 +10,7 @@
 
 static const ops cpu_f32 = {
     .name = "cpu f32",
+    .act = F32,
     .real = F32,
 #define OP(op, params) .op = op##_cpu_f32,
 #include "kernels/ops.def"
@@ -18,6 +19,7 @@ static const ops cpu_f32 = {
 
 static const ops cpu_f64 = {
     .name = "cpu f64",
+    .act = F64,
     .real = F64,
 #define OP(op, params) .op = op##_cpu_f64,
 #include "kernels/ops.def"

@@ -31,7 +31,7 @@ static void total(const char *function, tensor *result, const tensor *inp,
     REQUIRE_CONTIGUOUS(inp);
     const real *x = inp->data;
     const int64_t n = tensor_numel(inp), num_blocks = (n + BLOCK - 1) / BLOCK;
-    double sum = 0, partial[BATCH];
+    double sum = *(double *)result->data, partial[BATCH];
     for (int64_t first = 0; first < num_blocks; first += BATCH) {
         const int64_t count = num_blocks - first < BATCH ? num_blocks - first : BATCH;
 #pragma omp parallel for schedule(static)

@@ -108,8 +108,8 @@ void copy_common(model *to, const model *from)
         tensor out = weights_param(&to->w, p);
         float *values = malloc(sizeof *values * (size_t)p->numel);
         if (!values) die(ERR_DEVICE, "conversion: no memory for %s", p->name);
-        from->k->download(values, &in, NULL);
-        to->k->upload(&out, values, NULL);
+        from->k->download(values, &in, from->k->stream);
+        to->k->upload(&out, values, to->k->stream);
         free(values);
     }
 }

@@ -105,6 +105,6 @@ void gram_tap(void *context, int layer, tap_point point, const tensor *x)
 {
     gram_set *g = context;
     if (point != TAP_ATTENTION_INPUT) return;
-    g->k->download_f64(g->rows, x, NULL);
+    g->k->download_f64(g->rows, x, g->k->stream);
     gram_add(g->s[layer], g->augmented, g->rows, x->dim[0], x->dim[1], g->T, g->first_weight);
 }

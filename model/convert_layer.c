@@ -19,7 +19,7 @@ double *matrix_new(int64_t rows, int64_t columns)
 double *matrix_read(const ops *k, const tensor *t)
 {
     double *m = matrix_new(1, tensor_numel(t));
-    k->download_f64(m, t, NULL);
+    k->download_f64(m, t, k->stream);
     return m;
 }
 
@@ -29,7 +29,7 @@ void matrix_write(const ops *k, tensor *t, const double *values)
     float *rounded = malloc(sizeof *rounded * (size_t)count);
     if (!rounded) die(ERR_DEVICE, "conversion: no memory for %lld floats", (long long)count);
     for (int64_t i = 0; i < count; i++) rounded[i] = (float)values[i];
-    k->upload(t, rounded, NULL);
+    k->upload(t, rounded, k->stream);
     free(rounded);
 }
 

@@ -100,7 +100,7 @@ static void measure_inputs(conversion_work *w)
     {
         chunk_upload(m, &m->acts[0].x, w->converted, c);
         m->k->rmsnorm_forward(&m->s.h, &m->acts[0].attn_rstd, &m->acts[0].x, &m->w.layer[0].attn_norm,
-                              m->d.norm_eps, NULL);
+                              m->d.norm_eps, m->k->stream);
         chunk_read(m, w->a, &m->s.h, c);
         gram_add(w->inputs, w->b, w->a, c.rows, C, t->T, 1);
         for (int64_t i = 0; i < c.rows / t->T; i++)
@@ -197,13 +197,14 @@ static void measure_latents(conversion_work *w, latent_sums *sums, bool constant
     EACH_CHUNK(c, t)
     {
         chunk_upload(m, &a->x, w->converted, c);
-        m->k->rmsnorm_forward(&m->s.h, &a->attn_rstd, &a->x, &m->w.layer[0].attn_norm, m->d.norm_eps, NULL);
+        m->k->rmsnorm_forward(&m->s.h, &a->attn_rstd, &a->x, &m->w.layer[0].attn_norm, m->d.norm_eps,
+                              m->k->stream);
         for (int kind = 0; kind < latent_kinds(&m->d); kind++) {
             const bool kv = kind == LATENT_KV;
             tensor out = kv ? a->kv_a : a->q_latent;
             const layer_weights *l = &m->w.layer[0];
             m->k->matmul_forward(&out, &m->s.h, kv ? &l->wkv_a : &l->wq_a, kv ? optional(&l->bkv_a) : NULL,
-                                 NULL);
+                                 m->k->stream);
             const tensor latent = tensor_slice(&out, 0, kv ? m->d.R : m->d.Rq);
             chunk_read(m, w->a, &latent, c);
             latent_sums_add(&sums[kind], w->a, c.rows, latent.dim[1], constant_last);
@@ -224,11 +225,14 @@ static float *weights_save(const model *m)
 {
     float *saved = malloc(sizeof *saved * (size_t)m->w.unit[1].dim[0]);
     if (!saved) die(ERR_DEVICE, "conversion: no memory for a layer");
-    m->k->download(saved, &m->w.unit[1], NULL);
+    m->k->download(saved, &m->w.unit[1], m->k->stream);
     return saved;
 }
 
-static void weights_restore(model *m, const float *saved) { m->k->upload(&m->w.unit[1], saved, NULL); }
+static void weights_restore(model *m, const float *saved)
+{
+    m->k->upload(&m->w.unit[1], saved, m->k->stream);
+}
 
 /* The plain norm, or the one with the constant channel: whichever attention can be brought closer. */
 static void insert_norms(conversion_work *w, layer_report *report)
@@ -297,11 +301,12 @@ static void converted_forward(conversion_work *w)
     {
         chunk_upload(m, &a->x, w->converted, c);
         chunk_upload(m, &a->heads, w->heads, c);
-        m->k->matmul_forward(&m->s.delta, &a->heads, &m->w.layer[0].wo, NULL, NULL);
-        m->k->residual_forward(&a->mid, &a->x, &m->s.delta, NULL);
-        m->k->rmsnorm_forward(&m->s.h, &a->mlp_rstd, &a->mid, &m->w.layer[0].mlp_norm, m->d.norm_eps, NULL);
+        m->k->matmul_forward(&m->s.delta, &a->heads, &m->w.layer[0].wo, NULL, m->k->stream);
+        m->k->residual_forward(&a->mid, &a->x, &m->s.delta, m->k->stream);
+        m->k->rmsnorm_forward(&m->s.h, &a->mlp_rstd, &a->mid, &m->w.layer[0].mlp_norm, m->d.norm_eps,
+                              m->k->stream);
         ffn_forward(m, 0, a);
-        m->k->residual_forward(&m->last, &a->mid, &m->s.delta, NULL);
+        m->k->residual_forward(&m->last, &a->mid, &m->s.delta, m->k->stream);
         chunk_download(m, w->converted, &m->last, c);
     }
 }

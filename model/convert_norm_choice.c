@@ -29,7 +29,7 @@ static void norm_tap(void *context, int layer, tap_point point, const tensor *x)
         if (p->inputs) gram_tap(p->inputs, layer, point, x);
         return;
     }
-    p->m->k->download_f64(p->rows, x, NULL);
+    p->m->k->download_f64(p->rows, x, p->m->k->stream);
     latent_sums_add(&p->sums[layer * LATENT_KINDS + (point == TAP_KV_LATENT ? LATENT_KV : LATENT_Q)], p->rows,
                     x->dim[0], x->dim[1], p->constant_last);
 }

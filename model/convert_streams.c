@@ -58,35 +58,35 @@ float *rows_new(const text_share *s, int64_t width)
 void chunk_upload(const model *m, tensor *to, const float *rows, chunk c)
 {
     tensor real = tensor_rows(to, 0, c.rows);
-    m->k->upload(&real, rows + c.row * to->dim[1], NULL);
+    m->k->upload(&real, rows + c.row * to->dim[1], m->k->stream);
 }
 
 void chunk_download(const model *m, float *rows, const tensor *from, chunk c)
 {
     const tensor real = tensor_rows(from, 0, c.rows);
-    m->k->download(rows + c.row * from->dim[1], &real, NULL);
+    m->k->download(rows + c.row * from->dim[1], &real, m->k->stream);
 }
 
 void chunk_read(const model *m, double *out, const tensor *from, chunk c)
 {
     const tensor real = tensor_rows(from, 0, c.rows);
-    m->k->download_f64(out, &real, NULL);
+    m->k->download_f64(out, &real, m->k->stream);
 }
 
 void no_document_mask(model *m)
 {
     int32_t *zeros = calloc((size_t)(m->B * m->T), sizeof *zeros);
     if (!zeros) die(ERR_DEVICE, "no memory for %lld positions", (long long)(m->B * m->T));
-    m->k->upload_i32(&m->first, zeros, NULL);
+    m->k->upload_i32(&m->first, zeros, m->k->stream);
     free(zeros);
     /* A short chunk leaves rows that are never read, but must be numbers. */
-    m->k->zero(&m->acts[0].x, NULL);
+    m->k->zero(&m->acts[0].x, m->k->stream);
 }
 
 static void upload_ids(const model *m, tensor *to, const int32_t *ids, chunk c)
 {
     tensor real = tensor_rows(to, 0, c.rows);
-    m->k->upload_i32(&real, ids + c.row, NULL);
+    m->k->upload_i32(&real, ids + c.row, m->k->stream);
 }
 
 void stream_embed(float *x, const text_share *s, model *ends)
@@ -95,7 +95,7 @@ void stream_embed(float *x, const text_share *s, model *ends)
     {
         upload_ids(ends, &ends->tokens, s->tokens, c);
         tensor out = tensor_rows(&ends->acts[0].x, 0, c.rows), ids = tensor_rows(&ends->tokens, 0, c.rows);
-        ends->k->embedding_forward(&out, &ids, &ends->w.embed, NULL);
+        ends->k->embedding_forward(&out, &ids, &ends->w.embed, ends->k->stream);
         chunk_download(ends, x, &ends->acts[0].x, c);
     }
 }
@@ -107,7 +107,7 @@ void stream_advance(float *x, const text_share *s, model *m)
         chunk_upload(m, &m->acts[0].x, x, c);
         if (s->first) {
             tensor windows = tensor_rows(&m->first, 0, c.rows / s->T);
-            m->k->upload_i32(&windows, s->first + c.row, NULL);
+            m->k->upload_i32(&windows, s->first + c.row, m->k->stream);
         }
         block_forward(m, 0, &m->acts[0], &m->last);
         chunk_download(m, x, &m->last, c);
@@ -117,7 +117,8 @@ void stream_advance(float *x, const text_share *s, model *m)
 void attention_only(model *m)
 {
     layer_acts *a = &m->acts[0];
-    m->k->rmsnorm_forward(&m->s.h, &a->attn_rstd, &a->x, &m->w.layer[0].attn_norm, m->d.norm_eps, NULL);
+    m->k->rmsnorm_forward(&m->s.h, &a->attn_rstd, &a->x, &m->w.layer[0].attn_norm, m->d.norm_eps,
+                          m->k->stream);
     if (m->d.kind == ATTENTION_MLA)
         mla_forward(m, 0, a);
     else
@@ -138,9 +139,9 @@ double stream_loss(const float *x, const text_share *s, model *ends, const comm 
                rstd = tensor_rows(&ends->last_rstd, 0, part.rows),
                loss = tensor_rows(&ends->loss, 0, part.rows),
                targets = tensor_rows(&ends->targets, 0, part.rows);
-        k->rmsnorm_forward(&hidden, &rstd, &last, &ends->w.final_norm, ends->d.norm_eps, NULL);
-        k->head_loss_forward(&loss, &hidden, &ends->w.head, &targets, &ends->logits, NULL);
-        k->download(losses + part.row, &loss, NULL);
+        k->rmsnorm_forward(&hidden, &rstd, &last, &ends->w.final_norm, ends->d.norm_eps, k->stream);
+        k->head_loss_forward(&loss, &hidden, &ends->w.head, &targets, &ends->logits, k->stream);
+        k->download(losses + part.row, &loss, k->stream);
         for (int64_t i = part.row; i < part.row + part.rows; i++)
             sums[0] += (double)losses[i], sums[1] += s->targets[i] >= 0;
     }

@@ -13,22 +13,22 @@ void gqa_forward(model *m, int layer, layer_acts *a)
     layer_scratch *s = &m->s;
 
     /* 1 queries, keys, values */
-    k->matmul_forward(&a->q, &s->h, &w->wq, optional(&w->bq), NULL);
-    k->matmul_forward(&a->k, &s->h, &w->wk, optional(&w->bk), NULL);
-    k->matmul_forward(&a->v, &s->h, &w->wv, optional(&w->bv), NULL);
+    k->matmul_forward(&a->q, &s->h, &w->wq, optional(&w->bq), k->stream);
+    k->matmul_forward(&a->k, &s->h, &w->wk, optional(&w->bk), k->stream);
+    k->matmul_forward(&a->v, &s->h, &w->wv, optional(&w->bv), k->stream);
 
     /* 2 rotation */
     tensor q = heads_of(m, &a->q, d->H), keys = heads_of(m, &a->k, d->G);
-    k->rope_forward(&q, &m->cosine, &m->sine, ROPE_HALVES, NULL);
-    k->rope_forward(&keys, &m->cosine, &m->sine, ROPE_HALVES, NULL);
+    k->rope_forward(&q, &m->cosine, &m->sine, ROPE_HALVES, k->stream);
+    k->rope_forward(&keys, &m->cosine, &m->sine, ROPE_HALVES, k->stream);
 
     /* 3 attention */
     const tensor values = heads_of(m, &a->v, d->G);
     tensor heads = heads_of(m, &a->heads, d->H);
-    k->attention_forward(&heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), NULL);
+    k->attention_forward(&heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), k->stream);
 
     /* 4 output */
-    k->matmul_forward(&s->delta, &a->heads, &w->wo, NULL, NULL);
+    k->matmul_forward(&s->delta, &a->heads, &w->wo, NULL, k->stream);
 }
 
 void gqa_backward(model *m, int layer, layer_acts *a)
@@ -40,7 +40,7 @@ void gqa_backward(model *m, int layer, layer_acts *a)
     layer_scratch *s = &m->s;
 
     /* 4 output */
-    k->matmul_backward(&s->dheads, &g->wo, NULL, &m->dx, &a->heads, &w->wo, NULL);
+    k->matmul_backward(&s->dheads, &g->wo, NULL, &m->dx, &a->heads, &w->wo, k->stream);
 
     /* 3 attention */
     const tensor q = heads_of(m, &a->q, d->H), keys = heads_of(m, &a->k, d->G),
@@ -49,14 +49,14 @@ void gqa_backward(model *m, int layer, layer_acts *a)
     tensor dq = heads_of(m, &s->dq, d->H), dkeys = heads_of(m, &s->dk, d->G),
            dvalues = heads_of(m, &s->dv, d->G);
     k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &m->first,
-                          scale_of(d), NULL);
+                          scale_of(d), k->stream);
 
     /* 2 rotation */
-    k->rope_backward(&dq, &m->cosine, &m->sine, ROPE_HALVES, NULL);
-    k->rope_backward(&dkeys, &m->cosine, &m->sine, ROPE_HALVES, NULL);
+    k->rope_backward(&dq, &m->cosine, &m->sine, ROPE_HALVES, k->stream);
+    k->rope_backward(&dkeys, &m->cosine, &m->sine, ROPE_HALVES, k->stream);
 
     /* 1 queries, keys, values */
-    k->matmul_backward(&s->dh, &g->wv, optional_gradient(&g->bv), &s->dv, &s->h, &w->wv, NULL);
-    k->matmul_backward_add(&s->dh, &g->wk, optional_gradient(&g->bk), &s->dk, &s->h, &w->wk, NULL);
-    k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), &s->dq, &s->h, &w->wq, NULL);
+    k->matmul_backward(&s->dh, &g->wv, optional_gradient(&g->bv), &s->dv, &s->h, &w->wv, k->stream);
+    k->matmul_backward_add(&s->dh, &g->wk, optional_gradient(&g->bk), &s->dk, &s->h, &w->wk, k->stream);
+    k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), &s->dq, &s->h, &w->wq, k->stream);
 }

@@ -32,14 +32,15 @@ static tensor expand(model *m, const layer_weights *w, layer_acts *a, tensor *kv
     layer_scratch *s = &m->s;
     tensor latent = latent_of(m, &a->kv_a);
     if (d->latent_norm) {
-        m->k->rmsnorm_forward(&s->kv_normed, &a->kv_rstd, &latent, &w->kv_a_norm, LATENT_NORM_EPS, NULL);
+        m->k->rmsnorm_forward(&s->kv_normed, &a->kv_rstd, &latent, &w->kv_a_norm, LATENT_NORM_EPS,
+                              m->k->stream);
         latent = s->kv_normed;
     }
-    m->k->matmul_forward(&s->kv, &latent, &w->wkv_b, NULL, NULL);
+    m->k->matmul_forward(&s->kv, &latent, &w->wkv_b, NULL, m->k->stream);
     *kv_heads = heads_of(m, &s->kv, d->H);
     const tensor nope = tensor_slice(kv_heads, 0, d->Dn), rotary = without_heads(rotary_of(m, &a->kv_a));
     tensor k = heads_of(m, &s->k, d->H);
-    m->k->mla_expand_forward(&k, &nope, &rotary, NULL);
+    m->k->mla_expand_forward(&k, &nope, &rotary, m->k->stream);
     return k;
 }
 
@@ -52,20 +53,21 @@ void mla_forward(model *m, int layer, layer_acts *a)
 
     /* 1 queries */
     if (d->Rq) {
-        k->matmul_forward(&a->q_latent, &s->h, &w->wq_a, NULL, NULL);
+        k->matmul_forward(&a->q_latent, &s->h, &w->wq_a, NULL, k->stream);
         if (m->tap) m->tap(m->tap_context, layer, TAP_Q_LATENT, &a->q_latent);
         const tensor *latent = &a->q_latent;
         if (d->latent_norm) {
-            k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS, NULL);
+            k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS,
+                               k->stream);
             latent = &s->q_normed;
         }
-        k->matmul_forward(&a->q, latent, &w->wq_b, optional(&w->bq_b), NULL);
+        k->matmul_forward(&a->q, latent, &w->wq_b, optional(&w->bq_b), k->stream);
     } else {
-        k->matmul_forward(&a->q, &s->h, &w->wq, optional(&w->bq), NULL);
+        k->matmul_forward(&a->q, &s->h, &w->wq, optional(&w->bq), k->stream);
     }
 
     /* 2 latent of keys and values, rotary key */
-    k->matmul_forward(&a->kv_a, &s->h, &w->wkv_a, optional(&w->bkv_a), NULL);
+    k->matmul_forward(&a->kv_a, &s->h, &w->wkv_a, optional(&w->bkv_a), k->stream);
     if (m->tap) {
         const tensor latent = latent_of(m, &a->kv_a);
         m->tap(m->tap_context, layer, TAP_KV_LATENT, &latent);
@@ -74,8 +76,8 @@ void mla_forward(model *m, int layer, layer_acts *a)
     /* 3 rotation */
     const tensor q = heads_of(m, &a->q, d->H);
     tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(m, &a->kv_a);
-    k->rope_forward(&q_rotary, &m->cosine, &m->sine, ROPE_PAIRS, NULL);
-    k->rope_forward(&k_rotary, &m->cosine, &m->sine, ROPE_PAIRS, NULL);
+    k->rope_forward(&q_rotary, &m->cosine, &m->sine, ROPE_PAIRS, k->stream);
+    k->rope_forward(&k_rotary, &m->cosine, &m->sine, ROPE_PAIRS, k->stream);
 
     /* 4 keys and values from the latent */
     tensor kv;
@@ -84,10 +86,10 @@ void mla_forward(model *m, int layer, layer_acts *a)
 
     /* 5 attention */
     tensor heads = heads_of(m, &a->heads, d->H);
-    k->attention_forward(&heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), NULL);
+    k->attention_forward(&heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), k->stream);
 
     /* 6 output */
-    k->matmul_forward(&s->delta, &a->heads, &w->wo, NULL, NULL);
+    k->matmul_forward(&s->delta, &a->heads, &w->wo, NULL, k->stream);
 }
 
 void mla_backward(model *m, int layer, layer_acts *a)
@@ -99,7 +101,7 @@ void mla_backward(model *m, int layer, layer_acts *a)
     layer_scratch *s = &m->s;
 
     /* 6 output */
-    k->matmul_backward(&s->dheads, &g->wo, NULL, &m->dx, &a->heads, &w->wo, NULL);
+    k->matmul_backward(&s->dheads, &g->wo, NULL, &m->dx, &a->heads, &w->wo, k->stream);
 
     /* 4 again: keys and values */
     tensor kv;
@@ -113,44 +115,46 @@ void mla_backward(model *m, int layer, layer_acts *a)
            dkv = heads_of(m, &s->dkv, d->H);
     tensor dvalues = tensor_slice(&dkv, d->Dn, d->Dv);
     k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &m->first,
-                          scale_of(d), NULL);
+                          scale_of(d), k->stream);
 
     /* 4 keys and values from the latent */
     tensor dnope = tensor_slice(&dkv, 0, d->Dn), dk_rotary = rotary_of(m, &s->dkv_a),
            dlatent = latent_of(m, &s->dkv_a);
     tensor drotary = without_heads(dk_rotary);
     const tensor latent = latent_of(m, &a->kv_a);
-    k->mla_expand_backward(&dnope, &drotary, &dkeys, NULL);
+    k->mla_expand_backward(&dnope, &drotary, &dkeys, k->stream);
     if (d->latent_norm) {
-        k->matmul_backward(&s->dkv_normed, &g->wkv_b, NULL, &s->dkv, &s->kv_normed, &w->wkv_b, NULL);
+        k->matmul_backward(&s->dkv_normed, &g->wkv_b, NULL, &s->dkv, &s->kv_normed, &w->wkv_b, k->stream);
         k->rmsnorm_backward(&dlatent, &g->kv_a_norm, &s->dkv_normed, &latent, &w->kv_a_norm, &a->kv_rstd,
-                            NULL);
+                            k->stream);
     } else {
-        k->matmul_backward(&dlatent, &g->wkv_b, NULL, &s->dkv, &latent, &w->wkv_b, NULL);
+        k->matmul_backward(&dlatent, &g->wkv_b, NULL, &s->dkv, &latent, &w->wkv_b, k->stream);
     }
 
     /* 3 rotation */
     tensor dq_rotary = tensor_slice(&dq, d->Dn, d->Dr);
-    k->rope_backward(&dq_rotary, &m->cosine, &m->sine, ROPE_PAIRS, NULL);
-    k->rope_backward(&dk_rotary, &m->cosine, &m->sine, ROPE_PAIRS, NULL);
+    k->rope_backward(&dq_rotary, &m->cosine, &m->sine, ROPE_PAIRS, k->stream);
+    k->rope_backward(&dk_rotary, &m->cosine, &m->sine, ROPE_PAIRS, k->stream);
 
     /* 2 latent of keys and values, rotary key */
-    k->matmul_backward(&s->dh, &g->wkv_a, optional_gradient(&g->bkv_a), &s->dkv_a, &s->h, &w->wkv_a, NULL);
+    k->matmul_backward(&s->dh, &g->wkv_a, optional_gradient(&g->bkv_a), &s->dkv_a, &s->h, &w->wkv_a,
+                       k->stream);
 
     /* 1 queries */
     if (d->Rq) {
         if (d->latent_norm) {
-            k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS, NULL);
+            k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS,
+                               k->stream);
             k->matmul_backward(&s->dq_normed, &g->wq_b, optional_gradient(&g->bq_b), &s->dq, &s->q_normed,
-                               &w->wq_b, NULL);
+                               &w->wq_b, k->stream);
             k->rmsnorm_backward(&s->dq_latent, &g->q_a_norm, &s->dq_normed, &a->q_latent, &w->q_a_norm,
-                                &a->q_rstd, NULL);
+                                &a->q_rstd, k->stream);
         } else {
             k->matmul_backward(&s->dq_latent, &g->wq_b, optional_gradient(&g->bq_b), &s->dq, &a->q_latent,
-                               &w->wq_b, NULL);
+                               &w->wq_b, k->stream);
         }
-        k->matmul_backward_add(&s->dh, &g->wq_a, NULL, &s->dq_latent, &s->h, &w->wq_a, NULL);
+        k->matmul_backward_add(&s->dh, &g->wq_a, NULL, &s->dq_latent, &s->h, &w->wq_a, k->stream);
     } else {
-        k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), &s->dq, &s->h, &w->wq, NULL);
+        k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), &s->dq, &s->h, &w->wq, k->stream);
     }
 }

@@ -27,30 +27,30 @@ tensor heads_of(const model *m, const tensor *t, int64_t heads)
 static layer_acts acts_layout(const model *m, arena *a)
 {
     const dims *d = &m->d;
-    const dtype real = m->k->real;
+    const dtype act = m->k->act, real = m->k->real;
     const int64_t N = m->B * m->T;
     const bool mla = d->kind == ATTENTION_MLA;
     layer_acts l = {
-        .x = arena_tensor(a, real, "x", N, d->C),
+        .x = arena_tensor(a, act, "x", N, d->C),
         .attn_rstd = arena_tensor(a, real, "attn_rstd", N),
-        .q = arena_tensor(a, real, "q", N, mla ? d->H * (d->Dn + d->Dr) : d->H * d->D),
-        .heads = arena_tensor(a, real, "heads", N, d->H * (mla ? d->Dv : d->D)),
+        .q = arena_tensor(a, act, "q", N, mla ? d->H * (d->Dn + d->Dr) : d->H * d->D),
+        .heads = arena_tensor(a, act, "heads", N, d->H * (mla ? d->Dv : d->D)),
         .lse = arena_tensor(a, real, "lse", m->B, d->H, m->T),
-        .mid = arena_tensor(a, real, "mid", N, d->C),
+        .mid = arena_tensor(a, act, "mid", N, d->C),
         .mlp_rstd = arena_tensor(a, real, "mlp_rstd", N),
-        .gate = arena_tensor(a, real, "gate", N, d->F),
-        .up = arena_tensor(a, real, "up", N, d->F),
+        .gate = arena_tensor(a, act, "gate", N, d->F),
+        .up = arena_tensor(a, act, "up", N, d->F),
     };
     if (mla) {
         if (d->Rq) {
-            l.q_latent = arena_tensor(a, real, "q_latent", N, d->Rq);
+            l.q_latent = arena_tensor(a, act, "q_latent", N, d->Rq);
             l.q_rstd = arena_tensor(a, real, "q_rstd", N);
         }
-        l.kv_a = arena_tensor(a, real, "kv_a", N, d->R + d->Dr);
+        l.kv_a = arena_tensor(a, act, "kv_a", N, d->R + d->Dr);
         l.kv_rstd = arena_tensor(a, real, "kv_rstd", N);
     } else {
-        l.k = arena_tensor(a, real, "k", N, d->G * d->D);
-        l.v = arena_tensor(a, real, "v", N, d->G * d->D);
+        l.k = arena_tensor(a, act, "k", N, d->G * d->D);
+        l.v = arena_tensor(a, act, "v", N, d->G * d->D);
     }
     return l;
 }
@@ -58,38 +58,38 @@ static layer_acts acts_layout(const model *m, arena *a)
 static void scratch_layout(model *m, arena *a)
 {
     const dims *d = &m->d;
-    const dtype real = m->k->real;
+    const dtype act = m->k->act;
     const int64_t N = m->B * m->T;
     const bool mla = d->kind == ATTENTION_MLA, train = m->use == MODEL_TRAIN;
     layer_scratch *s = &m->s;
     memset(s, 0, sizeof *s);
-    s->h = arena_tensor(a, real, "h", N, d->C);
-    s->delta = arena_tensor(a, real, "delta", N, d->C);
-    s->act = arena_tensor(a, real, "act", N, d->F);
+    s->h = arena_tensor(a, act, "h", N, d->C);
+    s->delta = arena_tensor(a, act, "delta", N, d->C);
+    s->act = arena_tensor(a, act, "act", N, d->F);
     if (mla) {
-        if (d->Rq) s->q_normed = arena_tensor(a, real, "q_normed", N, d->Rq);
-        s->kv_normed = arena_tensor(a, real, "kv_normed", N, d->R);
-        s->kv = arena_tensor(a, real, "kv", N, d->H * (d->Dn + d->Dv));
-        s->k = arena_tensor(a, real, "k", N, d->H * (d->Dn + d->Dr));
+        if (d->Rq) s->q_normed = arena_tensor(a, act, "q_normed", N, d->Rq);
+        s->kv_normed = arena_tensor(a, act, "kv_normed", N, d->R);
+        s->kv = arena_tensor(a, act, "kv", N, d->H * (d->Dn + d->Dv));
+        s->k = arena_tensor(a, act, "k", N, d->H * (d->Dn + d->Dr));
     }
     if (!train) return;
-    s->dh = arena_tensor(a, real, "dh", N, d->C);
-    s->dheads = arena_tensor(a, real, "dheads", N, d->H * (mla ? d->Dv : d->D));
-    s->dact = arena_tensor(a, real, "dact", N, d->F);
-    s->dup = arena_tensor(a, real, "dup", N, d->F);
-    s->dq = arena_tensor(a, real, "dq", N, mla ? d->H * (d->Dn + d->Dr) : d->H * d->D);
+    s->dh = arena_tensor(a, act, "dh", N, d->C);
+    s->dheads = arena_tensor(a, act, "dheads", N, d->H * (mla ? d->Dv : d->D));
+    s->dact = arena_tensor(a, act, "dact", N, d->F);
+    s->dup = arena_tensor(a, act, "dup", N, d->F);
+    s->dq = arena_tensor(a, act, "dq", N, mla ? d->H * (d->Dn + d->Dr) : d->H * d->D);
     if (mla) {
         if (d->Rq) {
-            s->dq_latent = arena_tensor(a, real, "dq_latent", N, d->Rq);
-            s->dq_normed = arena_tensor(a, real, "dq_normed", N, d->Rq);
+            s->dq_latent = arena_tensor(a, act, "dq_latent", N, d->Rq);
+            s->dq_normed = arena_tensor(a, act, "dq_normed", N, d->Rq);
         }
-        s->dkv_a = arena_tensor(a, real, "dkv_a", N, d->R + d->Dr);
-        s->dkv_normed = arena_tensor(a, real, "dkv_normed", N, d->R);
-        s->dkv = arena_tensor(a, real, "dkv", N, d->H * (d->Dn + d->Dv));
-        s->dk = arena_tensor(a, real, "dk", N, d->H * (d->Dn + d->Dr));
+        s->dkv_a = arena_tensor(a, act, "dkv_a", N, d->R + d->Dr);
+        s->dkv_normed = arena_tensor(a, act, "dkv_normed", N, d->R);
+        s->dkv = arena_tensor(a, act, "dkv", N, d->H * (d->Dn + d->Dv));
+        s->dk = arena_tensor(a, act, "dk", N, d->H * (d->Dn + d->Dr));
     } else {
-        s->dk = arena_tensor(a, real, "dk", N, d->G * d->D);
-        s->dv = arena_tensor(a, real, "dv", N, d->G * d->D);
+        s->dk = arena_tensor(a, act, "dk", N, d->G * d->D);
+        s->dv = arena_tensor(a, act, "dv", N, d->G * d->D);
     }
 }
 
@@ -105,7 +105,7 @@ static int64_t logit_rows(int64_t N, int64_t V)
 static void step_layout(model *m, arena *a)
 {
     const dims *d = &m->d;
-    const dtype real = m->k->real;
+    const dtype act = m->k->act, real = m->k->real;
     const int64_t N = m->B * m->T;
     m->tokens = arena_tensor(a, I32, "tokens", N);
     m->targets = arena_tensor(a, I32, "targets", N);
@@ -114,19 +114,19 @@ static void step_layout(model *m, arena *a)
     m->sine = arena_tensor(a, real, "sine", m->T, rotary_width(d) / 2);
     const int64_t kept = m->use == MODEL_TRAIN ? d->L : 1;
     for (int64_t l = 0; l < kept; l++) m->acts[l] = acts_layout(m, a);
-    m->last = arena_tensor(a, real, "last", N, d->C);
+    m->last = arena_tensor(a, act, "last", N, d->C);
     m->last_rstd = arena_tensor(a, real, "last_rstd", N);
-    m->hidden = arena_tensor(a, real, "hidden", N, d->C);
+    m->hidden = arena_tensor(a, act, "hidden", N, d->C);
     m->loss = arena_tensor(a, real, "loss", N);
     m->loss_sum = arena_tensor(a, F64, "loss_sum", 1);
     m->logits = arena_tensor(a, real, "logits", logit_rows(N, d->V), d->V);
-    if (m->use == MODEL_TRAIN) m->dx = arena_tensor(a, real, "dx", N, d->C);
+    if (m->use == MODEL_TRAIN) m->dx = arena_tensor(a, act, "dx", N, d->C);
     scratch_layout(m, a);
 }
 
 static void weights_layout(model *m, int64_t pad, arena *a)
 {
-    weights_init(&m->w, &m->d, &m->table, m->k->real, pad, a);
+    weights_init(&m->w, &m->d, &m->table, m->k->act, pad, a);
     if (m->use == MODEL_TRAIN) weights_init(&m->g, &m->d, &m->table, m->k->real, pad, a);
 }
 
@@ -143,8 +143,8 @@ static model_memory measure(model *m, const dims *d, const ops *k, int64_t B, in
                  .B = B,
                  .T = T,
                  .use = use,
-                 .weights_arena = {.name = "weights"},
-                 .step_arena = {.name = "step"}};
+                 .weights_arena = {.name = "weights", .device = k->device},
+                 .step_arena = {.name = "step", .device = k->device}};
     param_table_init(&m->table, d);
     m->acts = calloc((size_t)d->L, sizeof *m->acts);
     if (!m->acts) die(ERR_DEVICE, "no memory for %lld layers", (long long)d->L);
@@ -178,8 +178,8 @@ static void rope_tables(model *m)
             cosine[t * half + i] = (float)cos((double)t * frequency[i]);
             sine[t * half + i] = (float)sin((double)t * frequency[i]);
         }
-    m->k->upload(&m->cosine, cosine, NULL);
-    m->k->upload(&m->sine, sine, NULL);
+    m->k->upload(&m->cosine, cosine, m->k->stream);
+    m->k->upload(&m->sine, sine, m->k->stream);
     free(frequency);
     free(table);
 }
@@ -192,8 +192,8 @@ void model_init(model *m, const dims *d, const ops *k, int64_t B, int64_t T, mod
     weights_layout(m, pad, &m->weights_arena);
     step_layout(m, &m->step_arena);
     for (int u = 0; u < m->w.num_units; u++) {
-        k->zero(&m->w.unit[u], NULL);
-        if (use == MODEL_TRAIN) k->zero(&m->g.unit[u], NULL);
+        k->zero(&m->w.unit[u], k->stream);
+        if (use == MODEL_TRAIN) k->zero(&m->g.unit[u], k->stream);
     }
     rope_tables(m);
 }
@@ -225,11 +225,11 @@ void model_free(model *m)
 static void forward(model *m, const model_batch *batch)
 {
     const ops *k = m->k;
-    k->upload_i32(&m->tokens, batch->tokens, NULL);
-    k->upload_i32(&m->targets, batch->targets, NULL);
-    k->upload_i32(&m->first, batch->first, NULL);
+    k->upload_i32(&m->tokens, batch->tokens, k->stream);
+    k->upload_i32(&m->targets, batch->targets, k->stream);
+    k->upload_i32(&m->first, batch->first, k->stream);
 
-    k->embedding_forward(&m->acts[0].x, &m->tokens, &m->w.embed, NULL);
+    k->embedding_forward(&m->acts[0].x, &m->tokens, &m->w.embed, k->stream);
     for (int l = 0; l < m->d.L; l++) {
         const bool keep = m->use == MODEL_TRAIN, final = l + 1 == m->d.L;
         layer_acts *a = &m->acts[keep ? l : 0];
@@ -237,22 +237,25 @@ static void forward(model *m, const model_batch *batch)
          */
         block_forward(m, l, a, final ? &m->last : keep ? &m->acts[l + 1].x : &a->x);
     }
-    k->rmsnorm_forward(&m->hidden, &m->last_rstd, &m->last, &m->w.final_norm, m->d.norm_eps, NULL);
+    k->rmsnorm_forward(&m->hidden, &m->last_rstd, &m->last, &m->w.final_norm, m->d.norm_eps, k->stream);
 }
 
-static double loss_sum(model *m)
+void model_zero_loss(model *m) { m->k->zero(&m->loss_sum, m->k->stream); }
+
+double model_loss(const model *m)
 {
     double sum;
-    m->k->sum(&m->loss_sum, &m->loss, NULL);
-    m->k->download_f64(&sum, &m->loss_sum, NULL);
+    m->k->download_f64(&sum, &m->loss_sum, m->k->stream);
     return sum;
 }
 
 double model_evaluate(model *m, const model_batch *batch)
 {
     forward(m, batch);
-    m->k->head_loss_forward(&m->loss, &m->hidden, &m->w.head, &m->targets, &m->logits, NULL);
-    return loss_sum(m);
+    m->k->head_loss_forward(&m->loss, &m->hidden, &m->w.head, &m->targets, &m->logits, m->k->stream);
+    model_zero_loss(m);
+    m->k->sum(&m->loss_sum, &m->loss, m->k->stream);
+    return model_loss(m);
 }
 
 static void unit_done(const model *m, int unit)
@@ -260,7 +263,7 @@ static void unit_done(const model *m, int unit)
     if (m->unit_done) m->unit_done(m->unit_context, unit);
 }
 
-double model_train(model *m, const model_batch *batch)
+void model_train(model *m, const model_batch *batch)
 {
     REQUIRE(m->use == MODEL_TRAIN, "the model was laid out for evaluation");
     const ops *k = m->k;
@@ -269,16 +272,17 @@ double model_train(model *m, const model_batch *batch)
     /* The gradient of the hidden state goes where the first layer's normed input will be: s.dh is free until
      * then. */
     k->head_loss_backward(&m->s.dh, &m->g.head, &m->loss, &m->hidden, &m->w.head, &m->targets, &m->logits,
-                          NULL);
-    k->rmsnorm_backward(&m->dx, &m->g.final_norm, &m->s.dh, &m->last, &m->w.final_norm, &m->last_rstd, NULL);
+                          k->stream);
+    k->rmsnorm_backward(&m->dx, &m->g.final_norm, &m->s.dh, &m->last, &m->w.final_norm, &m->last_rstd,
+                        k->stream);
     unit_done(m, (int)m->d.L + 1);
     for (int l = (int)m->d.L - 1; l >= 0; l--) {
         block_backward(m, l, &m->acts[l]);
         unit_done(m, l + 1);
     }
-    k->embedding_backward(&m->g.embed, &m->dx, &m->tokens, NULL);
+    k->embedding_backward(&m->g.embed, &m->dx, &m->tokens, k->stream);
     unit_done(m, 0);
-    return loss_sum(m);
+    k->sum(&m->loss_sum, &m->loss, k->stream);
 }
 
 double model_flops_per_token(const dims *d, int64_t T)

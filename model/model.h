@@ -63,7 +63,8 @@ typedef struct model {
     layer_scratch s;
     tensor last, last_rstd, hidden; /* (N,C) after the last layer; (N); (N,C) after the final norm */
     tensor dx;                      /* (N,C) gradient of the residual stream */
-    tensor loss, loss_sum;          /* (N); (1) f64 */
+    tensor loss;                    /* (N) */
+    tensor loss_sum;                /* (1) f64: of the micro-batches since model_zero_loss */
     tensor logits;                  /* (rows,V) scratch of head_loss */
     arena weights_arena, step_arena;
     model_tap *tap; /* may be NULL */
@@ -88,8 +89,10 @@ typedef struct model_batch {
 
 /* Sum of the losses of the counted targets, in nats. */
 double model_evaluate(model *m, const model_batch *batch);
-/* The same, and adds the gradient of that sum to m->g. */
-double model_train(model *m, const model_batch *batch);
+/* Adds that sum to m->loss_sum, and its gradient to m->g. Queued on a device: nothing waits. */
+void model_train(model *m, const model_batch *batch);
+void model_zero_loss(model *m);
+double model_loss(const model *m); /* m->loss_sum; waits for the device */
 
 /* Bytes that model_init would reserve. */
 int64_t model_bytes(const dims *d, const ops *k, int64_t B, int64_t T, model_use use);

@@ -86,7 +86,7 @@ static status load_param(model_reader *r, const param *p, tensor *flat, message 
     for (int64_t from = 0; from < p->numel; from += CHUNK) {
         TRY(safetensors_read(&r->files, e, from, chunk_at(p, from), r->chunk, why));
         tensor part = part_of(flat, p, from, chunk_at(p, from));
-        r->k->upload(&part, r->chunk, NULL);
+        r->k->upload(&part, r->chunk, r->k->stream);
     }
     return OK;
 }
@@ -185,7 +185,7 @@ static status save_param(model_writer *w, const param *p, const tensor *flat, me
 {
     for (int64_t from = 0; from < p->numel; from += CHUNK) {
         const tensor part = part_of(flat, p, from, chunk_at(p, from));
-        w->k->download(w->chunk, &part, NULL);
+        w->k->download(w->chunk, &part, w->k->stream);
         TRY(safetensors_append(&w->file, w->chunk, part.dim[0], why));
     }
     return OK;

@@ -133,9 +133,9 @@ static char *state_text(const checkpoint_state *s)
     return text;
 }
 
-/* Rank 0's share: everything but the moments, which all ranks bring. */
-static status model_part_save(const char *folder, const model_config *config, const model *m,
-                              const checkpoint_state *state, const options *o, message *why)
+/* Rank 0's share: everything but weights and moments, which all ranks bring. */
+static status files_save(const char *folder, const model_config *config, const checkpoint_state *state,
+                         const options *o, message *why)
 {
     char path[PATH_BYTES];
     TRY(folder_remove(folder, why));
@@ -143,7 +143,6 @@ static status model_part_save(const char *folder, const model_config *config, co
     TRY(text_write(folder, "config.json", config_with_storage(config, F32), why));
     TRY(tokenizer_copy(o->model_path, folder, why));
     TRY(options_write(o, path_join(path, folder, OPTIONS_FILE), why));
-    TRY(model_save(folder, &m->table, &m->w, m->k, F32, MODEL_FILE_BYTES, why));
     return text_write(folder, "state.json", state_text(state), why);
 }
 
@@ -160,7 +159,7 @@ static status publish(const char *temporary, const char *final, message *why)
     return replaces ? folder_remove(old, why) : OK;
 }
 
-status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *moments,
+status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *optim,
                        const checkpoint_state *state, const options *o, const comm *c, message *why)
 {
     char final[PATH_BYTES], temporary[PATH_BYTES], path[PATH_BYTES];
@@ -168,9 +167,10 @@ status checkpoint_save(const char *run, const model_config *config, const model 
     snprintf(temporary, sizeof temporary, "%.*s.tmp", PATH_BYTES - 8, final);
     uint64_t hash;
     int64_t bytes;
-    status s = comm_agree(c, c->rank == 0 ? model_part_save(temporary, config, m, state, o, why) : OK, why);
+    status s = comm_agree(c, c->rank == 0 ? files_save(temporary, config, state, o, why) : OK, why);
+    if (s == OK) s = masters_write(temporary, &m->table, optim, c, why);
     if (s == OK)
-        s = unit_file_write(path_join(path, temporary, "optim-00000.safetensors"), &m->table, moments,
+        s = unit_file_write(path_join(path, temporary, "optim-00000.safetensors"), &m->table, optim,
                             moment_parts, moment_prefixes, 2, 1, c, &hash, &bytes, why);
     if (s == OK) s = comm_agree(c, c->rank == 0 ? publish(temporary, final, why) : OK, why);
     if (s != OK && c->rank == 0) {
@@ -324,14 +324,15 @@ static status same_options(const char *folder, const options *now, message *why)
     return s;
 }
 
-status checkpoint_load(const char *folder, model *m, optimizer *moments, checkpoint_state *state,
+status checkpoint_load(const char *folder, const model *m, optimizer *optim, checkpoint_state *state,
                        const options *o, message *why)
 {
     char path[PATH_BYTES];
     TRY(same_model(folder, m, why));
     TRY(same_options(folder, o, why));
     TRY(state_read(folder, state, why));
-    TRY(model_load(folder, &m->table, &m->w, m->k, why));
-    return unit_file_read(path_join(path, folder, "optim-00000.safetensors"), &m->table, moments,
-                          moment_parts, moment_prefixes, 2, why);
+    TRY(model_check(folder, &m->d, why));
+    TRY(masters_read(folder, &m->table, optim, why));
+    return unit_file_read(path_join(path, folder, "optim-00000.safetensors"), &m->table, optim, moment_parts,
+                          moment_prefixes, 2, why);
 }

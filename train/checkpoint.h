@@ -25,7 +25,7 @@ status checkpoint_clean(const char *run, message *why);
 
 /* Writes the checkpoint of state->step; the tokenizer's files come from o->model_path. On failure nothing is
  * left under its name and older ones are untouched. MPI: collective; every rank returns the same status. */
-status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *moments,
+status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *optim,
                        const checkpoint_state *state, const options *o, const comm *c, message *why);
 
 /* Removes all but the newest `keep` checkpoints, after having read the newest one back and found it whole.
@@ -43,7 +43,7 @@ status checkpoint_verify(const char *folder, message *why);
 /* Weights, moments and state from a verified folder, into a model of the same shape, for a run with the same
  * options where train/options.def says SAME. The sentence names the first difference. Every rank reads for
  * itself. Not collective. */
-status checkpoint_load(const char *folder, model *m, optimizer *moments, checkpoint_state *state,
+status checkpoint_load(const char *folder, const model *m, optimizer *optim, checkpoint_state *state,
                        const options *o, message *why);
 
 #endif

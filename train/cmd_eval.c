@@ -4,6 +4,7 @@
 #include "model/config.h"
 #include "model/model_files.h"
 #include "train/commands.h"
+#include "train/compute.h"
 #include "train/evaluate.h"
 #include "train/tokenizer_check.h"
 #include "train/training.h"
@@ -42,15 +43,20 @@ status cmd_eval(const command_line *line, options *o, const comm *c, message *wh
     const char *folder = line->positional[0];
     model_config config = {0};
     dataset data = {0};
+    compute on;
     model m;
     TRY(comm_agree(c, open_inputs(folder, o, &config, &data, why), why));
     const int64_t B = o->train_micro_batch < data.windows ? o->train_micro_batch : data.windows;
-    model_init(&m, &config.d, ops_cpu_f32(), B, o->train_seq_len, MODEL_EVALUATE, 1);
-    status s = comm_agree(c, model_load(folder, &m.table, &m.w, m.k, why), why);
-    evaluation e;
-    if (s == OK) s = evaluate(&m, &data, o->val_tokens, c, &e, why);
-    if (s == OK && c->rank == 0) print(line, &m, &e);
-    model_free(&m);
+    status s = compute_open(&on, o, c, why);
+    if (s == OK) {
+        evaluation e;
+        model_init(&m, &config.d, on.k, B, o->train_seq_len, MODEL_EVALUATE, 1);
+        s = comm_agree(c, model_load(folder, &m.table, &m.w, m.k, why), why);
+        if (s == OK) s = evaluate(&m, &data, o->val_tokens, c, &e, why);
+        if (s == OK && c->rank == 0) print(line, &m, &e);
+        model_free(&m);
+        compute_close(&on);
+    }
     dataset_close(&data);
     config_free(&config);
     return s;

@@ -8,6 +8,7 @@
 #include "train/feed_options.h"
 #include "train/gradients.h"
 #include "train/tokenizer_check.h"
+#include "train/unit_file.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,11 +107,11 @@ static void optimizer_open(training *t)
                          .eps = o->optim_eps,
                          .decay = o->optim_weight_decay};
     arena size = {.name = "optimizer"};
-    optimizer_init(&t->opt, t->m.k, t->c, t->unit, t->m.table.num_units, &size);
+    optimizer_init(&t->opt, t->m.k, t->c, t->on.tensors, t->unit, t->m.table.num_units, &size);
     optimizer_free(&t->opt);
-    t->optimizer_arena = (arena){.name = "optimizer"};
+    t->optimizer_arena = (arena){.name = "optimizer", .device = t->on.device};
     arena_reserve(&t->optimizer_arena, size.used);
-    optimizer_init(&t->opt, t->m.k, t->c, t->unit, t->m.table.num_units, &t->optimizer_arena);
+    optimizer_init(&t->opt, t->m.k, t->c, t->on.tensors, t->unit, t->m.table.num_units, &t->optimizer_arena);
 }
 
 /* What can fail, on any rank by itself. */
@@ -147,11 +148,12 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     *t = (training){.o = o, .c = c};
     TRY(comm_agree(c, open_alone(t, why), why));
     TRY(data_open(t, why));
+    TRY(compute_open(&t->on, o, c, why));
     const int pad = 16 * c->size; /* every rank's slice of a unit starts at a multiple of 64 bytes */
-    model_init(&t->m, &t->config.d, ops_cpu_f32(), o->train_micro_batch, o->train_seq_len, MODEL_TRAIN, pad);
-    TRY(comm_agree(c, model_load(o->model_path, &t->m.table, &t->m.w, t->m.k, why), why));
+    model_init(&t->m, &t->config.d, t->on.k, o->train_micro_batch, o->train_seq_len, MODEL_TRAIN, pad);
     units_open(t);
     optimizer_open(t);
+    TRY(comm_agree(c, masters_read(o->model_path, &t->m.table, &t->opt, why), why));
     t->at = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
     return OK;
 }
@@ -162,6 +164,7 @@ void training_close(training *t)
     if (t->opt.k) optimizer_free(&t->opt);
     arena_release(&t->optimizer_arena);
     if (t->m.k) model_free(&t->m);
+    compute_close(&t->on);
     free(t->span);
     free(t->unit);
     feed_close(&t->data);
@@ -221,17 +224,16 @@ static void reduce_unit(void *context, int unit) { optimizer_reduce(context, uni
 
 /* Forward and backward over this rank's micro-batches; in the last one each unit's gradient is summed over
  * the ranks as soon as it is complete. */
-static double forward_backward(training *t, const host_batch *batch)
+static void forward_backward(training *t, const host_batch *batch)
 {
     const int64_t B = t->m.B, mine = batch->sequences;
-    double loss = 0;
+    model_zero_loss(&t->m);
     for (int64_t row = 0; row < mine; row += B) {
         const model_batch micro = host_batch_view(batch, row);
         t->m.unit_done = row + B == mine ? reduce_unit : NULL;
         t->m.unit_context = &t->opt;
-        loss += model_train(&t->m, &micro);
+        model_train(&t->m, &micro);
     }
-    return loss;
 }
 
 status training_step(training *t, step_result *r, message *why)
@@ -240,38 +242,36 @@ status training_step(training *t, step_result *r, message *why)
     int64_t counted;
     double waited = 0;
     TRY(comm_agree(t->c, step_batch(t, &batch, &counted, &waited, why), why));
-    const double loss = forward_backward(t, batch);
+    forward_backward(t, batch);
 
-    double sums[2] = {loss, (double)counted};
-    comm_sum_f64(t->c, sums, 2);
+    double targets = (double)counted; /* of all ranks, now */
+    comm_sum_f64(t->c, &targets, 1);
     int64_t most[2] = {stop_requested(), (int64_t)(waited * 1e9)}; /* of all ranks */
     comm_max_i64(t->c, most, 2);
-    if (!(sums[1] > 0))
+    if (!(targets > 0))
         return fail(why, ERR_INPUT,
                     "step %lld: no target of its %lld windows counts (data.document_mask=true and documents "
                     "of one token?)",
                     (long long)t->at.step + 1, (long long)t->sequences);
 
-    const double mean = 1 / sums[1], norm = optimizer_norm(&t->opt, mean);
-    const int64_t step = t->at.step + 1;
-    *r = (step_result){.loss = sums[0] * mean,
-                       .grad_norm = norm,
-                       .rate = schedule_rate(&t->rate, step),
-                       .data_wait = (double)most[1] * 1e-9,
-                       .signal = (int)most[0]};
+    const double mean = 1 / targets, rate = schedule_rate(&t->rate, t->at.step + 1);
+    optimizer_clip(&t->opt, &t->m.loss_sum, mean, t->o->optim_clip);
     if (t->o->debug_dump_gradients[0] && !t->gradients_dumped) {
         TRY(gradients_write(t->o->debug_dump_gradients, &t->m.table, &t->opt, mean, t->c, why));
         t->gradients_dumped = true;
     }
-    r->skipped = !isfinite(r->loss) || !isfinite(norm);
-    if (!r->skipped) {
-        const double clip = t->o->optim_clip;
-        const double shrink =
-            clip > 0 && norm > clip ? clip / (norm + 1e-6) : 1; /* as torch.nn.utils.clip_grad_norm_ */
-        optimizer_update(&t->opt, r->rate, mean * shrink, step);
-    }
+    optimizer_update(&t->opt, rate, t->at.step + 1);
     optimizer_zero_grad(&t->opt);
-    t->at.step = step;
+
+    const double loss = model_loss(&t->m) * mean; /* a device is waited for here, and nowhere before */
+    const double norm = optimizer_norm(&t->opt, mean);
+    *r = (step_result){.loss = loss,
+                       .grad_norm = norm,
+                       .rate = rate,
+                       .data_wait = (double)most[1] * 1e-9,
+                       .skipped = !isfinite(loss) || !isfinite(norm),
+                       .signal = (int)most[0]};
+    t->at.step++;
     t->at.position += t->sequences;
     t->at.tokens += t->sequences * t->m.T;
     return OK;

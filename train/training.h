@@ -6,12 +6,14 @@
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "train/checkpoint.h"
+#include "train/compute.h"
 #include "train/loader.h"
 #include "train/options.h"
 
 typedef struct training {
     const options *o;
     const comm *c;
+    compute on; /* what it computes on */
     model_config config;
     feed data;
     dataset held_out; /* held_out.windows is 0 without data.val */
@@ -50,7 +52,7 @@ status training_resume(training *t, const char *checkpoint, message *why);
 status sequence_check(const dims *d, int64_t T, message *why);
 
 /* One optimizer step: reads the step's windows, forward and backward over the micro-batches, sums over ranks,
- * clips, updates. MPI: collective. */
+ * clips, updates. A device gets all of it as one queue; only the result is waited for. MPI: collective. */
 status training_step(training *t, step_result *r, message *why);
 
 #endif

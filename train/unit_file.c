@@ -1,4 +1,5 @@
 #include "train/unit_file.h"
+#include "model/model_files.h"
 #include "model/safetensors.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,4 +103,30 @@ status unit_file_read(const char *path, const param_table *table, optimizer *o, 
     free(full);
     safetensors_close(&s);
     return result;
+}
+
+status masters_write(const char *folder, const param_table *table, optimizer *o, const comm *c, message *why)
+{
+    model_writer w;
+    const bool writes = c->rank == 0;
+    status s = writes ? model_writer_open(&w, folder, table, ops_cpu_f32(), F32, MODEL_FILE_BYTES, why) : OK;
+    const bool open = writes && s == OK;
+    float *full = unit_buffer(o);
+    /* All ranks take part in every gather, also when rank 0 cannot write any more. */
+    for (int u = 0; u < o->num_units; u++) {
+        optimizer_gather(o, OPTIM_MASTER, u, full);
+        const tensor flat = tensor_of(full, F32, o->unit[u].name, 1, &o->unit[u].weight.dim[0]);
+        if (writes && s == OK) s = model_writer_unit(&w, u, &flat, why);
+    }
+    free(full);
+    if (open && s == OK) s = model_writer_finish(&w, why);
+    if (open && s != OK) model_writer_abandon(&w);
+    return comm_agree(c, s, why);
+}
+
+status masters_read(const char *folder, const param_table *table, optimizer *o, message *why)
+{
+    static const optim_part parts[] = {OPTIM_MASTER};
+    static const char *const prefixes[] = {""};
+    return unit_file_read(folder, table, o, parts, prefixes, 1, why);
 }

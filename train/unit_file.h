@@ -1,5 +1,5 @@
-/* Tensors that live sharded over the ranks (gradients, moments) into one safetensors file, a unit at a time.
- */
+/* What lives cut over the ranks, between files and the optimizer, a unit at a time: gradients and moments as
+ * one safetensors file, master weights as a model folder. */
 #ifndef REMLA_TRAIN_UNIT_FILE_H
 #define REMLA_TRAIN_UNIT_FILE_H
 #include "model/weights.h"
@@ -16,5 +16,12 @@ status unit_file_write(const char *path, const param_table *table, optimizer *o,
  * collective. */
 status unit_file_read(const char *path, const param_table *table, optimizer *o, const optim_part *part,
                       const char *const *prefix, int parts, message *why);
+
+/* Writes the master weights as the float32 model files of `folder` (model/model_files.h). Rank 0 writes. MPI:
+ * collective; every rank returns the same status. */
+status masters_write(const char *folder, const param_table *table, optimizer *o, const comm *c, message *why);
+/* Reads the weights of a model folder that model_check has passed into masters and weights. Not collective.
+ */
+status masters_read(const char *folder, const param_table *table, optimizer *o, message *why);
 
 #endif

@@ -129,7 +129,7 @@ static void test_all_gather(void **state)
             float *full = floats(count), *elsewhere = floats(shard);
             float *part = in_place ? full + world->rank * shard : elsewhere;
             for (int64_t i = 0; i < shard; i++) part[i] = noise(world->rank, i);
-            comm_all_gather_f32(world, full, part, shard);
+            comm_all_gather(world, full, part, shard * (int64_t)sizeof(float));
             for (int64_t i = 0; i < count; i++)
                 REQUIRE(full[i] == noise((int)(i / shard), i % shard), "element %lld of %lld", (long long)i,
                         (long long)count);

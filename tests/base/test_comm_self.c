@@ -30,7 +30,7 @@ static void test_identity(void **state)
     comm_reduce_scatter_f32(c, full, full, 3);
     assert_memory_equal(out, full, sizeof full);
     memset(full, 0, sizeof full);
-    comm_all_gather_f32(c, full, out, 3);
+    comm_all_gather(c, full, out, 3 * sizeof(float));
     assert_memory_equal(out, full, sizeof full);
     message why = {"why"};
     assert_int_equal(comm_agree(c, ERR_INPUT, &why), ERR_INPUT);

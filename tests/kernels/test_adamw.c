@@ -7,24 +7,22 @@ enum { STEPS = 6, ELEMENTS = 4099 /* more than a block */ };
 
 typedef struct problem {
     const ops *k;
-    tensor weight, m, v, grad;
+    tensor weight, master, m, v, grad, factor; /* master is the weight where the types are equal */
     adamw_scalars a;
 } problem;
 
-static problem problem_of(const ops *k, double decay, double grad_scale)
+static problem problem_of(const ops *k, double decay, double factor)
 {
     problem p = {.k = k,
-                 .weight = check_tensor(k->real, "weight", ELEMENTS),
+                 .weight = check_tensor(k->act, "weight", ELEMENTS),
                  .m = check_tensor(k->real, "m", ELEMENTS),
                  .v = check_tensor(k->real, "v", ELEMENTS),
                  .grad = check_tensor(k->real, "grad", ELEMENTS),
-                 .a = {.rate = 1e-2,
-                       .beta1 = 0.9,
-                       .beta2 = 0.95,
-                       .eps = 1e-8,
-                       .decay = decay,
-                       .grad_scale = grad_scale}};
-    check_fill(&p.weight, 1, -1, 1);
+                 .factor = check_tensor(F64, "factor", 1),
+                 .a = {.rate = 1e-2, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = decay}};
+    p.master = k->act == k->real ? p.weight : check_tensor(k->real, "master", ELEMENTS);
+    check_set(&p.factor, factor);
+    check_fill(&p.master, 1, -1, 1);
     check_set(&p.m, 0);
     check_set(&p.v, 0);
     return p;
@@ -37,10 +35,11 @@ static void next_gradient(problem *p)
 }
 
 /* The update of ops.def on double tensors. */
-static void formula(const adamw_scalars *a, tensor *weight, tensor *m, tensor *v, const tensor *grad)
+static void formula(const adamw_scalars *a, double factor, tensor *weight, tensor *m, tensor *v,
+                    const tensor *grad)
 {
     for (int64_t i = 0; i < ELEMENTS; i++) {
-        const double g = check_get(grad, i) * a->grad_scale;
+        const double g = check_get(grad, i) * factor;
         check_put(m, i, a->beta1 * check_get(m, i) + (1 - a->beta1) * g);
         check_put(v, i, a->beta2 * check_get(v, i) + (1 - a->beta2) * g * g);
         const double mean = check_get(m, i) / (1 - pow(a->beta1, (double)a->step));
@@ -54,19 +53,20 @@ static void test_formula(void **state)
 {
     (void)state;
     static const double settings[][3] = {
-        {0, 1, 1e-8}, {0.1, 1, 0.1}, {0.1, 1.0 / 4096, 1e-8}}; /* decay, grad_scale, eps */
+        {0, 1, 1e-8}, {0.1, 1, 0.1}, {0.1, 1.0 / 4096, 1e-8}}; /* decay, factor, eps */
     const ops *k;
     for (int i = 0; (k = check_table(i)); i++)
         for (int j = 0; j < 3; j++) {
             problem p = problem_of(k, settings[j][0], settings[j][1]);
             p.a.eps = settings[j][2];
-            tensor weight = check_copy(&p.weight, F64), m = check_copy(&p.m, F64), v = check_copy(&p.v, F64);
+            tensor weight = check_copy(&p.master, F64), m = check_copy(&p.m, F64), v = check_copy(&p.v, F64);
             for (int step = 0; step < STEPS; step++) {
                 next_gradient(&p);
                 const tensor kept = check_copy(&p.grad, k->real);
-                formula(&p.a, &weight, &m, &v, &p.grad);
-                k->adamw_update(&p.weight, &p.m, &p.v, &p.grad, &p.a, NULL);
-                check_close("weight", &p.weight, &weight, check_tolerance(k->real));
+                formula(&p.a, settings[j][1], &weight, &m, &v, &p.grad);
+                k->adamw_update(&p.weight, &p.master, &p.m, &p.v, &p.grad, &p.factor, &p.a, k->stream);
+                check_close("master", &p.master, &weight, check_tolerance(k->real));
+                check_close("weight", &p.weight, &weight, check_tolerance(k->act));
                 check_close("m", &p.m, &m, check_tolerance(k->real));
                 check_close("v", &p.v, &v, check_tolerance(k->real));
                 check_equal("grad", &p.grad, &kept);
@@ -83,14 +83,33 @@ static void test_first_step(void **state)
     for (int i = 0; (k = check_table(i)); i++) {
         problem p = problem_of(k, 0.5, 1);
         p.a.step = 1;
-        check_set(&p.weight, 2);
+        check_set(&p.master, 2);
         check_set(&p.grad, -1e-3);
         check_put(&p.grad, 1, 7);
         check_put(&p.grad, 2, 0);
-        k->adamw_update(&p.weight, &p.m, &p.v, &p.grad, &p.a, NULL);
-        check_number("up", check_get(&p.weight, 0), 2 * 0.995 + 0.01, 1e-6);
-        check_number("down", check_get(&p.weight, 1), 2 * 0.995 - 0.01, 1e-6);
-        check_number("decay alone", check_get(&p.weight, 2), 2 * 0.995, 1e-6);
+        k->adamw_update(&p.weight, &p.master, &p.m, &p.v, &p.grad, &p.factor, &p.a, k->stream);
+        check_number("up", check_get(&p.master, 0), 2 * 0.995 + 0.01, 1e-6);
+        check_number("down", check_get(&p.master, 1), 2 * 0.995 - 0.01, 1e-6);
+        check_number("decay alone", check_get(&p.master, 2), 2 * 0.995, 1e-6);
+    }
+}
+
+/* A factor that is not a number: loss or norm was not finite, nothing changes. */
+static void test_skipped(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int i = 0; (k = check_table(i)); i++) {
+        problem p = problem_of(k, 0.5, (double)NAN);
+        check_fill(&p.weight, 2, -1, 1);
+        next_gradient(&p);
+        const tensor weight = check_copy(&p.weight, k->act), master = check_copy(&p.master, k->real),
+                     m = check_copy(&p.m, k->real), v = check_copy(&p.v, k->real);
+        k->adamw_update(&p.weight, &p.master, &p.m, &p.v, &p.grad, &p.factor, &p.a, k->stream);
+        check_equal("weight", &p.weight, &weight);
+        check_equal("master", &p.master, &master);
+        check_equal("m", &p.m, &m);
+        check_equal("v", &p.v, &v);
     }
 }
 
@@ -100,7 +119,7 @@ static void two_steps(void *context)
     *p = problem_of(p->k, 0.1, 0.5);
     for (int step = 0; step < 2; step++) {
         next_gradient(p);
-        p->k->adamw_update(&p->weight, &p->m, &p->v, &p->grad, &p->a, NULL);
+        p->k->adamw_update(&p->weight, &p->master, &p->m, &p->v, &p->grad, &p->factor, &p->a, p->k->stream);
     }
 }
 
@@ -117,7 +136,7 @@ static void test_threads(void **state)
 static void step_zero(void *context)
 {
     problem *p = context;
-    p->k->adamw_update(&p->weight, &p->m, &p->v, &p->grad, &p->a, NULL);
+    p->k->adamw_update(&p->weight, &p->master, &p->m, &p->v, &p->grad, &p->factor, &p->a, p->k->stream);
 }
 
 static void test_refused(void **state)
@@ -130,10 +149,8 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(test_formula),
-        CHECK_TEST(test_first_step),
-        CHECK_TEST(test_threads),
-        CHECK_TEST(test_refused),
+        CHECK_TEST(test_formula), CHECK_TEST(test_first_step), CHECK_TEST(test_skipped),
+        CHECK_TEST(test_threads), CHECK_TEST(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,13 +67,13 @@ static problem problem_of(const ops *k, attention_case c)
 
 static void forward(problem *p)
 {
-    p->k->attention_forward(&p->out, &p->lse, &p->q, &p->key, &p->v, &p->first, p->scale, NULL);
+    p->k->attention_forward(&p->out, &p->lse, &p->q, &p->key, &p->v, &p->first, p->scale, p->k->stream);
 }
 
 static void backward(problem *p)
 {
     p->k->attention_backward(&p->dq, &p->dk, &p->dv, &p->dout, &p->out, &p->lse, &p->q, &p->key, &p->v,
-                             &p->first, p->scale, NULL);
+                             &p->first, p->scale, p->k->stream);
 }
 
 /* The plain attention: contiguous doubles. */

@@ -33,7 +33,7 @@ static void test_forward(void **state)
     for (int i = 0; (k = check_table(i)); i++)
         for (int j = 0; j < NUM_CASES; j++) {
             problem p = problem_of(k, cases[j]);
-            k->embedding_forward(&p.out, &p.tokens, &p.weight, NULL);
+            k->embedding_forward(&p.out, &p.tokens, &p.weight, k->stream);
             for (int64_t n = 0; n < cases[j].N; n++) {
                 const tensor got = tensor_rows(&p.out, n, 1);
                 const tensor want = tensor_rows(&p.weight, (int64_t)check_get(&p.tokens, n), 1);
@@ -57,7 +57,7 @@ static void test_backward(void **state)
                     const int64_t at = (int64_t)check_get(&p.tokens, e / C) * C + e % C;
                     check_put(&want, at, check_get(&want, at) + check_get(&p.dout, e));
                 }
-                k->embedding_backward(&p.dweight, &p.dout, &p.tokens, NULL);
+                k->embedding_backward(&p.dweight, &p.dout, &p.tokens, k->stream);
                 check_close("dweight", &p.dweight, &want, check_tolerance(k->real));
             }
         }
@@ -66,7 +66,7 @@ static void test_backward(void **state)
 static double loss(void *context)
 {
     problem *p = context;
-    p->k->embedding_forward(&p->out, &p->tokens, &p->weight, NULL);
+    p->k->embedding_forward(&p->out, &p->tokens, &p->weight, p->k->stream);
     return check_dot(&p->dout, &p->out);
 }
 
@@ -75,7 +75,7 @@ static void test_gradient(void **state)
     (void)state;
     problem p = problem_of(ops_cpu_f64(), cases[1]);
     check_set(&p.dweight, 0);
-    p.k->embedding_backward(&p.dweight, &p.dout, &p.tokens, NULL);
+    p.k->embedding_backward(&p.dweight, &p.dout, &p.tokens, p.k->stream);
     check_gradient("weight", &p.weight, &p.dweight, loss, &p);
 }
 
@@ -83,7 +83,7 @@ static void backward_from_zero(void *context)
 {
     problem *p = context;
     check_set(&p->dweight, 0);
-    p->k->embedding_backward(&p->dweight, &p->dout, &p->tokens, NULL);
+    p->k->embedding_backward(&p->dweight, &p->dout, &p->tokens, p->k->stream);
 }
 
 static void test_threads(void **state)

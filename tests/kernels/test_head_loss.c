@@ -36,13 +36,13 @@ static problem problem_of(const ops *k, head_case c)
 
 static void forward(problem *p)
 {
-    p->k->head_loss_forward(&p->loss, &p->hidden, &p->weight, &p->targets, &p->scratch, NULL);
+    p->k->head_loss_forward(&p->loss, &p->hidden, &p->weight, &p->targets, &p->scratch, p->k->stream);
 }
 
 static void backward(problem *p)
 {
     p->k->head_loss_backward(&p->dhidden, &p->dweight, &p->loss, &p->hidden, &p->weight, &p->targets,
-                             &p->scratch, NULL);
+                             &p->scratch, p->k->stream);
 }
 
 /* The formula, a row at a time; `dweight` is added to. */

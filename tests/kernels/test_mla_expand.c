@@ -47,7 +47,7 @@ static void test_forward(void **state)
         for (int j = 0; j < NUM_CASES; j++) {
             problem p = problem_of(k, cases[j]);
             const int64_t H = cases[j].H, Dn = cases[j].Dn, Dr = cases[j].Dr;
-            k->mla_expand_forward(&p.keys, &p.nope, &p.rotary, NULL);
+            k->mla_expand_forward(&p.keys, &p.nope, &p.rotary, k->stream);
             const tensor own = tensor_slice(&p.keys, 0, Dn), shared = tensor_slice(&p.keys, Dn, Dr);
             check_equal("own part", &own, &p.nope);
             for (int64_t e = 0; e < tensor_numel(&shared); e++)
@@ -73,7 +73,7 @@ static void test_backward(void **state)
             }
             /* Twice: both gradients are written, not added to; and what lies beside them is left alone. */
             for (int twice = 0; twice < 2; twice++) {
-                k->mla_expand_backward(&p.dnope, &p.drotary, &p.dkeys, NULL);
+                k->mla_expand_backward(&p.dnope, &p.drotary, &p.dkeys, k->stream);
                 check_equal("dnope", &p.dnope, &own);
                 check_close("drotary", &p.drotary, &want, check_tolerance(k->real));
                 check_nan(tensor_slice(&p.dkv, c.Dn, c.Dv));
@@ -85,7 +85,7 @@ static void test_backward(void **state)
 static double loss(void *context)
 {
     problem *p = context;
-    p->k->mla_expand_forward(&p->keys, &p->nope, &p->rotary, NULL);
+    p->k->mla_expand_forward(&p->keys, &p->nope, &p->rotary, p->k->stream);
     return check_dot(&p->dkeys, &p->keys);
 }
 
@@ -94,7 +94,7 @@ static void test_gradient(void **state)
     (void)state;
     for (int j = 0; j < 2; j++) {
         problem p = problem_of(ops_cpu_f64(), cases[j]);
-        p.k->mla_expand_backward(&p.dnope, &p.drotary, &p.dkeys, NULL);
+        p.k->mla_expand_backward(&p.dnope, &p.drotary, &p.dkeys, p.k->stream);
         check_gradient("nope", &p.nope, &p.dnope, loss, &p);
         check_gradient("rotary", &p.rotary, &p.drotary, loss, &p);
     }
@@ -103,7 +103,7 @@ static void test_gradient(void **state)
 static void backward(void *context)
 {
     problem *p = context;
-    p->k->mla_expand_backward(&p->dnope, &p->drotary, &p->dkeys, NULL);
+    p->k->mla_expand_backward(&p->dnope, &p->drotary, &p->dkeys, p->k->stream);
 }
 
 static void test_threads(void **state)

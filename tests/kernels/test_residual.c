@@ -17,12 +17,12 @@ static void test_sum(void **state)
             check_fill(&b, 2, -2, 2);
             for (int64_t e = 0; e < tensor_numel(&out); e++)
                 check_put(&want, e, check_get(&a, e) + check_get(&b, e));
-            k->residual_forward(&out, &a, &b, NULL);
+            k->residual_forward(&out, &a, &b, k->stream);
             check_equal("out", &out, &want);
             tensor left = check_copy(&a, k->real), right = check_copy(&b, k->real);
-            k->residual_forward(&left, &left, &b, NULL);
+            k->residual_forward(&left, &left, &b, k->stream);
             check_equal("out is a", &left, &want);
-            k->residual_forward(&right, &a, &right, NULL);
+            k->residual_forward(&right, &a, &right, k->stream);
             check_equal("out is b", &right, &want);
         }
 }
@@ -31,7 +31,7 @@ static void wrong_shape(void *context)
 {
     tensor *t = context;
     tensor fewer = tensor_rows(t, 0, 1);
-    ops_cpu_f64()->residual_forward(t, t, &fewer, NULL);
+    ops_cpu_f64()->residual_forward(t, t, &fewer, ops_cpu_f64()->stream);
 }
 
 static void test_refused(void **state)

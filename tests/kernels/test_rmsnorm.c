@@ -86,13 +86,13 @@ static void test_formulas(void **state)
             check_set(&dweight, 0);
             formulas(&p, &out, &rstd, &dinp, &dweight);
 
-            k->rmsnorm_forward(&p.out, &p.rstd, &p.inp, &p.weight, p.eps, NULL);
+            k->rmsnorm_forward(&p.out, &p.rstd, &p.inp, &p.weight, p.eps, k->stream);
             check_close("out", &p.out, &out, tolerance);
             check_close("rstd", &p.rstd, &rstd, tolerance);
             check_beside(&p.wide_out, &p.out);
 
             check_set(&p.dweight, 0);
-            k->rmsnorm_backward(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, NULL);
+            k->rmsnorm_backward(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, k->stream);
             check_close("dinp", &p.dinp, &dinp, tolerance);
             check_close("dweight", &p.dweight, &dweight, tolerance);
             check_beside(&p.wide_dinp, &p.dinp);
@@ -108,13 +108,13 @@ static void test_adding(void **state)
         for (int j = 0; j < NUM_CASES; j++) {
             problem p = problem_of(k, cases[j]);
             const double tolerance = check_tolerance(k->real);
-            k->rmsnorm_forward(&p.out, &p.rstd, &p.inp, &p.weight, p.eps, NULL);
+            k->rmsnorm_forward(&p.out, &p.rstd, &p.inp, &p.weight, p.eps, k->stream);
             check_set(&p.dweight, 0);
-            k->rmsnorm_backward(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, NULL);
+            k->rmsnorm_backward(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, k->stream);
             const tensor dinp = check_copy(&p.dinp, k->real), dweight = check_copy(&p.dweight, k->real);
             tensor want = check_copy(&dinp, F64), want_weight = check_copy(&dweight, F64);
 
-            k->rmsnorm_backward(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, NULL);
+            k->rmsnorm_backward(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, k->stream);
             check_equal("dinp written again", &p.dinp, &dinp);
             for (int64_t c = 0; c < cases[j].C; c++) check_put(&want_weight, c, 2 * check_get(&dweight, c));
             check_close("dweight of two", &p.dweight, &want_weight, tolerance);
@@ -123,7 +123,7 @@ static void test_adding(void **state)
             for (int64_t e = 0; e < tensor_numel(&want); e++)
                 check_put(&want, e, check_get(&p.dinp, e) + check_get(&dinp, e));
             for (int64_t c = 0; c < cases[j].C; c++) check_put(&want_weight, c, 3 * check_get(&dweight, c));
-            k->rmsnorm_backward_add(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, NULL);
+            k->rmsnorm_backward_add(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, k->stream);
             check_close("dinp added to", &p.dinp, &want, tolerance);
             check_close("dweight of three", &p.dweight, &want_weight, tolerance);
             check_beside(&p.wide_dinp, &p.dinp);
@@ -133,7 +133,7 @@ static void test_adding(void **state)
 static double loss(void *context)
 {
     problem *p = context;
-    p->k->rmsnorm_forward(&p->out, &p->rstd, &p->inp, &p->weight, p->eps, NULL);
+    p->k->rmsnorm_forward(&p->out, &p->rstd, &p->inp, &p->weight, p->eps, p->k->stream);
     return check_dot(&p->dout, &p->out);
 }
 
@@ -144,7 +144,7 @@ static void test_gradient(void **state)
         problem p = problem_of(ops_cpu_f64(), cases[j]);
         check_set(&p.dweight, 0);
         loss(&p);
-        p.k->rmsnorm_backward(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, NULL);
+        p.k->rmsnorm_backward(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, p.k->stream);
         check_gradient("inp", &p.inp, &p.dinp, loss, &p);
         check_gradient("weight", &p.weight, &p.dweight, loss, &p);
     }
@@ -153,9 +153,9 @@ static void test_gradient(void **state)
 static void forward_and_backward(void *context)
 {
     problem *p = context;
-    p->k->rmsnorm_forward(&p->out, &p->rstd, &p->inp, &p->weight, p->eps, NULL);
+    p->k->rmsnorm_forward(&p->out, &p->rstd, &p->inp, &p->weight, p->eps, p->k->stream);
     check_set(&p->dweight, 0);
-    p->k->rmsnorm_backward(&p->dinp, &p->dweight, &p->dout, &p->inp, &p->weight, &p->rstd, NULL);
+    p->k->rmsnorm_backward(&p->dinp, &p->dweight, &p->dout, &p->inp, &p->weight, &p->rstd, p->k->stream);
 }
 
 static void test_threads(void **state)
@@ -174,7 +174,7 @@ static void wrong_weight(void *context)
 {
     problem *p = context;
     const tensor weight = tensor_rows(&p->weight, 0, 6);
-    p->k->rmsnorm_forward(&p->out, &p->rstd, &p->inp, &weight, p->eps, NULL);
+    p->k->rmsnorm_forward(&p->out, &p->rstd, &p->inp, &weight, p->eps, p->k->stream);
 }
 
 static void test_refused(void **state)

@@ -76,11 +76,11 @@ static void for_all(const ops *k, void (*check)(problem *p))
 static void check_formula(problem *p)
 {
     const tensor want = rotated(p);
-    p->k->rope_forward(&p->x, &p->cosine, &p->sine, p->layout, NULL);
+    p->k->rope_forward(&p->x, &p->cosine, &p->sine, p->layout, p->k->stream);
     check_close("forward", &p->x, &want, check_tolerance(p->k->real));
     check_beside(p);
     /* The table's angles are rounded, so the way back is exact only to float. */
-    p->k->rope_backward(&p->x, &p->cosine, &p->sine, p->layout, NULL);
+    p->k->rope_backward(&p->x, &p->cosine, &p->sine, p->layout, p->k->stream);
     check_close("and back", &p->x, &p->start, 1e-6);
     check_beside(p);
 }
@@ -97,14 +97,14 @@ static double loss(void *context)
     problem *p = context;
     tensor *x = &p->x;
     for (int64_t i = 0; i < tensor_numel(x); i++) check_put(x, i, check_get(&p->start, i));
-    p->k->rope_forward(x, &p->cosine, &p->sine, p->layout, NULL);
+    p->k->rope_forward(x, &p->cosine, &p->sine, p->layout, p->k->stream);
     return check_dot(&p->dout, x);
 }
 
 static void check_differences(problem *p)
 {
     tensor dx = check_copy(&p->dout, F64);
-    p->k->rope_backward(&dx, &p->cosine, &p->sine, p->layout, NULL);
+    p->k->rope_backward(&dx, &p->cosine, &p->sine, p->layout, p->k->stream);
     check_gradient("x", &p->start, &dx, loss, p);
 }
 
@@ -118,7 +118,7 @@ static void forward(void *context)
 {
     problem *p = context;
     check_fill(&p->x, 1, -1, 1);
-    p->k->rope_forward(&p->x, &p->cosine, &p->sine, p->layout, NULL);
+    p->k->rope_forward(&p->x, &p->cosine, &p->sine, p->layout, p->k->stream);
 }
 
 static void check_bits(problem *p) { check_threads(forward, p, 1, (const tensor *const[]){&p->x}); }

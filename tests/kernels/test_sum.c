@@ -19,10 +19,11 @@ static void test_sums(void **state)
                 sum += x;
                 squares += x * x;
             }
-            k->sum(&result, &inp, NULL);
+            check_set(&result, 0);
+            k->sum(&result, &inp, k->stream);
             check_number("sum", check_get(&result, 0), (double)sum, 1e-13);
-            k->squared_norm(&result, &inp, NULL);
-            check_number("squared norm", check_get(&result, 0), (double)squares, 1e-13);
+            k->squared_norm(&result, &inp, k->stream);
+            check_number("squared norm added", check_get(&result, 0), (double)(sum + squares), 1e-13);
         }
 }
 
@@ -33,11 +34,13 @@ static void test_range(void **state)
     const ops *k = ops_cpu_f32();
     tensor inp = check_tensor(F32, "inp", 3, 3), result = check_tensor(F64, "result", 1);
     check_set(&inp, 1);
+    check_set(&result, 0);
     check_put(&inp, 0, 16777216);
-    k->sum(&result, &inp, NULL);
+    k->sum(&result, &inp, k->stream);
     check_number("sum", check_get(&result, 0), 16777224, 0);
     check_set(&inp, 1e30);
-    k->squared_norm(&result, &inp, NULL);
+    check_set(&result, 0);
+    k->squared_norm(&result, &inp, k->stream);
     check_number("squared norm", check_get(&result, 0), 9e60, 1e-6);
 }
 
@@ -49,8 +52,10 @@ typedef struct problem {
 static void both(void *context)
 {
     problem *p = context;
-    p->k->sum(&p->sum, &p->inp, NULL);
-    p->k->squared_norm(&p->squares, &p->inp, NULL);
+    check_set(&p->sum, 0);
+    check_set(&p->squares, 0);
+    p->k->sum(&p->sum, &p->inp, p->k->stream);
+    p->k->squared_norm(&p->squares, &p->inp, p->k->stream);
 }
 
 static void test_threads(void **state)
@@ -65,7 +70,7 @@ static void test_threads(void **state)
     }
 }
 
-static void sum_to_float(void *context) { ops_cpu_f32()->sum(context, context, NULL); }
+static void sum_to_float(void *context) { ops_cpu_f32()->sum(context, context, ops_cpu_f32()->stream); }
 
 static void test_refused(void **state)
 {

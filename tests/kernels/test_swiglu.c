@@ -38,7 +38,7 @@ static void test_formula(void **state)
             tensor want = check_copy(&p.out, F64);
             for (int64_t e = 0; e < tensor_numel(&want); e++)
                 check_put(&want, e, silu(check_get(&p.gate, e)) * check_get(&p.up, e));
-            k->swiglu_forward(&p.out, &p.gate, &p.up, NULL);
+            k->swiglu_forward(&p.out, &p.gate, &p.up, k->stream);
             check_close("out", &p.out, &want, check_tolerance(k->real));
         }
 }
@@ -55,8 +55,8 @@ static void test_extremes(void **state)
         check_set(&p.up, 2);
         check_set(&p.dout, 3);
         for (int e = 0; e < 5; e++) check_put(&p.gate, e, gate[e]);
-        k->swiglu_forward(&p.out, &p.gate, &p.up, NULL);
-        k->swiglu_backward(&p.dgate, &p.dup, &p.dout, &p.gate, &p.up, NULL);
+        k->swiglu_forward(&p.out, &p.gate, &p.up, k->stream);
+        k->swiglu_backward(&p.dgate, &p.dup, &p.dout, &p.gate, &p.up, k->stream);
         for (int e = 0; e < 5; e++) {
             check_number("out", check_get(&p.out, e), 2 * silu_at[e], 1e-12);
             check_number("dup", check_get(&p.dup, e), 3 * silu_at[e], 1e-12);
@@ -68,7 +68,7 @@ static void test_extremes(void **state)
 static double loss(void *context)
 {
     problem *p = context;
-    p->k->swiglu_forward(&p->out, &p->gate, &p->up, NULL);
+    p->k->swiglu_forward(&p->out, &p->gate, &p->up, p->k->stream);
     return check_dot(&p->dout, &p->out);
 }
 
@@ -77,7 +77,7 @@ static void test_gradient(void **state)
     (void)state;
     for (int j = 0; j < 2; j++) {
         problem p = problem_of(ops_cpu_f64(), sizes[j]);
-        p.k->swiglu_backward(&p.dgate, &p.dup, &p.dout, &p.gate, &p.up, NULL);
+        p.k->swiglu_backward(&p.dgate, &p.dup, &p.dout, &p.gate, &p.up, p.k->stream);
         check_gradient("gate", &p.gate, &p.dgate, loss, &p);
         check_gradient("up", &p.up, &p.dup, loss, &p);
     }
@@ -89,13 +89,14 @@ static void test_backward(void **state)
     (void)state;
     for (int j = 0; j < NUM_SIZES; j++) {
         problem exact = problem_of(ops_cpu_f64(), sizes[j]), p = problem_of(ops_cpu_f32(), sizes[j]);
-        exact.k->swiglu_backward(&exact.dgate, &exact.dup, &exact.dout, &exact.gate, &exact.up, NULL);
+        exact.k->swiglu_backward(&exact.dgate, &exact.dup, &exact.dout, &exact.gate, &exact.up,
+                                 exact.k->stream);
         for (int twice = 0; twice < 2; twice++) {
-            p.k->swiglu_backward(&p.dgate, &p.dup, &p.dout, &p.gate, &p.up, NULL);
+            p.k->swiglu_backward(&p.dgate, &p.dup, &p.dout, &p.gate, &p.up, p.k->stream);
             check_close("dgate", &p.dgate, &exact.dgate, check_tolerance(F32));
             check_close("dup", &p.dup, &exact.dup, check_tolerance(F32));
         }
-        p.k->swiglu_backward(&p.dout, &p.dup, &p.dout, &p.gate, &p.up, NULL);
+        p.k->swiglu_backward(&p.dout, &p.dup, &p.dout, &p.gate, &p.up, p.k->stream);
         check_equal("dgate is dout", &p.dout, &p.dgate);
     }
 }
@@ -103,8 +104,8 @@ static void test_backward(void **state)
 static void both(void *context)
 {
     problem *p = context;
-    p->k->swiglu_forward(&p->out, &p->gate, &p->up, NULL);
-    p->k->swiglu_backward(&p->dgate, &p->dup, &p->dout, &p->gate, &p->up, NULL);
+    p->k->swiglu_forward(&p->out, &p->gate, &p->up, p->k->stream);
+    p->k->swiglu_backward(&p->dgate, &p->dup, &p->dout, &p->gate, &p->up, p->k->stream);
 }
 
 static void test_threads(void **state)

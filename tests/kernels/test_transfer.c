@@ -18,10 +18,10 @@ static void check_round_trip(const ops *k, tensor *t)
     const int64_t n = tensor_numel(t);
     float *host = host_of(n), *back = test_calloc((size_t)n, sizeof *back);
     double *wide = test_calloc((size_t)n, sizeof *wide);
-    k->upload(t, host, NULL);
+    k->upload(t, host, k->stream);
     for (int64_t i = 0; i < n; i++) check_number("upload", check_get(t, i), (double)host[i], 0);
-    k->download(back, t, NULL);
-    k->download_f64(wide, t, NULL);
+    k->download(back, t, k->stream);
+    k->download_f64(wide, t, k->stream);
     for (int64_t i = 0; i < n; i++) {
         check_number("download", (double)back[i], (double)host[i], 0);
         check_number("download_f64", wide[i], (double)host[i], 0);
@@ -62,8 +62,8 @@ static void test_double(void **state)
     check_put(&t, 0, 1.0 / 3);
     double wide;
     float narrow;
-    k->download_f64(&wide, &t, NULL);
-    k->download(&narrow, &t, NULL);
+    k->download_f64(&wide, &t, k->stream);
+    k->download(&narrow, &t, k->stream);
     check_number("wide", wide, 1.0 / 3, 0);
     check_number("narrow", (double)narrow, (double)(1.0f / 3), 0);
 }
@@ -75,7 +75,7 @@ static void test_tokens(void **state)
     const ops *k;
     for (int i = 0; (k = check_table(i)); i++) {
         tensor t = check_tensor(I32, "tokens", 2, 2);
-        k->upload_i32(&t, host, NULL);
+        k->upload_i32(&t, host, k->stream);
         for (int64_t j = 0; j < 4; j++) check_number("token", check_get(&t, j), host[j], 0);
     }
 }
@@ -89,8 +89,8 @@ static void test_zero(void **state)
         tensor want = check_copy(&whole, k->real), no_tokens = check_copy(&tokens, I32);
         check_set(&want, 0);
         check_set(&no_tokens, 0);
-        k->zero(&whole, NULL);
-        k->zero(&tokens, NULL);
+        k->zero(&whole, k->stream);
+        k->zero(&tokens, k->stream);
         check_equal("zero", &whole, &want);
         check_equal("zero", &tokens, &no_tokens);
     }
@@ -99,10 +99,10 @@ static void test_zero(void **state)
 static void upload_to_tokens(void *context)
 {
     const float host[2] = {0};
-    ops_cpu_f32()->upload(context, host, NULL);
+    ops_cpu_f32()->upload(context, host, ops_cpu_f32()->stream);
 }
 
-static void zero_view(void *context) { ops_cpu_f32()->zero(context, NULL); }
+static void zero_view(void *context) { ops_cpu_f32()->zero(context, ops_cpu_f32()->stream); }
 
 static void test_refused(void **state)
 {

@@ -53,7 +53,7 @@ static void set_init(set *s, const dims *d, const ops *k)
     weights_free(&s->w);
     arena_reserve(&s->a, size.used);
     weights_init(&s->w, d, &s->t, k->real, 16, &s->a);
-    for (int u = 0; u < s->w.num_units; u++) k->zero(&s->w.unit[u], NULL);
+    for (int u = 0; u < s->w.num_units; u++) k->zero(&s->w.unit[u], k->stream);
 }
 
 static void set_free(set *s)
@@ -269,7 +269,7 @@ static void check_fixture(const char *name, const ops *k)
         if (model_save(folder, &original.t, &original.w, k, c.storage, sharded ? 50000 : INT64_C(1) << 40,
                        &why) != OK)
             fail_msg("%s", why.text);
-        for (int u = 0; u < copy.w.num_units; u++) k->zero(&copy.w.unit[u], NULL);
+        for (int u = 0; u < copy.w.num_units; u++) k->zero(&copy.w.unit[u], k->stream);
         if (model_load(folder, &copy.t, &copy.w, k, &why) != OK) fail_msg("%s", why.text);
         check_same(&copy, &original);
         remove_folder(NULL);

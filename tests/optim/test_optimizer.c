@@ -14,6 +14,7 @@ static const optim_span first_spans[] = {{0, 7, true}, {7, 3, false}, {10, 13, t
 typedef struct fixture {
     arena memory;
     optim_unit unit[UNITS];
+    tensor loss; /* (1) f64: finite */
     optimizer o;
 } fixture;
 
@@ -24,7 +25,7 @@ static void setup(fixture *f, const ops *k)
                    .o = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-3, .decay = 0.1}};
     for (int u = 0; u < UNITS; u++) {
         f->unit[u] = (optim_unit){.name = names[u],
-                                  .weight = check_tensor(k->real, "weight", padded[u]),
+                                  .weight = check_tensor(k->act, "weight", padded[u]),
                                   .grad = check_tensor(k->real, "grad", padded[u]),
                                   .span = u == 0 ? first_spans : second_spans,
                                   .spans = u == 0 ? 3 : 1};
@@ -32,13 +33,15 @@ static void setup(fixture *f, const ops *k)
         tensor weight = tensor_rows(&f->unit[u].weight, 0, used[u]);
         check_fill(&weight, 10 + (uint64_t)u, -1, 1);
     }
+    f->loss = check_tensor(F64, "loss", 1);
+    check_set(&f->loss, 1);
     arena size = {.name = "optimizer"};
-    optimizer_init(&f->o, k, comm_self(), f->unit, UNITS, &size);
+    optimizer_init(&f->o, k, comm_self(), comm_self(), f->unit, UNITS, &size);
     optimizer_free(&f->o);
     arena_reserve(&f->memory, size.used);
     /* What was there before must not matter. */
     memset(f->memory.base, 0xff, (size_t)f->memory.size);
-    optimizer_init(&f->o, k, comm_self(), f->unit, UNITS, &f->memory);
+    optimizer_init(&f->o, k, comm_self(), comm_self(), f->unit, UNITS, &f->memory);
     assert_int_equal(f->memory.used, size.used);
 }
 
@@ -84,8 +87,9 @@ static void test_updates(void **state)
                     weight[u][i] -= rate * (m[u][i] / (1 - pow(0.9, (double)step))) /
                                     (sqrt(v[u][i] / (1 - pow(0.95, (double)step))) + 1e-3);
                 }
+            optimizer_clip(&f.o, &f.loss, scale, 0);
             check_number("norm", optimizer_norm(&f.o, scale), sqrt(squares), 1e-12);
-            optimizer_update(&f.o, rate, scale, step);
+            optimizer_update(&f.o, rate, step);
             for (int u = 0; u < UNITS; u++) {
                 const tensor got = tensor_rows(&f.unit[u].weight, 0, used[u]);
                 const tensor want = tensor_of(weight[u], F64, "want", 1, &used[u]);
@@ -111,7 +115,9 @@ static void test_gather_and_scatter(void **state)
                 float in[MOST], out[MOST];
                 optimizer_gather(&f.o, part, u, out);
                 for (int64_t i = 0; i < padded[u]; i++) {
-                    const double want = part == OPTIM_GRAD ? check_get(&f.unit[u].grad, i) : 0;
+                    const double want = part == OPTIM_GRAD     ? check_get(&f.unit[u].grad, i)
+                                        : part == OPTIM_MASTER ? check_get(&f.o.master[u], i)
+                                                               : 0;
                     assert_true((double)out[i] == want);
                     in[i] = (float)(i + 1) / (float)(part + 3);
                 }
@@ -122,7 +128,8 @@ static void test_gather_and_scatter(void **state)
         /* m and v are where update looks: m/(1-beta1) over sqrt(v/(1-beta2)) + eps. */
         optimizer_zero_grad(&f.o);
         const double before = check_get(&f.unit[1].weight, 5), m = 6 / 3., v = 6 / 4.;
-        optimizer_update(&f.o, 0.01, 1, 1);
+        optimizer_clip(&f.o, &f.loss, 1, 0);
+        optimizer_update(&f.o, 0.01, 1);
         check_number("weight", check_get(&f.unit[1].weight, 5),
                      before - 0.01 * (0.9 * m / 0.1) / (sqrt(0.95 * v / 0.05) + 1e-3), 1e-6);
         teardown(&f);
@@ -136,6 +143,7 @@ static void test_zero_grad(void **state)
     setup(&f, ops_cpu_f32());
     gradients(&f, 1);
     optimizer_zero_grad(&f.o);
+    optimizer_clip(&f.o, &f.loss, 1, 0);
     assert_true(optimizer_norm(&f.o, 1) == 0);
     teardown(&f);
 }
@@ -148,7 +156,7 @@ static void odd_unit(void *context)
     const tensor t = tensor_of(data, F32, "t", 1, (int64_t[]){24});
     const optim_unit unit = {.name = "odd", .weight = t, .grad = t};
     optimizer o = {0};
-    optimizer_init(&o, ops_cpu_f32(), comm_self(), &unit, 1, &a);
+    optimizer_init(&o, ops_cpu_f32(), comm_self(), comm_self(), &unit, 1, &a);
 }
 
 static void test_refused(void **state)

@@ -19,8 +19,17 @@ static const comm *world;
 typedef struct side {
     arena memory;
     optim_unit unit[UNITS];
+    double loss;
     optimizer o;
 } side;
+
+static void clip(side *s, double mean)
+{
+    tensor loss = tensor_of(&s->loss, F64, "loss", 1, (int64_t[]){1});
+    s->loss = 3;
+    optimizer_clip(&s->o, &loss, mean, 0);
+    REQUIRE(s->loss == 3 * s->o.c->size, "the losses of the ranks add up to %g", s->loss);
+}
 
 /* Numbers in [-1,1) that depend on the seed alone. */
 static float noise(uint64_t seed, int64_t i)
@@ -49,7 +58,7 @@ static void side_init(side *s, const comm *c)
     }
     arena_reserve(&s->memory, 1 << 20);
     memset(s->memory.base, 0xff, (size_t)s->memory.size);
-    optimizer_init(&s->o, ops_cpu_f32(), c, s->unit, UNITS, &s->memory);
+    optimizer_init(&s->o, ops_cpu_f32(), c, c, s->unit, UNITS, &s->memory);
 }
 
 static void side_free(side *s)
@@ -86,10 +95,12 @@ static void test_sharded(void **state)
             optimizer_reduce(&both.o, u);
             optimizer_reduce(&alone.o, u);
         }
+        clip(&both, scale);
+        clip(&alone, scale);
         const double got = optimizer_norm(&both.o, scale), want = optimizer_norm(&alone.o, scale);
         REQUIRE(fabs(got - want) <= 1e-13 * want, "norm %.17g, one process has %.17g", got, want);
-        optimizer_update(&both.o, rate, scale, step);
-        optimizer_update(&alone.o, rate, scale, step);
+        optimizer_update(&both.o, rate, step);
+        optimizer_update(&alone.o, rate, step);
         for (int u = 0; u < UNITS; u++) {
             const float *x = both.unit[u].weight.data, *y = alone.unit[u].weight.data;
             for (int64_t i = 0; i < padded[u]; i++)
@@ -116,7 +127,8 @@ static void test_same_weights(void **state)
         for (int64_t i = 0; i < used[u]; i++) grad[i] = gradient(world->rank, 1, u, i);
         optimizer_reduce(&s.o, u);
     }
-    optimizer_update(&s.o, 0.02, 0.5, 1);
+    clip(&s, 0.5);
+    optimizer_update(&s.o, 0.02, 1);
     for (int u = 0; u < UNITS; u++) {
         const size_t bytes = sizeof(float) * (size_t)padded[u];
         float *first = malloc(bytes);

@@ -1,7 +1,8 @@
-/* Private to kernels/*.cu: the storage type that a CUDA op is being compiled for, and the small change of every kernel.
- * Every file is compiled twice, as is (f32) and with STORAGE_BF16; names become NAME_cuda_f32 and NAME_cuda_bf16.
- * Kernels compute in float whatever the storage. They have internal linkage. A kernel that moves vectors is a template of
- * their length V: VEC elements in 16 bytes, or 1 for what is not aligned and for tails. */
+/* Private to kernels/*.cu: the storage type that a CUDA op is being compiled for, and the small change of
+ * every kernel. Every file is compiled twice, as is (f32) and with STORAGE_BF16; names become NAME_cuda_f32
+ * and NAME_cuda_bf16. Kernels compute in float whatever the storage. They have internal linkage. A kernel
+ * that moves vectors is a template of their length V: VEC elements in 16 bytes, or 1 for what is not aligned
+ * and for tails. */
 #ifndef REMLA_KERNELS_CUDA_H
 #define REMLA_KERNELS_CUDA_H
 #include "base/cuda.h"
@@ -43,8 +44,8 @@ static inline int64_t blocks_for(int64_t n, int64_t per_block) { return (n + per
     do {                                                                                                     \
         const int64_t blocks_ = (blocks);                                                                    \
         if (blocks_ > 0)                                                                                     \
-            CUDA_OK(SIMT_LAUNCH(kernel, dim3((unsigned)blocks_), dim3((unsigned)(threads)), shared, (s)->cuda, \
-                                __VA_ARGS__));                                                               \
+            CUDA_OK(SIMT_LAUNCH(kernel, dim3((unsigned)blocks_), dim3((unsigned)(threads)), shared,          \
+                                (s)->cuda, __VA_ARGS__));                                                    \
     } while (0)
 
 /* `count` elements of the stream's scratch, from its start. */
@@ -59,7 +60,10 @@ template <class T> static inline T *workspace(stream *s, int64_t count)
 template <class... P> static inline bool aligned(P *...p) { return (((uintptr_t)p | ...) & 15) == 0; }
 
 /* The part of n elements that goes in vectors; the rest goes one by one. */
-static inline int64_t in_vectors(int64_t n, int64_t length, bool aligned) { return aligned ? n / length * length : 0; }
+static inline int64_t in_vectors(int64_t n, int64_t length, bool aligned)
+{
+    return aligned ? n / length * length : 0;
+}
 
 /* ---- device: elements and vectors ---------------------------------------------------------------------- */
 
@@ -76,7 +80,8 @@ static __device__ inline act to_act(float x)
     return out;
 }
 
-/* V elements of any storage type as floats: one, or as many as 16-byte accesses move, from an aligned address. */
+/* V elements of any storage type as floats: one, or as many as 16-byte accesses move, from an aligned
+ * address. */
 template <int V, class T> static __device__ inline void load(float (&out)[V], const T *from)
 {
     constexpr int PER = 16 / (int)sizeof(T);

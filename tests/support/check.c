@@ -1,6 +1,7 @@
 /* See check.h. Everything goes through check_get and check_put: slow, obvious, and the same for every type
  * and stride. */
 #include "tests/support/check.h"
+#include "tests/support/memory.h"
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -26,21 +27,27 @@ int check_teardown(void **state)
 {
     (void)state;
     const char *damaged = NULL;
+    memory_settle();
     while (blocks) {
         block *b = blocks;
         for (size_t i = 0; i < GUARD_BYTES; i++)
             if (b->start[i] != GUARD || b->start[GUARD_BYTES + b->bytes + i] != GUARD) damaged = b->name;
         blocks = b->next;
-        free(b->start);
+        memory_free(b->start);
         free(b);
     }
     if (damaged) print_error("%s: memory before or after it was written\n", damaged);
     return damaged ? -1 : 0;
 }
 
-const ops *check_table(int i) { return i == 0 ? ops_cpu_f32() : i == 1 ? ops_cpu_f64() : NULL; }
+const ops *check_table(int i)
+{
+    return i == 0 ? ops_cpu_f32() : i == 1 ? ops_cpu_f64() : memory_table(i - 2);
+}
 
-double check_tolerance(dtype real) { return real == F64 ? 1e-12 : 1e-5; }
+/* bf16 keeps 8 bits: rounding to the nearest moves a number by up to 2^-9 of itself, 2^-9/sqrt(3) = 1.1e-3 in
+ * the root mean square. Allowed is 2^-8: one rounding of the result, and half a bit lost on the way. */
+double check_tolerance(dtype type) { return type == F64 ? 1e-12 : type == BF16 ? 0x1p-8 : 1e-5; }
 
 /* ---- tensors ------------------------------------------------------------------------------------------- */
 
@@ -50,8 +57,8 @@ tensor check_tensor_of(dtype type, const char *name, int rank, const int64_t *di
     block *b = malloc(sizeof *b);
     assert_non_null(b);
     *b = (block){.next = blocks, .name = name, .bytes = (size_t)(tensor_numel(&t) * dtype_bytes(type))};
-    const size_t whole = (b->bytes + 2 * GUARD_BYTES + 63) / 64 * 64;
-    b->start = aligned_alloc(64, whole);
+    const size_t whole = b->bytes + 2 * GUARD_BYTES;
+    b->start = memory_get(whole);
     assert_non_null(b->start);
     memset(b->start, GUARD, whole);
     blocks = b;
@@ -85,10 +92,28 @@ static void *element(const tensor *t, int64_t i)
     return (char *)t->data + offset * dtype_bytes(t->type);
 }
 
+static double from_bf16(uint16_t half)
+{
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return (double)value;
+}
+
+static uint16_t to_bf16(float value) /* to the nearest, to even in the middle; NaN stays NaN */
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return isnan(value) ? 0x7fff : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 double check_get(const tensor *t, int64_t i)
 {
     const void *p = element(t, i);
+    memory_settle();
     switch (t->type) {
+    case BF16:
+        return from_bf16(*(const uint16_t *)p);
     case F32:
         return (double)*(const float *)p;
     case F64:
@@ -104,7 +129,11 @@ double check_get(const tensor *t, int64_t i)
 void check_put(tensor *t, int64_t i, double value)
 {
     void *p = element(t, i);
+    memory_settle();
     switch (t->type) {
+    case BF16:
+        *(uint16_t *)p = to_bf16((float)value);
+        break;
     case F32:
         *(float *)p = (float)value;
         break;
@@ -188,6 +217,7 @@ void check_close(const char *what, const tensor *got, const tensor *want, double
 void check_equal(const char *what, const tensor *got, const tensor *want)
 {
     require_same_shape(what, got, want);
+    memory_settle();
     assert_int_equal(got->type, want->type);
     char text[256];
     for (int64_t i = 0; i < tensor_numel(want); i++)

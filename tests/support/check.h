@@ -27,12 +27,12 @@
 #define CHECK_TEST(function) cmocka_unit_test_teardown(function, check_teardown)
 int check_teardown(void **state);
 
-/* The tables that are built: float, then double; NULL past the end.
- *     for (int i = 0; (k = check_table(i)); i++) ... */
+/* The tables that are built: float, then double, then, where CUDA is built and a device is there, its f32 and
+ * bf16; NULL past the end. for (int i = 0; (k = check_table(i)); i++) ... */
 const ops *check_table(int i);
-/* What a float result may differ by from the double one, 1e-5, or one double result from another, 1e-12:
- * relative L2. */
-double check_tolerance(dtype real);
+/* What a result of a type may differ by from the double one, relative L2: float 1e-5, one double from another
+ * 1e-12, bf16 what one rounding of the result costs, 2^-8. */
+double check_tolerance(dtype type);
 
 /* ---- tensors ------------------------------------------------------------------------------------------- */
 
@@ -42,7 +42,7 @@ tensor check_tensor_of(dtype type, const char *name, int rank, const int64_t *di
 #define check_tensor(type, name, ...)                                                                        \
     check_tensor_of(type, name, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                   \
                     (int64_t[]){__VA_ARGS__})
-/* A contiguous copy, in the same or another type (F32, F64, I32), of any view. */
+/* A contiguous copy, in the same or another type (F32, F64, BF16, I32), of any view. */
 tensor check_copy(const tensor *t, dtype type);
 
 /* Elements by their row-major index within the shape, whatever type and strides. */
@@ -50,8 +50,8 @@ double check_get(const tensor *t, int64_t i);
 void check_put(tensor *t, int64_t i, double value);
 
 /* Uniform numbers in [low, high), the same for the same seed and shape in every type: each one is exact in
- * float, so that the float and the double table get equal inputs. Views are filled without touching what
- * lies between their rows. I32: whole numbers in [low, high). */
+ * float, so that the float and the double table get equal inputs (bf16 rounds them). Views are filled without
+ * touching what lies between their rows. I32: whole numbers in [low, high). */
 void check_fill(tensor *t, uint64_t seed, double low, double high);
 void check_set(tensor *t, double value);
 

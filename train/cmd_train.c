@@ -8,6 +8,8 @@
 #include "train/progress.h"
 #include "train/run_folder.h"
 #include "train/training.h"
+#include "train/weights_hash.h"
+#include <inttypes.h>
 #include <string.h>
 
 /* A run whose gradients are not finite this many steps in a row will not come back. */
@@ -45,9 +47,11 @@ static status validate(training *t, metrics *log, message *why)
 static status save(training *t, const run_folder *run, message *why)
 {
     const double start = clock_seconds();
+    uint64_t hash;
+    TRY(weights_hash(&t->m, t->c, &hash, why));
     TRY(checkpoint_save(run->path, &t->config, &t->m, &t->opt, &t->at, t->o, t->c, why));
-    log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s", run->path, (long long)t->at.step,
-             clock_seconds() - start);
+    log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s | weights %016" PRIx64, run->path,
+             (long long)t->at.step, clock_seconds() - start, hash);
     return comm_agree(t->c, t->c->rank == 0 ? checkpoint_prune(run->path, t->o->checkpoint_keep, why) : OK,
                       why);
 }

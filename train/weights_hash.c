@@ -1,0 +1,42 @@
+#include "train/weights_hash.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+enum { CHUNK = 1 << 20 }; /* weights that are in host memory at a time */
+
+static uint64_t hash_of(const model *m)
+{
+    float *chunk = malloc(sizeof *chunk * CHUNK);
+    XXH3_state_t *state = XXH3_createState();
+    if (!chunk || !state) die(ERR_DEVICE, "no memory for %d weights on the host", CHUNK);
+    XXH3_64bits_reset(state);
+    for (int u = 0; u < m->w.num_units; u++) {
+        const int64_t numel =
+            m->table.unit_numel[u]; /* not the padding, which depends on the number of ranks */
+        for (int64_t from = 0; from < numel; from += CHUNK) {
+            const int64_t count = numel - from < CHUNK ? numel - from : CHUNK;
+            const tensor part = tensor_rows(&m->w.unit[u], from, count);
+            m->k->download(chunk, &part, m->k->stream);
+            XXH3_64bits_update(state, chunk, sizeof *chunk * (size_t)count);
+        }
+    }
+    const uint64_t hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    free(chunk);
+    return hash;
+}
+
+status weights_hash(const model *m, const comm *c, uint64_t *hash, message *why)
+{
+    uint64_t first = *hash = hash_of(m);
+    comm_broadcast(c, &first, sizeof first, 0);
+    return comm_agree(c,
+                      first == *hash ? OK
+                                     : fail(why, ERR_DEVICE,
+                                            "the weights of rank %d (%016" PRIx64
+                                            ") are not those of rank 0 (%016" PRIx64
+                                            "): a fault of memory or network; go on from the last checkpoint",
+                                            c->rank, *hash, first),
+                      why);
+}

@@ -1,0 +1,59 @@
+# What REMLA_DEVICE=cuda and emu add. The same sources make both; they differ in who compiles the .cu files and in what
+# is linked: nvcc and the CUDA runtime, or the host's C++ compiler and tests/emu.
+#   remla_device          what every file that may call CUDA gets: headers, REMLA_CUDA=1, the runtime to link
+#   cuda_kernels(TARGET)  adds kernels/*.cu to it
+if(DEFINED ENV{CUDA_HOME})
+    set(CUDA_HOME $ENV{CUDA_HOME} CACHE PATH "the CUDA toolkit; emu needs its headers only")
+else()
+    set(CUDA_HOME /usr/local/cuda CACHE PATH "the CUDA toolkit; emu needs its headers only")
+endif()
+add_library(remla_device INTERFACE)
+target_compile_definitions(remla_device INTERFACE REMLA_CUDA=1)
+
+if(REMLA_DEVICE STREQUAL "cuda")
+    if(NOT CMAKE_CUDA_COMPILER)
+        find_program(CMAKE_CUDA_COMPILER nvcc HINTS ${CUDA_HOME}/bin REQUIRED)
+    endif()
+    # Ampere, Ada, Hopper, Blackwell; what comes later compiles the last one when it starts.
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 89-real 90a-real 100a-real 120-virtual CACHE STRING "GPUs to compile for")
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
+    target_link_libraries(remla_device INTERFACE CUDA::cudart_static ${CMAKE_DL_LIBS})
+    set(CMAKE_CUDA_STANDARD 17)
+    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+else()
+    enable_language(CXX)
+    set(CMAKE_CXX_STANDARD 17)
+    set(CMAKE_CXX_STANDARD_REQUIRED ON)
+    find_path(CUDA_INCLUDE NAMES cuda_runtime_api.h HINTS ${CUDA_HOME}/include REQUIRED)
+    target_include_directories(remla_device SYSTEM INTERFACE ${CUDA_INCLUDE})
+    # RPATH, not RUNPATH: LD_LIBRARY_PATH must not put the real libraries before the fake ones.
+    target_link_options(remla_device INTERFACE -Wl,--disable-new-dtags)
+    target_link_libraries(remla_device INTERFACE fakecuda)
+endif()
+
+# Both storages of every .cu file, like the two compilations of every op's .c file.
+function(cuda_kernels target)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.cu)
+    if(NOT sources)
+        return()
+    endif()
+    if(REMLA_DEVICE STREQUAL "emu")
+        set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX)
+    endif()
+    foreach(storage f32 bf16)
+        add_library(${target}_cuda_${storage} OBJECT ${sources})
+        target_link_libraries(${target}_cuda_${storage} PRIVATE remla_flags remla_device)
+        target_compile_options(${target}_cuda_${storage} PRIVATE
+            # A kernel that spills registers or indexes them is slower than it looks: it does not get in.
+            "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xptxas=-warn-spills,-warn-lmem-usage,-Werror;-Xcompiler=-Wall>"
+            "$<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas;${emu_sanitizer}>")
+        target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_cuda_${storage}>)
+    endforeach()
+    target_compile_definitions(${target}_cuda_bf16 PRIVATE STORAGE_BF16)
+endfunction()
+
+if(REMLA_SANITIZE STREQUAL "thread")
+    set(emu_sanitizer -fsanitize=thread -fno-omit-frame-pointer) # of kernels alone: tests/emu switches stacks, the rest has real threads
+    target_link_options(remla_device INTERFACE -fsanitize=thread)
+endif()

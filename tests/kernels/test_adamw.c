@@ -67,6 +67,8 @@ static void test_formula(void **state)
                 k->adamw_update(&p.weight, &p.master, &p.m, &p.v, &p.grad, &p.factor, &p.a, k->stream);
                 check_close("master", &p.master, &weight, check_tolerance(k->real));
                 check_close("weight", &p.weight, &weight, check_tolerance(k->act));
+                const tensor rounded = check_copy(&p.master, k->act);
+                check_equal("weight, which is the master rounded", &p.weight, &rounded);
                 check_close("m", &p.m, &m, check_tolerance(k->real));
                 check_close("v", &p.v, &v, check_tolerance(k->real));
                 check_equal("grad", &p.grad, &kept);
@@ -91,6 +93,30 @@ static void test_first_step(void **state)
         check_number("up", check_get(&p.master, 0), 2 * 0.995 + 0.01, 1e-6);
         check_number("down", check_get(&p.master, 1), 2 * 0.995 - 0.01, 1e-6);
         check_number("decay alone", check_get(&p.master, 2), 2 * 0.995, 1e-6);
+    }
+}
+
+/* A slice of a unit starts anywhere: where no tensor starts at a whole vector, and each at another place in
+ * its. */
+static void test_slice(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int i = 0; (k = check_table(i)); i++) {
+        problem whole = problem_of(k, 0.1, 0.5), p = problem_of(k, 0.1, 0.5);
+        next_gradient(&whole);
+        next_gradient(&p);
+        k->adamw_update(&whole.weight, &whole.master, &whole.m, &whole.v, &whole.grad, &whole.factor,
+                        &whole.a, k->stream);
+        const tensor kept = check_copy(&p.master, k->real);
+        const int64_t n = ELEMENTS - 3;
+        tensor weight = tensor_rows(&p.weight, 3, n), master = tensor_rows(&p.master, 3, n),
+               m = tensor_rows(&p.m, 3, n), v = tensor_rows(&p.v, 3, n);
+        const tensor grad = tensor_rows(&p.grad, 3, n), want = tensor_rows(&whole.master, 3, n),
+                     before = tensor_rows(&p.master, 0, 3), kept_before = tensor_rows(&kept, 0, 3);
+        k->adamw_update(&weight, &master, &m, &v, &grad, &p.factor, &p.a, k->stream);
+        check_close("slice", &master, &want, check_tolerance(k->real));
+        check_equal("before the slice", &before, &kept_before);
     }
 }
 
@@ -129,7 +155,7 @@ static void test_threads(void **state)
     const ops *k;
     for (int i = 0; (k = check_table(i)); i++) {
         problem p = {.k = k};
-        check_threads(two_steps, &p, 3, (const tensor *const[]){&p.weight, &p.m, &p.v});
+        check_threads(two_steps, &p, 4, (const tensor *const[]){&p.weight, &p.master, &p.m, &p.v});
     }
 }
 
@@ -149,8 +175,8 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(test_formula), CHECK_TEST(test_first_step), CHECK_TEST(test_skipped),
-        CHECK_TEST(test_threads), CHECK_TEST(test_refused),
+        CHECK_TEST(test_formula), CHECK_TEST(test_first_step), CHECK_TEST(test_slice),
+        CHECK_TEST(test_skipped), CHECK_TEST(test_threads),    CHECK_TEST(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

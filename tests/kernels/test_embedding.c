@@ -1,11 +1,14 @@
 /* Copies are exact. Backward is compared with a loop over rows in double: many rows share few tokens. */
 #include "tests/support/check.h"
+#include <math.h>
 
 typedef struct embedding_case {
     int64_t N, V, C;
 } embedding_case;
-static const embedding_case cases[] = {{1, 1, 1}, {9, 4, 3}, {50, 11, 131}};
-enum { NUM_CASES = 3 };
+/* The last two: rows of whole vectors; more rows than a warp reads at a time, more columns than a block has.
+ */
+static const embedding_case cases[] = {{1, 1, 1}, {9, 4, 3}, {50, 11, 131}, {300, 7, 64}, {5, 3, 1032}};
+enum { NUM_CASES = 5 };
 
 typedef struct problem {
     const ops *k;
@@ -15,11 +18,11 @@ typedef struct problem {
 static problem problem_of(const ops *k, embedding_case c)
 {
     problem p = {.k = k,
-                 .out = check_tensor(k->real, "out", c.N, c.C),
+                 .out = check_tensor(k->act, "out", c.N, c.C),
                  .tokens = check_tensor(I32, "tokens", c.N),
-                 .weight = check_tensor(k->real, "weight", c.V, c.C),
+                 .weight = check_tensor(k->act, "weight", c.V, c.C),
                  .dweight = check_tensor(k->real, "dweight", c.V, c.C),
-                 .dout = check_tensor(k->real, "dout", c.N, c.C)};
+                 .dout = check_tensor(k->act, "dout", c.N, c.C)};
     check_fill(&p.tokens, 1, 0, (double)c.V);
     check_fill(&p.weight, 2, -1, 1);
     check_fill(&p.dout, 3, -1, 1);
@@ -96,6 +99,27 @@ static void test_threads(void **state)
     }
 }
 
+/* A device cannot stop the job: a token that there is not gives a row of NaN, and no gradient. */
+static void test_unknown_token(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int i = 0; (k = check_table(i)); i++) {
+        if (!k->device) continue;
+        problem p = problem_of(k, cases[1]);
+        check_set(&p.dweight, 1);
+        check_set(&p.tokens, (double)p.weight.dim[0]);
+        check_put(&p.tokens, 0, -1);
+        check_put(&p.tokens, 5, 2);
+        k->embedding_forward(&p.out, &p.tokens, &p.weight, k->stream);
+        k->embedding_backward(&p.dweight, &p.dout, &p.tokens, k->stream);
+        for (int64_t e = 0; e < tensor_numel(&p.out); e++)
+            assert_int_equal(isnan(check_get(&p.out, e)), e / p.out.dim[1] != 5);
+        for (int64_t e = 0; e < tensor_numel(&p.dweight); e++)
+            if (e / p.out.dim[1] != 2) check_number("dweight", check_get(&p.dweight, e), 1, 0);
+    }
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -109,8 +133,8 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(test_forward), CHECK_TEST(test_backward), CHECK_TEST(test_gradient),
-        CHECK_TEST(test_threads), CHECK_TEST(test_refused),
+        CHECK_TEST(test_forward), CHECK_TEST(test_backward),      CHECK_TEST(test_gradient),
+        CHECK_TEST(test_threads), CHECK_TEST(test_unknown_token), CHECK_TEST(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

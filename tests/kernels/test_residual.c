@@ -10,20 +10,28 @@ static void test_sum(void **state)
     const ops *k;
     for (int i = 0; (k = check_table(i)); i++)
         for (int j = 0; j < NUM_SIZES; j++) {
-            tensor out = check_tensor(k->real, "out", sizes[j][0], sizes[j][1]),
-                   want = check_copy(&out, k->real);
-            tensor a = check_copy(&out, k->real), b = check_copy(&out, k->real);
+            tensor out = check_tensor(k->act, "out", sizes[j][0], sizes[j][1]),
+                   want = check_copy(&out, k->act);
+            tensor a = check_copy(&out, k->act), b = check_copy(&out, k->act);
             check_fill(&a, 1, -2, 2);
             check_fill(&b, 2, -2, 2);
             for (int64_t e = 0; e < tensor_numel(&out); e++)
                 check_put(&want, e, check_get(&a, e) + check_get(&b, e));
             k->residual_forward(&out, &a, &b, k->stream);
             check_equal("out", &out, &want);
-            tensor left = check_copy(&a, k->real), right = check_copy(&b, k->real);
+            tensor left = check_copy(&a, k->act), right = check_copy(&b, k->act);
             k->residual_forward(&left, &left, &b, k->stream);
             check_equal("out is a", &left, &want);
             k->residual_forward(&right, &a, &right, k->stream);
             check_equal("out is b", &right, &want);
+            /* Without the first row, no tensor starts at a whole vector. */
+            tensor below = tensor_rows(&out, 1, sizes[j][0] - 1),
+                   want_below = tensor_rows(&want, 1, sizes[j][0] - 1);
+            const tensor a_below = tensor_rows(&a, 1, sizes[j][0] - 1),
+                         b_below = tensor_rows(&b, 1, sizes[j][0] - 1);
+            check_set(&out, 0);
+            k->residual_forward(&below, &a_below, &b_below, k->stream);
+            check_equal("lower rows", &below, &want_below);
         }
 }
 

@@ -8,10 +8,13 @@ typedef struct norm_case {
     double eps;
 } norm_case;
 /* One element (with a large eps: its gradient would be next to nothing otherwise); odd sizes; more columns
- * than a slice and more rows than a stretch; latents beside a rotary key. */
+ * than a slice and more rows than a stretch; latents beside a rotary key. Then what a GPU cares for: whole
+ * vectors, whole vectors in rows that are not, more columns than a warp takes, more rows than it has blocks.
+ */
 static const norm_case cases[] = {
-    {1, 1, 0, 0.5}, {3, 7, 0, 1e-5}, {300, 70, 0, 1e-5}, {5, 576, 0, 1e-5}, {4, 33, 5, 1e-6}};
-enum { NUM_CASES = 5 };
+    {1, 1, 0, 0.5},     {3, 7, 0, 1e-5},  {300, 70, 0, 1e-5}, {5, 576, 0, 1e-5},  {4, 33, 5, 1e-6},
+    {20, 64, 32, 1e-6}, {4, 64, 5, 1e-6}, {3, 1032, 0, 1e-5}, {3, 1027, 0, 1e-5}, {4104, 8, 0, 1e-5}};
+enum { NUM_CASES = 10, NUM_SHORT = 9, NUM_FOR_DIFFERENCES = 5 };
 
 typedef struct problem {
     const ops *k;
@@ -24,13 +27,13 @@ static problem problem_of(const ops *k, norm_case c)
 {
     problem p = {.k = k,
                  .eps = c.eps,
-                 .wide_out = check_tensor(k->real, "out", c.N, c.C + c.wider),
-                 .wide_inp = check_tensor(k->real, "inp", c.N, c.C + c.wider),
-                 .wide_dinp = check_tensor(k->real, "dinp", c.N, c.C + c.wider),
+                 .wide_out = check_tensor(k->act, "out", c.N, c.C + c.wider),
+                 .wide_inp = check_tensor(k->act, "inp", c.N, c.C + c.wider),
+                 .wide_dinp = check_tensor(k->act, "dinp", c.N, c.C + c.wider),
                  .rstd = check_tensor(k->real, "rstd", c.N),
-                 .weight = check_tensor(k->real, "weight", c.C),
+                 .weight = check_tensor(k->act, "weight", c.C),
                  .dweight = check_tensor(k->real, "dweight", c.C),
-                 .dout = check_tensor(k->real, "dout", c.N, c.C)};
+                 .dout = check_tensor(k->act, "dout", c.N, c.C)};
     p.out = tensor_slice(&p.wide_out, 0, c.C);
     p.inp = tensor_slice(&p.wide_inp, 0, c.C);
     p.dinp = tensor_slice(&p.wide_dinp, 0, c.C);
@@ -78,7 +81,7 @@ static void test_formulas(void **state)
     for (int i = 0; (k = check_table(i)); i++)
         for (int j = 0; j < NUM_CASES; j++) {
             problem p = problem_of(k, cases[j]);
-            const double tolerance = check_tolerance(k->real);
+            const double tolerance = check_tolerance(k->act), sum_tolerance = check_tolerance(k->real);
             tensor out = check_copy(&p.out, F64), rstd = check_copy(&p.rstd, F64),
                    dinp = check_copy(&p.dinp, F64);
             tensor dweight = check_copy(&p.dweight, F64);
@@ -88,13 +91,13 @@ static void test_formulas(void **state)
 
             k->rmsnorm_forward(&p.out, &p.rstd, &p.inp, &p.weight, p.eps, k->stream);
             check_close("out", &p.out, &out, tolerance);
-            check_close("rstd", &p.rstd, &rstd, tolerance);
+            check_close("rstd", &p.rstd, &rstd, sum_tolerance);
             check_beside(&p.wide_out, &p.out);
 
             check_set(&p.dweight, 0);
             k->rmsnorm_backward(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, k->stream);
             check_close("dinp", &p.dinp, &dinp, tolerance);
-            check_close("dweight", &p.dweight, &dweight, tolerance);
+            check_close("dweight", &p.dweight, &dweight, sum_tolerance);
             check_beside(&p.wide_dinp, &p.dinp);
         }
 }
@@ -105,19 +108,20 @@ static void test_adding(void **state)
     (void)state;
     const ops *k;
     for (int i = 0; (k = check_table(i)); i++)
-        for (int j = 0; j < NUM_CASES; j++) {
+        for (int j = 0; j < NUM_SHORT; j++) {
             problem p = problem_of(k, cases[j]);
-            const double tolerance = check_tolerance(k->real);
+            /* bf16: what is added was rounded in `want` and is not here. */
+            const double tolerance = 2 * check_tolerance(k->act), sum_tolerance = check_tolerance(k->real);
             k->rmsnorm_forward(&p.out, &p.rstd, &p.inp, &p.weight, p.eps, k->stream);
             check_set(&p.dweight, 0);
             k->rmsnorm_backward(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, k->stream);
-            const tensor dinp = check_copy(&p.dinp, k->real), dweight = check_copy(&p.dweight, k->real);
+            const tensor dinp = check_copy(&p.dinp, k->act), dweight = check_copy(&p.dweight, k->real);
             tensor want = check_copy(&dinp, F64), want_weight = check_copy(&dweight, F64);
 
             k->rmsnorm_backward(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, k->stream);
             check_equal("dinp written again", &p.dinp, &dinp);
             for (int64_t c = 0; c < cases[j].C; c++) check_put(&want_weight, c, 2 * check_get(&dweight, c));
-            check_close("dweight of two", &p.dweight, &want_weight, tolerance);
+            check_close("dweight of two", &p.dweight, &want_weight, sum_tolerance);
 
             check_fill(&p.dinp, 4, -1, 1);
             for (int64_t e = 0; e < tensor_numel(&want); e++)
@@ -125,7 +129,7 @@ static void test_adding(void **state)
             for (int64_t c = 0; c < cases[j].C; c++) check_put(&want_weight, c, 3 * check_get(&dweight, c));
             k->rmsnorm_backward_add(&p.dinp, &p.dweight, &p.dout, &p.inp, &p.weight, &p.rstd, k->stream);
             check_close("dinp added to", &p.dinp, &want, tolerance);
-            check_close("dweight of three", &p.dweight, &want_weight, tolerance);
+            check_close("dweight of three", &p.dweight, &want_weight, sum_tolerance);
             check_beside(&p.wide_dinp, &p.dinp);
         }
 }
@@ -140,7 +144,7 @@ static double loss(void *context)
 static void test_gradient(void **state)
 {
     (void)state;
-    for (int j = 0; j < NUM_CASES; j++) {
+    for (int j = 0; j < NUM_FOR_DIFFERENCES; j++) {
         problem p = problem_of(ops_cpu_f64(), cases[j]);
         check_set(&p.dweight, 0);
         loss(&p);
@@ -163,7 +167,7 @@ static void test_threads(void **state)
     (void)state;
     const ops *k;
     for (int i = 0; (k = check_table(i)); i++)
-        for (int j = 0; j < NUM_CASES; j++) {
+        for (int j = 0; j < NUM_SHORT; j++) {
             problem p = problem_of(k, cases[j]);
             check_threads(forward_and_backward, &p, 4,
                           (const tensor *const[]){&p.out, &p.rstd, &p.dinp, &p.dweight});

@@ -45,8 +45,9 @@ const ops *check_table(int i)
     return i == 0 ? ops_cpu_f32() : i == 1 ? ops_cpu_f64() : memory_table(i - 2);
 }
 
-/* bf16 keeps 8 bits: rounding to the nearest moves a number by up to 2^-9 of itself, 2^-9/sqrt(3) = 1.1e-3 in
- * the root mean square. Allowed is 2^-8: one rounding of the result, and half a bit lost on the way. */
+/* bf16 keeps 8 bits: rounding to the nearest moves a number by at most half a step of 2^-7, so by up to 2^-8
+ * of itself where the significand is near 1, by 1.5e-3 of it in the root mean square. Allowed is 2^-8, which
+ * no single rounding of the result exceeds; sums are in float, whose rounding is lost beside it. */
 double check_tolerance(dtype type) { return type == F64 ? 1e-12 : type == BF16 ? 0x1p-8 : 1e-5; }
 
 /* ---- tensors ------------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* The typed table through which model, optim and train compute. ops.def documents every entry. */
 #ifndef REMLA_KERNELS_KERNELS_H
 #define REMLA_KERNELS_KERNELS_H
+#include "base/status.h"
 #include "base/tensor.h"
 
 #ifdef __cplusplus
@@ -45,6 +46,20 @@ typedef enum attention_choice {
  * without CUDA has no device, and so never calls this. */
 struct ops *ops_cuda(device *d, dtype act, attention_choice attention);
 void ops_cuda_free(struct ops *k);
+
+/* What an attention is asked to do: sizes as in ops.def. */
+typedef struct attention_shape {
+    int64_t B, T, H, G, D, Dv;
+    bool documents; /* `first` may be other than 0 */
+    bool aligned;   /* rows of all tensors start at multiples of 16 bytes: so in models of usual widths */
+} attention_shape;
+
+/* Which implementation a table of `act` and `asked` computes attention of this shape with. *why is one
+ * sentence that says which and why, for the log. ERR_USAGE, with the reason, when the one that was asked for
+ * cannot, which its ops would stop the job for; AUTO always finds one, but for sequences whose rows of scores
+ * do not fit the device's workspace. */
+status attention_pick(attention_choice asked, device *d, dtype act, const attention_shape *shape,
+                      attention_choice *picked, message *why);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,14 @@
-/* How ranks talk. Two implementations behind one type: comm_self (one process) and comm_mpi (host memory).
- * Every function here but comm_self, comm_start and comm_stop is collective: all ranks call it, with the same
- * counts, in the same order. A fault of the network stops the job (ERR_DEVICE). Sums run in rank order, so
- * that the bits do not depend on which algorithm the MPI library picks. */
+/* How ranks talk. Three implementations behind one type: comm_self (one process), comm_mpi (host memory) and
+ * comm_nccl (memory of devices). Every function here but comm_self, comm_start, comm_stop and comm_fence is
+ * collective: all ranks call it, with the same counts, in the same order. A fault of the network stops the
+ * job (ERR_DEVICE). Sums run in rank order, so that the bits do not depend on which algorithm the MPI library
+ * picks.
+ *
+ * A communicator over devices has sum_f64, reduce_scatter_f32, all_gather and fence; the host's does the
+ * rest. Its pointers are device pointers, and its functions return when their work is queued, behind what was
+ * queued on the device's stream until then; what is queued there after comm_fence sees the results. Until
+ * then nobody may touch the memory that they work on. All ranks get the same bits, and the same again in
+ * another run on the same machines; with more than two ranks NCCL picks the order of the sums. */
 #ifndef REMLA_BASE_COMM_H
 #define REMLA_BASE_COMM_H
 #include "base/status.h"
@@ -10,6 +17,7 @@
 typedef struct comm {
     int rank, size;             /* in the whole job */
     int local_rank, local_size; /* among the ranks on this host */
+    struct device *device;      /* whose memory it talks about; NULL: host memory */
     const struct comm_calls *calls;
 } comm;
 
@@ -19,7 +27,12 @@ const comm *comm_self(void);
 /* Starts MPI when the process was launched by mpirun or srun (their environment tells), else gives comm_self,
  * so that a program run alone needs no working MPI. Sets die_hook. Not thread-safe; call once. */
 const comm *comm_start(void);
-void comm_stop(const comm *c); /* finalises MPI if comm_start began it */
+void comm_stop(const comm *c); /* finalises MPI if comm_start began it; ends a communicator over devices */
+
+/* The communicator of the same ranks over their devices, one at a time. Collective. Stops the job when NCCL's
+ * library is missing (with several ranks) or the devices cannot reach each other; waits no longer than
+ * device.h says. comm_stop it before the device is closed and `host` is stopped. */
+const comm *comm_nccl_start(struct device *d, const comm *host);
 
 void comm_barrier(const comm *c);
 void comm_sum_f64(const comm *c, double *values, int64_t count);  /* in place, sum over ranks, rank order */

@@ -1,6 +1,7 @@
 /* The public face of comm.h, and the communicator of one process: with one rank every function is the
  * identity. */
 #include "base/comm_calls.h"
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,26 +22,31 @@ void comm_stop(const comm *c)
     if (c->calls) c->calls->stop();
 }
 
+static const struct comm_calls *of_host(const comm *c)
+{
+    REQUIRE(!c->device, "a communicator over devices does not do this: the host's does");
+    return c->calls;
+}
+
 void comm_barrier(const comm *c)
 {
-    if (c->size > 1) c->calls->barrier(c);
+    if (c->size > 1) of_host(c)->barrier(c);
 }
 
 void comm_broadcast(const comm *c, void *bytes, int64_t count, int root)
 {
-    if (c->size > 1) c->calls->broadcast(c, bytes, count, root);
+    if (c->size > 1) of_host(c)->broadcast(c, bytes, count, root);
 }
 
 void comm_max_i64(const comm *c, int64_t *values, int64_t count)
 {
-    if (c->size > 1) c->calls->max_i64(c, values, count);
+    if (c->size > 1) of_host(c)->max_i64(c, values, count);
 }
 
 /* Everybody gets everybody's values, a piece at a time, and adds them up in rank order. */
-void comm_sum_f64(const comm *c, double *values, int64_t count)
+static void sum_f64(const comm *c, double *values, int64_t count)
 {
     enum { PIECE = 1 << 16 };
-    if (c->size == 1) return;
     const int64_t most = count < PIECE ? count : PIECE;
     double *all = malloc(sizeof(double) * (size_t)(most * c->size) + 1);
     if (!all) die(ERR_DEVICE, "no memory to add %lld values of %d ranks", (long long)most, c->size);
@@ -56,9 +62,18 @@ void comm_sum_f64(const comm *c, double *values, int64_t count)
     free(all);
 }
 
+void comm_sum_f64(const comm *c, double *values, int64_t count)
+{
+    if (c->size == 1) return;
+    (c->calls->sum_f64 ? c->calls->sum_f64 : sum_f64)(c, values, count);
+}
+
+/* One rank has nothing to add, but a device's copies are the device's. */
+static bool copies(const comm *c) { return c->size == 1 && !c->device; }
+
 void comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)
 {
-    if (c->size > 1)
+    if (!copies(c))
         c->calls->reduce_scatter_f32(c, out, full, shard);
     else if (out != full)
         memcpy(out, full, sizeof(float) * (size_t)shard);
@@ -66,7 +81,7 @@ void comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t sha
 
 void comm_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes)
 {
-    if (c->size > 1)
+    if (!copies(c))
         c->calls->all_gather(c, all, part, part_bytes);
     else if (part != all)
         memcpy(all, part, (size_t)part_bytes);

@@ -54,7 +54,7 @@ struct device {
 void cuda_failed(cudaError_t code, const char *call, const char *file, int line) __attribute__((noreturn));
 
 /* Wait for everything queued on `s` so far, or for an event; no longer than the device's limit, and not if a
- * peer is lost. `what` names the wait in the sentence that ends the job: "download". */
+ * peer is lost. `what` begins the sentence that then ends the job: "waiting for a download". */
 void stream_wait(struct stream *s, const char *what);
 void event_wait(struct device *d, cudaEvent_t event, const char *what);
 
@@ -92,9 +92,15 @@ void staging_wait(struct stream *s, staging_slot *slot);
 status staging_open(struct stream *s, message *why);
 void staging_close(struct stream *s);
 
-/* base/comm_nccl.c, called while somebody waits. What NCCL knows to be wrong, in a buffer that stays valid,
- * or NULL; and the end of the communicator, so that its kernels leave the device: at most a few seconds. */
+/* Stops the job: "HOST, GPU 0 (name, place): call: text". Aborts the communicator first. */
+void device_failed(struct device *d, const char *call, const char *text) __attribute__((noreturn));
+struct device *device_opened(void); /* the process's device, for what dies without being told of one */
+
+/* base/comm_nccl.c, while somebody waits. What NCCL knows to be wrong, or NULL; who else is in the game, for
+ * a sentence ("; ranks 0 to 2 and 4 to 7 ..."), or ""; and the end of the communicator, which makes its
+ * kernels leave the device: it takes a few seconds at most. */
 const char *nccl_trouble(struct device *d);
+const char *nccl_peers(const struct device *d);
 void nccl_abandon(struct device *d);
 
 #ifdef __cplusplus

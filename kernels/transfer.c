@@ -75,6 +75,7 @@ static void from_tensor(char *host, int64_t host_bytes, const tensor *inp, run_m
 
 static void require_real(const tensor *t)
 {
+    REQUIRE(t->rank > 0, "a tensor that the model does not have");
     REQUIRE(t->type == F32 || t->type == F64, "%s is %s, expected f32 or f64", t->name, dtype_name(t->type));
 }
 

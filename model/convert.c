@@ -97,6 +97,15 @@ dims convert_dims(const dims *source, const convert_settings *s)
     return d;
 }
 
+dims rotary_dims(const dims *source, const convert_settings *s)
+{
+    convert_settings whole = *s;
+    whole.rank = 2 * source->G * source->D - s->rope;
+    whole.q_rank = 0;
+    whole.latent_norm = false;
+    return convert_dims(source, &whole);
+}
+
 /* ---- models -------------------- */
 
 void copy_common(model *to, const model *from)
@@ -125,18 +134,14 @@ static double *rotation(const dims *d, int64_t rope, int64_t freqfold, const dou
 void conversion_partial(const conversion *c, model *m, int64_t B, int64_t T)
 {
     const dims *from = &c->source->d;
-    convert_settings whole = c->chosen;
-    whole.rank = 2 * from->G * from->D - whole.rope;
-    whole.q_rank = 0;
-    whole.latent_norm = false;
-    const dims to = convert_dims(from, &whole);
+    const dims to = rotary_dims(from, &c->chosen);
     model_init(m, &to, c->source->k, B, T, MODEL_EVALUATE, 1);
     copy_common(m, c->source);
     for (int64_t l = 0; l < from->L; l++) {
         gqa_layer g;
         mla_layer layer;
         gqa_layer_read(&g, c->source, l);
-        double *u = rotation(from, whole.rope, whole.freqfold, c->key_gram[l]);
+        double *u = rotation(from, to.Dr, c->chosen.freqfold, c->key_gram[l]);
         mla_layer_build(&layer, from, &to, &g, &(layer_basis){.u = u});
         mla_layer_write(&layer, m, l);
         mla_layer_free(&layer);

@@ -1,7 +1,8 @@
-/* Conversion of a GQA model to MLA (TransMLA, arXiv:2502.07864): the keys' rotation is concentrated in Dr
- * dimensions that all heads share (RoRoPE, FreqFold), what is left of the keys and the values are balanced
- * and cut to R principal components. docs/CONVERSION.md has the formulas. All statistics come from a few
- * passes over calibration text; all linear algebra on weights is done in double. */
+/* Conversion of a GQA model to MLA: what can be asked for, and TransMLA's method (arXiv:2502.07864), which
+ * works on whole models. The keys' rotation is concentrated in Dr dimensions that all heads share (RoRoPE,
+ * FreqFold), what is left of the keys and the values is balanced and cut to R principal components. The
+ * default method is model/convert_layers.h. docs/CONVERSION.md has the formulas of both. All statistics come
+ * from a few passes over calibration text; all linear algebra on weights is done in double. */
 #ifndef REMLA_MODEL_CONVERT_H
 #define REMLA_MODEL_CONVERT_H
 #include "model/model.h"
@@ -16,12 +17,12 @@ typedef enum convert_balance {
 } convert_balance;
 
 typedef struct convert_settings {
-    int64_t rope;     /* Dr of the result */
-    int64_t rank;     /* R */
-    int64_t q_rank;   /* Rq, 0: queries are not factored */
-    int64_t freqfold; /* adjacent frequencies rotated together; 0: chosen on the calibration text */
-    convert_balance balance;
-    bool latent_norm; /* insert norms on the latents, set so that they change as little as possible */
+    int64_t rope;            /* Dr of the result */
+    int64_t rank;            /* R */
+    int64_t q_rank;          /* Rq, 0: queries are not factored */
+    int64_t freqfold;        /* adjacent frequencies rotated together; 0: chosen on the calibration text */
+    convert_balance balance; /* of METHOD_TRANSMLA */
+    bool latent_norm;        /* insert norms on the latents, set so that they change as little as possible */
 } convert_settings;
 
 /* Text in host memory, borrowed. */

@@ -15,8 +15,7 @@
  */
 enum { FARTHEST = 8192 };
 
-/* (half,half): mean over distances of Re conj(exp(j theta_a t) - 1) (exp(j theta_b t) - 1). */
-static double *rotation_gram(const dims *d)
+double *rotation_gram(const dims *d)
 {
     const int64_t half = d->D / 2;
     double *frequency = matrix_new(1, half), *turned = matrix_new(FARTHEST, 2 * half),
@@ -139,10 +138,11 @@ static rope_set *best_ends(const logits *l)
     return best;
 }
 
-rope_division rope_divide(const dims *d, int64_t rope, const double *key_gram, const double *queries)
+rope_division rope_divide(const dims *d, int64_t rope, const double *rotation, const double *key_gram,
+                          const double *queries)
 {
     const int64_t half = d->D / 2, step = d->D / rope;
-    double *query_gram = group_queries(d, queries), *rotation = rotation_gram(d);
+    double *query_gram = group_queries(d, queries);
     const logits l = {
         .d = d, .rope = rope, .key_gram = key_gram, .query_gram = query_gram, .rotation = rotation};
     rope_set *best = best_ends(&l);
@@ -153,6 +153,5 @@ rope_division rope_divide(const dims *d, int64_t rope, const double *key_gram, c
     for (int64_t end = half; end > 0; end = best[end / step].from) division.set[--sets] = best[end / step];
     free(best);
     free(query_gram);
-    free(rotation);
     return division;
 }

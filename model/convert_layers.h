@@ -25,7 +25,8 @@ typedef struct rope_division {
  * it is asked for, which is the original's and half of what the residual stream lacks of the original's. */
 typedef struct layer_report {
     rope_division division;        /* owned */
-    double key_share, value_share; /* of the energy of keys and of values, kept by rotary key and latent */
+    double key_share, value_share; /* of the energy of the keys, kept by rotary key and latent, and of the
+                                      values; the latent without its constant channel */
     double latent_rms;             /* of the latent before its norm */
     double channel_error;          /* relative standard deviation of the constant channel; NAN without one */
     double error_cut;              /* before refitting */
@@ -47,7 +48,7 @@ typedef struct layers_report {
     layer_report *layer; /* (layers) owned */
     int64_t layers;
     double loss_source, loss_mla;   /* on the calibration text */
-    double held_out[CONVERT_STEPS]; /* NAN: not measured */
+    double held_out[CONVERT_STEPS]; /* NAN where nothing was measured */
 } layers_report;
 
 typedef struct layers_job {
@@ -62,12 +63,15 @@ typedef struct layers_job {
 
 /* What a conversion takes of every rank. */
 typedef struct layers_plan {
-    int64_t weight_bytes; /* of the layers in memory, embedding and head, with the activations of a chunk */
-    int64_t text_bytes;   /* rows of the streams */
+    int64_t weight_bytes; /* of the program, the layers in memory, embedding and head, and the activations of
+                             a chunk */
+    int64_t text_bytes;   /* ids and rows of both texts: all that grows with them */
     int64_t solve_bytes;  /* Gram matrices and the linear algebra of a layer, in double */
     double flops_f32, flops_f64;
 } layers_plan;
+/* Of the texts only T and windows are read. */
 layers_plan layers_plan_of(const layers_job *j);
+int64_t layers_plan_bytes(const layers_plan *p); /* memory in all */
 /* ERR_INPUT when there is too little text for the least squares of a layer. */
 status layers_text_check(const layers_job *j, message *why);
 /* The shape of a model of one layer, with embedding and head or without. */

@@ -132,25 +132,34 @@ void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
-/* tr of rows and columns [from,to) of (1 - up down) joint (1 - up down)^T and of joint. */
-static double share_kept(const double *error, const double *joint, int64_t n, int64_t from, int64_t to,
+/* 1 minus sum of lost over sum of diagonal elements [from,to) of joint, and `beside` of which nothing is
+ * lost. */
+static double share_kept(const double *lost, const double *joint, int64_t n, int64_t from, int64_t to,
                          double beside)
 {
-    double lost = 0, all = beside;
-    for (int64_t i = from; i < to; i++) lost += error[i * n + i], all += joint[i * n + i];
-    return all > 0 ? 1 - lost / all : 1;
+    double gone = 0, all = beside;
+    for (int64_t i = from; i < to; i++) gone += lost[i], all += joint[i * n + i];
+    return all > 0 ? 1 - gone / all : 1;
 }
 
-void energy_kept(const dims *d, int64_t rope, int64_t rank, const double *joint, const double *down,
-                 const double *up, double rope_energy, double *key_share, double *value_share)
+energy_shares energy_kept(const dims *d, int64_t rope, int64_t rank, int64_t used, const double *joint,
+                          const double *down, const double *up, double rope_energy)
 {
     const int64_t keys = d->G * d->D - rope, n = keys + d->G * d->D;
-    double *off = matrix_new(n, n);
-    for (int64_t i = 0; i < n; i++) off[i * n + i] = 1;
-    gemm_f64(false, false, n, n, rank, -1, up, rank, down, n, 1, off, n);
-    double *error = weighed(off, joint, n);
-    *key_share = share_kept(error, joint, n, 0, keys, rope_energy);
-    *value_share = share_kept(error, joint, n, keys, n, 0);
-    free(off);
-    free(error);
+    double *cross = matrix_new(used, n), *latent = matrix_new(used, used), *spread = matrix_new(n, used),
+           *lost = matrix_new(1, n);
+    gemm_f64(false, false, used, n, n, 1, down, n, joint, n, 0, cross, n);
+    gemm_f64(false, true, used, used, n, 1, cross, n, down, n, 0, latent, used);
+    gemm_f64(false, false, n, used, used, 1, up, rank, latent, used, 0, spread, used);
+    /* diagonal of (1 - up down) joint (1 - up down)^T */
+    for (int64_t i = 0; i < n; i++) {
+        lost[i] = joint[i * n + i];
+        for (int64_t r = 0; r < used; r++)
+            lost[i] += up[i * rank + r] * (spread[i * used + r] - 2 * cross[r * n + i]);
+    }
+    const energy_shares kept = {.keys = share_kept(lost, joint, n, 0, keys, rope_energy),
+                                .values = share_kept(lost, joint, n, keys, n, 0)};
+    double *const all[] = {cross, latent, spread, lost};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    return kept;
 }

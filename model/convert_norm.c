@@ -6,9 +6,10 @@
  * number that is about the same for every token and larger than the rest together, so that the norm
  * divides every token by about the same. The number is kappa*s*(w.h), s the typical length of the rest of
  * the latent, w the least-squares solution of w.h = 1; where the projection has a bias it is exactly
- * constant. kv_b and q_b ignore it. w is solved with a strong ridge: new text has tokens that calibration
- * has not, and for these a w that knows its own text by heart is far from constant. The ridge stands for
- * inputs in directions never seen. */
+ * constant. kv_b and q_b ignore it: their column is 0, and gets the gradient of a bias times the channel, so
+ * behind the norm the channel is made as small as the others are. w is solved with a strong ridge: new text
+ * has tokens that calibration has not, and for these a w that knows its own text by heart is far from
+ * constant. The ridge stands for inputs in directions never seen. */
 #include "model/convert_parts.h"
 #include "kernels/blas.h"
 #include <math.h>
@@ -61,10 +62,17 @@ void latent_sums_add(latent_sums *s, const double *latents, int64_t rows, int64_
     s->tokens += (double)rows;
 }
 
-void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_sums *s)
+void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_sums *s, bool constant_last)
 {
     channel c = channel_of(m, layer, kind);
-    fill(m->k, &c.norm, s->over_squared > 0 ? s->over / s->over_squared : 1);
+    const int64_t width = tensor_numel(&c.norm);
+    const double g = s->over_squared > 0 ? s->over / s->over_squared : 1;
+    fill(m->k, &c.norm, g);
+    if (!constant_last) return;
+    const double all = (double)width * (s->square - s->tokens * LATENT_NORM_EPS), constant = all - s->energy,
+                 other = s->energy / (double)(width - 1);
+    tensor last = tensor_rows(&c.norm, width - 1, 1);
+    fill(m->k, &last, constant > 0 ? g * sqrt(other / constant) : g);
 }
 
 /* ---- the constant channel -------------------- */

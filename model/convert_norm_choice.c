@@ -51,12 +51,11 @@ static double measure(model *m, const calibration *text, const char *stage, bool
     return loss;
 }
 
-static void scales_write(model *m, const latent_sums *sums)
+static void scales_write(model *m, const latent_sums *sums, bool constant_last)
 {
     for (int64_t l = 0; l < m->d.L; l++)
-        for (int kind = 0; kind < latent_kinds(&m->d); kind++) {
-            norm_weight_write(m, l, (latent_kind)kind, &sums[l * LATENT_KINDS + kind]);
-        }
+        for (int kind = 0; kind < latent_kinds(&m->d); kind++)
+            norm_weight_write(m, l, (latent_kind)kind, &sums[l * LATENT_KINDS + kind], constant_last);
 }
 
 static int ascending(const void *a, const void *b)
@@ -133,7 +132,7 @@ double latent_norms_insert(model *m, const calibration *text)
     gram_set inputs;
     gram_set_init(&inputs, m, FIRST_WEIGHT);
     const double without = measure(m, text, "latents", false, &plain, &inputs);
-    scales_write(m, plain);
+    scales_write(m, plain, false);
     const double loss_plain = loss_with_norms(m, text, "plain latent norm");
 
     /* 2 the constant channel beside R-1 */
@@ -141,14 +140,14 @@ double latent_norms_insert(model *m, const calibration *text)
     channels_write(m, &inputs, plain);
     gram_set_free(&inputs);
     measure(m, text, "latents with constant channel", true, &constant, NULL);
-    scales_write(m, constant);
+    scales_write(m, constant, true);
     const double loss_constant = loss_with_norms(m, text, "norm with constant channel");
 
     /* 3 the better one; not a number counts as worse */
     const bool keep_plain = !(loss_constant <= loss_plain);
     if (keep_plain) {
         last_restore(m, saved);
-        scales_write(m, plain);
+        scales_write(m, plain, false);
     }
     const double kept = keep_plain ? loss_plain : loss_constant;
     log_line("  latent norms: loss on the calibration text %.4f without, %.4f with the constant channel, "

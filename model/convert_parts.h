@@ -14,6 +14,10 @@ double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns)
 
 /* ---- convert.c ---- */
 
+/* The shape of the model of which only the rotary part is converted: nothing is cut, its latent has full
+ * rank.
+ */
+dims rotary_dims(const dims *source, const convert_settings *s);
 /* Copies what both models have: everything but the projections of attention, whose names or shapes differ. */
 void copy_common(model *to, const model *from);
 
@@ -103,9 +107,13 @@ void rope_set_gram(double *out, const dims *d, rope_set set, const double *gram)
 
 /* ---- convert_divide.c ---- */
 
-/* Sets of frequencies as wide as suits the logits. queries: query_grams. The caller ends with
- * rope_division_free. */
-rope_division rope_divide(const dims *d, int64_t rope, const double *key_gram, const double *queries);
+/* (D/2,D/2): mean over distances t of Re conj(exp(j theta_a t) - 1) (exp(j theta_b t) - 1). Of the model, not
+ * of a layer. */
+double *rotation_gram(const dims *d);
+/* Sets of frequencies as wide as suits the logits. rotation: rotation_gram; queries: query_grams. The caller
+ * ends with rope_division_free. */
+rope_division rope_divide(const dims *d, int64_t rope, const double *rotation, const double *key_gram,
+                          const double *queries);
 /* Operations that it takes, about. */
 double rope_divide_flops(const dims *d, int64_t rope);
 
@@ -126,10 +134,17 @@ void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, 
                  const double *queries, const double *joint, double *down, double *up);
 /* The same for queries without their bias: down (rank,H*D), up (H*D,rank). */
 void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down, double *up);
-/* Shares of the energy of all keys (rope_energy is that of the rotary part) and of the values that up down
- * leaves. */
-void energy_kept(const dims *d, int64_t rope, int64_t rank, const double *joint, const double *down,
-                 const double *up, double rope_energy, double *key_share, double *value_share);
+/* Shares of the energy (sum of squares over the calibration tokens, not centred) of all keys, rotary part
+ * included, and of all values. What is lost is the energy of the difference between [rest of the keys;
+ * values] and what `up` makes of the latent, so the shares are at most 1. With the axes of metric_axes that
+ * difference is not correlated with what is kept, and the shares are at least 0. `used`: the first dimensions
+ * of the latent that carry something; all but the last beside a constant channel. rope_energy: of the rotary
+ * part, which is kept as a whole. */
+typedef struct energy_shares {
+    double keys, values;
+} energy_shares;
+energy_shares energy_kept(const dims *d, int64_t rope, int64_t rank, int64_t used, const double *joint,
+                          const double *down, const double *up, double rope_energy);
 
 /* ---- convert_norm.c ---- */
 
@@ -153,8 +168,9 @@ typedef struct latent_sums {
 } latent_sums;
 /* Adds latents (rows,width). */
 void latent_sums_add(latent_sums *s, const double *latents, int64_t rows, int64_t width, bool constant_last);
-/* Sets the norm's weight of a layer to the number that changes the latents of the sums least. */
-void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_sums *s);
+/* Sets the norm's weight of a layer to the number that changes the latents of the sums least; that of a
+ * constant channel so that it leaves the norm as large as the others on average. */
+void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_sums *s, bool constant_last);
 /* Gives up the last dimension of a layer's latents for a number that is about constant. inputs: Gram matrix
  * of attention inputs (C+1,C+1) with first tokens weighted by FIRST_WEIGHT; sums (LATENT_KINDS) of the
  * latents before. Returns the relative standard deviation of that number, 0 where a bias makes it exact. */

@@ -16,14 +16,21 @@ static int32_t *deal_out(const text_share *s, const int32_t *all)
     return mine;
 }
 
+text_share text_share_of(const calibration *text, const comm *c)
+{
+    text_share s = {.T = text->T, .rank = c->rank, .size = c->size};
+    if (!text->windows) return s;
+    const int64_t together = (calibration_batch(text) + c->size - 1) / c->size;
+    for (int64_t w = c->rank; w < text->windows; w += c->size) s.windows++;
+    s.rows = s.windows * s.T;
+    s.B = s.windows < together ? s.windows : together;
+    if (s.B < 1) s.B = 1;
+    return s;
+}
+
 void text_share_init(text_share *s, const calibration *text, const comm *c)
 {
-    const int64_t together = (calibration_batch(text) + c->size - 1) / c->size;
-    *s = (text_share){.T = text->T, .rank = c->rank, .size = c->size};
-    for (int64_t w = c->rank; w < text->windows; w += c->size) s->windows++;
-    s->rows = s->windows * s->T;
-    s->B = s->windows < together ? s->windows : together;
-    if (s->B < 1) s->B = 1;
+    *s = text_share_of(text, c);
     s->tokens = deal_out(s, text->tokens);
     s->targets = deal_out(s, text->targets);
     if (text->first) s->first = deal_out(s, text->first);

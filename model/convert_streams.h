@@ -13,6 +13,8 @@ typedef struct text_share {
     int32_t *tokens, *targets; /* (rows) owned */
     int32_t *first;            /* (rows) owned, or NULL: no document mask */
 } text_share;
+/* Its size, without ids: of `text` only T and windows are read. */
+text_share text_share_of(const calibration *text, const comm *c);
 void text_share_init(text_share *s, const calibration *text, const comm *c);
 void text_share_free(text_share *s);
 

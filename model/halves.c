@@ -45,13 +45,15 @@ int64_t halves_narrow(uint16_t *half, const float *data, int64_t count, dtype ty
     return bad;
 }
 
-void floats_round(float *data, int64_t count, dtype type)
+int64_t floats_round(float *data, int64_t count, dtype type)
 {
-    if (type == F32) return;
+    if (type == F32) return -1;
     uint16_t half[CHUNK];
     for (int64_t done = 0; done < count; done += CHUNK) {
         const int64_t part = count - done < CHUNK ? count - done : CHUNK;
-        halves_narrow(half, data + done, part, type);
+        const int64_t large = halves_narrow(half, data + done, part, type);
+        if (large >= 0) return done + large;
         halves_widen(data + done, half, part, type);
     }
+    return -1;
 }

@@ -156,13 +156,24 @@ static model_memory measure(model *m, const dims *d, const ops *k, int64_t B, in
     return (model_memory){.weights_bytes = weights_size.used, .step_bytes = step_size.used};
 }
 
-int64_t model_bytes(const dims *d, const ops *k, int64_t B, int64_t T, model_use use)
+static model_memory measure_only(const dims *d, const ops *k, int64_t B, int64_t T, model_use use)
 {
     model m;
     const model_memory bytes = measure(&m, d, k, B, T, use, 1);
     param_table_free(&m.table);
     free(m.acts);
+    return bytes;
+}
+
+int64_t model_bytes(const dims *d, const ops *k, int64_t B, int64_t T, model_use use)
+{
+    const model_memory bytes = measure_only(d, k, B, T, use);
     return bytes.weights_bytes + bytes.step_bytes;
+}
+
+int64_t model_sharing_bytes(const dims *d, const ops *k, int64_t B, int64_t T)
+{
+    return measure_only(d, k, B, T, MODEL_EVALUATE).step_bytes;
 }
 
 static void rope_tables(model *m)

@@ -94,8 +94,9 @@ void model_train(model *m, const model_batch *batch);
 void model_zero_loss(model *m);
 double model_loss(const model *m); /* m->loss_sum; waits for the device */
 
-/* Bytes that model_init would reserve. */
+/* Bytes that model_init would reserve, and model_init_sharing. */
 int64_t model_bytes(const dims *d, const ops *k, int64_t B, int64_t T, model_use use);
+int64_t model_sharing_bytes(const dims *d, const ops *k, int64_t B, int64_t T);
 
 /* Floating-point operations of one token of a training step (forward and backward, multiply and add counted
  * apart) at length T: 6 for every weight that multiplies, and causal attention counted once. Recomputation is

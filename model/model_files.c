@@ -250,9 +250,9 @@ static status save_index(const model_writer *w, message *why)
 status model_writer_finish(model_writer *w, message *why)
 {
     REQUIRE(w->next == w->table->count, "%d of %d parameters are written", w->next, w->table->count);
-    if (w->files > 1) TRY(save_index(w, why));
     free(w->chunk);
     w->chunk = NULL;
+    if (w->files > 1) TRY(save_index(w, why));
     return folder_sync(w->folder, why);
 }
 

@@ -32,6 +32,13 @@ static json_t *path_json(const char *path)
     return json_string(text);
 }
 
+static json_t *paths_json(const option_list *paths)
+{
+    json_t *all = json_array();
+    for (int i = 0; i < paths->count; i++) json_array_append_new(all, path_json(paths->item[i]));
+    return all;
+}
+
 static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
 /* How many frequencies each set has. */
@@ -65,18 +72,23 @@ static json_t *record_json(const conversion_record *r)
         json_array_append_new(
             steps, json_pack("{s:s,s:o}", "step", r->step[i].name, "loss", number(r->step[i].loss)));
     const convert_settings *s = r->how;
-    return json_pack("{s:s, s:s, s:o, s:{s:I,s:I,s:I,s:b,s:I,s:s,s:s}, s:{s:I,s:I,s:o,s:o}, s:{s:I,s:o}, "
-                     "s:{s:I,s:I}, s:o, s:o}",
+    static const char *const balances[] = {
+        [BALANCE_NORM] = "norm", [BALANCE_TRANSMLA] = "transmla", [BALANCE_NONE] = "none"};
+    const char *balance = r->method == METHOD_TRANSMLA ? balances[s->balance] : NULL;
+    return json_pack("{s:s, s:s, s:o, s:{s:I,s:I,s:I,s:b,s:I,s:s?,s:s,s:s}, s:{s:o,s:I,s:I,s:o,s:o}, "
+                     "s:{s:o,s:I,s:o}, s:{s:I,s:I}, s:o, s:o}",
                      "remla", REMLA_VERSION, "method", r->method == METHOD_REMLA ? "remla" : "transmla",
                      "source", path_json(r->source), "settings", "kv_lora_rank", (json_int_t)s->rank,
                      "qk_rope_head_dim", (json_int_t)s->rope, "q_lora_rank", (json_int_t)s->q_rank,
-                     "latent_norm", (int)s->latent_norm, "freqfold", (json_int_t)r->freqfold, "layout",
-                     r->layout == LAYOUT_DEEPSEEK ? "deepseek" : "transmla", "dtype", dtype_name(r->storage),
-                     "calibration", "tokens", (json_int_t)r->calibration_tokens, "seq_len",
-                     (json_int_t)r->calib_seq_len, "loss_original", number(r->loss_source), "loss_converted",
-                     number(r->loss_mla), "held_out", "tokens", (json_int_t)r->held_out_tokens, "steps",
-                     steps, "kv_bytes_per_token", "before", (json_int_t)r->bytes_before, "after",
-                     (json_int_t)r->bytes_after, "layers", layers_json(r), "seconds", number(r->seconds));
+                     "latent_norm", (int)s->latent_norm, "freqfold", (json_int_t)r->freqfold, "balance",
+                     balance, "layout", r->layout == LAYOUT_DEEPSEEK ? "deepseek" : "transmla", "dtype",
+                     dtype_name(r->storage), "calibration", "data", paths_json(r->calib_data), "tokens",
+                     (json_int_t)r->calibration_tokens, "seq_len", (json_int_t)r->calib_seq_len,
+                     "loss_original", number(r->loss_source), "loss_converted", number(r->loss_mla),
+                     "held_out", "data", paths_json(r->held_out_data), "tokens",
+                     (json_int_t)r->held_out_tokens, "steps", steps, "kv_bytes_per_token", "before",
+                     (json_int_t)r->bytes_before, "after", (json_int_t)r->bytes_after, "layers",
+                     layers_json(r), "seconds", number(r->seconds));
 }
 
 static status draw_layers(const conversion_record *r, const char *folder, message *why)
@@ -151,11 +163,15 @@ static const char *folds_text(const json_t *counts, char *text, size_t size)
     return text;
 }
 
-/* A percentage, or - for what there is not. */
-static const char *percent_text(const json_t *layer, const char *key, char text[16])
+/* A number times `unit`, or what stands for none. Returns `text`. */
+static const char *real_text(const json_t *o, const char *key, int digits, double unit, const char *none,
+                             char text[24])
 {
-    const double share = real_of(layer, key);
-    snprintf(text, 16, isfinite(share) ? "%.1f" : "-", 100 * share);
+    const double x = real_of(o, key);
+    if (isfinite(x))
+        snprintf(text, 24, "%.*f", digits, unit * x);
+    else
+        snprintf(text, 24, "%s", none);
     return text;
 }
 
@@ -166,13 +182,14 @@ static void print_layers(const json_t *layers)
     log_line("                  before    refitted    keys  values       rms    error %%");
     size_t i;
     json_t *l;
-    char folds[48], text[5][16];
-    json_array_foreach(layers, i, l)
-        log_line("%5lld  %8s  %7s     %7s  %6s  %6s  %8.2f    %7s  %7.1f", whole_of(l, "layer"),
-                 folds_text(json_object_get(l, "freqfold"), folds, sizeof folds),
-                 percent_text(l, "error_before", text[0]), percent_text(l, "error_after", text[1]),
-                 percent_text(l, "key_energy", text[2]), percent_text(l, "value_energy", text[3]),
-                 real_of(l, "latent_rms"), percent_text(l, "channel_error", text[4]), real_of(l, "seconds"));
+    char folds[48], text[7][24];
+    json_array_foreach(layers, i, l) log_line(
+        "%5lld  %8s  %7s     %7s  %6s  %6s  %8s    %7s  %7s", whole_of(l, "layer"),
+        folds_text(json_object_get(l, "freqfold"), folds, sizeof folds),
+        real_text(l, "error_before", 1, 100, "-", text[0]), real_text(l, "error_after", 1, 100, "-", text[1]),
+        real_text(l, "key_energy", 1, 100, "-", text[2]), real_text(l, "value_energy", 1, 100, "-", text[3]),
+        real_text(l, "latent_rms", 2, 1, "-", text[4]), real_text(l, "channel_error", 1, 100, "-", text[5]),
+        real_text(l, "seconds", 1, 1, "-", text[6]));
 }
 
 static void print_steps(const json_t *held_out)
@@ -182,27 +199,48 @@ static void print_steps(const json_t *held_out)
     log_line("held-out text, %lld tokens      loss        ppl", whole_of(held_out, "tokens"));
     size_t i;
     json_t *s;
+    char text[24];
     json_array_foreach(steps, i, s)
-        log_line("  %-24s %9.4f %10.3f", text_of(s, "step"), real_of(s, "loss"), exp(real_of(s, "loss")));
+    {
+        const double loss = real_of(s, "loss");
+        if (isfinite(loss))
+            log_line("  %-24s %9.4f %10.3f", text_of(s, "step"), loss, exp(loss));
+        else
+            log_line("  %-24s %9s", text_of(s, "step"), real_text(s, "loss", 4, 1, "not finite", text));
+    }
+}
+
+static void print_calibration(const json_t *text)
+{
+    char before[24], after[24];
+    if (!json_is_object(text)) return;
+    log_line("calibration text, %lld tokens in windows of %lld: loss %s -> %s", whole_of(text, "tokens"),
+             whole_of(text, "seq_len"), real_text(text, "loss_original", 4, 1, "not finite", before),
+             real_text(text, "loss_converted", 4, 1, "not finite", after));
+}
+
+static void print_cache(const json_t *bytes)
+{
+    const long long before = whole_of(bytes, "before"), after = whole_of(bytes, "after");
+    if (before > 0 && after > 0)
+        log_line("KV cache: %lld -> %lld bytes per token (%+.1f %%)", before, after,
+                 100 * ((double)after / (double)before - 1));
 }
 
 static void print_record(const json_t *record)
 {
-    const json_t *settings = json_object_get(record, "settings"),
-                 *text = json_object_get(record, "calibration"),
-                 *bytes = json_object_get(record, "kv_bytes_per_token");
-    const double before = (double)whole_of(bytes, "before"), after = (double)whole_of(bytes, "after");
+    const json_t *settings = json_object_get(record, "settings");
+    char seconds[24];
     print_layers(json_object_get(record, "layers"));
     print_steps(json_object_get(record, "held_out"));
-    log_line("calibration text, %lld tokens in windows of %lld: loss %.4f -> %.4f", whole_of(text, "tokens"),
-             whole_of(text, "seq_len"), real_of(text, "loss_original"), real_of(text, "loss_converted"));
-    log_line("KV cache: %.0f -> %.0f bytes per token (%+.1f %%)", before, after, 100 * (after / before - 1));
+    print_calibration(json_object_get(record, "calibration"));
+    print_cache(json_object_get(record, "kv_bytes_per_token"));
     log_line(
-        "converted by method %s in %.0f s: %s, kv_lora_rank %lld, qk_rope_head_dim %lld, q_lora_rank %lld, "
+        "converted by method %s in %s s: %s, kv_lora_rank %lld, qk_rope_head_dim %lld, q_lora_rank %lld, "
         "%s latent norms, layout %s",
-        text_of(record, "method"), real_of(record, "seconds"), text_of(settings, "dtype"),
-        whole_of(settings, "kv_lora_rank"), whole_of(settings, "qk_rope_head_dim"),
-        whole_of(settings, "q_lora_rank"),
+        text_of(record, "method"), real_text(record, "seconds", 0, 1, "?", seconds),
+        text_of(settings, "dtype"), whole_of(settings, "kv_lora_rank"),
+        whole_of(settings, "qk_rope_head_dim"), whole_of(settings, "q_lora_rank"),
         json_is_true(json_object_get(settings, "latent_norm")) ? "with" : "without",
         text_of(settings, "layout"));
 }
@@ -221,10 +259,13 @@ status conversion_read(json_t **record, const char *folder, message *why)
     json_error_t error;
     *record = json_loads(text, 0, &error);
     free(text);
-    if (json_is_object(*record)) return OK;
-    if (*record) snprintf(error.text, sizeof error.text, "it is not an object");
+    if (json_is_string(json_object_get(*record, "remla")) &&
+        json_is_object(json_object_get(*record, "settings")))
+        return OK;
+    if (!*record) return fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text);
     json_decref(*record);
-    return fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text);
+    return fail(why, ERR_INPUT,
+                "%s is not the record of a conversion by remla: it lacks 'remla' or 'settings'", path);
 }
 
 status conversion_print(const char *folder, message *why)

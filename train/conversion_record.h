@@ -1,13 +1,15 @@
-/* What a conversion leaves about itself in the converted folder: conversion.json, and conversion.svg with the
- * errors of the layers. None of it is collective. */
+/* What a conversion leaves about itself in the converted folder: conversion.json (docs/FORMATS.md), and
+ * conversion.svg with the errors of the layers. None of it is collective. */
 #ifndef REMLA_TRAIN_CONVERSION_RECORD_H
 #define REMLA_TRAIN_CONVERSION_RECORD_H
 #include "model/config.h"
 #include "model/convert_layers.h"
+#include "train/options.h"
 
 typedef struct conversion_record {
     convert_method method;
     const char *source;
+    const option_list *calib_data, *held_out_data; /* as given */
     const convert_settings *how;
     config_layout layout;
     dtype storage;
@@ -20,19 +22,20 @@ typedef struct conversion_record {
     struct {
         const char *name;
         double loss;
-    } step[CONVERT_STEPS]; /* of METHOD_TRANSMLA: losses on held-out text */
-    int steps;
+    } step[CONVERT_STEPS]; /* on held-out text; a loss may be infinite or NAN */
+    int steps;             /* 0: there is none */
     int64_t held_out_tokens;
 } conversion_record;
 
-/* Adds a step of METHOD_TRANSMLA. */
+/* Adds a step with its loss on held-out text, the mean over `tokens` targets. */
 void record_step(conversion_record *r, const char *name, double loss, int64_t tokens);
 /* Writes FOLDER/conversion.json, and FOLDER/conversion.svg where there are layers. */
 status conversion_record_write(const conversion_record *r, const char *folder, message *why);
 bool conversion_exists(const char *folder);
-/* FOLDER/conversion.json; the caller gives *record back with json_decref. ERR_INPUT when it is not JSON. */
+/* FOLDER/conversion.json; the caller gives *record back with json_decref. ERR_INPUT when it is not JSON, or
+ * not the record of a conversion. */
 status conversion_read(json_t **record, const char *folder, message *why);
-/* Prints FOLDER/conversion.json as a table (base/log.h). ERR_INPUT when it is not there or not ours. */
+/* Prints FOLDER/conversion.json as a table (base/log.h); what it lacks is left out. Errors as above. */
 status conversion_print(const char *folder, message *why);
 
 #endif

@@ -317,6 +317,33 @@ static void latent_norms_cost_little(void **state)
     }
 }
 
+/* Behind its norm the constant channel is as large as the other dimensions; without one all have one weight.
+ */
+static void the_channel_is_scaled_down(void **state)
+{
+    (void)state;
+    enum { R = 6, ROWS = 50 };
+    const convert_settings how = {.rope = 4, .rank = R, .latent_norm = true};
+    const dims to = convert_dims(&plain, &how);
+    model m;
+    model_init(&m, &to, ops_cpu_f64(), 1, T, MODEL_EVALUATE, 1);
+    double latents[ROWS][R], rest = 0, last = 0;
+    for (int n = 0; n < ROWS; n++)
+        for (int i = 0; i < R; i++) {
+            latents[n][i] = i == R - 1 ? 40 + n % 3 : sin(n * R + i);
+            *(i == R - 1 ? &last : &rest) += latents[n][i] * latents[n][i] / (i == R - 1 ? 1 : R - 1);
+        }
+    for (int constant = 0; constant < 2; constant++) {
+        latent_sums sums = {0};
+        latent_sums_add(&sums, latents[0], ROWS, R, constant);
+        norm_weight_write(&m, 0, LATENT_KV, &sums, constant);
+        const double *g = m.w.layer[0].kv_a_norm.data;
+        for (int i = 1; i < R - 1; i++) close_to(g[i], g[0], 1e-12);
+        close_to(g[R - 1] / g[0], constant ? sqrt(rest / last) : 1, 1e-6);
+    }
+    model_free(&m);
+}
+
 /* ---- refusals -------------------- */
 
 static void refuses(convert_settings how, const char *text)
@@ -366,11 +393,9 @@ int main(void)
 {
     log_start(1, false); /* as a rank that does not speak */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exact_at_full_rank),
-        cmocka_unit_test(full_rank_is_the_partial_model),
-        cmocka_unit_test(auto_takes_the_best_freqfold),
-        cmocka_unit_test(latent_norms_cost_little),
-        cmocka_unit_test(impossible_settings_are_refused),
+        cmocka_unit_test(exact_at_full_rank),           cmocka_unit_test(full_rank_is_the_partial_model),
+        cmocka_unit_test(auto_takes_the_best_freqfold), cmocka_unit_test(latent_norms_cost_little),
+        cmocka_unit_test(the_channel_is_scaled_down),   cmocka_unit_test(impossible_settings_are_refused),
         cmocka_unit_test(too_little_text_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,7 +131,9 @@ static void the_best_division_is_found(void **state)
     (void)state;
     rope_set sets[HALF];
     const double least = least_of_all(sets, 0, 0);
-    rope_division division = rope_divide(&shape, ROPE, key_gram, queries);
+    double *rotation = rotation_gram(&shape);
+    rope_division division = rope_divide(&shape, ROPE, rotation, key_gram, queries);
+    free(rotation);
     const double found = lost(&division);
     if (!(fabs(found / least - 1) < 1e-9))
         fail_msg("%lld sets lose %.12g, the best %.12g", (long long)division.sets, found, least);

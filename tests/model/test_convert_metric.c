@@ -138,9 +138,6 @@ static void keeps_what_attention_needs(void **unused)
         assert_true(other.logits / nothing.logits + other.outputs / nothing.outputs > least * (1 - 1e-3));
         free(push);
     }
-    double keys, values;
-    energy_kept(&shape, ROPE, rank, c.gram, down, up, 0, &keys, &values);
-    assert_true(keys > 0.3 && keys < 1 && values > 0.1 && values < 1);
     double *const all[] = {down, up, other_down, other_up};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     case_free(&c);
@@ -179,14 +176,104 @@ static void full_rank_loses_nothing(void **unused)
     (void)unused;
     layer_case c = case_new();
     double *down = matrix_new(N, N), *up = matrix_new(N, N), *q_down = matrix_new(H * D, H * D),
-           *q_up = matrix_new(H * D, H * D), keys, values;
+           *q_up = matrix_new(H * D, H * D);
     metric_axes(&shape, ROPE, N, &c.g, c.u, c.query_gram, c.gram, down, up);
     query_axes(&shape, H * D, &c.g, c.s, q_down, q_up);
     expect_identity(up, down, N);
     expect_identity(q_up, q_down, H * D);
-    energy_kept(&shape, ROPE, N, c.gram, down, up, 1, &keys, &values);
-    assert_true(fabs(keys - 1) < 1e-10 && fabs(values - 1) < 1e-10);
+    const energy_shares kept = energy_kept(&shape, ROPE, N, N, c.gram, down, up, 1);
+    assert_true(fabs(kept.keys - 1) < 1e-10 && fabs(kept.values - 1) < 1e-10);
     double *const all[] = {down, up, q_down, q_up};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    case_free(&c);
+}
+
+/* The shares, token by token from their definition: for all of the latent, and for all of it but the
+ * dimension that a constant channel takes. */
+static void energy_is_what_the_latent_gives_back(void **unused)
+{
+    (void)unused;
+    enum { RANK = 5 };
+    layer_case c = case_new();
+    double *down = matrix_new(RANK, N), *up = matrix_new(N, RANK), before = 1;
+    metric_axes(&shape, ROPE, RANK, &c.g, c.u, c.query_gram, c.gram, down, up);
+    for (int used = RANK; used > 0; used--) {
+        double all[2] = {0}, lost[2] = {0}, kept[2] = {0}, rope = 0;
+        for (int t = 0; t < TOKENS; t++) {
+            double whole[N], latent[RANK], key[G * D];
+            apply(whole, c.joint, c.h + t * (C + 1), N, C + 1);
+            apply(latent, down, whole, used, N);
+            apply(key, c.g.wk, c.h + t * (C + 1), G * D, C + 1);
+            for (int i = 0; i < N; i++) {
+                double back = 0;
+                for (int r = 0; r < used; r++) back += up[i * RANK + r] * latent[r];
+                all[i >= KEYS] += whole[i] * whole[i];
+                lost[i >= KEYS] += (whole[i] - back) * (whole[i] - back);
+                kept[i >= KEYS] += back * back;
+            }
+            for (int i = 0; i < ROPE; i++) {
+                double x = 0;
+                for (int k = 0; k < G * D; k++) x += c.u[i * G * D + k] * key[k];
+                rope += x * x;
+            }
+        }
+        const energy_shares found = energy_kept(&shape, ROPE, RANK, used, c.gram, down, up, rope);
+        assert_true(fabs(found.keys - (1 - lost[0] / (all[0] + rope))) < 1e-10);
+        assert_true(fabs(found.values - (1 - lost[1] / all[1])) < 1e-10);
+        assert_true(fabs(found.values - kept[1] / all[1]) < 1e-8); /* kept and lost add up */
+        assert_true(found.values > 0 && found.values < before);
+        before = found.values;
+    }
+    free(down);
+    free(up);
+    case_free(&c);
+}
+
+/* What an error of the queries costs: squared errors of all logits with the original's keys, token by token.
+ */
+static double query_cost(const layer_case *c, const double *down, const double *up, int rank)
+{
+    double sum = 0, q[H * D], latent[H * D], back[H * D], k[G * D];
+    for (int t = 0; t < TOKENS; t++) {
+        double h[C + 1];
+        memcpy(h, c->h + t * (C + 1), sizeof h);
+        h[C] = 0; /* the bias stays whole */
+        apply(q, c->g.wq, h, H * D, C + 1);
+        apply(latent, down, q, rank, H * D);
+        apply(back, up, latent, H * D, rank);
+        for (int other = 0; other < TOKENS; other++) {
+            apply(k, c->g.wk, c->h + other * (C + 1), G * D, C + 1);
+            for (int head = 0; head < H; head++) {
+                double logit = 0;
+                for (int i = 0; i < D; i++)
+                    logit += (q[head * D + i] - back[head * D + i]) * k[head / (H / G) * D + i];
+                sum += logit * logit;
+            }
+        }
+    }
+    return sum;
+}
+
+/* No nearby choice and not the principal components of the bare queries costs less. */
+static void queries_keep_what_keys_ask(void **unused)
+{
+    (void)unused;
+    enum { RANK = 4, Q = H * D };
+    layer_case c = case_new();
+    double *down = matrix_new(RANK, Q), *up = matrix_new(Q, RANK), *bare = gram_of(c.g.wq, c.s, Q, C + 1);
+    query_axes(&shape, RANK, &c.g, c.s, down, up);
+    const double least = query_cost(&c, down, up, RANK);
+    double *axes = principal_axes(Q, RANK, bare), *back = transposed(axes, RANK, Q);
+    assert_true(least < query_cost(&c, axes, back, RANK) && least > 0);
+    for (int try = 0; try < 20; try++) {
+        double *push = random_matrix(Q, RANK);
+        for (int i = 0; i < Q * RANK; i++) push[i] = up[i] * (1 + 0.2 * push[i]);
+        assert_true(query_cost(&c, down, push, RANK) > least * (1 - 1e-3));
+        for (int i = 0; i < Q * RANK; i++) push[i] = down[i] * (1 + 0.2 * (push[i] / up[i] - 1));
+        assert_true(query_cost(&c, push, up, RANK) > least * (1 - 1e-3));
+        free(push);
+    }
+    double *const all[] = {down, up, bare, axes, back};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     case_free(&c);
 }
@@ -230,10 +317,9 @@ static void refit_is_at_its_minimum(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeps_what_attention_needs),
-        cmocka_unit_test(full_rank_loses_nothing),
-        cmocka_unit_test(no_keys_without_rotation),
-        cmocka_unit_test(refit_is_at_its_minimum),
+        cmocka_unit_test(keeps_what_attention_needs), cmocka_unit_test(energy_is_what_the_latent_gives_back),
+        cmocka_unit_test(queries_keep_what_keys_ask), cmocka_unit_test(full_rank_loses_nothing),
+        cmocka_unit_test(no_keys_without_rotation),   cmocka_unit_test(refit_is_at_its_minimum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

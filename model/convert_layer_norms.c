@@ -1,0 +1,69 @@
+/* The latent norms of one layer: both kinds are tried, judged by what o_proj can still make of the attention.
+ */
+#include "model/convert_work.h"
+#include <math.h>
+#include <stdlib.h>
+
+/* The choice of norms is made on this many tokens, in whole windows. */
+enum { CHOICE_TOKENS = 4096 };
+
+/* What the attention will still lack once o_proj is refitted: |..|^2 over the tokens of a choice. */
+static double error_after_refit(conversion_work *w)
+{
+    measure_heads(w, (CHOICE_TOKENS + w->text.T - 1) / w->text.T);
+    const refit_result r = refit_solve(&w->fit);
+    free(r.delta);
+    return r.after;
+}
+
+/* Weights that change the latents of the sums least. */
+static void write_norms(conversion_work *w, const latent_sums *sums, bool constant_last)
+{
+    for (int kind = 0; kind < latent_kinds(&w->target.d); kind++)
+        norm_weight_write(&w->target, 0, (latent_kind)kind, &sums[kind], constant_last);
+}
+
+/* The layer's weights, between two tries. */
+static float *weights_save(const model *m)
+{
+    float *saved = malloc(sizeof *saved * (size_t)m->w.unit[1].dim[0]);
+    if (!saved) die(ERR_DEVICE, "conversion: no memory for a layer");
+    m->k->download(saved, &m->w.unit[1], m->k->stream);
+    return saved;
+}
+
+static void weights_restore(model *m, const float *saved)
+{
+    m->k->upload(&m->w.unit[1], saved, m->k->stream);
+}
+
+static double rms(const latent_sums *sums) { return sqrt(sums[LATENT_KV].square / sums[LATENT_KV].tokens); }
+
+void insert_norms(conversion_work *w, layer_report *report)
+{
+    model *m = &w->target;
+    const int64_t width = m->d.C + 1;
+    latent_sums sums[LATENT_KINDS];
+    measure_latents(w, sums, false);
+    report->latent_rms = rms(sums);
+    report->channel_error = (double)NAN;
+    if (!w->j->how->latent_norm) return;
+    write_norms(w, sums, false);
+    m->d.latent_norm = true;
+    const double plain = error_after_refit(w);
+    float *saved = weights_save(m);
+
+    double *weighted = matrix_new(width, width);
+    for (int64_t i = 0; i < width * width; i++) weighted[i] = w->inputs[i] + (FIRST_WEIGHT - 1) * w->first[i];
+    report->channel_error = constant_channel_write(m, 0, weighted, sums);
+    free(weighted);
+    measure_latents(w, sums, true);
+    write_norms(w, sums, true);
+    if (error_after_refit(w) <= plain) {
+        report->latent_rms = rms(sums);
+    } else {
+        report->channel_error = (double)NAN;
+        weights_restore(m, saved);
+    }
+    free(saved);
+}

@@ -1,8 +1,8 @@
-/* Private to kernels/*.cu: the storage type that a CUDA op is being compiled for, and the small change of
- * every kernel. Every file is compiled twice, as is (f32) and with STORAGE_BF16; names become NAME_cuda_f32
- * and NAME_cuda_bf16. Kernels compute in float whatever the storage. They have internal linkage. A kernel
- * that moves vectors is a template of their length V: VEC elements in 16 bytes, or 1 for what is not aligned
- * and for tails. */
+/* Private to the .cu files of kernels/: the storage type that a CUDA op is being compiled for and the small
+ * change of every kernel. Every file is compiled twice, as is (f32) and with STORAGE_BF16; names become
+ * NAME_cuda_f32 and NAME_cuda_bf16. Kernels compute in float whatever the storage. They have internal
+ * linkage. A kernel that moves vectors is a template of their length V: VEC elements in 16 bytes, or 1 for
+ * what is not aligned and for tails. */
 #ifndef REMLA_KERNELS_CUDA_H
 #define REMLA_KERNELS_CUDA_H
 #include "base/cuda.h"

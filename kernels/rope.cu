@@ -1,0 +1,107 @@
+/* Rotary position embedding, in place: (a, b) becomes (a cos - b sin, b cos + a sin); backward turns the
+ * sine's sign. 2 sizeof(act) bytes per element (4 in bf16); the tables, 8 bytes for a pair, are read once per
+ * head, from the caches. A thread takes a vector of pairs of one head: x may have many heads or, the rotary
+ * key, a single one, and the grid is long enough for either. */
+#include "kernels/heads.h"
+
+enum { THREADS = 256 };
+
+/* The first and second elements of W pairs of a head, from pair i on. */
+template <int W, rope_layout LAYOUT>
+static __device__ void read_pairs(float (&a)[W], float (&b)[W], const act *x, uint32_t i, uint32_t half)
+{
+    if (LAYOUT == ROPE_HALVES) {
+        load(a, x + i);
+        load(b, x + half + i);
+    } else {
+        float both[2 * W];
+        if constexpr (W > 1)
+            load(both, x + 2 * i);
+        else
+            for (int j = 0; j < 2; j++) both[j] = to_float(x[2 * i + j]);
+        for (int j = 0; j < W; j++) a[j] = both[2 * j], b[j] = both[2 * j + 1];
+    }
+}
+
+template <int W, rope_layout LAYOUT>
+static __device__ void write_pairs(act *x, uint32_t i, uint32_t half, const float (&a)[W],
+                                   const float (&b)[W])
+{
+    if (LAYOUT == ROPE_HALVES) {
+        store(x + i, a);
+        store(x + half + i, b);
+    } else {
+        float both[2 * W];
+        for (int j = 0; j < W; j++) both[2 * j] = a[j], both[2 * j + 1] = b[j];
+        if constexpr (W > 1)
+            store(x + 2 * i, both);
+        else
+            for (int j = 0; j < 2; j++) x[2 * i + j] = to_act(both[j]);
+    }
+}
+
+/* A thread takes W pairs of a head; half/W threads make a head, H heads a position. */
+template <int W, rope_layout LAYOUT>
+static __global__ void __launch_bounds__(THREADS)
+    rotate(heads x, const float *cosine, const float *sine, float sign, uint32_t num_threads, uint32_t T,
+           uint32_t H, uint32_t half)
+{
+    const uint32_t thread = blockIdx.x * THREADS + threadIdx.x, each = half / W, head = thread / each;
+    if (thread >= num_threads) return;
+    const uint32_t n = head / H, i = thread % each * W;
+    act *at = head_at(x, n, head % H, T);
+    const int64_t angle = (int64_t)(n % T) * half + i;
+    float a[W], b[W], c[W], d[W];
+    read_pairs<W, LAYOUT>(a, b, at, i, half);
+    load(c, cosine + angle);
+    load(d, sine + angle);
+    for (int j = 0; j < W; j++) {
+        const float first = a[j] * c[j] - sign * d[j] * b[j];
+        b[j] = b[j] * c[j] + sign * d[j] * a[j];
+        a[j] = first;
+    }
+    write_pairs<W, LAYOUT>(at, i, half, a, b);
+}
+
+template <int W, rope_layout LAYOUT>
+static void rotate_in(tensor *x, const tensor *cosine, const tensor *sine, float sign, stream *s)
+{
+    const int64_t T = x->dim[1], H = x->dim[2], half = x->dim[3] / 2;
+    const uint32_t num_threads = threads_for(x->dim[0] * T, H * half / W);
+    LAUNCH((rotate<W, LAYOUT>), blocks_for(num_threads, THREADS), THREADS, 0, s, heads_of(x),
+           data<float>(cosine), data<float>(sine), sign, num_threads, (uint32_t)T, (uint32_t)H,
+           (uint32_t)half);
+}
+
+static void rotate_all(const char *function, tensor *x, const tensor *cosine, const tensor *sine,
+                       rope_layout layout, float sign, stream *s)
+{
+    const int64_t B = x->dim[0], T = x->dim[1], H = x->dim[2], half = x->dim[3] / 2, Tmax = cosine->dim[0];
+    const int64_t shape[] = {B, T, H, 2 * half}, table[] = {Tmax, half};
+    require_shape(function, x, ACT_TYPE, 4, shape);
+    require_shape(function, cosine, F32, 2, table);
+    require_shape(function, sine, F32, 2, table);
+    REQUIRE(Tmax >= T, "%s has %lld positions, %s has %lld", cosine->name, (long long)Tmax, x->name,
+            (long long)T);
+    REQUIRE_CONTIGUOUS(cosine);
+    REQUIRE_CONTIGUOUS(sine);
+    const bool whole = aligned_heads(heads_of(x)) && aligned(data<float>(cosine), data<float>(sine));
+    if (layout == ROPE_HALVES) {
+        auto *run = whole && half % VEC == 0 ? rotate_in<VEC, ROPE_HALVES> : rotate_in<1, ROPE_HALVES>;
+        run(x, cosine, sine, sign, s);
+    } else {
+        auto *run =
+            whole && half % (VEC / 2) == 0 ? rotate_in<VEC / 2, ROPE_PAIRS> : rotate_in<1, ROPE_PAIRS>;
+        run(x, cosine, sine, sign, s);
+    }
+}
+
+void CUDA(rope_forward)(tensor *x, const tensor *cosine, const tensor *sine, rope_layout layout, stream *s)
+{
+    rotate_all(__func__, x, cosine, sine, layout, 1, s);
+}
+
+void CUDA(rope_backward)(tensor *dx, const tensor *cosine, const tensor *sine, rope_layout layout, stream *s)
+{
+    rotate_all(__func__, dx, cosine, sine, layout, -1, s);
+}

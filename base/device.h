@@ -12,6 +12,7 @@
 #ifndef REMLA_BASE_DEVICE_H
 #define REMLA_BASE_DEVICE_H
 #include "base/status.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -22,8 +23,8 @@ typedef struct device device;
 typedef struct stream stream; /* a queue of a device */
 
 /* Opens GPU number `local_rank` of this host (comm.h), of those that CUDA_VISIBLE_DEVICES shows. ERR_DEVICE
- * and a sentence when there is no driver, no GPU, none for this rank, or one that is too old. On failure *d
- * is NULL. */
+ * and a sentence when there is no driver, no GPU, none for this rank, or one that is too old; ERR_USAGE in a
+ * program that was built without CUDA. On failure *d is NULL. */
 status device_open(device **d, int local_rank, message *why);
 /* Waits for the device and gives everything back. Arenas are released and communicators stopped before. NULL
  * is allowed. */
@@ -40,6 +41,10 @@ void device_release(device *d, void *memory); /* waits for the device; NULL is a
 /* Scratch that ops of the device share, one op at a time: 64 MiB, or what this sets (it waits for the
  * device). Some ops work in pieces of it, so its size can change the last bits of their results. */
 void device_workspace(device *d, int64_t bytes);
+
+/* Operations that its processors can do in a second at their highest clock, by NVIDIA's count: in bf16 on
+ * tensor cores, or in f32 outside them. */
+double device_peak_flops(const device *d, bool bf16);
 
 /* The queue on which the ops compute. */
 stream *device_stream(device *d);

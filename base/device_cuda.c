@@ -185,6 +185,21 @@ void device_close(device *d)
 
 const char *device_text(const device *d) { return d->text; }
 
+double device_peak_flops(const device *d, bool bf16)
+{
+    /* A multiprocessor's multiply-adds in a clock: dense bf16 with f32 sums on its tensor cores, from
+     * NVIDIA's figures of A100, L40S, H100, B200 and RTX PRO 6000; 128 f32 lanes, 64 on A100. */
+    const double bf16_lanes = d->capability == 80   ? 1024
+                              : d->capability < 90  ? 512
+                              : d->capability < 100 ? 2048
+                              : d->capability < 120 ? 4096
+                                                    : 512;
+    const double f32_lanes = d->capability == 80 ? 64 : 128;
+    int kilohertz;
+    CUDA_OK(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, d->index));
+    return 2 * (bf16 ? bf16_lanes : f32_lanes) * d->multiprocessors * kilohertz * 1e3;
+}
+
 stream *device_stream(device *d) { return &d->compute; }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */

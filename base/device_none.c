@@ -8,7 +8,7 @@ status device_open(device **d, int local_rank, message *why)
 {
     (void)local_rank;
     *d = NULL;
-    return fail(why, ERR_DEVICE, "this remla was built without CUDA: build it with the preset cuda");
+    return fail(why, ERR_USAGE, "this remla was built without CUDA: build it with the preset cuda");
 }
 
 void device_close(device *d) { REQUIRE(!d, "no device is ever open"); }
@@ -35,6 +35,13 @@ void device_workspace(device *d, int64_t bytes)
 {
     (void)bytes;
     REQUIRE(!d, "no device is ever open");
+}
+
+double device_peak_flops(const device *d, bool bf16)
+{
+    (void)bf16;
+    REQUIRE(!d, "no device is ever open");
+    return 0;
 }
 
 stream *device_stream(device *d)

@@ -1,34 +1,51 @@
-/* bench/step --batch B --seq-len T --steps N --json: training steps of a 140M MLA model with random weights
- * and tokens: forward, backward and AdamW, as `remla train` runs them on one rank. The machine's peak is
- * measured by a loop of multiply-adds in the same run. Config A: hidden 576, 30 layers, 9 heads (nope 64,
- * rope 32, v 64), rank 128 with latent norm, MLP 1536, vocabulary 49152, tied. */
+/* bench/step --shape SHAPE --layers L --batch B --seq-len T --steps N --json [device.kind=cuda ...]: training
+ * steps of an MLA model with random weights and tokens: forward, backward and AdamW, as `remla train` runs
+ * them on one rank. The CPU's peak is measured by a loop of multiply-adds in the same run. Shapes: a (140M:
+ * hidden 576, 30 layers, 9 heads (nope 64, rope 32, v 64), rank 128 with latent norm, MLP 1536, vocabulary
+ * 49152, tied), llama2-7b (as TransMLA converts it); --layers takes that many of them. */
 #include "base/comm.h"
+#include "base/device.h"
 #include "base/log.h"
 #include "kernels/machine.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
+#include "train/compute.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const dims config_a = {.kind = ATTENTION_MLA,
-                              .L = 30,
-                              .V = 49152,
-                              .C = 576,
-                              .F = 1536,
-                              .H = 9,
-                              .Dn = 64,
-                              .Dr = 32,
-                              .Dv = 64,
-                              .R = 128,
-                              .latent_norm = true,
-                              .tied = true,
-                              .norm_eps = 1e-5,
-                              .rope = {.theta = 10000}};
+static const dims shape_a = {.kind = ATTENTION_MLA,
+                             .L = 30,
+                             .V = 49152,
+                             .C = 576,
+                             .F = 1536,
+                             .H = 9,
+                             .Dn = 64,
+                             .Dr = 32,
+                             .Dv = 64,
+                             .R = 128,
+                             .latent_norm = true,
+                             .tied = true,
+                             .norm_eps = 1e-5,
+                             .rope = {.theta = 10000}};
+static const dims llama2_7b = {.kind = ATTENTION_MLA,
+                               .L = 32,
+                               .V = 32000,
+                               .C = 4096,
+                               .F = 11008,
+                               .H = 32,
+                               .Dn = 128,
+                               .Dr = 64,
+                               .Dv = 128,
+                               .R = 512,
+                               .norm_eps = 1e-5,
+                               .rope = {.theta = 10000}};
 
 typedef struct settings {
+    dims shape;
     int64_t batch, seq_len, steps;
     bool json;
+    options o; /* device.* */
 } settings;
 
 static int64_t number(const char *flag, const char *text)
@@ -42,20 +59,33 @@ static int64_t number(const char *flag, const char *text)
 
 static settings settings_of(int argc, char **argv)
 {
-    settings s = {.batch = 4, .seq_len = 256, .steps = 5};
+    settings s = {.shape = shape_a, .batch = 4, .seq_len = 256, .steps = 5};
+    message why;
+    options_init(&s.o);
     for (int i = 1; i < argc; i++) {
         const char *next = i + 1 < argc ? argv[i + 1] : NULL;
         if (!strcmp(argv[i], "--json"))
             s.json = true;
+        else if (!strcmp(argv[i], "--shape") && next && !strcmp(next, "llama2-7b"))
+            s.shape = llama2_7b, i++;
+        else if (!strcmp(argv[i], "--shape") && next && !strcmp(next, "a"))
+            s.shape = shape_a, i++;
+        else if (!strcmp(argv[i], "--layers"))
+            s.shape.L = number(argv[i++], next);
         else if (!strcmp(argv[i], "--batch"))
             s.batch = number(argv[i++], next);
         else if (!strcmp(argv[i], "--seq-len"))
             s.seq_len = number(argv[i++], next);
         else if (!strcmp(argv[i], "--steps"))
             s.steps = number(argv[i++], next);
-        else
-            die(ERR_USAGE, "unknown argument %s; usage: step [--batch B] [--seq-len T] [--steps N] [--json]",
+        else if (strchr(argv[i], '=') == NULL)
+            die(ERR_USAGE,
+                "unknown argument %s; usage: step [--shape a|llama2-7b] [--layers L] [--batch B] [--seq-len "
+                "T] "
+                "[--steps N] [--json] [section.key=value ...]",
                 argv[i]);
+        else if (options_set(&s.o, argv[i], &why) != OK)
+            die(ERR_USAGE, "%s", why.text);
     }
     return s;
 }
@@ -96,7 +126,8 @@ static void batch_random(const model *m, int32_t *tokens, int32_t *targets, int3
     }
 }
 
-static void optimizer_setup(optimizer *o, arena *memory, optim_unit *unit, optim_span *span, model *m)
+static void optimizer_setup(optimizer *o, const compute *on, arena *memory, optim_unit *unit,
+                            optim_span *span, model *m)
 {
     for (int u = 0; u < m->w.num_units; u++) {
         span[u] = (optim_span){.from = 0, .count = m->w.unit[u].dim[0], .decay = true};
@@ -105,10 +136,10 @@ static void optimizer_setup(optimizer *o, arena *memory, optim_unit *unit, optim
     }
     *o = (optimizer){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.01};
     arena size = {.name = "optimizer"};
-    optimizer_init(o, m->k, comm_self(), comm_self(), unit, m->w.num_units, &size);
+    optimizer_init(o, m->k, comm_self(), on->tensors, unit, m->w.num_units, &size);
     optimizer_free(o);
     arena_reserve(memory, size.used);
-    optimizer_init(o, m->k, comm_self(), comm_self(), unit, m->w.num_units, memory);
+    optimizer_init(o, m->k, comm_self(), on->tensors, unit, m->w.num_units, memory);
 }
 
 static double step(model *m, optimizer *o, const model_batch *batch, int64_t number_of_step)
@@ -120,6 +151,7 @@ static double step(model *m, optimizer *o, const model_batch *batch, int64_t num
     optimizer_clip(o, &m->loss_sum, mean, 1);
     optimizer_update(o, 1e-4, number_of_step);
     optimizer_zero_grad(o);
+    model_loss(m); /* waits for a device */
     return clock_seconds() - start;
 }
 
@@ -131,13 +163,17 @@ static int by_value(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
-    const settings s = settings_of(argc, argv);
+    settings s = settings_of(argc, argv);
     message why;
     const status started = machine_start(0, 1, &why);
     if (started != OK) die(started, "%s", why.text);
 
+    compute on;
+    const status opened = compute_open(&on, &s.o, &s.shape, s.batch, s.seq_len, comm_self(), &why);
+    if (opened != OK) die(opened, "%s", why.text);
+
     model m;
-    model_init(&m, &config_a, ops_cpu_f32(), s.batch, s.seq_len, MODEL_TRAIN, 16);
+    model_init(&m, &s.shape, on.k, s.batch, s.seq_len, MODEL_TRAIN, 16);
     weights_random(&m);
     const size_t N = (size_t)(s.batch * s.seq_len), U = (size_t)m.w.num_units;
     int32_t *ids = malloc(3 * N * sizeof *ids);
@@ -148,15 +184,15 @@ int main(int argc, char **argv)
     batch_random(&m, ids, ids + N, ids + 2 * N);
     const model_batch batch = {.tokens = ids, .targets = ids + N, .first = ids + 2 * N};
     optimizer o;
-    arena memory = {.name = "optimizer"};
-    optimizer_setup(&o, &memory, unit, span, &m);
+    arena memory = {.name = "optimizer", .device = on.device};
+    optimizer_setup(&o, &on, &memory, unit, span, &m);
 
     step(&m, &o, &batch, 1); /* touches all memory and lets the library compile its code; not timed */
     for (int64_t i = 0; i < s.steps; i++) seconds[i] = step(&m, &o, &batch, i + 2);
-    const double peak = machine_peak_flops();
+    const double peak = compute_peak_flops(&on);
     qsort(seconds, (size_t)s.steps, sizeof *seconds, by_value);
     const double median = seconds[s.steps / 2], tokens = (double)N,
-                 flops = model_flops_per_token(&config_a, s.seq_len) * tokens / median;
+                 flops = model_flops_per_token(&s.shape, s.seq_len) * tokens / median;
     const double rss = (double)memory_peak_bytes() / 1048576.0;
     if (s.json)
         printf("{\"tok_s\": %.6g, \"peak_rss_mib\": %.6g, \"gflops\": %.6g, \"peak_gflops\": %.6g, "
@@ -165,11 +201,13 @@ int main(int argc, char **argv)
     else
         printf("%s\n%lldx%lld: %.0f tok/s, %.0f MiB, %.0f of %.0f GFLOP/s = %.1f %% of peak (median of %lld "
                "steps)\n",
-               machine_text(), (long long)s.batch, (long long)s.seq_len, tokens / median, rss, flops / 1e9,
-               peak / 1e9, 100 * flops / peak, (long long)s.steps);
+               on.device ? device_text(on.device) : machine_text(), (long long)s.batch, (long long)s.seq_len,
+               tokens / median, rss, flops / 1e9, peak / 1e9, 100 * flops / peak, (long long)s.steps);
     optimizer_free(&o);
     arena_release(&memory);
     model_free(&m);
+    compute_close(&on);
+    options_free(&s.o);
     free(ids);
     free(unit);
     free(span);

@@ -47,7 +47,7 @@ status cmd_eval(const command_line *line, options *o, const comm *c, message *wh
     model m;
     TRY(comm_agree(c, open_inputs(folder, o, &config, &data, why), why));
     const int64_t B = o->train_micro_batch < data.windows ? o->train_micro_batch : data.windows;
-    status s = compute_open(&on, o, c, why);
+    status s = compute_open(&on, o, &config.d, B, o->train_seq_len, c, why);
     if (s == OK) {
         evaluation e;
         model_init(&m, &config.d, on.k, B, o->train_seq_len, MODEL_EVALUATE, 1);

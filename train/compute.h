@@ -3,17 +3,25 @@
 #define REMLA_TRAIN_COMPUTE_H
 #include "base/comm.h"
 #include "kernels/kernels.h"
+#include "model/dims.h"
 #include "train/options.h"
 
 typedef struct compute {
     device *device; /* this rank's GPU, or NULL: the CPU */
+    ops *cuda;      /* its table, or NULL */
     const ops *k;
     const comm *tensors; /* ranks over the memory of k's tensors: on the CPU the communicator itself */
 } compute;
 
-/* device.kind=auto takes a GPU where there is one and says why not otherwise. MPI: collective; every rank
- * computes on the same kind and returns the same status. */
-status compute_open(compute *x, const options *o, const comm *c, message *why);
+/* For models of shape d and micro-batches of B sequences of T tokens. device.kind=auto takes a GPU where
+ * every rank has one, and otherwise says why not. MPI: collective; every rank computes on the same kind and
+ * returns the same status. */
+status compute_open(compute *x, const options *o, const dims *d, int64_t B, int64_t T, const comm *c,
+                    message *why);
 void compute_close(compute *x);
+
+/* What this rank could compute at most in the type of its activations, FLOP/s: measured on the CPU, on a GPU
+ * what its number of processors and their clock allow. */
+double compute_peak_flops(const compute *x);
 
 #endif

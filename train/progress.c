@@ -15,7 +15,7 @@ void progress_start(progress *p, const training *t)
 {
     const int64_t T = t->m.T, tokens = t->sequences * T;
     const int64_t bytes = t->m.weights_arena.size + t->m.step_arena.size + t->optimizer_arena.size;
-    double peak = machine_peak_flops();
+    double peak = compute_peak_flops(&t->on);
     comm_sum_f64(t->c, &peak, 1);
     *p = (progress){.peak_flops = peak, .flops_per_step = model_flops_per_token(&t->m.d, T) * (double)tokens};
     log_line("model  %s: %.1fM parameters, %lld layers, %s", t->o->model_path,

@@ -148,7 +148,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     *t = (training){.o = o, .c = c};
     TRY(comm_agree(c, open_alone(t, why), why));
     TRY(data_open(t, why));
-    TRY(compute_open(&t->on, o, c, why));
+    TRY(compute_open(&t->on, o, &t->config.d, o->train_micro_batch, o->train_seq_len, c, why));
     const int pad = 16 * c->size; /* every rank's slice of a unit starts at a multiple of 64 bytes */
     model_init(&t->m, &t->config.d, t->on.k, o->train_micro_batch, o->train_seq_len, MODEL_TRAIN, pad);
     units_open(t);

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# scripts/first_gpu.sh [MODEL SHARDS]: the first hour on a machine with an NVIDIA GPU. Builds the preset cuda, then: the tests on the GPU; NVIDIA's
+# four checkers over the op tests; cuDNN against flash against unfused; 50 training steps against the CPU's losses; the same
+# twice, and on two GPUs; at last speed. One verdict table at the end (build/first_gpu/verdict.txt), everything else in files beside it. MODEL (an MLA model
+# folder) and SHARDS to train on: those of scripts/demo.sh where they are, else the tiny model of the tests. Goes on after a failure; exit code 3 if anything failed.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+out=$ROOT/build/first_gpu
+remla=$ROOT/build/cuda/remla
+table=$out/verdict.txt
+failures=0
+rm -rf "$out"
+mkdir -p "$out"
+
+# row WHAT VERDICT DETAIL
+row() {
+    printf '%-44s %-8s %s\n' "$@" | tee -a "$table"
+    [ "$2" != FAILED ] || failures=$((failures + 1))
+}
+
+# check WHAT LOG COMMAND...: a row; the command's output goes to LOG.
+check() {
+    local what=$1 log=$out/$2
+    shift 2
+    say "$what"
+    if "$@" >"$log" 2>&1; then row "$what" passed "$(tail -n 1 "$log")"; else row "$what" FAILED "see $log"; fi
+}
+
+command -v nvidia-smi >/dev/null || stop "there is no nvidia-smi: this script is for a machine with an NVIDIA GPU and its driver"
+gpus=$(nvidia-smi --list-gpus | wc -l)
+[ "$gpus" -gt 0 ] || stop "nvidia-smi lists no GPU"
+nvidia-smi >"$out/nvidia-smi.txt"
+say "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1), $gpus in all"
+bash "$ROOT/scripts/build.sh" cuda
+
+# ---- 1 the tests, on the GPU ----------------------------------------------------------------------------------------
+cd "$ROOT"
+check "op tests, every table" tests.log ctest --preset cuda -R '^(base|kernels|model|optim|train)/'
+if grep -q 'the CUDA tables are not tested' "$ROOT/build/cuda/Testing/Temporary/LastTest.log" 2>/dev/null; then
+    row "op tests saw the GPU" FAILED "$(grep -m 1 'not tested' "$ROOT/build/cuda/Testing/Temporary/LastTest.log")"
+fi
+
+# ---- 2 NVIDIA's checkers --------------------------------------------------------------------------------------------
+if command -v compute-sanitizer >/dev/null; then
+    for tool in memcheck racecheck synccheck initcheck; do
+        for test in "$ROOT"/build/cuda/tests/kernels_test_*; do
+            name=$(basename "$test")
+            compute-sanitizer --tool "$tool" --error-exitcode 9 "$test" >"$out/$tool-$name.log" 2>&1 || echo "$name" >>"$out/$tool.bad"
+        done
+        if [ -e "$out/$tool.bad" ]; then row "compute-sanitizer $tool" FAILED "$(tr '\n' ' ' <"$out/$tool.bad")"; else row "compute-sanitizer $tool" passed "op tests"; fi
+    done
+else
+    row "compute-sanitizer" missing "install the CUDA toolkit's package for it"
+fi
+
+# ---- 3 to 5 whole models ---------------------------------------------------------------------------------------------
+if [ $# = 2 ]; then
+    model=$1 shards=$2 seq_len=512
+elif [ -e "$ROOT/build/demo/mla/config.json" ]; then
+    model=$ROOT/build/demo/mla shards="$ROOT/build/demo/tokens/train/*.ds.zst" seq_len=512
+else
+    model=$ROOT/tests/golden/mla shards=$ROOT/tests/golden/train.ds seq_len=32
+fi
+cat >"$out/run.yaml" <<YAML
+model: { path: $model }
+data: { train: "$shards" }
+train: { steps: 50, seq_len: $seq_len, batch_tokens: $((8 * seq_len)), micro_batch: 2 }
+optim: { lr: 1.0e-4, warmup: 5 }
+checkpoint: { every: 0, keep: 1 }
+YAML
+
+train() { # NAME OPTION...
+    "$remla" train "$out/run.yaml" train.out="$out/$1" "${@:2}"
+}
+
+losses() { # NAME
+    sed -n 's/^{"step": \([0-9]*\), "loss": \([^,]*\),.*/\1 \2/p' "$out/$1/metrics.jsonl"
+}
+
+# apart LIMIT NAME NAME: prints how far two curves are apart at most, relatively; fails beyond LIMIT.
+apart() {
+    paste <(losses "$2") <(losses "$3") | awk -v limit="$1" '
+        { d = ($2 - $4) / $4; if (d < 0) d = -d; if (d > most) { most = d; at = $1 } }
+        END { printf "%d steps, at most %.2e apart (step %d; allowed %g)\n", NR, most, at, limit; exit !(NR == 50 && most <= limit) }'
+}
+
+weights() { # NAME: the hash in the line of its last checkpoint
+    grep -o 'weights [0-9a-f]*' "$out/$1.log" | tail -n 1
+}
+
+check "50 steps on the CPU" cpu.log train cpu device.kind=cpu
+for storage in f32 bf16; do
+    for attention in unfused flash cudnn; do
+        [ $storage-$attention != f32-cudnn ] || continue
+        name=$storage-$attention
+        check "50 steps, $storage, $attention" "$name.log" train "$name" device.kind=cuda device.storage=$storage device.attention=$attention data.document_mask=false
+    done
+done
+check "50 steps on the CPU, no documents" cpu-plain.log train cpu-plain device.kind=cpu data.document_mask=false
+for name in f32-unfused f32-flash; do check "$name against the CPU" "$name.apart" apart 5e-4 $name cpu-plain; done
+for name in bf16-unfused bf16-flash bf16-cudnn; do check "$name against the CPU" "$name.apart" apart 3e-2 $name cpu-plain; done
+check "50 steps with documents, as a run would" auto.log train auto device.kind=cuda
+check "that against the CPU" auto.apart apart 3e-2 auto cpu
+check "the same again" again.log train again device.kind=cuda
+if [ "$(weights auto)" = "$(weights again)" ]; then row "runs repeat bit for bit" passed "$(weights auto)"; else row "runs repeat bit for bit" FAILED "$(weights auto), then $(weights again)"; fi
+check "a checkpoint of the GPU goes on, on the CPU" resume.log train resume device.kind=cpu train.resume="$out/auto/checkpoints/step-00000050" train.steps=52
+
+# ---- 6 two GPUs: a checkpoint is refused where the ranks' weights differ -------------------------------------------------
+if [ "$gpus" -ge 2 ]; then
+    two() { NCCL_DEBUG=INFO mpirun -np 2 --bind-to none "$remla" train "$out/run.yaml" train.out="$out/two" device.kind=cuda; }
+    check "50 steps on two GPUs" two.log two
+    check "that against one" two.apart apart 3e-2 two auto
+else
+    row "two GPUs" skipped "there is one"
+fi
+
+# ---- 7 speed ----------------------------------------------------------------------------------------------------------
+step=$ROOT/build/cuda/bench/step
+for attention in auto flash; do
+    check "speed: 4 layers of Llama-2-7B, 4096, $attention" "speed-$attention.log" "$step" --shape llama2-7b --layers 4 --batch 1 --seq-len 4096 --steps 10 device.kind=cuda device.attention=$attention
+done
+check "speed: 140M model, 8 x 2048" speed-small.log "$step" --batch 8 --seq-len 2048 --steps 10 device.kind=cuda
+
+say "verdict (also in $table)"
+cat "$table"
+[ "$failures" = 0 ] || stop "$failures of the checks failed"

@@ -8,8 +8,7 @@
  * ask for gigabytes. */
 enum { MAX_DEPTH = 8, MAX_COMMAS = 1 << 23 };
 
-/* NULL, or what there is too much of. */
-static const char *excess(const char *text, int64_t bytes)
+const char *json_text_excess(const char *text, int64_t bytes, int max_depth, int64_t max_commas)
 {
     int64_t commas = 0;
     int depth = 0;
@@ -40,8 +39,8 @@ static const char *excess(const char *text, int64_t bytes)
         default:
             break;
         }
-        if (depth > MAX_DEPTH) return "is nested too deeply";
-        if (commas > MAX_COMMAS) return "has too many values";
+        if (depth > max_depth) return "is nested too deeply";
+        if (commas > max_commas) return "has too many values";
     }
     return NULL;
 }
@@ -49,7 +48,7 @@ static const char *excess(const char *text, int64_t bytes)
 status json_text_parse(json_t **out, const char *text, int64_t bytes, const char *path, message *why)
 {
     *out = NULL;
-    const char *too_much = excess(text, bytes);
+    const char *too_much = json_text_excess(text, bytes, MAX_DEPTH, MAX_COMMAS);
     if (too_much) return fail(why, ERR_INPUT, "%s: its JSON %s", path, too_much);
     json_error_t error;
     json_t *json = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);

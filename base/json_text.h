@@ -7,6 +7,10 @@
 
 typedef struct json_t json_t;
 
+/* What a JSON text has too much of, to be said behind "its JSON"; NULL: nothing. jansson takes some 50 bytes
+ * for a value and 250 for an object, which in the text take two or three. */
+const char *json_text_excess(const char *text, int64_t bytes, int max_depth, int64_t max_commas);
+
 /* Parses a JSON object; duplicate keys, deep nesting and too many values are an ERR_INPUT that names
  * `path`. The caller ends with json_decref. */
 status json_text_parse(json_t **out, const char *text, int64_t bytes, const char *path, message *why);

@@ -165,7 +165,7 @@ static status index_token(reading *r, int32_t i)
     added_tokens *a = r->a;
     added_token *t = &a->token[i];
     if (t->normalized)
-        normalizer_run(r->n, t->spelled.text, t->spelled.bytes, &t->pattern);
+        TRY(normalizer_run(r->n, t->spelled.text, t->spelled.bytes, &t->pattern, r->why));
     else
         text_buffer_append(&t->pattern, t->spelled.text, t->spelled.bytes);
     if (!t->pattern.bytes ||

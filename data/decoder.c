@@ -20,6 +20,7 @@ typedef struct step {
 } step;
 
 struct decoder {
+    char *path; /* of the file, for messages */
     step *step;
     int64_t count, room;
     bool joins_with_spaces; /* there is no decoder */
@@ -122,7 +123,7 @@ status decoder_read(decoder **out, const json_t *value, const char *path, messag
 {
     *out = NULL;
     decoder *d = calloc(1, sizeof *d);
-    if (!d) die(ERR_DEVICE, "no memory for a decoder");
+    if (!d || !(d->path = strdup(path))) die(ERR_DEVICE, "no memory for a decoder");
     d->joins_with_spaces = !value || json_is_null(value);
     const status s = d->joins_with_spaces ? OK : read_value(d, value, path, why);
     if (s == OK)
@@ -140,6 +141,7 @@ void decoder_free(decoder *d)
         text_buffer_free(&d->step[i].to);
     }
     free(d->step);
+    free(d->path);
     free(d);
 }
 
@@ -279,42 +281,46 @@ static void run_strip(const step *s, const pieces *in, pieces *out)
     }
 }
 
-static void run_replace(const step *s, const pieces *in, pieces *out)
+static bool run_replace(const step *s, const pieces *in, pieces *out, int64_t most)
 {
     const text_buffer space = {.text = (char[]){' '}, .bytes = 1}, nothing = {0};
     for (int64_t i = 0; i < in->count; i++) {
         int64_t bytes;
         const char *text = piece_at(in, i, &bytes);
         const text_buffer *to = s->kind == REPLACE ? &s->to : i == 0 && s->prepended ? &nothing : &space;
-        text_buffer_replace(&out->text, text, bytes, &s->from, to);
+        if (!text_buffer_replace(&out->text, text, bytes, &s->from, to, most)) return false;
         end_piece(out);
     }
+    return true;
 }
 
-static void run_step(const step *s, const pieces *in, pieces *out)
+/* Whether the text then has at most `most` bytes. */
+static bool run_step(const step *s, const pieces *in, pieces *out, int64_t most)
 {
     switch (s->kind) {
     case BYTE_LEVEL:
         run_byte_level(in, out);
-        return;
+        break;
     case BYTE_FALLBACK:
         run_byte_fallback(in, out);
-        return;
+        break;
     case FUSE:
         pieces_add(out, in->text.text, in->text.bytes);
-        return;
+        break;
     case METASPACE:
     case REPLACE:
-        run_replace(s, in, out);
-        return;
+        return run_replace(s, in, out, most);
     case STRIP:
         run_strip(s, in, out);
-        return;
+        break;
     }
+    return out->text.bytes <= most;
 }
 
-void decoder_run(const decoder *d, pieces *tokens, text_buffer *out)
+status decoder_run(const decoder *d, pieces *tokens, text_buffer *out, message *why)
 {
+    const int64_t source = tokens->text.bytes, most = text_growth_most(source);
+    bool fits = true;
     if (d->joins_with_spaces) {
         for (int64_t i = 0; i < tokens->count; i++) {
             int64_t bytes;
@@ -322,13 +328,19 @@ void decoder_run(const decoder *d, pieces *tokens, text_buffer *out)
             if (i) text_buffer_append(out, " ", 1);
             text_buffer_append(out, text, bytes);
         }
-        return;
+        return OK;
     }
-    for (int64_t i = 0; i < d->count; i++) {
+    for (int64_t i = 0; i < d->count && fits; i++) {
         pieces next = {0};
-        run_step(&d->step[i], tokens, &next);
+        fits = run_step(&d->step[i], tokens, &next, most);
         pieces_free(tokens);
         *tokens = next;
     }
+    if (!fits)
+        return fail(why, ERR_INPUT,
+                    "%s: its decoder makes more than %lld bytes of tokens of %lld: that a text grows more "
+                    "than %d-fold is not supported",
+                    d->path, (long long)most, (long long)source, TEXT_GROWTH);
     text_buffer_append(out, tokens->text.text, tokens->text.bytes);
+    return OK;
 }

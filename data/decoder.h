@@ -20,7 +20,8 @@ typedef struct pieces {
 void pieces_add(pieces *p, const char *text, int64_t bytes);
 void pieces_free(pieces *p);
 
-/* Appends the text of the tokens, which are spelled as in the file. Uses `tokens` up. */
-void decoder_run(const decoder *d, pieces *tokens, text_buffer *out);
+/* Appends the text of the tokens, which are spelled as in the file. Uses `tokens` up. A text that would grow
+ * beyond text_growth_most (data/text_buffer.h) is an ERR_INPUT. */
+status decoder_run(const decoder *d, pieces *tokens, text_buffer *out, message *why);
 
 #endif

@@ -17,6 +17,7 @@ typedef struct step {
 } step;
 
 struct normalizer {
+    char *path; /* of the file, for messages */
     step *step;
     int64_t count, room;
 };
@@ -93,7 +94,7 @@ status normalizer_read(normalizer **out, const json_t *value, const char *path, 
 {
     *out = NULL;
     normalizer *n = calloc(1, sizeof *n);
-    if (!n) die(ERR_DEVICE, "no memory for a normalizer");
+    if (!n || !(n->path = strdup(path))) die(ERR_DEVICE, "no memory for a normalizer");
     const status s = !value || json_is_null(value) ? OK : read_value(n, value, path, why);
     if (s == OK)
         *out = n;
@@ -110,6 +111,7 @@ void normalizer_free(normalizer *n)
         text_buffer_free(&n->step[i].to);
     }
     free(n->step);
+    free(n->path);
     free(n);
 }
 
@@ -117,33 +119,41 @@ void normalizer_free(normalizer *n)
 
 bool normalizer_is_identity(const normalizer *n) { return n->count == 0; }
 
-static void run_step(const step *s, const char *text, int64_t bytes, text_buffer *out)
+/* Whether `out` then holds at most `most` bytes. */
+static bool run_step(const step *s, const char *text, int64_t bytes, text_buffer *out, int64_t most)
 {
     switch (s->kind) {
     case FORM:
         normal_form_append(s->form, text, bytes, out);
-        return;
+        break;
     case PREPEND:
-        if (!bytes) return;
+        if (!bytes) break;
         text_buffer_append(out, s->to.text, s->to.bytes);
         text_buffer_append(out, text, bytes);
-        return;
+        break;
     case REPLACE:
-        text_buffer_replace(out, text, bytes, &s->from, &s->to);
-        return;
+        return text_buffer_replace(out, text, bytes, &s->from, &s->to, most);
     }
+    return out->bytes <= most;
 }
 
-void normalizer_run(const normalizer *n, const char *text, int64_t bytes, text_buffer *out)
+status normalizer_run(const normalizer *n, const char *text, int64_t bytes, text_buffer *out, message *why)
 {
+    const int64_t source = bytes, most = text_growth_most(bytes);
     text_buffer between[2] = {{0}, {0}}; /* steps read one and write the other */
+    bool fits = true;
     if (!n->count) text_buffer_append(out, text, bytes);
-    for (int64_t i = 0; i < n->count; i++) {
+    for (int64_t i = 0; i < n->count && fits; i++) {
         text_buffer *to = i + 1 == n->count ? out : &between[i % 2];
         if (to != out) to->bytes = 0;
-        run_step(&n->step[i], text, bytes, to);
+        fits = run_step(&n->step[i], text, bytes, to, to->bytes + most);
         text = to->text, bytes = to->bytes;
     }
     text_buffer_free(&between[0]);
     text_buffer_free(&between[1]);
+    if (fits) return OK;
+    return fail(why, ERR_INPUT,
+                "%s: its normalizer makes more than %lld bytes of a text of %lld: that it grows more than "
+                "%d-fold is not supported",
+                n->path, (long long)most, (long long)source, TEXT_GROWTH);
 }

@@ -158,6 +158,8 @@ static status caseless_group(walk *w)
 static status group(walk *w)
 {
     static const char *const kinds[] = {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>"};
+    /* PCRE2's verbs, like (*ACCEPT), and its settings, like (*LIMIT_MATCH=9). */
+    if (follows(w, "(*")) return unsupported(w, w->at, left(w) < 12 ? left(w) : 12);
     if (!follows(w, "(?")) return copy(w, 1), OK;
     if (follows(w, "(?i:")) return caseless_group(w);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)

@@ -171,8 +171,8 @@ static status run_metaspace(run *r, int64_t at, const part *p)
                                                !memcmp(p->text, of->space.text, (size_t)of->space.bytes));
     const bool wants_one = of->prepend == ALWAYS || (of->prepend == FIRST && p->first);
     prepend(s, of->space.text, wants_one && !has_one ? of->space.bytes : 0);
-    text_buffer_replace(&s->text, p->text, p->bytes, &space, &of->space);
-    text_buffer_replace(&s->seen, p->seen, p->bytes, &space, &of->space);
+    text_buffer_replace(&s->text, p->text, p->bytes, &space, &of->space, INT64_MAX);
+    text_buffer_replace(&s->seen, p->seen, p->bytes, &space, &of->space, INT64_MAX);
     return scratch_on(r, at, s, p->first);
 }
 

@@ -13,7 +13,9 @@
 /* Digits goes by Rust's notion of a number, which is of Unicode 17; expressions are of 16. */
 #define NUMBER "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]"
 
-enum { MAX_STAGES = 64 }; /* they nest when they run */
+/* Stages nest when they run. With splits between them, each Metaspace can make the text five times as long.
+ */
+enum { MAX_STAGES = 64, MAX_METASPACES = 2 };
 
 static const char where[] = "pre_tokenizer";
 
@@ -115,6 +117,10 @@ static status read_metaspace(pretokenizer *p, const json_t *value, const char *p
         return fail(why, ERR_INPUT, "%s: %s.replacement is not one character", path, where);
     TRY(read_scheme(value, &scheme, path, why));
     TRY(json_field_bool(value, "split", true, path, where, &split, why));
+    int metaspaces = 1;
+    for (int64_t i = 0; i < p->count; i++) metaspaces += p->stage[i].kind == METASPACE;
+    if (metaspaces > MAX_METASPACES)
+        return fail(why, ERR_INPUT, "%s: %s has more than %d Metaspace stages", path, where, MAX_METASPACES);
     stage *s = add_stage(p, METASPACE);
     s->prepend = scheme;
     text_buffer_append(&s->space, space, bytes);

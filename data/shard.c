@@ -79,12 +79,18 @@ static status metadata_read(shard *s, int64_t bytes, message *why)
 static status index_check(const shard *s, const char *path, message *why)
 {
     int64_t before = 0;
-    for (int64_t i = 0; i < s->documents; before = s->document_end[i++])
-        if (s->document_end[i] <= before)
+    for (int64_t i = 0; i < s->documents; before = s->document_end[i++]) {
+        if (s->document_end[i] == before)
+            return fail(why, ERR_INPUT,
+                        "%s: document %lld is empty: it begins and ends at token %lld; `remla data import` "
+                        "of the .ds leaves empty documents out",
+                        path, (long long)i, (long long)before);
+        if (s->document_end[i] < before)
             return fail(
                 why, ERR_INPUT,
                 "%s: document %lld ends at token %llu, expected more than %lld, where the one before it ends",
                 path, (long long)i, (unsigned long long)s->document_end[i], (long long)before);
+    }
     if (before != s->tokens)
         return fail(why, ERR_INPUT, "%s: the last document ends at token %lld, but %s holds %lld tokens",
                     path, (long long)before, s->path, (long long)s->tokens);

@@ -17,15 +17,18 @@ void text_buffer_append(text_buffer *buffer, const char *text, int64_t bytes)
     buffer->bytes += bytes;
 }
 
-void text_buffer_replace(text_buffer *buffer, const char *text, int64_t bytes, const text_buffer *from,
-                         const text_buffer *to)
+bool text_buffer_replace(text_buffer *buffer, const char *text, int64_t bytes, const text_buffer *from,
+                         const text_buffer *to, int64_t most)
 {
     for (const char *end = text + bytes, *hit; text < end; text = hit + from->bytes) {
         hit = memmem(text, (size_t)(end - text), from->text, (size_t)from->bytes);
-        text_buffer_append(buffer, text, (hit ? hit : end) - text);
-        if (!hit) return;
+        const int64_t before = (hit ? hit : end) - text;
+        if (before + (hit ? to->bytes : 0) > most - buffer->bytes) return false;
+        text_buffer_append(buffer, text, before);
+        if (!hit) break;
         text_buffer_append(buffer, to->text, to->bytes);
     }
+    return true;
 }
 
 void text_buffer_free(text_buffer *buffer)

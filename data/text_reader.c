@@ -1,6 +1,8 @@
 #include "data/text_reader.h"
 #include "base/array.h"
+#include "base/json_text.h"
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,6 +249,10 @@ static status line_text(const char *place, const char *line, int64_t bytes, cons
                         message *why)
 {
     json_error_t error;
+    const char *too_much = json_text_excess(line, bytes, INT_MAX, TEXT_LINE_COMMAS);
+    if (too_much)
+        return fail(why, ERR_INPUT, "%s: the JSON of the line %s: more than %d commas", place, too_much,
+                    TEXT_LINE_COMMAS);
     /* Numbers are not ours: as reals, no whole number is too large. */
     const size_t flags = JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL;
     json_t *root = json_loadb(line, (size_t)bytes, flags, &error);

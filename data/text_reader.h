@@ -6,9 +6,9 @@
 #define REMLA_DATA_TEXT_READER_H
 #include "data/text_stream.h"
 
-/* The longest document of a file that is one, and the longest line of JSON, in bytes: a parsed line can take
- * twenty times its size. */
-enum { TEXT_FILE_LIMIT = 1 << 28, TEXT_LINE_LIMIT = 1 << 26 };
+/* The longest document of a file that is one, and the longest line of JSON, in bytes; and how many commas a
+ * line may have outside of strings, because a parsed value takes twenty times the bytes of a short number. */
+enum { TEXT_FILE_LIMIT = 1 << 28, TEXT_LINE_LIMIT = 1 << 26, TEXT_LINE_COMMAS = 1 << 20 };
 
 /* The name says that lines hold JSON. */
 bool text_is_lines(const char *path);

@@ -151,7 +151,7 @@ static status encode_plain(tokenizer_work *w, const char *text, int64_t bytes, b
     if (!normalizer_is_identity(w->t->normalizer)) {
         w->normalized.bytes = 0;
         text_buffer_reserve(&w->normalized, bytes);
-        normalizer_run(w->t->normalizer, text, bytes, &w->normalized);
+        TRY(normalizer_run(w->t->normalizer, text, bytes, &w->normalized, why));
         text = w->normalized.text, bytes = w->normalized.bytes;
     }
     added_search s = added_begin(w->t->added, ADDED_NORMALIZED, text, bytes);
@@ -205,7 +205,7 @@ status tokenizer_decode(const tokenizer *t, const uint32_t *id, int64_t count, b
         }
         if (!(special && skip_special)) pieces_add(&tokens, text, bytes);
     }
-    decoder_run(t->decoder, &tokens, out);
+    const status s = decoder_run(t->decoder, &tokens, out, why);
     pieces_free(&tokens);
-    return OK;
+    return s;
 }

@@ -201,9 +201,9 @@ static void test_bad_index(void **state)
         int count;
         const char *expect;
     } cases[] = {
-        {{4, 4, 10}, 3, "document 1 ends at token 4, expected more than 4"},
+        {{4, 4, 10}, 3, "document 1 is empty: it begins and ends at token 4; `remla data import` of the .ds"},
         {{4, 3, 10}, 3, "document 1 ends at token 3, expected more than 4"},
-        {{0, 10}, 2, "document 0 ends at token 0, expected more than 0"},
+        {{0, 10}, 2, "document 0 is empty: it begins and ends at token 0"},
         {{4, 9}, 2, "the last document ends at token 9"},
         {{4, 11}, 2, "the last document ends at token 11"},
         {{4, UINT64_MAX}, 2, "document 1 ends at token 18446744073709551615"},

@@ -293,13 +293,37 @@ static void test_long_lines(void **state)
                  "a file like this is one document, and that may have at most 268435456 bytes");
 }
 
+/* A line of numbers, each two bytes long, with so many commas. */
+static const char *numbers(const char *name, int commas)
+{
+    static const char begin[] = "{\"text\": \"a,b\", \"v\": [", end[] = "1]}\n";
+    const size_t bytes = sizeof begin - 1 + 2 * ((size_t)commas - 1) + sizeof end - 1;
+    char *line = malloc(bytes + 1), *at = line + sizeof begin - 1;
+    strcpy(line, begin);
+    for (int i = 1; i < commas; i++, at += 2) memcpy(at, "1,", 2);
+    strcpy(at, end);
+    const char *path = scratch_write(name, line, (int64_t)bytes);
+    free(line);
+    return path;
+}
+
+static void test_many_values(void **state)
+{
+    (void)state;
+    static const char *const want[] = {"a,b"};
+    expect_documents(numbers("numbers.jsonl", TEXT_LINE_COMMAS), want, 1);
+    expect_error(numbers("numbers.jsonl", TEXT_LINE_COMMAS + 1),
+                 "numbers.jsonl:1: the JSON of the line has too many values: more than 1048576 commas");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),      cmocka_unit_test(test_lines),
         cmocka_unit_test(test_zero_bytes), cmocka_unit_test(test_parts),
         cmocka_unit_test(test_bad_lines),  cmocka_unit_test(test_bad_text),
-        cmocka_unit_test(test_long_lines), cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_long_lines), cmocka_unit_test(test_many_values),
+        cmocka_unit_test(test_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -320,6 +320,60 @@ static void test_bad_added(void **state)
                    "the added tokens \"b\" and \"x\" both get id 2");
 }
 
+/* ---- bounds -------------------------------------------------------------------------------------------- */
+
+#define DOUBLE "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": \"aa\"}"
+#define FIVE   DOUBLE ", " DOUBLE ", " DOUBLE ", " DOUBLE ", " DOUBLE
+#define METASPACE(sign)                                                                                      \
+    "{\"type\": \"Metaspace\", \"replacement\": \"" sign "\", \"prepend_scheme\": \"always\"}"
+
+/* 40 doublings would make a terabyte of one letter. What grows 16-fold is still read. */
+static void test_growth(void **state)
+{
+    (void)state;
+    enum { LETTERS = 1000 };
+    static const struct {
+        const char *steps;
+        status encode, decode;
+    } cases[] = {
+        {DOUBLE ", " DOUBLE ", " DOUBLE ", " DOUBLE, OK, OK},
+        {FIVE ", " FIVE ", " FIVE ", " FIVE ", " FIVE ", " FIVE ", " FIVE ", " FIVE, ERR_INPUT, ERR_INPUT},
+    };
+    static char letters[LETTERS];
+    static uint32_t id[LETTERS];
+    memset(letters, 'a', sizeof letters);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char json[8192];
+        snprintf(json, sizeof json,
+                 "{\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [%s]}, \"decoder\": {\"type\": "
+                 "\"Sequence\", \"decoders\": [%s]}, %s}",
+                 cases[i].steps, cases[i].steps, MODEL);
+        tokenizer *t = open_text(json);
+        tokenizer_work *w = tokenizer_work_new(t);
+        token_list ids = {0};
+        text_buffer text = {0};
+        message why = {""};
+        assert_int_equal(tokenizer_encode(w, letters, LETTERS, &ids, &why), cases[i].encode);
+        assert_int_equal(ids.count, cases[i].encode == OK ? 16 * LETTERS : 0);
+        if (cases[i].encode != OK)
+            assert_non_null(strstr(why.text,
+                                   "tokenizer.json: its normalizer makes more than 16256 bytes of a "
+                                   "text of 1000: that it grows more than 16-fold"));
+        assert_int_equal(tokenizer_decode(t, id, LETTERS, false, &text, &why), cases[i].decode);
+        assert_int_equal(text.bytes, cases[i].decode == OK ? 16 * LETTERS : 0);
+        if (cases[i].decode != OK)
+            assert_non_null(strstr(why.text, "tokenizer.json: its decoder makes more than 16256 bytes of "
+                                             "tokens of 1000: that a text grows more than 16-fold"));
+        text_buffer_free(&text);
+        token_list_free(&ids);
+        tokenizer_work_free(w);
+        tokenizer_close(t);
+    }
+    expect_refused("{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [" METASPACE(
+                       "x") ", " METASPACE("y") ", " METASPACE("z") "]}, " MODEL "}",
+                   "pre_tokenizer has more than 2 Metaspace stages");
+}
+
 static void test_no_file(void **state)
 {
     (void)state;
@@ -336,7 +390,8 @@ int main(void)
         cmocka_unit_test(test_added),       cmocka_unit_test(test_added_normalized),
         cmocka_unit_test(test_folder),      cmocka_unit_test(test_fixture),
         cmocka_unit_test(test_unsupported), cmocka_unit_test(test_bad_models),
-        cmocka_unit_test(test_bad_added),   cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_bad_added),   cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_no_file),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed ? failed : skipped ? SKIPPED_CODE : 0;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { CHUNK = 1 << 20, MAX_CALL = 1 << 30 };
+enum { CHUNK = 1 << 20, MAX_CALL = 1 << 30, MOST_TRIES = 100 };
 
 char *path_join(char *out, const char *folder, const char *name)
 {
@@ -155,8 +155,8 @@ void file_abandon(file_writer *w)
 {
     char part[PART_BYTES];
     if (w->fd < 0) return;
+    unlink(part_of(w, part)); /* while it is locked: then it is ours */
     close(w->fd);
-    unlink(part_of(w, part));
     forget(w);
 }
 
@@ -179,9 +179,37 @@ static int reserve(int fd, int64_t bytes)
     return 0;
 }
 
-status file_create(file_writer *w, const char *path, int64_t expected, message *why)
+/* Whether `path` still leads to the open file. */
+static bool leads_to(const char *path, int fd)
+{
+    struct stat named, opened;
+    return stat(path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
+           named.st_ino == opened.st_ino;
+}
+
+/* Opens PATH.part, locks it, and only then empties it: it may be another's. One that a killed job has left is
+ * not locked. */
+static status open_part(file_writer *w, message *why)
 {
     char part[PART_BYTES];
+    part_of(w, part);
+    for (int tries = 0; tries < MOST_TRIES; tries++) {
+        w->fd = open(part, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        if (w->fd < 0) return fail(why, ERR_INPUT, "%s: cannot be created: %s", w->path, strerror(errno));
+        const bool taken = flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        /* Whoever had it may have finished or removed it between our opening and locking. */
+        if (!taken && leads_to(part, w->fd))
+            return ftruncate(w->fd, 0) == 0 ? OK : give_up(w, "empty", 0, 0, errno, why);
+        close(w->fd);
+        w->fd = -1;
+        if (taken) break;
+    }
+    return fail(why, ERR_INPUT, "%s: another process is writing it (%s is locked): wait for that one",
+                w->path, part);
+}
+
+status file_create(file_writer *w, const char *path, int64_t expected, message *why)
+{
     struct stat s;
     *w = (file_writer){.fd = -1};
     if (strlen(path) >= PATH_BYTES)
@@ -191,8 +219,7 @@ status file_create(file_writer *w, const char *path, int64_t expected, message *
     if (stat(path, &s) == 0 && !S_ISREG(s.st_mode))
         return fail(why, ERR_INPUT, "%s: cannot be written: it is not a regular file", path);
     strcpy(w->path, path);
-    w->fd = open(part_of(w, part), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (w->fd < 0) return fail(why, ERR_INPUT, "%s: cannot be created: %s", path, strerror(errno));
+    TRY(open_part(w, why));
     w->hash = XXH3_createState();
     if (!w->hash) die(ERR_DEVICE, "no memory to write %s", path);
     XXH3_64bits_reset(w->hash);
@@ -227,27 +254,54 @@ status file_patch(file_writer *w, int64_t offset, const void *data, int64_t byte
     return OK;
 }
 
-status file_finish(file_writer *w, uint64_t *hash, message *why)
+static status settle(file_writer *w, message *why)
 {
-    char part[PART_BYTES], parent[PATH_BYTES];
-    part_of(w, part);
     /* More may have been reserved than was written. */
-    if (ftruncate(w->fd, w->bytes) != 0 || fsync(w->fd) != 0)
-        return give_up(w, "make durable", 0, w->bytes, errno, why);
+    if (ftruncate(w->fd, w->bytes) == 0 && fsync(w->fd) == 0) return OK;
+    return give_up(w, "make durable", 0, w->bytes, errno, why);
+}
+
+/* The name of a file whose bytes are durable. The writer is then closed, whatever became of it. */
+static status give_name(file_writer *w, message *why)
+{
+    char part[PART_BYTES];
+    part_of(w, part);
     /* Some network file systems report a failed write only when closing. The descriptor is gone whatever
-     * close says; closing the same number again could hit somebody else's file. */
+     * close says; closing the same number again could hit somebody else's file. A second one holds the lock
+     * until the file has its name. */
+    const int lock = fcntl(w->fd, F_DUPFD_CLOEXEC, 0);
     const int failed = close(w->fd) != 0 || rename(part, w->path) != 0 ? errno : 0;
-    w->fd = -1;
     status s = OK;
     if (failed) {
         s = fail(why, ERR_INPUT, "%s: cannot finish its %lld bytes: %s", w->path, (long long)w->bytes,
                  strerror(failed));
         unlink(part);
     }
-    path_parent(parent, w->path);
-    if (hash) *hash = XXH3_64bits_digest(w->hash);
+    if (lock >= 0) close(lock);
     forget(w);
+    return s;
+}
+
+status file_finish_all(file_writer *const *w, int count, int *named, message *why)
+{
+    char parent[PATH_BYTES];
+    path_parent(parent, w[0]->path);
+    *named = 0;
+    status s = OK;
+    for (int i = 0; i < count && s == OK; i++) s = settle(w[i], why);
+    while (*named < count && s == OK) {
+        s = give_name(w[*named], why);
+        *named += s == OK;
+    }
+    for (int i = 0; i < count; i++) file_abandon(w[i]); /* on a failure there are some */
     return s == OK ? folder_sync(parent, why) : s;
+}
+
+status file_finish(file_writer *w, uint64_t *hash, message *why)
+{
+    int named;
+    if (hash) *hash = XXH3_64bits_digest(w->hash);
+    return file_finish_all(&w, 1, &named, why);
 }
 
 status file_write(const char *path, const void *data, int64_t bytes, uint64_t *hash, message *why)

@@ -22,8 +22,9 @@ status file_read_text(const char *path, int64_t limit, char **text, int64_t *byt
 status file_open(const char *path, int *fd, int64_t *bytes, message *why);
 status file_read_at(int fd, const char *path, void *data, int64_t bytes, int64_t offset, message *why);
 
-/* A file being written, hashed (XXH3-64) on the way. Until file_finish it is called PATH.part; a file that
- * PATH was before is replaced whole, by renaming, or not at all. */
+/* A file being written, hashed (XXH3-64) on the way. Until file_finish it is called PATH.part, which is
+ * locked (flock): ERR_INPUT for whoever else wants to write PATH meanwhile, where the file system has locks.
+ * A file that PATH was before is replaced whole, by renaming, or not at all. */
 typedef struct file_writer {
     int fd; /* -1: none is open */
     char path[PATH_BYTES];
@@ -39,6 +40,9 @@ status file_patch(file_writer *w, int64_t offset, const void *data, int64_t byte
 /* Makes bytes and name durable (fsync) and closes. The hash (NULL: not wanted) is that of what was given, not
  * of what was read back. On any failure of a writer function PATH.part is closed and removed. */
 status file_finish(file_writer *w, uint64_t *hash, message *why);
+/* The same for files of one folder that belong together: they get their names one right after another, when
+ * all bytes are durable. *named: how many have theirs; it may be some only, on a failure. */
+status file_finish_all(file_writer *const *w, int count, int *named, message *why);
 void file_abandon(file_writer *w); /* closes and removes an unfinished file */
 /* file_create, append, finish at once: small files. */
 status file_write(const char *path, const void *data, int64_t bytes, uint64_t *hash, message *why);

@@ -5,7 +5,6 @@
 #include "data/seekable_writer.h"
 #include "data/shard.h"
 #include "data/shard_header.h"
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +18,10 @@ struct shard_writer {
     char sibling[PATH_BYTES]; /* the shard that would share index and metadata: X.ds of X.ds.zst, or the other
                                  way round */
     shard_identity identity;
-    int64_t limit; /* ids are below it */
-    file_writer data, index;
-    seekable_writer *frames; /* NULL: X.ds, raw */
+    int64_t limit;                     /* ids are below it */
+    file_writer data, index, metadata; /* metadata: only at the end */
+    int named;                         /* how many of the three have their names */
+    seekable_writer *frames;           /* NULL: X.ds, raw */
     int64_t tokens, documents, last_end;
     int gathered_bytes, gathered_ends;
     char gathered[4 * GATHERED_TOKENS];
@@ -77,7 +77,7 @@ status shard_create(shard_writer **out, const char *path, const shard_identity *
     identity_check(identity);
     shard_writer *w = calloc(1, sizeof *w);
     if (!w) die(ERR_DEVICE, "no memory to write %s", path);
-    w->data.fd = w->index.fd = -1;
+    w->data.fd = w->index.fd = w->metadata.fd = -1;
     w->identity = *identity;
     w->limit = identity->token_bytes == 2 ? 1 << 16 : (int64_t)1 << 32;
     if (identity->vocabulary > 0 && identity->vocabulary < w->limit) w->limit = identity->vocabulary;
@@ -100,6 +100,7 @@ void shard_abandon(shard_writer *w)
     if (!w) return;
     file_abandon(&w->data);
     file_abandon(&w->index);
+    file_abandon(&w->metadata);
     writer_free(w);
 }
 
@@ -190,7 +191,7 @@ static void count_for_people(char *out, size_t size, int64_t tokens)
     snprintf(out, size, "%.*f %.*sT", 2 - digits, value, thousands ? 1 : 0, prefix + thousands);
 }
 
-static status metadata_write(const shard_writer *w, message *why)
+static status metadata_write(shard_writer *w, message *why)
 {
     char name[sizeof w->identity.tokenizer], people[40], text[256];
     snprintf(name, sizeof name, "%s", w->identity.tokenizer[0] ? w->identity.tokenizer : "unknown");
@@ -199,18 +200,17 @@ static status metadata_write(const shard_writer *w, message *why)
     count_for_people(people, sizeof people, w->tokens);
     const int length = snprintf(text, sizeof text, "%s|%d\n%lld\n%s", name, w->identity.token_bytes,
                                 (long long)w->tokens, people);
-    return file_write(w->metadata_path, text, length, NULL, why);
+    TRY(file_create(&w->metadata, w->metadata_path, length, why));
+    return file_append(&w->metadata, text, length, why);
 }
 
-/* Gives the files their names. An old shard of the name goes first: it must not be seen with the new
- * index. */
+/* Gives the files their names, which replaces an old shard of the name. Three cannot get them at one moment,
+ * but nothing else is done between: whoever is killed there leaves counts that contradict each other. */
 static status publish(shard_writer *w, uint64_t *given, message *why)
 {
-    if (unlink(w->path) != 0 && errno != ENOENT)
-        return fail(why, ERR_INPUT, "%s: cannot be replaced: %s", w->path, strerror(errno));
-    TRY(file_finish(&w->index, NULL, why));
     TRY(metadata_write(w, why));
-    return file_finish(&w->data, given, why);
+    *given = XXH3_64bits_digest(w->data.hash);
+    return file_finish_all((file_writer *const[]){&w->index, &w->metadata, &w->data}, 3, &w->named, why);
 }
 
 /* The hashes of the data file. Its first bytes were filled in last, so it is read again; what comes back is
@@ -276,7 +276,7 @@ status shard_finish(shard_writer *w, shard_summary *summary, message *why)
         writer_free(w);
         return OK;
     }
-    remove_files(w);
+    if (w->named) remove_files(w); /* an old shard too: its index is gone */
     return s;
 }
 

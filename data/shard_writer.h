@@ -1,7 +1,7 @@
 /* Writing a shard: X.ds (raw ids) or X.ds.zst (the same bytes in frames that can be read at any place), by
  * its name, with X.ds.index and X.ds.metadata beside it. docs/FORMATS.md has the bytes. Tokens stream through
- * bounded memory. Files get their names when they are whole; on any failure, and when abandoned, nothing is
- * left under a final name. */
+ * bounded memory. Files get their names when they are whole; on any failure, and when abandoned, nothing of
+ * the new shard is left under a final name. An old one of the name is replaced at the end, by renaming. */
 #ifndef REMLA_DATA_SHARD_WRITER_H
 #define REMLA_DATA_SHARD_WRITER_H
 #include "data/shard_identity.h"

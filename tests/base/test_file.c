@@ -252,6 +252,32 @@ static void test_replacing(void **state)
     expect_names("a ");
 }
 
+/* Two that write one path: the second is told so, and harms nothing. What a killed one has left is no lock.
+ */
+static void test_two_writers(void **state)
+{
+    (void)state;
+    file_writer first, second;
+    const char *path = in_root("a");
+    expect_written(in_root("a.part"), "left by a job that was killed");
+    expect_ok(file_create(&first, path, 0, &why));
+    expect_ok(file_append(&first, "first", 5, &why));
+    expect_failure(file_create(&second, path, 0, &why), path, ": another process is writing it (");
+    assert_int_equal(second.fd, -1);
+    file_abandon(&second);
+    expect_ok(file_append(&first, "!", 1, &why));
+    expect_failure(file_create(&second, path, 0, &why), path, "a.part is locked): wait for that one");
+    expect_ok(file_finish(&first, NULL, &why));
+    expect_content(path, "first!");
+    expect_ok(file_create(&first, path, 0, &why));
+    file_abandon(&first);
+    expect_ok(file_create(&second, path, 0, &why));
+    expect_ok(file_append(&second, "second", 6, &why));
+    expect_ok(file_finish(&second, NULL, &why));
+    expect_content(path, "second");
+    expect_names("a ");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -538,12 +564,13 @@ static void test_patterns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FILE_TEST(test_paths),     FILE_TEST(test_existence), FILE_TEST(test_reading),
-        FILE_TEST(test_pipe),      FILE_TEST(test_writing),   FILE_TEST(test_hash),
-        FILE_TEST(test_replacing), FILE_TEST(test_refused),   FILE_TEST(test_failing_disk),
-        FILE_TEST(test_full_disk), FILE_TEST(test_patch),     FILE_TEST(test_file_limit),
-        FILE_TEST(test_kill),      FILE_TEST(test_folders),   FILE_TEST(test_commit),
-        FILE_TEST(test_patterns),  FILE_TEST(test_vacant),    FILE_TEST(test_lock),
+        FILE_TEST(test_paths),        FILE_TEST(test_existence),   FILE_TEST(test_reading),
+        FILE_TEST(test_pipe),         FILE_TEST(test_writing),     FILE_TEST(test_hash),
+        FILE_TEST(test_replacing),    FILE_TEST(test_two_writers), FILE_TEST(test_refused),
+        FILE_TEST(test_failing_disk), FILE_TEST(test_full_disk),   FILE_TEST(test_patch),
+        FILE_TEST(test_file_limit),   FILE_TEST(test_kill),        FILE_TEST(test_folders),
+        FILE_TEST(test_commit),       FILE_TEST(test_patterns),    FILE_TEST(test_vacant),
+        FILE_TEST(test_lock),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed ? failed : skipped ? SKIPPED_CODE : 0;

@@ -2,6 +2,7 @@
 #include "base/device.h"
 #include "base/status.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -28,7 +29,13 @@ void arena_reserve(arena *a, int64_t bytes)
     REQUIRE(!a->base, "arena %s is reserved already", a->name);
     a->size = round_up(bytes > 0 ? bytes : 1);
     a->used = 0;
-    a->base = a->device ? device_reserve(a->device, a->size, a->name) : host_reserve(a->name, a->size);
+    if (a->device) {
+        char name[64];
+        snprintf(name, sizeof name, "the %s arena", a->name);
+        a->base = device_reserve(a->device, a->size, name);
+    } else {
+        a->base = host_reserve(a->name, a->size);
+    }
 }
 
 void arena_release(arena *a)

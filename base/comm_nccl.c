@@ -55,19 +55,27 @@ const char *nccl_trouble(device *d)
     return state == ncclSuccess || state == ncclInProgress ? NULL : error_text(state, text, sizeof text);
 }
 
+/* "rank 0" or "ranks 2 to 7" */
+static const char *range_text(int first, int last, char *buffer, size_t size)
+{
+    if (first == last)
+        snprintf(buffer, size, "rank %d", first);
+    else
+        snprintf(buffer, size, "ranks %d to %d", first, last);
+    return buffer;
+}
+
 /* Which of the others is late only they know. */
 const char *nccl_peers(const device *d)
 {
     static char text[160];
+    char before[40] = "", after[40] = "";
     if (!d->ranks || ranks.size == 1) return "";
-    const int before = ranks.rank, after = ranks.size - 1 - ranks.rank;
-    int used = snprintf(text, sizeof text, "; what has become of");
-    if (before) used += snprintf(text + used, sizeof text - (size_t)used, " ranks 0 to %d", before - 1);
-    if (before && after) used += snprintf(text + used, sizeof text - (size_t)used, " and");
-    if (after)
-        used += snprintf(text + used, sizeof text - (size_t)used, " ranks %d to %d", ranks.rank + 1,
-                         ranks.size - 1);
-    snprintf(text + used, sizeof text - (size_t)used, " is not known here: see what they say");
+    const int last = ranks.size - 1;
+    if (ranks.rank > 0) range_text(0, ranks.rank - 1, before, sizeof before);
+    if (ranks.rank < last) range_text(ranks.rank + 1, last, after, sizeof after);
+    snprintf(text, sizeof text, "; what has become of %s%s%s is not known here: see what they say", before,
+             *before && *after ? " and " : "", after);
     return text;
 }
 
@@ -116,12 +124,13 @@ static void settled(ncclResult_t result, const char *call)
     result = settle(result);
     if (result == ncclSuccess) return;
     if (result == ncclInProgress)
-        snprintf(text, sizeof text, "not done after %.0f s%s", d->wait_limit, nccl_peers(d));
+        snprintf(text, sizeof text, "not done within %g s (REMLA_DEVICE_SECONDS)%s", d->wait_limit,
+                 nccl_peers(d));
     else
         error_text(result, text, sizeof text);
     device_failed(d, call, text);
 }
-#define NCCL_OK(call) settled(call, #call)
+#define NCCL_OK(call) settled(nccl.call, #call)
 
 static status join(const comm *host, message *why)
 {
@@ -141,7 +150,7 @@ static status join(const comm *host, message *why)
     result = settle(nccl.ncclCommInitRankConfig(&ranks.handle, host->size, id, host->rank, &config));
     status s = OK;
     if (result == ncclInProgress)
-        s = fail(why, ERR_DEVICE, "no communicator over the GPUs: not all %d ranks have come within %.0f s",
+        s = fail(why, ERR_DEVICE, "no communicator over the GPUs: not all %d ranks have come within %g s",
                  host->size, world.device->wait_limit);
     else if (result != ncclSuccess)
         s = fail(why, ERR_DEVICE, "no communicator over the GPUs: %s", error_text(result, text, sizeof text));
@@ -153,8 +162,8 @@ static void stop(void)
     device *const d = world.device;
     device_sync(d);
     if (ranks.handle) {
-        NCCL_OK(nccl.ncclCommFinalize(ranks.handle));
-        NCCL_OK(nccl.ncclCommDestroy(ranks.handle));
+        NCCL_OK(ncclCommFinalize(ranks.handle));
+        NCCL_OK(ncclCommDestroy(ranks.handle));
     }
     ranks.handle = NULL;
     d->ranks = NULL;
@@ -186,8 +195,8 @@ static void copy(device *d, void *to, const void *from, size_t bytes)
 static void sum_f64(const comm *c, double *values, int64_t count)
 {
     if (count == 0) return;
-    NCCL_OK(nccl.ncclAllReduce(values, values, (size_t)count, ncclFloat64, ncclSum, ranks.handle,
-                               after_compute(c->device)));
+    NCCL_OK(ncclAllReduce(values, values, (size_t)count, ncclFloat64, ncclSum, ranks.handle,
+                          after_compute(c->device)));
 }
 
 static void reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)
@@ -196,8 +205,8 @@ static void reduce_scatter_f32(const comm *c, float *out, float *full, int64_t s
     if (c->size == 1)
         copy(c->device, out, full, sizeof(float) * (size_t)shard);
     else
-        NCCL_OK(nccl.ncclReduceScatter(full, out, (size_t)shard, ncclFloat32, ncclSum, ranks.handle,
-                                       after_compute(c->device)));
+        NCCL_OK(ncclReduceScatter(full, out, (size_t)shard, ncclFloat32, ncclSum, ranks.handle,
+                                  after_compute(c->device)));
 }
 
 static void all_gather(const comm *c, void *all, const void *part, int64_t part_bytes)
@@ -206,8 +215,8 @@ static void all_gather(const comm *c, void *all, const void *part, int64_t part_
     if (c->size == 1)
         copy(c->device, all, part, (size_t)part_bytes);
     else
-        NCCL_OK(nccl.ncclAllGather(part, all, (size_t)part_bytes, ncclUint8, ranks.handle,
-                                   after_compute(c->device)));
+        NCCL_OK(
+            ncclAllGather(part, all, (size_t)part_bytes, ncclUint8, ranks.handle, after_compute(c->device)));
 }
 
 const comm *comm_nccl_start(device *d, const comm *host)

@@ -32,9 +32,9 @@ static void look_around(device *d, const char *what, double since)
     char text[256];
     const char *const trouble = nccl_trouble(d);
     if (trouble) device_failed(d, what, trouble);
-    const double seconds = clock_seconds() - since;
-    if (seconds <= d->wait_limit) return;
-    snprintf(text, sizeof text, "not done after %.0f s (REMLA_DEVICE_SECONDS)%s", seconds, nccl_peers(d));
+    if (clock_seconds() - since <= d->wait_limit) return;
+    snprintf(text, sizeof text, "not done within %g s (REMLA_DEVICE_SECONDS)%s", d->wait_limit,
+             nccl_peers(d));
     device_failed(d, what, text);
 }
 

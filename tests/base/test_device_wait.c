@@ -1,0 +1,109 @@
+/* Waiting for a device: until the work is done, or until the limit, which stops the job with a sentence. The
+ * work is a function of the host that sleeps. */
+#include "tests/support/check.h"
+#include "tests/support/device.h"
+#include "base/comm.h"
+#include "base/cuda.h"
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static device *open_first(void)
+{
+    device *d;
+    message why;
+    if (device_open(&d, 0, &why) != OK) die(ERR_DEVICE, "%s", why.text);
+    return d;
+}
+
+static void CUDART_CB nap(void *count)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
+    ++*(int *)count;
+}
+
+static void queue_naps(stream *s, int count, int *done)
+{
+    for (int i = 0; i < count; i++) CUDA_OK(cudaLaunchHostFunc(s->cuda, nap, done));
+}
+
+static int ended; /* static: the stream of a process that gives up may still write it */
+
+static void too_long(void *stream_number)
+{
+    setenv("REMLA_DEVICE_SECONDS", "0.05", 1);
+    device *d = open_first();
+    stream *s = stream_number ? &d->communication : &d->compute;
+    queue_naps(s, 20, &ended);
+    stream_wait(s, "waiting for naps");
+}
+
+static void too_long_event(void *context)
+{
+    (void)context;
+    setenv("REMLA_DEVICE_SECONDS", "0.05", 1);
+    device *d = open_first();
+    queue_naps(&d->compute, 20, &ended);
+    CUDA_OK(cudaEventRecord(d->computed, d->compute.cuda));
+    event_wait(d, d->computed, "waiting for an event");
+}
+
+static void too_long_sync(void *context)
+{
+    (void)context;
+    setenv("REMLA_DEVICE_SECONDS", "0.05", 1);
+    device *d = open_first();
+    queue_naps(&d->communication, 20, &ended);
+    device_sync(d);
+}
+
+static void test_limit(void **state)
+{
+    (void)state;
+    check_stops(too_long, NULL, ERR_DEVICE,
+                "): waiting for naps: not done within 0.05 s (REMLA_DEVICE_SECONDS)");
+    check_stops(too_long, &ended, ERR_DEVICE, "GPU 0 (");
+    check_stops(too_long_event, NULL, ERR_DEVICE, "): waiting for an event: not done within 0.05 s");
+    check_stops(too_long_sync, NULL, ERR_DEVICE, "): waiting for the other ranks: not done within 0.05 s");
+}
+
+static void test_waits(void **state)
+{
+    (void)state;
+    device *d = open_first();
+    int done = 0;
+    stream_wait(&d->compute, "waiting for nothing");
+    event_wait(d, d->computed, "waiting for an event that nobody recorded");
+    queue_naps(&d->compute, 2, &done);
+    stream_wait(&d->compute, "waiting for naps");
+    assert_int_equal(done, 2);
+    queue_naps(&d->compute, 2, &done);
+    CUDA_OK(cudaEventRecord(d->computed, d->compute.cuda));
+    event_wait(d, d->computed, "waiting for an event");
+    assert_int_equal(done, 4);
+    assert_int_equal(cudaGetLastError(), cudaSuccess); /* "not ready" is forgotten */
+    queue_naps(&d->communication, 2, &done);
+    CUDA_OK(cudaEventRecord(d->exchanged, d->communication.cuda));
+    CUDA_OK(cudaStreamWaitEvent(d->compute.cuda, d->exchanged, 0));
+    queue_naps(&d->compute, 1, &done);
+    device_sync(d);
+    assert_int_equal(done, 7);
+    queue_naps(&d->compute, 1, &done);
+    device_close(d);
+    assert_int_equal(done, 8);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    /* The emulator reads this when it is loaded: work waits until somebody asks for it, as on a GPU. */
+    const char *const lazy = getenv("FAKECUDA_LAZY");
+    if (!lazy || !strcmp(lazy, "0")) {
+        setenv("FAKECUDA_LAZY", "1", 1);
+        execv("/proc/self/exe", argv);
+    }
+    if (!device_here()) return 77;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_limit), cmocka_unit_test(test_waits)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

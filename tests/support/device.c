@@ -1,0 +1,49 @@
+#include "tests/support/device.h"
+#include "base/cuda.h"
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+bool device_here(void)
+{
+    int result = 0;
+    fflush(NULL);
+    const pid_t child = fork();
+    if (child == 0) {
+        device *d;
+        message why;
+        const status s = device_open(&d, 0, &why);
+        if (s != OK) fprintf(stderr, "skipped, there is no device: %s\n", why.text);
+        _exit((int)s);
+    }
+    REQUIRE(child > 0 && waitpid(child, &result, 0) == child, "a child process");
+    return WIFEXITED(result) && WEXITSTATUS(result) == 0;
+}
+
+void device_put(device *d, void *memory, const void *from, int64_t bytes)
+{
+    stream *const s = device_stream(d);
+    for (int64_t done = 0; done < bytes; done += STAGING_BYTES) {
+        const int64_t n = bytes - done < STAGING_BYTES ? bytes - done : STAGING_BYTES;
+        staging_slot *const slot = staging_take(s, n);
+        memcpy(slot->host, (const char *)from + done, (size_t)n);
+        CUDA_OK(
+            cudaMemcpyAsync((char *)memory + done, slot->host, (size_t)n, cudaMemcpyHostToDevice, s->cuda));
+        staging_queued(s, slot);
+    }
+}
+
+void device_get(device *d, void *to, const void *memory, int64_t bytes)
+{
+    stream *const s = device_stream(d);
+    for (int64_t done = 0; done < bytes; done += STAGING_BYTES) {
+        const int64_t n = bytes - done < STAGING_BYTES ? bytes - done : STAGING_BYTES;
+        staging_slot *const slot = staging_take(s, n);
+        CUDA_OK(cudaMemcpyAsync(slot->host, (const char *)memory + done, (size_t)n, cudaMemcpyDeviceToHost,
+                                s->cuda));
+        staging_queued(s, slot);
+        staging_wait(s, slot);
+        memcpy((char *)to + done, slot->host, (size_t)n);
+    }
+}

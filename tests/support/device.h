@@ -1,0 +1,15 @@
+/* For tests of what runs on a device (builds with CUDA): is there one, and bytes to it and back. */
+#ifndef REMLA_TESTS_DEVICE_H
+#define REMLA_TESTS_DEVICE_H
+#include "base/device.h"
+#include <stdbool.h>
+
+/* Whether this machine has a device; says so on standard error if not. A child process asks, because one that
+ * has spoken to a GPU cannot fork any more, and check_stops forks. */
+bool device_here(void);
+
+/* Copies through the staging ring, on the device's stream. get waits. */
+void device_put(device *d, void *memory, const void *from, int64_t bytes);
+void device_get(device *d, void *to, const void *memory, int64_t bytes);
+
+#endif

@@ -1,7 +1,9 @@
-/* A scan for depth and number of values, then jansson. */
+/* Parsing: a scan for depth and number of values, then jansson. */
 #include "base/json_text.h"
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* config.json nests three deep, a safetensors header too, tokenizer.json six; a header of 2^20 tensors has
  * less than 2^23 commas. jansson makes an object of every value, so without this count a file of 100 MB could
@@ -61,4 +63,17 @@ status json_text_parse(json_t **out, const char *text, int64_t bytes, const char
     }
     *out = json;
     return OK;
+}
+
+json_t *json_text_string(const char *text)
+{
+    json_t *whole = json_string(text);
+    if (whole) return whole;
+    char *ascii = strdup(text);
+    if (!ascii) die(ERR_DEVICE, "no memory for a text");
+    for (char *c = ascii; *c; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    json_t *string = json_string(ascii);
+    free(ascii);
+    return string;
 }

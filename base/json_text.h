@@ -15,4 +15,8 @@ const char *json_text_excess(const char *text, int64_t bytes, int max_depth, int
  * `path`. The caller ends with json_decref. */
 status json_text_parse(json_t **out, const char *text, int64_t bytes, const char *path, message *why);
 
+/* A JSON string of a path or a sentence. One that is not UTF-8, which JSON cannot hold, has question marks
+ * for what is not ASCII. The caller owns it. */
+json_t *json_text_string(const char *text);
+
 #endif

@@ -151,6 +151,7 @@ status import_step(import_source *s, shard_writer *w, bool *more, message *why)
     bool ends;
     TRY(import_next(s, ids, RUN, &count, &ends, why));
     *more = count > 0 || ends;
+    for (int64_t i = 0; i < count; i++) s->eos_seen += ids[i] == s->eos;
     if (!s->keeps_documents && s->eos >= 0) return append_cut(w, ids, count, (uint32_t)s->eos, why);
     TRY(shard_append(w, ids, count, why));
     return ends ? shard_end_document(w, why) : OK;

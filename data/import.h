@@ -31,13 +31,13 @@ typedef struct import_settings {
 
 typedef struct import_source {
     char path[PATH_BYTES];
-    const char *format;        /* the word of import.format */
-    char tokenizer[128];       /* as the source names it; empty: it does not */
-    int token_bytes;           /* 2 or 4: what the ids of this source fit in */
-    int64_t tokens, documents; /* -1: not known before all is read */
-    bool keeps_documents;      /* the source says where they end */
-    int64_t bytes, done;       /* of its content, for a progress line */
-    int64_t eos;
+    const char *format;                 /* the word of import.format */
+    char tokenizer[128];                /* as the source names it; empty: it does not */
+    int token_bytes;                    /* 2 or 4: what the ids of this source fit in */
+    int64_t tokens, documents;          /* -1: not known before all is read */
+    bool keeps_documents;               /* the source says where they end */
+    int64_t bytes, done;                /* of its content, for a progress line */
+    int64_t eos, eos_seen;              /* how often it was in what import_step handed on */
     shard_identity known;               /* what a shard of this program says of its ids; else unknown */
     const struct import_reader *reader; /* data/import_reader.h */
     void *state;

@@ -43,6 +43,9 @@ status listed_check(listed *l, shard *s, message *why)
     const int64_t bytes = file_bytes(s->path);
     if (bytes != e->bytes) return other(l, s, "bytes", bytes, e->bytes, why);
     if (s->tokens != e->tokens) return other(l, s, "tokens", s->tokens, e->tokens, why);
+    if (!s->indexed)
+        return fail(why, ERR_INPUT, "%s: its .index is missing, and %s says that it has %lld documents",
+                    s->path, l->path, (long long)e->documents);
     if (s->documents != e->documents) return other(l, s, "documents", s->documents, e->documents, why);
     if (s->token_bytes != l->manifest.identity.token_bytes)
         return other(l, s, "bytes per token", s->token_bytes, l->manifest.identity.token_bytes, why);

@@ -15,8 +15,8 @@ void listed_free(listed *l);
 /* The entry of the shard in the dataset.json of its folder, NULL where there is none; borrowed until the next
  * call. ERR_INPUT when the manifest is damaged. */
 status listed_find(listed *l, const char *shard_path, const shard_summary **entry, message *why);
-/* Looks an open shard up: sizes must be what the manifest says; identity and content are filled in where the
- * file itself does not tell them. */
+/* Looks an open shard up: sizes must be what the manifest says, and the index there; identity and content are
+ * filled in where the file itself does not tell them. */
 status listed_check(listed *l, shard *s, message *why);
 
 #endif

@@ -33,18 +33,67 @@ static status hashes_check(const shard *s, const listed *l, const shard_summary 
     return OK;
 }
 
-static status tokens_check(const shard *s, message *why)
+/* ---- where documents end, against the end-of-text id ----------------------------------------------------
+ */
+
+typedef struct ends_check {
+    int64_t eos;
+    int64_t document;  /* the one that the next token is of */
+    bool inside;       /* it has had the id before its end */
+    bool open_before;  /* the one before it ended without */
+    int64_t open;      /* documents that did, but for the last */
+    int64_t seen;      /* ids */
+    int64_t misplaced; /* first document whose end is contradicted; -1: none */
+} ends_check;
+
+static void ends_look(ends_check *c, const shard *s, const int32_t *ids, int64_t at, int64_t count)
 {
+    for (int64_t i = 0; i < count; i++) {
+        const bool eos = ids[i] == c->eos, last = at + i + 1 == s->document_end[c->document];
+        c->seen += eos;
+        if (!last) {
+            c->inside = c->inside || eos;
+            continue;
+        }
+        const bool open = !eos && c->document + 1 < s->documents;
+        if (c->misplaced < 0 && c->inside && (open || c->open_before))
+            c->misplaced = c->document - (c->open_before ? 1 : 0);
+        c->open += open;
+        c->open_before = open;
+        c->inside = false;
+        c->document++;
+    }
+}
+
+static status ends_judge(const ends_check *c, const shard *s, message *why)
+{
+    if (c->misplaced < 0 || 2 * c->open >= s->documents) return OK;
+    char index[PATH_BYTES];
+    TRY(shard_beside(index, s->path, ".index", why));
+    return fail(
+        why, ERR_INPUT,
+        "%s: is damaged: document %lld ends at token %lld, which has not the end-of-text id %lld that "
+        "%lld of %lld documents end with, but which stands inside of it or of the next",
+        index, (long long)c->misplaced, (long long)s->document_end[c->misplaced], (long long)c->eos,
+        (long long)(s->documents - c->open), (long long)s->documents);
+}
+
+static status tokens_check(verified *v, const shard *s, message *why)
+{
+    ends_check ends = {.eos = s->identity.eos, .misplaced = -1};
     const int64_t limit = s->identity.vocabulary < 0 ? (int64_t)1 << 32 : s->identity.vocabulary;
     int32_t *ids = malloc(sizeof *ids * TOKENS_AT_ONCE);
     if (!ids) die(ERR_DEVICE, "no memory to read %s", s->path);
     status result = OK;
     for (int64_t at = 0; at < s->tokens && result == OK; at += TOKENS_AT_ONCE) {
         const int64_t left = s->tokens - at;
-        result = shard_read(s, at, left < TOKENS_AT_ONCE ? left : TOKENS_AT_ONCE, limit, ids, why);
+        const int64_t count = left < TOKENS_AT_ONCE ? left : TOKENS_AT_ONCE;
+        result = shard_read(s, at, count, limit, ids, why);
+        if (result == OK && s->indexed && ends.eos >= 0) ends_look(&ends, s, ids, at, count);
     }
     free(ids);
-    return result;
+    v->open_ended = ends.seen ? ends.open : 0;
+    return result == OK ? ends_judge(&ends, s, why) : result;
 }
 
 static status contents_check(verified *v, listed *l, shard *s, message *why)
@@ -57,8 +106,9 @@ static status contents_check(verified *v, listed *l, shard *s, message *why)
                     .documents = s->documents,
                     .bytes = file_bytes(s->path),
                     .vocabulary = s->identity.vocabulary,
+                    .eos = s->identity.eos,
                     .listed = entry != NULL};
-    return tokens_check(s, why);
+    return tokens_check(v, s, why);
 }
 
 status shard_verify(verified *v, listed *l, const char *path, message *why)

@@ -8,10 +8,15 @@ typedef struct verified {
     int64_t tokens, documents;
     int64_t bytes;      /* of the data file */
     int64_t vocabulary; /* that ids were compared with; -1: none is known */
-    bool listed;        /* in a dataset.json, whose hashes are right */
+    int64_t eos;        /* the end-of-text id that header or dataset.json name; -1: none */
+    /* Documents but the last that do not end with it, although it is in the shard: documents of an imported
+     * file may be like that. */
+    int64_t open_ended;
+    bool listed; /* in a dataset.json, whose hashes are right */
 } verified;
 
-/* ERR_INPUT names the first damage: file, and frame, token or document. */
+/* ERR_INPUT names the first damage: file, and frame, token or document. Where most documents end with the
+ * end-of-text id, one that does not and has it inside, or whose neighbour has, ends at a wrong place. */
 status shard_verify(verified *v, listed *l, const char *path, message *why);
 
 /* The shards that arguments name: a shard; a pattern; a dataset.json, for those that it lists; a folder, for

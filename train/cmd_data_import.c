@@ -1,5 +1,6 @@
 /* remla data import SRC DST: token files of other programs become a shard. */
 #include "base/log.h"
+#include "base/stop.h"
 #include "data/import.h"
 #include "data/shard.h"
 #include "data/tokenizer.h"
@@ -81,6 +82,10 @@ static status identity_join(shard_identity *identity, const import_source *s, me
     if (identity->pad < 0) identity->pad = known->pad;
     if (!identity->tokenizer[0]) strcpy(identity->tokenizer, s->tokenizer);
     if (!identity->tokenizer_sha256[0]) strcpy(identity->tokenizer_sha256, known->tokenizer_sha256);
+    const int64_t limit = identity->token_bytes == 2 ? 1 << 16 : IMPORT_VOCABULARY;
+    if (identity->vocabulary < 0 && identity->eos >= limit)
+        return fail(why, ERR_USAGE, "%s: import.eos=%lld, but its ids of %d bytes are below %lld", s->path,
+                    (long long)identity->eos, identity->token_bytes, (long long)limit);
     return identity_check(identity, why);
 }
 
@@ -109,6 +114,10 @@ static status copy(import_source *s, shard_writer *w, message *why)
     const double since = clock_seconds();
     double said = since;
     for (bool more = true; more;) {
+        if (stop_requested())
+            return fail(why, STOPPED,
+                        "stopped by signal %d: nothing was written; start again from the beginning",
+                        stop_requested());
         TRY(import_step(s, w, &more, why));
         if (clock_seconds() - said < PROGRESS_SECONDS || s->done == 0) continue;
         say_progress(s, since);
@@ -140,6 +149,9 @@ static void report(const command_line *line, const import_source *s, const shard
                    const shard_summary *summary)
 {
     const double bytes = (double)summary->bytes;
+    if (s->eos >= 0 && !s->eos_seen)
+        log_warning("%s: the end-of-text id %lld is nowhere in it%s", s->path, (long long)s->eos,
+                    s->keeps_documents ? "" : ": it became one document");
     if (line->json)
         printf("{\"format\": \"%s\", \"tokens\": %lld, \"documents\": %lld, \"token_bytes\": %d, \"bytes\": "
                "%lld, "
@@ -155,6 +167,7 @@ static void report(const command_line *line, const import_source *s, const shard
 static status run(const command_line *line, const options *o, message *why)
 {
     const char *source = line->positional[0], *target = line->positional[1];
+    stop_catch();
     shard_identity identity;
     import_source s;
     shard_summary summary;

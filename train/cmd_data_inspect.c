@@ -1,5 +1,6 @@
 /* remla data inspect FILE...: what token files hold, ours and other programs'. Reads their first tokens and
  * what lies beside them. */
+#include "base/json_text.h"
 #include "base/log.h"
 #include "data/import.h"
 #include "data/shard_verify.h"
@@ -170,6 +171,9 @@ typedef struct report {
     listed l;
     const tokenizer *t; /* NULL: none was given */
     json_t *files;      /* NULL: for people */
+    json_t *unreadable; /* sentences; NULL: for people */
+    int looked_at, failed;
+    message first; /* failure */
 } report;
 
 /* The first ids as text. An id that the tokenizer does not have is only worth a warning: it is what one looks
@@ -206,30 +210,44 @@ static status look_at(report *r, const char *path, message *why)
     return OK;
 }
 
-static status look_at_all(report *r, const path_list *list, message *why)
+/* The files behind one that cannot be read are looked at all the same. */
+static void count(report *r, status s, const message *why)
 {
-    for (int i = 0; i < list->count; i++) TRY(look_at(r, list->path[i], why));
-    return OK;
+    r->looked_at++;
+    if (s == OK) return;
+    if (r->failed++ == 0) r->first = *why;
+    if (r->unreadable)
+        json_array_append_new(r->unreadable, json_text_string(why->text));
+    else
+        log_warning("%s", why->text);
 }
 
 /* A folder is what its dataset.json says, or what it is as an MDS data set, or its shards. */
-static status look_at_argument(report *r, char *argument, message *why)
+static void look_at_argument(report *r, char *argument)
 {
     char path[PATH_BYTES];
-    path_list list;
+    path_list list = {0};
+    message why;
     const bool folder = folder_exists(argument);
-    if (folder && file_exists(path_join(path, argument, DATASET_JSON))) return look_at(r, path, why);
-    if (folder && file_exists(path_join(path, argument, "index.json"))) return look_at(r, argument, why);
-    TRY(folder ? shards_find(&list, &argument, 1, why)
-               : path_list_expand(&list, (const char *const *)&argument, 1, why));
-    const status s = look_at_all(r, &list, why);
+    if (folder && file_exists(path_join(path, argument, DATASET_JSON)))
+        path_list_add(&list, path);
+    else if (folder && file_exists(path_join(path, argument, "index.json")))
+        path_list_add(&list, argument);
+    else {
+        const status s = folder ? shards_find(&list, &argument, 1, &why)
+                                : path_list_expand(&list, (const char *const *)&argument, 1, &why);
+        if (s != OK) count(r, s, &why);
+    }
+    for (int i = 0; i < list.count; i++) {
+        const status s = look_at(r, list.path[i], &why);
+        count(r, s, &why);
+    }
     path_list_free(&list);
-    return s;
 }
 
 static void print_json(report *r)
 {
-    json_t *all = json_pack("{s:O}", "files", r->files);
+    json_t *all = json_pack("{s:O, s:O}", "files", r->files, "unreadable", r->unreadable);
     char *text = json_dumps(all, JSON_REAL_PRECISION(6));
     if (!text) die(ERR_DEVICE, "no memory to print shards");
     printf("%s\n", text);
@@ -242,12 +260,16 @@ status cmd_data_inspect(const command_line *line, options *o, const comm *c, mes
     (void)c;
     tokenizer *t = NULL;
     if (o->tokenize_model[0]) TRY(tokenizer_open(&t, o->tokenize_model, why));
-    report r = {.t = t, .files = line->json ? json_array() : NULL};
-    status s = OK;
-    for (int i = 0; i < line->positionals && s == OK; i++) s = look_at_argument(&r, line->positional[i], why);
-    if (s == OK && r.files) print_json(&r);
+    report r = {
+        .t = t, .files = line->json ? json_array() : NULL, .unreadable = line->json ? json_array() : NULL};
+    for (int i = 0; i < line->positionals; i++) look_at_argument(&r, line->positional[i]);
+    if (r.files) print_json(&r);
     json_decref(r.files);
+    json_decref(r.unreadable);
     listed_free(&r.l);
     tokenizer_close(t);
-    return s;
+    if (!r.failed) return OK;
+    if (r.looked_at == 1) return fail(why, ERR_INPUT, "%s", r.first.text);
+    return fail(why, ERR_INPUT, "%d of %d could not be read; the first: %.900s", r.failed, r.looked_at,
+                r.first.text);
 }

@@ -9,6 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A folder of a chat model names what ends a turn; a tokenizer often has what ended texts, too. */
+static void warn_of_other_end(const tokenizer *t, int64_t eos)
+{
+    static const char *const names[] = {"<|endoftext|>", "<|end_of_text|>"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const int64_t other = tokenizer_id(t, names[i]);
+        if (other < 0 || other == eos) continue;
+        log_warning(
+            "tokenize.eos=auto takes %lld, which the model folder names; the tokenizer has %s too: if "
+            "that is what ended texts when the model was trained, give tokenize.eos=%lld",
+            (long long)eos, names[i], (long long)other);
+        return;
+    }
+}
+
 /* tokenize.eos */
 static status choose_end(const options *o, const tokenizer *t, int64_t *eos, message *why)
 {
@@ -108,6 +123,7 @@ status cmd_data_tokenize(const command_line *line, options *o, const comm *c, me
     status s = comm_agree(c, job_open(&j, o, &t, why), why);
     stop_catch();
     if (s == OK) say_end(&j);
+    if (s == OK && c->rank == 0 && !strcmp(o->tokenize_eos, "auto")) warn_of_other_end(t, j.eos);
     if (s == OK) s = tokenize_text(&j, c, &r, why);
     if (s == OK && c->rank == 0) print(line, &j, &r, clock_seconds() - start);
     tokenizer_close(t);

@@ -1,5 +1,6 @@
 #include "train/conversion_record.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "train/chart.h"
 #include <jansson.h>
@@ -20,22 +21,10 @@ void record_step(conversion_record *r, const char *name, double loss, int64_t to
 
 /* ---- writing -------------------- */
 
-/* The source's path; one that is not UTF-8 with question marks, which JSON can hold. */
-static json_t *path_json(const char *path)
-{
-    json_t *whole = json_string(path);
-    if (whole) return whole;
-    char text[PATH_BYTES];
-    snprintf(text, sizeof text, "%s", path);
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c >= 0x80) *c = '?';
-    return json_string(text);
-}
-
 static json_t *paths_json(const option_list *paths)
 {
     json_t *all = json_array();
-    for (int i = 0; i < paths->count; i++) json_array_append_new(all, path_json(paths->item[i]));
+    for (int i = 0; i < paths->count; i++) json_array_append_new(all, json_text_string(paths->item[i]));
     return all;
 }
 
@@ -78,7 +67,7 @@ static json_t *record_json(const conversion_record *r)
     return json_pack("{s:s, s:s, s:o, s:{s:I,s:I,s:I,s:b,s:I,s:s?,s:s,s:s}, s:{s:o,s:I,s:I,s:o,s:o}, "
                      "s:{s:o,s:I,s:o}, s:{s:I,s:I}, s:o, s:o}",
                      "remla", REMLA_VERSION, "method", r->method == METHOD_REMLA ? "remla" : "transmla",
-                     "source", path_json(r->source), "settings", "kv_lora_rank", (json_int_t)s->rank,
+                     "source", json_text_string(r->source), "settings", "kv_lora_rank", (json_int_t)s->rank,
                      "qk_rope_head_dim", (json_int_t)s->rope, "q_lora_rank", (json_int_t)s->q_rank,
                      "latent_norm", (int)s->latent_norm, "freqfold", (json_int_t)r->freqfold, "balance",
                      balance, "layout", r->layout == LAYOUT_DEEPSEEK ? "deepseek" : "transmla", "dtype",

@@ -177,6 +177,77 @@ static void test_ids(void **state)
     expect_damage("a.ds: token 59 has id 900, but the vocabulary has only 900");
 }
 
+/* ---- document ends, against the end-of-text id ----------------------------------------------------------
+ */
+
+enum { DOCUMENTS = 20, EACH = 10, EOS = 7 };
+
+/* Documents of ten tokens, the last of each the end-of-text id where `ended` says so; then the index is
+ * written again with end `k` moved, and nothing but the tokens can tell. */
+static status verify_moved(const char *ended, int inside, int k, int64_t by, int64_t *open, message *why)
+{
+    const shard_identity i = identity();
+    shard_writer *w;
+    shard_summary summary;
+    verified v;
+    listed none = {0};
+    int64_t end[DOCUMENTS];
+    good(shard_create(&w, in_folder("c.ds.zst"), &i, why), why);
+    for (int d = 0; d < DOCUMENTS; d++) {
+        for (int t = 0; t < EACH; t++) {
+            const bool eos = t == EACH - 1 ? ended[d] == '1' : t == inside;
+            good(shard_append(w, &(uint32_t){eos ? EOS : 100}, 1, why), why);
+        }
+        good(shard_end_document(w, why), why);
+        end[d] = EACH * (d + 1);
+    }
+    good(shard_finish(w, &summary, why), why);
+    if (by) {
+        end[k] += by;
+        scratch_write("set/c.ds.index", end, sizeof end);
+    }
+    remove(in_folder("dataset.json"));
+    const status s = shard_verify(&v, &none, in_folder("c.ds.zst"), why);
+    listed_free(&none);
+    if (s == OK) *open = v.open_ended;
+    return s;
+}
+
+static void test_ends(void **state)
+{
+    (void)state;
+    static const char all[] = "11111111111111111111", no[] = "00000000000000000000",
+                      most[] = "11111011111101111110";
+    int64_t open = -1;
+    message why = {""};
+    static const int64_t moves[] = {-9, -1, 1, 9};
+    for (int k = 0; k < DOCUMENTS - 1; k++)
+        for (int m = 0; m < 4; m++) {
+            char want[80];
+            snprintf(want, sizeof want, "c.ds.index: is damaged: document %d ends at token %d, ", k,
+                     (int)(EACH * (k + 1) + moves[m]));
+            assert_int_equal(verify_moved(all, -1, k, moves[m], &open, &why), ERR_INPUT);
+            if (!strstr(why.text, want)) fail_msg("expected \"%s\" in: %s", want, why.text);
+        }
+    good(verify_moved(all, -1, 0, 0, &open, &why), &why);
+    assert_int_equal(open, 0);
+    good(verify_moved(all, 4, 0, 0, &open, &why), &why); /* texts have the token in them */
+    assert_int_equal(open, 0);
+    good(verify_moved(no, -1, 0, 0, &open, &why), &why); /* they were made without */
+    assert_int_equal(open, 0);
+    good(verify_moved(most, -1, 0, 0, &open, &why), &why); /* some were cut */
+    assert_int_equal(open, 2);
+    good(verify_moved(no, 4, 0, 0, &open, &why), &why); /* blocks of one stream */
+    assert_int_equal(open, DOCUMENTS - 1);
+}
+
+static void test_no_index(void **state)
+{
+    (void)state;
+    assert_int_equal(remove(in_folder("a.ds.index")), 0);
+    expect_damage("a.ds: its .index is missing, and ");
+}
+
 static void test_arguments(void **state)
 {
     (void)state;
@@ -204,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup(test_good, setup),           cmocka_unit_test_setup(test_every_byte, setup),
         cmocka_unit_test_setup(test_missing, setup),        cmocka_unit_test_setup(test_unlisted, setup),
         cmocka_unit_test_setup(test_another_header, setup), cmocka_unit_test_setup(test_ids, setup),
+        cmocka_unit_test_setup(test_ends, setup),           cmocka_unit_test_setup(test_no_index, setup),
         cmocka_unit_test_setup(test_arguments, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,7 +110,7 @@ bad() {
     { echo "FAILED:$problem"; echo "    $*"; sed 's/^/    > /' err; } >&2
 }
 cp "$from"/nanogpt/narrow.bin raw.bin
-cp -r "$from"/megatron "$from"/mds-raw "$from"/datatrove .
+cp -r "$from"/megatron "$from"/mds-raw "$from"/mds-bytes "$from"/datatrove .
 
 bad 2 "raw.bin: nothing says what this is, and ids without a header are not guessed: import.format=nanogpt with import.token_bytes=2 or 4 reads the whole file as ids" raw.bin dst.ds
 bad 2 "raw.bin: raw ids do not say how wide they are: give import.token_bytes=2 or 4" raw.bin dst.ds import.format=nanogpt
@@ -156,7 +156,37 @@ bad 3 "datatrove/narrow.ds.index: document 10 ends at token 1, expected $end to 
 mkdir folder
 check_exit 0 "$REMLA" data import "$from/llmc/wide.bin" folder/a.ds.zst import.eos=7
 bad 3 "folder/dataset.json: lists shards of another token size; write these into a folder of their own" raw.bin folder/dst.ds import.format=nanogpt import.token_bytes=2
+
+# An end-of-text id that these ids cannot be, and one that they happen not to have.
+bad 2 "raw.bin: import.eos=65536, but its ids of 2 bytes are below 65536" raw.bin dst.ds import.format=nanogpt import.token_bytes=2 import.eos=65536
+bad 2 "mds-bytes: import.eos=16777216, but its ids of 4 bytes are below 16777216" mds-bytes dst.ds import.eos=16777216
 [ "$failed" = 0 ] || fail "$failed cases"
+check_exit 0 "$REMLA" data import raw.bin other/never.ds import.format=nanogpt import.token_bytes=2 import.eos=65533
+grep -q '^remla: warning: raw.bin: the end-of-text id 65533 is nowhere in it: it became one document$' err || { cat err >&2; fail "an id that is never found"; }
+check_exit 0 "$REMLA" data import raw.bin model/found.ds import.format=nanogpt import.token_bytes=2 import.eos=7
+! grep -q nowhere err || { cat err >&2; fail "an id that is found"; }
+
+# ---- stopped
+head -c 60000000 /dev/urandom >large.bin
+mkdir stopped
+for attempt in 1 2 3 4 5; do
+    "$REMLA" data import large.bin stopped/x.ds.zst import.format=nanogpt import.token_bytes=2 >out 2>err &
+    job=$!
+    for ((wait = 0; wait < 1000; wait++)); do
+        [ -s stopped/x.ds.zst.part ] && break
+        sleep 0.002
+    done
+    kill -TERM $job 2>/dev/null || true
+    code=0
+    wait $job || code=$?
+    [ $code = 85 ] && break
+    [ $code = 0 ] || { cat err >&2; fail "exit code $code after SIGTERM"; }
+    rm -f stopped/*
+done
+[ $code = 85 ] || fail "the program was always faster than the signal"
+[ "$(cat err)" = "remla data import: stopped by signal 15: nothing was written; start again from the beginning" ] || { cat err >&2; fail "not one sentence"; }
+[ -z "$(ls -A stopped)" ] || fail "a signal left: $(ls -A stopped)"
+rm large.bin
 
 # ---- no room
 if [ -n "${REMLA_IN_NAMESPACE:-}" ]; then

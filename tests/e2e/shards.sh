@@ -59,7 +59,7 @@ bad 3 'step-00000004|other data' "${run[@]}" train.out=kept data.train=other/tra
 check_exit 0 "$REMLA" data verify set
 grep -q 'set/train.ds.zst: good: 2309 tokens, 66 documents, ids below 96, hashes as dataset.json says' out || { cat out >&2; fail "data verify"; }
 check_exit 0 "$REMLA" data verify set other "$golden" --json
-grep -q '^{"shards": 6, "damaged": 0, "listed": 3, ' out || { cat out >&2; fail "data verify --json"; }
+grep -q '^{"shards": 6, "damaged": 0, "listed": 3, .*"first_damage": null}$' out || { cat out >&2; fail "data verify --json"; }
 check_exit 0 "$REMLA" data inspect set/train.ds.zst --json
 [ "$(field tokens <out) $(field documents <out) $(field vocabulary <out) $(field tokenizer <out)" = '2309 66 96 "golden"' ] || { cat out >&2; fail "data inspect"; }
 grep -q '"first_tokens": \[12, 14, 16, 76, ' out || { cat out >&2; fail "data inspect: first tokens"; }
@@ -83,8 +83,18 @@ rm flipped/dataset.json
 bad 3 'flipped/train.ds.zst: frame 1 is damaged' "${run[@]}" train.out=none data.train=flipped/train.ds.zst
 bad 3 'flipped/train.ds.zst: frame 1 is damaged' ranks 2 "${run[@]}" train.micro_batch=1 train.out=none data.train=flipped/train.ds.zst
 bad 3 '1 of 2 shards|flipped/train.ds.zst: frame 1 is damaged' "$REMLA" data verify flipped
+check_exit 3 "$REMLA" data verify flipped --json
+grep -q '^{"shards": 2, "damaged": 1, .*"first_damage": "flipped/train.ds.zst: frame 1 is damaged' out || { cat out >&2; fail "data verify --json: the first damage"; }
 cp set/dataset.json flipped
 bad 3 'flipped/train.ds.zst: is damaged: its XXH3-128 is|flipped/dataset.json says' "$REMLA" data verify flipped/train.ds.zst
+damaged unindexed
+rm unindexed/val.ds.index
+bad 3 '1 of 3 could not be read; the first: unindexed/val.ds.zst: its .index is missing, and unindexed/dataset.json says that it has 18 documents' \
+    "$REMLA" data inspect unindexed/val.ds.zst unindexed/train.ds.zst set/train.ds.zst --json
+[ "$(field tokens <out | wc -w)" = 1 ] && grep -q '"unreadable": \["unindexed/val.ds.zst: its .index is missing' out || { cat out >&2; fail "data inspect --json behind a file that cannot be read"; }
+check_exit 3 "$REMLA" data inspect none.ds set/train.ds.zst
+grep -q '^remla: warning: none.ds: no file matches$' err && grep -q '^set/train.ds.zst: ds.zst, 2309 tokens' out || { cat out err >&2; fail "data inspect behind a file that is not there"; }
+bad 3 'unindexed/val.ds.zst: its .index is missing' "${run[@]}" train.out=none data.train=set/train.ds.zst data.val=unindexed/val.ds.zst
 damaged cut
 truncate -s -1 cut/train.ds.zst
 bad 3 'cut/train.ds.zst' "${run[@]}" train.out=none data.train=cut/train.ds.zst

@@ -51,6 +51,16 @@ same wrapped
 [ "$(wc -l <out)" = 1 ] && [ "$(field files <out)" = 5 ] && [ "$(field empty <out)" -gt 0 ] || { cat out >&2; fail "--json"; }
 documents=$(field documents <out)
 
+# A folder that names something else than the token that ends texts, as those of chat models do.
+mkdir chat
+cp "$golden/tokenizer/tokenizer.json" chat/
+echo '{"eos_token": "!"}' >chat/tokenizer_config.json
+for eos in auto 0; do
+    check_exit 0 "$REMLA" data tokenize text/more tokenize.model=chat tokenize.eos=$eos tokenize.out=chat-$eos
+    grep -q '^remla: warning: tokenize.eos=auto takes [0-9]*, .* has <|endoftext|> too: .* give tokenize.eos=0$' err && warned=auto || warned=0
+    [ $warned = $eos ] || { cat err >&2; fail "tokenize.eos=$eos: the warning of another end of text"; }
+done
+
 # Without compression the bytes are those that decompression gives.
 check_exit 0 "${tokenize[@]}" tokenize.out=raw tokenize.compress=false
 if command -v zstd >/dev/null; then
@@ -84,24 +94,35 @@ done
 check_exit 0 "${tokenize[@]}" tokenize.out=killed
 same killed
 
-for attempt in 1 2 3 4 5; do
-    "${tokenize[@]}" tokenize.out=stopped >out 2>err &
-    job=$!
-    wait_for_pieces stopped 1 $job
-    kill -TERM $job 2>/dev/null || true
-    code=0
-    wait $job || code=$?
-    [ $code = 85 ] && break
-    [ $code = 0 ] || { cat err >&2; fail "exit code $code after SIGTERM"; }
-    rm -r stopped
-done
-[ $code = 85 ] || fail "the program was always faster than the signal"
+stop_it() { # FOLDER: a job that was stopped with some pieces done
+    for attempt in 1 2 3 4 5; do
+        "${tokenize[@]}" tokenize.out="$1" >out 2>err &
+        job=$!
+        wait_for_pieces "$1" 1 $job
+        kill -TERM $job 2>/dev/null || true
+        code=0
+        wait $job || code=$?
+        [ $code = 85 ] && return
+        [ $code = 0 ] || { cat err >&2; fail "exit code $code after SIGTERM"; }
+        rm -r "$1"
+    done
+    fail "the program was always faster than the signal"
+}
+stop_it stopped
 grep -q '^remla data tokenize: stopped by signal 15; what is done is in stopped.part: start again to go on$' err && [ "$(wc -l <err)" = 1 ] ||
     { cat err >&2; fail "not one sentence"; }
 [ ! -e stopped ] || fail "a signal left something under the final name"
 check_exit 0 "${tokenize[@]}" tokenize.out=stopped
 grep -q 'MiB were done before, going on' out || { cat out >&2; fail "it began again from the beginning"; }
 same stopped
+
+# A piece that was damaged since is made again.
+stop_it spoiled
+piece=$(ls spoiled.part/pieces/*.ds.zst | head -n 1)
+printf 'damaged' | dd of="$piece" bs=1 seek=$(($(stat -c %s "$piece") / 2)) conv=notrunc status=none
+check_exit 0 "${tokenize[@]}" tokenize.out=spoiled
+grep -q "^remla: warning: $piece: frame [0-9]* is damaged.*: this piece is made again$" err || { cat err >&2; fail "nothing was said of the damaged piece"; }
+same spoiled
 
 # What was done of other text is of no use, and does no harm.
 mkdir -p again.part/pieces

@@ -59,7 +59,16 @@ static int start_without_signals(loader *l)
     return error;
 }
 
-loader *loader_start(loader_read read, const void *context, int64_t sequences, int64_t T)
+static void read_ahead(loader *l, int64_t position)
+{
+    pthread_mutex_lock(&l->lock);
+    l->ahead->position = position;
+    l->reading = position >= 0;
+    pthread_cond_signal(&l->changed);
+    pthread_mutex_unlock(&l->lock);
+}
+
+loader *loader_start(loader_read read, const void *context, int64_t sequences, int64_t T, int64_t first)
 {
     loader *l = calloc(1, sizeof *l);
     if (!l) die(ERR_DEVICE, "no memory for a loader");
@@ -75,6 +84,7 @@ loader *loader_start(loader_read read, const void *context, int64_t sequences, i
     pthread_cond_init(&l->changed, NULL);
     const int error = start_without_signals(l);
     if (error) die(ERR_DEVICE, "no thread to load data: %s", strerror(error));
+    read_ahead(l, first);
     return l;
 }
 
@@ -96,15 +106,6 @@ static void wait_for_thread(loader *l)
 {
     pthread_mutex_lock(&l->lock);
     while (l->reading) pthread_cond_wait(&l->changed, &l->lock);
-    pthread_mutex_unlock(&l->lock);
-}
-
-static void read_ahead(loader *l, int64_t position)
-{
-    pthread_mutex_lock(&l->lock);
-    l->ahead->position = position;
-    l->reading = position >= 0;
-    pthread_cond_signal(&l->changed);
     pthread_mutex_unlock(&l->lock);
 }
 

@@ -12,8 +12,9 @@ typedef status (*loader_read)(const void *context, host_batch *b, int64_t positi
 
 typedef struct loader loader;
 
-/* Batches of `sequences` windows of T tokens. Borrows context until loader_stop. */
-loader *loader_start(loader_read read, const void *context, int64_t sequences, int64_t T);
+/* Batches of `sequences` windows of T tokens. The thread begins with the batch of `first` (-1: none), while
+ * the caller has other things to prepare. Borrows context until loader_stop. */
+loader *loader_start(loader_read read, const void *context, int64_t sequences, int64_t T, int64_t first);
 void loader_stop(loader *l); /* waits for the thread; NULL is fine */
 
 /* The batch of `position`; borrowed until the next call. Then the thread goes on with `next` (-1: nothing).

@@ -143,12 +143,47 @@ static status data_open(training *t, message *why)
         (unsigned long long)feed_pass(&t->data), (long long)o->train_seq_len, (long long)t->sequences);
 }
 
+typedef struct row_sample {
+    feed_sample at;
+    int64_t row;
+} row_sample;
+
+static int by_place(const void *a, const void *b)
+{
+    const row_sample *x = a, *y = b;
+    if (x->at.source != y->at.source) return x->at.source < y->at.source ? -1 : 1;
+    return x->at.sample < y->at.sample ? -1 : x->at.sample > y->at.sample;
+}
+
+/* This rank's samples of the step that begins at `position`: a contiguous part of the step's positions. They
+ * are read in the order in which they lie, so that a frame with several of them is decoded once. Runs on the
+ * loader's thread. */
+static status step_read(const void *context, host_batch *b, int64_t position, int64_t *counted, message *why)
+{
+    const training *t = context;
+    const int64_t mine = b->sequences, first = position + t->c->rank * mine;
+    row_sample *sample = malloc(sizeof *sample * (size_t)mine);
+    if (!sample) die(ERR_DEVICE, "no memory for the numbers of %lld samples", (long long)mine);
+    for (int64_t i = 0; i < mine; i++) sample[i] = (row_sample){feed_at(&t->data, (uint64_t)(first + i)), i};
+    qsort(sample, (size_t)mine, sizeof *sample, by_place);
+    status s = OK;
+    *counted = 0;
+    for (int64_t i = 0; i < mine && s == OK; i++) {
+        const feed_sample at = sample[i].at;
+        s = host_batch_read(b, sample[i].row, &t->data.source[at.source], at.sample, counted, why);
+    }
+    free(sample);
+    return s;
+}
+
 status training_open(training *t, const options *o, const comm *c, message *why)
 {
     *t = (training){.o = o, .c = c};
     TRY(comm_agree(c, open_alone(t, why), why));
     TRY(data_open(t, why));
     TRY(compute_open(&t->on, o, &t->config.d, o->train_micro_batch, o->train_seq_len, c, why));
+    /* A run that begins; one that goes on knows its place only with its checkpoint. */
+    t->ahead = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len, 0);
     const int pad = 16 * c->size; /* every rank's slice of a unit starts at a multiple of 64 bytes */
     model_init(&t->m, &t->config.d, t->on.k, o->train_micro_batch, o->train_seq_len, MODEL_TRAIN, pad);
     units_open(t);
@@ -198,24 +233,9 @@ status training_resume(training *t, const char *checkpoint, message *why)
  * ---------------------------------------------------------------------------------------------------------
  */
 
-/* This rank's samples of the step that begins at `position`: a contiguous part of the step's positions. Runs
- * on the loader's thread. */
-static status step_read(const void *context, host_batch *b, int64_t position, int64_t *counted, message *why)
-{
-    const training *t = context;
-    const int64_t mine = b->sequences, first = position + t->c->rank * mine;
-    *counted = 0;
-    for (int64_t i = 0; i < mine; i++) {
-        const feed_sample at = feed_at(&t->data, (uint64_t)(first + i));
-        TRY(host_batch_read(b, i, &t->data.source[at.source], at.sample, counted, why));
-    }
-    return OK;
-}
-
 static status step_batch(training *t, const host_batch **batch, int64_t *counted, double *waited,
                          message *why)
 {
-    if (!t->ahead) t->ahead = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len);
     const int64_t next = t->at.step + 1 < t->steps ? t->at.position + t->sequences : -1;
     return loader_next(t->ahead, t->at.position, next, batch, counted, waited, why);
 }

@@ -74,7 +74,7 @@ static void test_batches(void **state)
     message why = {""};
     write_shard(path);
     open_dataset(&d, path);
-    loader *l = loader_start(read_windows, &d, SEQUENCES, T);
+    loader *l = loader_start(read_windows, &d, SEQUENCES, T, -1);
     double waited = 0;
     const host_batch *b;
     int64_t counted, position = 1000;
@@ -121,10 +121,11 @@ static void test_reads_once_and_ahead(void **state)
     (void)state;
     source s = {.bad = -1};
     message why = {""};
-    loader *l = loader_start(read_source, &s, SEQUENCES, T);
+    loader *l = loader_start(read_source, &s, SEQUENCES, T, 0);
     const host_batch *b;
     int64_t counted;
     double waited = 0;
+    wait_until(&s, 1); /* the first one before it is asked for */
     for (int64_t step = 0; step < 20; step++) {
         const int64_t next = step < 19 ? 3 * (step + 1) : -1;
         assert_int_equal(loader_next(l, 3 * step, next, &b, &counted, &waited, &why), OK);
@@ -144,7 +145,7 @@ static void test_errors_wait_for_their_step(void **state)
     (void)state;
     source s = {.bad = 6};
     message why = {""};
-    loader *l = loader_start(read_source, &s, SEQUENCES, T);
+    loader *l = loader_start(read_source, &s, SEQUENCES, T, -1);
     const host_batch *b;
     int64_t counted;
     double waited = 0;
@@ -166,7 +167,7 @@ static void test_waiting(void **state)
     (void)state;
     source s = {.bad = -1, .slow = true};
     message why = {""};
-    loader *l = loader_start(read_source, &s, SEQUENCES, T);
+    loader *l = loader_start(read_source, &s, SEQUENCES, T, -1);
     const host_batch *b;
     int64_t counted;
     double first = 0, second = 0;

@@ -1,6 +1,7 @@
 /* The last frames that were decoded, of whatever file, so that windows which follow each other decode each
  * frame once. One cache for the process, of bounded size (at most 4 frames; 1 MiB for shards that this
- * program wrote); any number of threads may read, one decodes at a time. */
+ * program wrote); any number of threads may read, but one mutex is held while a frame is decoded: a second
+ * reader, of another frame too, waits for that. Training has one reader. */
 #ifndef REMLA_DATA_FRAME_CACHE_H
 #define REMLA_DATA_FRAME_CACHE_H
 #include "data/seekable.h"

@@ -62,9 +62,10 @@ static void test_reduce_scatter(void **state)
                 REQUIRE(x[i] == want, "element %lld of %lld is %.9g, expected %.9g", (long long)i,
                         (long long)shard, (double)x[i], (double)want);
             }
-            device_get(the_device, x, full + count, 4);
-            device_get(the_device, x + 1, elsewhere + shard, 4);
-            REQUIRE(x[0] == -1 && x[1] == -1, "wrote beyond the end");
+            float guard[2];
+            device_get(the_device, guard, full + count, 4);
+            device_get(the_device, guard + 1, elsewhere + shard, 4);
+            REQUIRE(guard[0] == -1 && guard[1] == -1, "wrote beyond the end");
             device_release(the_device, full);
             device_release(the_device, elsewhere);
             free(x);

@@ -8,7 +8,8 @@
  * rest. Its pointers are device pointers, and its functions return when their work is queued, behind what was
  * queued on the device's stream until then; what is queued there after comm_fence sees the results. Until
  * then nobody may touch the memory that they work on. All ranks get the same bits, and the same again in
- * another run on the same machines; with more than two ranks NCCL picks the order of the sums. */
+ * another run on the same machines, unless the environment's NCCL_NVLS_ENABLE lets switches add, which is
+ * faster; with more than two ranks NCCL picks the order of the sums. */
 #ifndef REMLA_BASE_COMM_H
 #define REMLA_BASE_COMM_H
 #include "base/status.h"
@@ -27,7 +28,7 @@ const comm *comm_self(void);
 /* Starts MPI when the process was launched by mpirun or srun (their environment tells), else gives comm_self,
  * so that a program run alone needs no working MPI. Sets die_hook. Not thread-safe; call once. */
 const comm *comm_start(void);
-void comm_stop(const comm *c); /* finalises MPI if comm_start began it; ends a communicator over devices */
+void comm_stop(const comm *c); /* finalises MPI if comm_start began it; ends one over devices, collectively */
 
 /* The communicator of the same ranks over their devices, one at a time. Collective. Stops the job when NCCL's
  * library is missing (with several ranks) or the devices cannot reach each other; waits no longer than

@@ -9,6 +9,7 @@
 #include <nccl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -138,6 +139,8 @@ static status join(const comm *host, message *why)
     ncclUniqueId id = {{0}};
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     ncclResult_t result = ncclSuccess;
+    /* NVLink's switches can add, in an order that changes from call to call (NCCL's issue 1497). */
+    setenv("NCCL_NVLS_ENABLE", "0", 0);
     TRY(comm_agree(host, library_open(&nccl_library, why), why));
     if (host->rank == 0) result = nccl.ncclGetUniqueId(&id);
     TRY(comm_agree(host,

@@ -58,9 +58,10 @@ void cuda_failed(cudaError_t code, const char *call, const char *file, int line)
 void stream_wait(struct stream *s, const char *what);
 void event_wait(struct device *d, cudaEvent_t event, const char *what);
 
-/* ---- base/staging.c: pinned host memory between the device and everybody else's memory
- * --------------------- * Copies between device and host overlap with computing, and do not wait, only from
- * pinned memory, of which there should be little: a ring of slots. An upload of any size:
+/* ---- base/staging.c: pinned memory between the device and the rest of the host ------------------------- */
+
+/* Copies between device and host overlap with computing, and do not wait, only from pinned memory, of which
+ * there should be little: a ring of slots. An upload of any size:
  *
  *     for (each piece of at most STAGING_BYTES) {
  *         staging_slot *slot = staging_take(s, bytes);                     waits for the slot's last copy
@@ -86,8 +87,7 @@ void staging_queued(struct stream *s, staging_slot *slot);
 /* Until that is done. */
 void staging_wait(struct stream *s, staging_slot *slot);
 
-/* ---- private to base/
- * -------------------------------------------------------------------------------------- */
+/* ---- private to base/ ---------------------------------------------------------------------------------- */
 
 status staging_open(struct stream *s, message *why);
 void staging_close(struct stream *s);

@@ -47,7 +47,7 @@ function(cuda_kernels target)
         target_compile_options(${target}_cuda_${storage} PRIVATE
             # A kernel that spills registers or indexes them is slower than it looks: it does not get in.
             "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xptxas=-warn-spills,-warn-lmem-usage,-Werror;-Xcompiler=-Wall>"
-            "$<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas;${emu_sanitizer}>")
+            "$<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas;$<$<CXX_COMPILER_ID:GNU>:-Wno-class-memaccess;-Wno-maybe-uninitialized>;${emu_sanitizer}>")
         target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_cuda_${storage}>)
     endforeach()
     target_compile_definitions(${target}_cuda_bf16 PRIVATE STORAGE_BF16)

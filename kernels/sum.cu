@@ -38,7 +38,7 @@ template <bool SQUARES> static void total(const char *function, tensor *result, 
     require_shape(function, inp, F32, inp->rank, inp->dim);
     REQUIRE_CONTIGUOUS(inp);
     const int64_t n = tensor_numel(inp), pieces = blocks_for(n, PIECE);
-    const int num = (int)(pieces < MAX_BLOCKS ? pieces : MAX_BLOCKS);
+    const int num = (int)(pieces < MAX_BLOCKS ? pieces : (int64_t)MAX_BLOCKS);
     double *partial = workspace<double>(s, num);
     LAUNCH(sum_pieces<SQUARES>, num, THREADS, 0, s, partial, data<float>(inp), n);
     LAUNCH(add_partials, num > 0, THREADS, 0, s, data<double>(result), partial, num);

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# A device trains and evaluates as the CPU does: the curves that an independent implementation computed, checkpoints that go from one to the other, the same bits
+# whatever order the streams run in and on both ranks, and a sentence where there is no device.
+. "$(dirname "$0")/common.sh"
+cuda=(device.kind=cuda device.storage=f32)
+
+expected() { # MODEL: step and loss of tests/golden
+    awk -v m="$1" '$1 == "train" && $2 == m { print $3, $4 }' "$golden/expected.txt"
+}
+weights() { # FILE: the hash in the line of the last checkpoint
+    grep -o 'weights [0-9a-f]*' "$1" | tail -n 1
+}
+
+for model in gqa mla; do
+    write_config $model.yaml "$golden/$model"
+    expected $model >want
+    check_exit 0 "$REMLA" train $model.yaml train.out=$model-f32 train.steps=10 "${cuda[@]}"
+    curve $model-f32 | cut -d' ' -f1,2 >got
+    check_close 5e-4 "$model, f32" got want
+    check_exit 0 "$REMLA" train $model.yaml train.out=$model-bf16 train.steps=10 device.kind=cuda
+    curve $model-bf16 | cut -d' ' -f1,2 >got
+    check_close 3e-2 "$model, bf16" got want
+    grep -q '^device .* bf16' out || fail "the line that says what it computes on: $(cat out)"
+
+    check_exit 0 "$REMLA" eval "$golden/$model" data.val="$golden/val.ds" train.seq_len=32 train.micro_batch=3 data.document_mask=true "${cuda[@]}" --json
+    field loss <out >got
+    awk -v m=$model '$1 == "eval" && $2 == m && $3 == "docmask" { print $5 }' "$golden/expected.txt" >want
+    check_close 5e-4 "eval $model" got want
+done
+
+# A checkpoint holds f32 masters, wherever it was written: either side goes on from the other's.
+options=(mla.yaml train.steps=10)
+expected mla >want
+for way in "cpu cuda" "cuda cpu"; do
+    read -r first second <<<"$way"
+    check_exit 0 "$REMLA" train "${options[@]}" train.out="$first-$second" train.stop_after=5 device.storage=f32 device.kind="$first"
+    check_exit 0 "$REMLA" train "${options[@]}" train.out="$first-$second" device.storage=f32 device.kind="$second"
+    curve "$first-$second" | cut -d' ' -f1,2 >got
+    check_close 5e-4 "5 steps on $first, 5 on $second" got want
+done
+check_exit 0 "$REMLA" train "${options[@]}" train.out=bf16-cpu train.stop_after=5 device.kind=cuda
+check_exit 0 "$REMLA" train "${options[@]}" train.out=bf16-cpu device.kind=cpu
+curve bf16-cpu | cut -d' ' -f1,2 >got
+check_close 3e-2 "5 steps in bf16, 5 on the CPU" got want
+# Interrupted on the device: the same bits as if it had not been.
+check_exit 0 "$REMLA" train "${options[@]}" train.out=parts train.stop_after=4 device.kind=cuda
+check_exit 0 "$REMLA" train "${options[@]}" train.out=parts device.kind=cuda
+cmp <(curve mla-bf16) <(curve parts) >&2 || fail "10 = 4 + 6 on a device: the curves differ"
+check_same_files "10 = 4 + 6 on a device" mla-bf16/checkpoints/step-00000010 parts/checkpoints/step-00000010
+
+# What the streams do in which order, and in which order a kernel's blocks and threads run, changes no bit.
+check_exit 0 "$REMLA" train "${options[@]}" train.out=whole device.kind=cuda
+weights out >want
+for seed in 1 2 3 4 5 6 7 8; do
+    check_exit 0 env FAKECUDA_LAZY=$seed SIMT_SEED=$seed "$REMLA" train "${options[@]}" train.out=seed-$seed device.kind=cuda
+    weights out >got
+    cmp want got >&2 || fail "streams in order $seed give other weights"
+done
+
+# Ranks: the program itself refuses a checkpoint when their weights differ.
+check_exit 0 ranks 2 env FAKECUDA_LAZY=3 SIMT_SEED=3 "$REMLA" train "${options[@]}" train.out=two "${cuda[@]}"
+weights out >want
+curve two | cut -d' ' -f1,2 >got
+expected mla >wanted
+check_close 5e-4 "two ranks" got wanted
+for seed in 4 5; do
+    check_exit 0 ranks 2 env FAKECUDA_LAZY=$seed SIMT_SEED=$seed "$REMLA" train "${options[@]}" train.out=two-$seed "${cuda[@]}"
+    weights out >got
+    cmp want got >&2 || fail "two ranks with streams in order $seed give other weights"
+done
+
+# Without a device: auto says so and computes on the CPU; asked for, it is an error.
+check_exit 0 env FAKECUDA_DEVICES=0 "$REMLA" train "${options[@]}" train.out=none train.steps=1
+grep -q '^device the CPU: ' out || fail "auto without a device: $(cat out)"
+check_exit 4 env FAKECUDA_DEVICES=0 "$REMLA" train "${options[@]}" train.out=none2 train.steps=1 device.kind=cuda
+grep -q 'device.kind=cuda' err || fail "no device: $(cat err)"
+check_exit 2 "$REMLA" train "${options[@]}" train.out=none3 device.storage=f32 device.kind=cuda device.attention=cudnn
+grep -q 'cudnn' err || fail "cuDNN in f32: $(cat err)"

@@ -192,6 +192,9 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
     case cudaDevAttrMultiProcessorCount:
         *value = p.multiProcessorCount;
         break;
+    case cudaDevAttrClockRate:
+        *value = 1980000;
+        break;
     case cudaDevAttrMaxSharedMemoryPerBlock:
         *value = (int)p.sharedMemPerBlock;
         break;

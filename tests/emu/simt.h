@@ -38,14 +38,16 @@ struct launch {
 };
 cudaError_t enqueue(const launch &l, cudaStream_t stream, std::function<void()> thread);
 
-// Stop the program at an argument that no GPU can use. Of a structure every word is looked at.
+// Stop the program at an argument that no GPU can use. Of a structure every word is looked at, unless some of its
+// bytes mean nothing: what happens to be in them would be taken for a pointer.
 void check_pointer(const char *kernel, const void *argument);
 void check_words(const char *kernel, const void *argument, size_t bytes);
 template <class T> void check_argument(const char *kernel, const T &argument)
 {
     static_assert(std::is_trivially_copyable_v<T>, "arguments of kernels are copied bit by bit");
     if constexpr (std::is_pointer_v<T>) check_pointer(kernel, (const void *)argument);
-    if constexpr (std::is_class_v<T>) check_words(kernel, &argument, sizeof argument);
+    if constexpr (std::is_class_v<T> && std::has_unique_object_representations_v<T>)
+        check_words(kernel, &argument, sizeof argument);
 }
 
 template <class... Parameter, class... Argument>

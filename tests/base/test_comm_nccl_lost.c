@@ -191,7 +191,7 @@ int main(int argc, char **argv)
         setenv("FAKECUDA_LAZY", "1", 1);
         execv("/proc/self/exe", argv);
     }
-    if (!device_here()) return 77;
+    if (!device_here(NULL)) return 77;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lost)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

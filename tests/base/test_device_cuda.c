@@ -4,9 +4,12 @@
 #include "base/arena.h"
 #include "base/comm.h"
 #include "base/cuda.h"
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static bool emulated;
 
 static device *open_first(void)
 {
@@ -65,6 +68,45 @@ static void test_stops(void **state)
     check_stops(wrong_call, NULL, ERR_DEVICE, "test_device_cuda.c:");
     check_stops(wrong_call, NULL, ERR_DEVICE, cudaGetErrorString(cudaErrorIllegalAddress));
     check_stops(no_device, NULL, ERR_DEVICE, "cudaErrorIllegalAddress (");
+}
+
+/* The emulator fails once, as `plan` says; the next attempt finds everything given back. */
+static void fails_once(void *plan)
+{
+    device *d;
+    message why;
+    setenv("FAKECUDA_FAIL", plan, 1);
+    if (device_open(&d, 0, &why) == OK || d) die(ERR_BUG, "opened");
+    device_close(open_first());
+    die(ERR_DEVICE, "%s", why.text);
+}
+
+static void too_old(void *context)
+{
+    (void)context;
+    setenv("FAKECUDA_ARCH", "75", 1);
+    open_first();
+}
+
+static void none_there(void *context)
+{
+    (void)context;
+    setenv("CUDA_VISIBLE_DEVICES", "5", 1);
+    setenv("FAKECUDA_DEVICES", "0", 1);
+    open_first();
+}
+
+static void test_fails_once(void **state)
+{
+    (void)state;
+    if (!emulated) skip();
+    check_stops(fails_once, "cudaStreamCreate:1", ERR_DEVICE, "GPU 0 cannot be used: cudaStreamCreate");
+    check_stops(fails_once, "cudaStreamCreate:2", ERR_DEVICE, "GPU 0 cannot be used: cudaStreamCreate");
+    check_stops(fails_once, "cudaMalloc:1", ERR_DEVICE, "GPU 0 cannot be used: cudaMalloc(");
+    check_stops(fails_once, "cudaHostAlloc:3", ERR_DEVICE, "16 MiB of pinned host memory cannot be had: ");
+    check_stops(too_old, NULL, ERR_DEVICE,
+                "GPU 0 (Fake T4) has compute capability 7.5, expected 8.0 or newer");
+    check_stops(none_there, NULL, ERR_DEVICE, "the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES is '5')");
 }
 
 /* ---- what is a sentence -------------------------------------------------------------------------------- */
@@ -170,9 +212,9 @@ static void test_arena(void **state)
 
 int main(void)
 {
-    if (!device_here()) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stops), cmocka_unit_test(test_not_opened),
-                                       cmocka_unit_test(test_open), cmocka_unit_test(test_memory),
-                                       cmocka_unit_test(test_arena)};
+    if (!device_here(&emulated)) return 77;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stops),      cmocka_unit_test(test_fails_once),
+                                       cmocka_unit_test(test_not_opened), cmocka_unit_test(test_open),
+                                       cmocka_unit_test(test_memory),     cmocka_unit_test(test_arena)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+static bool emulated;
+
 static device *open_first(void)
 {
     device *d;
@@ -68,6 +70,21 @@ static void test_limit(void **state)
     check_stops(too_long_sync, NULL, ERR_DEVICE, "): waiting for the other ranks: not done within 0.05 s");
 }
 
+static void fault(void *context)
+{
+    (void)context;
+    setenv("FAKECUDA_FAIL", "cudaStreamQuery:1", 1);
+    stream_wait(&open_first()->compute, "waiting for naps");
+}
+
+static void test_fault(void **state)
+{
+    (void)state;
+    if (!emulated) skip();
+    check_stops(fault, NULL, ERR_DEVICE, "): waiting for naps (");
+    check_stops(fault, NULL, ERR_DEVICE, "(cudaErrorIllegalAddress)");
+}
+
 static void test_waits(void **state)
 {
     (void)state;
@@ -103,7 +120,8 @@ int main(int argc, char **argv)
         setenv("FAKECUDA_LAZY", "1", 1);
         execv("/proc/self/exe", argv);
     }
-    if (!device_here()) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_limit), cmocka_unit_test(test_waits)};
+    if (!device_here(&emulated)) return 77;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_limit), cmocka_unit_test(test_fault),
+                                       cmocka_unit_test(test_waits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,7 +101,7 @@ static void test_slots(void **state)
 
 int main(void)
 {
-    if (!device_here()) return 77;
+    if (!device_here(NULL)) return 77;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused), cmocka_unit_test(test_round),
                                        cmocka_unit_test(test_slots)};
     return cmocka_run_group_tests(tests, NULL, NULL);

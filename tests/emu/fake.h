@@ -5,7 +5,7 @@
 //   FAKECUDA_LAZY=seed    queues run only when somebody waits or asks, in an order that the seed picks among
 //   those allowed FAKECUDA_PROTECT=0    device memory can be touched at any time: for sanitizers
 //   FAKECUDA_DEVICES=n    how many there are (8); 0: none
-//   FAKECUDA_ARCH=n       which: 80, 89, 90 (the default), 100, 120
+//   FAKECUDA_ARCH=n       which: 75, 80, 89, 90 (the default), 100, 120
 //   FAKECUDA_MEMORY=MiB   how much memory each has (8192)
 //   FAKECUDA_FAIL=function:n[:how]   what happens at the n-th call of it (fakecuda.cpp)
 #ifndef REMLA_TESTS_EMU_FAKE_H

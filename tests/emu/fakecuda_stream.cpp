@@ -253,4 +253,9 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
     *ms = (float)(b->milliseconds - a->milliseconds);
     return cudaSuccess;
 }
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t function, void *argument)
+{
+    return enqueue(s, [=] { function(argument); });
+}
 }

@@ -5,20 +5,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-bool device_here(void)
+bool device_here(bool *emulated)
 {
+    enum { NONE, REAL, EMULATED };
     int result = 0;
     fflush(NULL);
     const pid_t child = fork();
     if (child == 0) {
         device *d;
         message why;
-        const status s = device_open(&d, 0, &why);
-        if (s != OK) fprintf(stderr, "skipped, there is no device: %s\n", why.text);
-        _exit((int)s);
+        if (device_open(&d, 0, &why) == OK) _exit(strncmp(d->name, "Fake ", 5) ? REAL : EMULATED);
+        fprintf(stderr, "skipped, there is no device: %s\n", why.text);
+        _exit(NONE);
     }
-    REQUIRE(child > 0 && waitpid(child, &result, 0) == child, "a child process");
-    return WIFEXITED(result) && WEXITSTATUS(result) == 0;
+    REQUIRE(child > 0 && waitpid(child, &result, 0) == child && WIFEXITED(result), "a child process");
+    if (emulated) *emulated = WEXITSTATUS(result) == EMULATED;
+    return WEXITSTATUS(result) != NONE;
 }
 
 void device_put(device *d, void *memory, const void *from, int64_t bytes)

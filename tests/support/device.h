@@ -4,9 +4,10 @@
 #include "base/device.h"
 #include <stdbool.h>
 
-/* Whether this machine has a device; says so on standard error if not. A child process asks, because one that
- * has spoken to a GPU cannot fork any more, and check_stops forks. */
-bool device_here(void);
+/* Whether this machine has a device; says so on standard error if not. *emulated (may be NULL): it is that of
+ * tests/emu, which fails when it is told to. A child process asks, because one that has spoken to a GPU
+ * cannot fork any more, and check_stops forks. */
+bool device_here(bool *emulated);
 
 /* Copies through the staging ring, on the device's stream. get waits. */
 void device_put(device *d, void *memory, const void *from, int64_t bytes);

@@ -7,7 +7,7 @@ static __global__ void factor_of_step(double *factor, const double *loss, const 
 {
     const double norm = sqrt(*squares) * mean;
     const double clip = limit > 0 && norm > limit ? limit / (norm + 1e-6) : 1;
-    *factor = isfinite(*loss) && isfinite(norm) ? mean * clip : NAN;
+    *factor = isfinite(*loss) && isfinite(norm) ? mean * clip : (double)NAN;
 }
 
 void CUDA(clip_factor)(tensor *factor, const tensor *loss, const tensor *squares, double mean, double limit,

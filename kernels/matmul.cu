@@ -5,8 +5,8 @@
  * instead of two. The gradient of the bias reads dout once: pieces of rows into partial sums in the
  * workspace, which a second kernel adds up in order. How rows are cut into pieces depends on the shape alone.
  */
-#include "kernels/cuda.h"
 #include "kernels/gemm.h"
+#include "kernels/partial_sums.h"
 
 enum { THREADS = 128, BIAS_ROWS = 16, SUM_ROWS = 32, MAX_PIECES = 256, MAX_GRID_Y = 65535 };
 
@@ -36,16 +36,6 @@ static __global__ void __launch_bounds__(THREADS)
         for (int j = 0; j < V; j++) sum[j] += x[j];
     }
     for (int j = 0; j < V; j++) partial[blockIdx.y * O + o + j] = sum[j];
-}
-
-static __global__ void __launch_bounds__(THREADS)
-    add_partial(float *dbias, const float *partial, int64_t pieces, int64_t O)
-{
-    const int64_t o = thread_index();
-    if (o >= O) return;
-    float sum = 0;
-    for (int64_t piece = 0; piece < pieces; piece++) sum += partial[piece * O + o];
-    dbias[o] += sum;
 }
 
 /* Rows may be strided: the row stride is the leading dimension that the library asks for. */
@@ -106,7 +96,7 @@ static void add_column_sums(tensor *dbias, const tensor *dout, stream *s)
     else
         CUDA_OK(SIMT_LAUNCH(sum_rows<1>, grid(O, pieces), dim3(THREADS), 0, s->cuda, partial, from,
                             row_stride(dout), N, O));
-    LAUNCH(add_partial, blocks_for(O, THREADS), THREADS, 0, s, data<float>(dbias), partial, pieces, O);
+    launch_add_partial_sums(data<float>(dbias), partial, pieces, O, s);
 }
 
 static void backward(const char *function, tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout,

@@ -5,14 +5,13 @@
  * and keeps its sums of dweight in shared memory; at most MAX_BLOCKS blocks, about four per multiprocessor,
  * so that their sums, which a second kernel adds up in order, are few beside what is read. How rows are cut
  * into stretches depends on N and C alone. */
-#include "kernels/cuda.h"
+#include "kernels/partial_sums.h"
 
 enum {
     FORWARD_WARPS = 4, /* rows per block of forward */
     THREADS = 256,
     SHORT_ROW = 1024, /* up to this many columns a warp takes a row, beyond a block does */
-    MAX_BLOCKS = 512,
-    SLICES = THREADS / WARP /* parts of the partial sums that are added up side by side */
+    MAX_BLOCKS = 512
 };
 
 /* (N,C): where its rows start. */
@@ -98,24 +97,6 @@ static __global__ void __launch_bounds__(THREADS)
     }
 }
 
-/* dweight += the rows of partial (num,C). A block takes 32 columns; its warps take a slice of the rows each.
- */
-static __global__ void __launch_bounds__(THREADS)
-    add_partials(float *dweight, const float *partial, int64_t num, int C)
-{
-    SHARED(float, slice_sum, [SLICES][WARP]);
-    const int lane = threadIdx.x % WARP, slice = threadIdx.x / WARP;
-    const int c = (int)blockIdx.x * WARP + lane;
-    float sum = 0;
-    if (c < C)
-        for (int64_t i = num * slice / SLICES; i < num * (slice + 1) / SLICES; i++) sum += partial[i * C + c];
-    slice_sum[slice][lane] = sum;
-    __syncthreads();
-    if (slice > 0 || c >= C) return;
-    for (int i = 1; i < SLICES; i++) sum += slice_sum[i][lane];
-    dweight[c] += sum;
-}
-
 static rows rows_of(const tensor *t) { return {data<act>(t), t->stride[0]}; }
 
 /* Every row starts at a multiple of 16 bytes. */
@@ -131,8 +112,7 @@ static void backward_in(tensor *dinp, tensor *dweight, const tensor *dout, const
     float *partial = workspace<float>(s, num * C);
     LAUNCH((gradients<V, LANES, ADD>), num, THREADS, (size_t)(teams * C) * sizeof(float), s, rows_of(dinp),
            partial, rows_of(dout), rows_of(inp), data<act>(weight), data<float>(rstd), N, (int)C, stretch);
-    LAUNCH(add_partials, num ? blocks_for(C, WARP) : 0, THREADS, 0, s, data<float>(dweight), partial, num,
-           (int)C);
+    launch_add_partial_sums(data<float>(dweight), partial, num, C, s);
 }
 
 template <bool ADD>

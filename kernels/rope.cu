@@ -8,11 +8,11 @@ enum { THREADS = 256 };
 
 /* The first and second elements of W pairs of a head, from pair i on. */
 template <int W, rope_layout LAYOUT>
-static __device__ void read_pairs(float (&a)[W], float (&b)[W], const act *x, uint32_t i, uint32_t half)
+static __device__ void read_pairs(float (&a)[W], float (&b)[W], const act *x, uint32_t i, uint32_t pairs)
 {
     if (LAYOUT == ROPE_HALVES) {
         load(a, x + i);
-        load(b, x + half + i);
+        load(b, x + pairs + i);
     } else {
         float both[2 * W];
         if constexpr (W > 1)
@@ -24,12 +24,12 @@ static __device__ void read_pairs(float (&a)[W], float (&b)[W], const act *x, ui
 }
 
 template <int W, rope_layout LAYOUT>
-static __device__ void write_pairs(act *x, uint32_t i, uint32_t half, const float (&a)[W],
+static __device__ void write_pairs(act *x, uint32_t i, uint32_t pairs, const float (&a)[W],
                                    const float (&b)[W])
 {
     if (LAYOUT == ROPE_HALVES) {
         store(x + i, a);
-        store(x + half + i, b);
+        store(x + pairs + i, b);
     } else {
         float both[2 * W];
         for (int j = 0; j < W; j++) both[2 * j] = a[j], both[2 * j + 1] = b[j];
@@ -40,19 +40,19 @@ static __device__ void write_pairs(act *x, uint32_t i, uint32_t half, const floa
     }
 }
 
-/* A thread takes W pairs of a head; half/W threads make a head, H heads a position. */
+/* A thread takes W pairs of a head; pairs/W threads make a head, H heads a position. */
 template <int W, rope_layout LAYOUT>
 static __global__ void __launch_bounds__(THREADS)
     rotate(heads x, const float *cosine, const float *sine, float sign, uint32_t num_threads, uint32_t T,
-           uint32_t H, uint32_t half)
+           uint32_t H, uint32_t pairs)
 {
-    const uint32_t thread = blockIdx.x * THREADS + threadIdx.x, each = half / W, head = thread / each;
+    const uint32_t thread = blockIdx.x * THREADS + threadIdx.x, each = pairs / W, head = thread / each;
     if (thread >= num_threads) return;
     const uint32_t n = head / H, i = thread % each * W;
     act *at = head_at(x, n, head % H, T);
-    const int64_t angle = (int64_t)(n % T) * half + i;
+    const int64_t angle = (int64_t)(n % T) * pairs + i;
     float a[W], b[W], c[W], d[W];
-    read_pairs<W, LAYOUT>(a, b, at, i, half);
+    read_pairs<W, LAYOUT>(a, b, at, i, pairs);
     load(c, cosine + angle);
     load(d, sine + angle);
     for (int j = 0; j < W; j++) {
@@ -60,24 +60,24 @@ static __global__ void __launch_bounds__(THREADS)
         b[j] = b[j] * c[j] + sign * d[j] * a[j];
         a[j] = first;
     }
-    write_pairs<W, LAYOUT>(at, i, half, a, b);
+    write_pairs<W, LAYOUT>(at, i, pairs, a, b);
 }
 
 template <int W, rope_layout LAYOUT>
 static void rotate_in(tensor *x, const tensor *cosine, const tensor *sine, float sign, stream *s)
 {
-    const int64_t T = x->dim[1], H = x->dim[2], half = x->dim[3] / 2;
-    const uint32_t num_threads = threads_for(x->dim[0] * T, H * half / W);
+    const int64_t T = x->dim[1], H = x->dim[2], pairs = x->dim[3] / 2;
+    const uint32_t num_threads = threads_for(x->dim[0] * T, H * pairs / W);
     LAUNCH((rotate<W, LAYOUT>), blocks_for(num_threads, THREADS), THREADS, 0, s, heads_of(x),
            data<float>(cosine), data<float>(sine), sign, num_threads, (uint32_t)T, (uint32_t)H,
-           (uint32_t)half);
+           (uint32_t)pairs);
 }
 
 static void rotate_all(const char *function, tensor *x, const tensor *cosine, const tensor *sine,
                        rope_layout layout, float sign, stream *s)
 {
-    const int64_t B = x->dim[0], T = x->dim[1], H = x->dim[2], half = x->dim[3] / 2, Tmax = cosine->dim[0];
-    const int64_t shape[] = {B, T, H, 2 * half}, table[] = {Tmax, half};
+    const int64_t B = x->dim[0], T = x->dim[1], H = x->dim[2], pairs = x->dim[3] / 2, Tmax = cosine->dim[0];
+    const int64_t shape[] = {B, T, H, 2 * pairs}, table[] = {Tmax, pairs};
     require_shape(function, x, ACT_TYPE, 4, shape);
     require_shape(function, cosine, F32, 2, table);
     require_shape(function, sine, F32, 2, table);
@@ -87,11 +87,11 @@ static void rotate_all(const char *function, tensor *x, const tensor *cosine, co
     REQUIRE_CONTIGUOUS(sine);
     const bool whole = aligned_heads(heads_of(x)) && aligned(data<float>(cosine), data<float>(sine));
     if (layout == ROPE_HALVES) {
-        auto *run = whole && half % VEC == 0 ? rotate_in<VEC, ROPE_HALVES> : rotate_in<1, ROPE_HALVES>;
+        auto *run = whole && pairs % VEC == 0 ? rotate_in<VEC, ROPE_HALVES> : rotate_in<1, ROPE_HALVES>;
         run(x, cosine, sine, sign, s);
     } else {
         auto *run =
-            whole && half % (VEC / 2) == 0 ? rotate_in<VEC / 2, ROPE_PAIRS> : rotate_in<1, ROPE_PAIRS>;
+            whole && pairs % (VEC / 2) == 0 ? rotate_in<VEC / 2, ROPE_PAIRS> : rotate_in<1, ROPE_PAIRS>;
         run(x, cosine, sine, sign, s);
     }
 }

@@ -23,6 +23,10 @@ typedef struct block {
 
 static block *blocks;
 
+/* check_get and check_put without waiting for the device: who looks at many elements waits once. */
+static double get(const tensor *t, int64_t i);
+static void put(tensor *t, int64_t i, double value);
+
 int check_teardown(void **state)
 {
     (void)state;
@@ -71,7 +75,8 @@ tensor check_tensor_of(dtype type, const char *name, int rank, const int64_t *di
 tensor check_copy(const tensor *t, dtype type)
 {
     tensor copy = check_tensor_of(type, t->name, t->rank, t->dim);
-    for (int64_t i = 0; i < tensor_numel(t); i++) check_put(&copy, i, check_get(t, i));
+    memory_settle();
+    for (int64_t i = 0; i < tensor_numel(t); i++) put(&copy, i, get(t, i));
     return copy;
 }
 
@@ -108,10 +113,9 @@ static uint16_t to_bf16(float value) /* to the nearest, to even in the middle; N
     return isnan(value) ? 0x7fff : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-double check_get(const tensor *t, int64_t i)
+static double get(const tensor *t, int64_t i)
 {
     const void *p = element(t, i);
-    memory_settle();
     switch (t->type) {
     case BF16:
         return from_bf16(*(const uint16_t *)p);
@@ -127,10 +131,9 @@ double check_get(const tensor *t, int64_t i)
     return 0;
 }
 
-void check_put(tensor *t, int64_t i, double value)
+static void put(tensor *t, int64_t i, double value)
 {
     void *p = element(t, i);
-    memory_settle();
     switch (t->type) {
     case BF16:
         *(uint16_t *)p = to_bf16((float)value);
@@ -149,6 +152,18 @@ void check_put(tensor *t, int64_t i, double value)
     }
 }
 
+double check_get(const tensor *t, int64_t i)
+{
+    memory_settle();
+    return get(t, i);
+}
+
+void check_put(tensor *t, int64_t i, double value)
+{
+    memory_settle();
+    put(t, i, value);
+}
+
 /* Number i of the stream `seed`, uniform in [0,1) in steps of 2^-24 (splitmix64). */
 static double uniform(uint64_t seed, uint64_t i)
 {
@@ -160,15 +175,17 @@ static double uniform(uint64_t seed, uint64_t i)
 
 void check_fill(tensor *t, uint64_t seed, double low, double high)
 {
+    memory_settle();
     for (int64_t i = 0; i < tensor_numel(t); i++) {
         const double value = low + (high - low) * uniform(seed, (uint64_t)i);
-        check_put(t, i, t->type == I32 ? floor(value) : (double)(float)value);
+        put(t, i, t->type == I32 ? floor(value) : (double)(float)value);
     }
 }
 
 void check_set(tensor *t, double value)
 {
-    for (int64_t i = 0; i < tensor_numel(t); i++) check_put(t, i, value);
+    memory_settle();
+    for (int64_t i = 0; i < tensor_numel(t); i++) put(t, i, value);
 }
 
 /* ---- comparisons --------------------------------------------------------------------------------------- */
@@ -197,11 +214,12 @@ static void require_same_shape(const char *what, const tensor *got, const tensor
 
 void check_close(const char *what, const tensor *got, const tensor *want, double tolerance)
 {
+    memory_settle();
     require_same_shape(what, got, want);
     double difference = 0, norm = 0, largest = -1;
     int64_t worst = 0;
     for (int64_t i = 0; i < tensor_numel(want); i++) {
-        const double g = check_get(got, i), w = check_get(want, i);
+        const double g = get(got, i), w = get(want, i);
         const double d = g == w ? 0 : fabs(g - w); /* equal infinities differ by nothing */
         difference += d * d;
         if (isfinite(w)) norm += w * w;
@@ -287,11 +305,11 @@ void check_stops(void (*run)(void *context), void *context, status code, const c
 
 double check_dot(const tensor *a, const tensor *b)
 {
+    memory_settle();
     require_same_shape("dot", a, b);
     /* long double: its rounding would otherwise be the largest error of a difference. */
     long double sum = 0;
-    for (int64_t i = 0; i < tensor_numel(a); i++)
-        sum += (long double)check_get(a, i) * (long double)check_get(b, i);
+    for (int64_t i = 0; i < tensor_numel(a); i++) sum += (long double)get(a, i) * (long double)get(b, i);
     return (double)sum;
 }
 

@@ -134,6 +134,12 @@ static void upload_to_tokens(void *context)
     ops_cpu_f32()->upload(context, host, ops_cpu_f32()->stream);
 }
 
+static void upload_to_nothing(void *context)
+{
+    tensor *absent = context; /* an optional weight that a model lacks */
+    const float value = 1;
+    ops_cpu_f32()->upload(absent, &value, ops_cpu_f32()->stream);
+}
 static void zero_view(void *context) { ops_cpu_f32()->zero(context, ops_cpu_f32()->stream); }
 
 static void test_refused(void **state)
@@ -141,6 +147,8 @@ static void test_refused(void **state)
     (void)state;
     tensor tokens = check_tensor(I32, "tokens", 2), wide = check_tensor(F32, "wide", 2, 3);
     tensor view = tensor_slice(&wide, 0, 2);
+    tensor absent = {0};
+    check_stops(upload_to_nothing, &absent, ERR_BUG, "a tensor that the model does not have");
     check_stops(upload_to_tokens, &tokens, ERR_BUG, "tokens is i32, expected f32 or f64");
     check_stops(zero_view, &view, ERR_BUG, "wide is a strided view");
 }

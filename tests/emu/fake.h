@@ -2,8 +2,9 @@
 // under their own names and on the host. Device memory cannot be touched but by what was queued on a stream,
 // is full of NaN when it is new, ends at a page that faults, and is never used again once it is freed. What a
 // program must not do ends it with "FAKECUDA ERROR". Calls come from one thread at a time. Environment:
-//   FAKECUDA_LAZY=seed    queues run only when somebody waits or asks, in an order that the seed picks among
-//   those allowed FAKECUDA_PROTECT=0    device memory can be touched at any time: for sanitizers
+//
+//   FAKECUDA_LAZY=seed    queues run in an order that the seed picks among those allowed
+//   FAKECUDA_PROTECT=0    device memory can be touched at any time: for sanitizers
 //   FAKECUDA_DEVICES=n    how many there are (8); 0: none
 //   FAKECUDA_ARCH=n       which: 75, 80, 89, 90 (the default), 100, 120
 //   FAKECUDA_MEMORY=MiB   how much memory each has (8192)

@@ -169,11 +169,7 @@ void thread_main();
 
 fiber *fiber_for(unsigned index)
 {
-    if (tsan_here()) {
-        std::vector<fiber *> &own = w->own_fibers[w->set];
-        while (own.size() <= index) own.push_back(fiber_create(thread_main));
-        return own[index];
-    }
+    if (tsan_here()) return w->own_fibers[w->set][index];
     if (w->free_fibers.empty()) return fiber_create(thread_main);
     fiber *f = w->free_fibers.back();
     w->free_fibers.pop_back();
@@ -350,6 +346,9 @@ void run_block(uint64_t index, bool odd, uint64_t seed)
         w->thread[i].at = {nullptr, 0};
         w->thread[i].copies.group = 0;
     }
+    // What the thread sanitizer is told of a new fiber is that it comes after the one that makes it.
+    std::vector<fiber *> &own = w->own_fibers[w->set];
+    while (tsan_here() && own.size() < w->num_threads) own.push_back(fiber_create(thread_main));
     tsan_release(&w->tsan->begun);
     leave(&w->host);
     end_shared();
@@ -494,8 +493,9 @@ void *shared(const void *site, size_t bytes, place at)
     return shared_memory(site, bytes);
 }
 
-void *dynamic_shared()
+void *dynamic_shared(place at)
 {
+    me().at = at;
     if (w->l->shared_bytes == 0) report(me(), "it uses dynamic shared memory, and the launch gives none");
     return shared_memory(nullptr, w->l->shared_bytes);
 }

@@ -64,7 +64,7 @@ cudaError_t start(const char *name, void (*kernel)(Parameter...), dim3 grid, dim
 
 void barrier(place at);
 void *shared(const void *site, size_t bytes, place at);
-void *dynamic_shared();
+void *dynamic_shared(place at);
 
 // What the lanes of a warp do together. Every lane of `mask` comes with data of its own, and the last one
 // runs `combine` on the data of all of them (null: not of the mask, or gone) before any goes on. None of
@@ -128,7 +128,7 @@ inline bool all(place at, unsigned mask, int vote) { return ballot(at, mask, vot
     typedef type name##_type dims;                                                                           \
     static const char name##_site = 0;                                                                       \
     name##_type &name = *(name##_type *)simt::shared(&name##_site, sizeof(name##_type), SIMT_PLACE)
-#define DYN_SHARED(type, name) type *name = (type *)simt::dynamic_shared()
+#define DYN_SHARED(type, name) type *name = (type *)simt::dynamic_shared(SIMT_PLACE)
 
 #define __syncthreads()       simt::barrier(SIMT_PLACE)
 #define __syncwarp(...)       simt::warp_barrier(SIMT_PLACE, ##__VA_ARGS__)

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# tests/emu/plant.sh [BUG...]: do the tests on the emulator still find what they are there for? Plants one bug at a time (all of them, or those that are
+# named) in a copy of the sources, builds what it concerns, and runs it in the ways in which CI runs the tests, until one of them notices. Prints what
+# noticed; exit code 1 when nothing did. First the same runs without a bug, which must pass. About a quarter of an hour on two cores; the copy and its
+# builds stay in build/plant.
+# shellcheck disable=SC2016  # single quotes hold Perl
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/common.sh"
+copy=$ROOT/build/plant
+wanted=" $* "
+missed=0 planted=0
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive OMPI_MCA_btl_vader_single_copy_mechanism=none
+unset SIMT_SEED FAKECUDA_LAZY FAKECUDA_PROTECT
+
+mkdir -p "$copy"
+git -C "$ROOT" ls-files -z | (cd "$ROOT" && tar --null -T - -cf -) | tar -C "$copy" -xf -
+
+build() { # PRESET TARGET
+    [ -e "$copy/build/$1/build.ninja" ] || (cd "$copy" && cmake --preset "$1") >"$copy/log" 2>&1 || { cat "$copy/log" >&2; stop "$1 cannot be configured"; }
+    ninja -C "$copy/build/$1" "$2" >"$copy/log" 2>&1 || { tail -n 20 "$copy/log" >&2; stop "$2 cannot be built with preset $1"; }
+}
+
+# Ways of running a test of kernels. Each fails when it notices something.
+plain() { build emu "$1" && "$copy/build/emu/tests/$1"; }
+seeds() {
+    local seed
+    build emu "$1"
+    for seed in 1 2 3 4; do SIMT_SEED=$seed FAKECUDA_LAZY=$seed "$copy/build/emu/tests/$1" || return; done
+}
+asan() { build emu-asan "$1" && FAKECUDA_PROTECT=0 ASAN_OPTIONS=detect_leaks=0 setarch -R "$copy/build/emu-asan/tests/$1"; }
+tsan() { build emu-tsan "$1" && FAKECUDA_PROTECT=0 SIMT_SEED=1 TSAN_OPTIONS=halt_on_error=1 setarch -R "$copy/build/emu-tsan/tests/$1"; }
+
+# Ways of running the program. Its losses are known (tests/golden); so are its weights, whatever the streams do.
+expected() { awk '$1 == "train" && $2 == "gqa" && $3 <= 3 { print $4 }' "$ROOT/tests/golden/expected.txt"; }
+train() { # COMMAND-PREFIX...: three steps; their losses within 5e-4, nothing left behind
+    rm -rf "$copy/run"
+    cat >"$copy/run.yaml" <<YAML
+model: { path: $ROOT/tests/golden/gqa }
+data: { train: $ROOT/tests/golden/train.ds, document_mask: true }
+train: { steps: 3, seq_len: 32, batch_tokens: 256, micro_batch: 4, seed: 7, out: $copy/run }
+optim: { lr: 0.02, min_lr: 0.002, warmup: 3, schedule: cosine, beta1: 0.9, beta2: 0.95, eps: 1.0e-8, weight_decay: 0.1, clip: 0.7 }
+device: { kind: cuda, storage: f32, attention: unfused }
+YAML
+    "$@" "$copy/build/emu/remla" train "$copy/run.yaml" >"$copy/train.log" 2>&1 || { tail -n 3 "$copy/train.log"; return 1; }
+    ! grep -q 'FAKECUDA ERROR' "$copy/train.log" || { grep -m 1 'FAKECUDA ERROR' "$copy/train.log"; return 1; }
+    sed -n 's/^{"step": [0-9]*, "loss": \([^,]*\),.*/\1/p' "$copy/run/metrics.jsonl" | paste - <(expected) |
+        awk '{ d = $1 - $2; if (d < 0) d = -d; if (!(d <= 5e-4 * $2)) { print "loss " $1 " instead of " $2; bad = 1 } } END { exit bad || NR < 3 }'
+}
+curve() { build emu "$1" && train env; }
+lazy() {
+    local seed
+    build emu "$1"
+    for seed in 1 2 3 4 5 6; do train env FAKECUDA_LAZY=$seed SIMT_SEED=$seed || return; done
+}
+ranks() { # two of them: a checkpoint is refused where their weights differ
+    local seed
+    build emu "$1"
+    for seed in 1 2 3 4 5 6; do train env FAKECUDA_LAZY=$seed SIMT_SEED=$seed mpirun -q --oversubscribe --bind-to none -n 2 || return; done
+}
+
+# bug NAME FILE PERL-SUBSTITUTION TARGET WAY...
+bug() {
+    local name=$1 file=$2 edit=$3 target=$4 way before
+    shift 4
+    [ "$wanted" = "  " ] || [[ $wanted == *" $name "* ]] || return 0
+    planted=$((planted + 1))
+    before=$(md5sum <"$copy/$file")
+    perl -0pi -e "$edit" "$copy/$file"
+    [ "$(md5sum <"$copy/$file")" != "$before" ] || stop "$name: $file has changed, the bug no longer has a place there"
+    for way in "$@"; do
+        if ! (set +e; "$way" "$target") >"$copy/said" 2>&1; then
+            printf '%-30s %-6s %s\n' "$name" "$way" "$(grep -m 1 -aE 'ERROR|race|differ|instead|FAILED|error' "$copy/said" | cut -c1-120)"
+            way=
+            break
+        fi
+    done
+    cp "$ROOT/$file" "$copy/$file"
+    [ -n "$way" ] || return 0
+    missed=$((missed + 1))
+    printf '%-30s NOT NOTICED by %s\n' "$name" "$*"
+}
+
+say "without a bug"
+for target in kernels_test_rmsnorm kernels_test_head_loss kernels_test_swiglu kernels_test_sum kernels_test_transfer kernels_test_attention; do
+    for way in plain seeds asan tsan; do "$way" $target >"$copy/said" 2>&1 || { tail -n 5 "$copy/said"; stop "$target fails ($way)"; }; done
+done
+for way in curve lazy ranks; do "$way" remla >"$copy/said" 2>&1 || { tail -n 5 "$copy/said"; stop "training fails ($way)"; }; done
+
+say "bugs in kernels"
+all=(plain seeds asan tsan)
+barrier='s/\n *__syncthreads\(\)[^\n]*//'
+bug sums_without_barrier kernels/rmsnorm.cu 's/(\n    \}\n)    __syncthreads\(\);\n(    for \(int64_t c = threadIdx)/$1$2/' kernels_test_rmsnorm "${all[@]}"
+bug reduction_reused_too_soon kernels/cuda.h "$barrier" kernels_test_rmsnorm "${all[@]}"
+bug gradient_over_unread_logits kernels/head_loss.cu 's/\n *__syncthreads\(\); \/\* the piece has been read[^\n]*//' kernels_test_head_loss "${all[@]}"
+bug one_element_too_many kernels/swiglu.cu 's/if \(i >= n\) return/if (i > n) return/g' kernels_test_swiglu "${all[@]}"
+bug shared_array_too_short kernels/cuda.h 's/SHARED\(T, part, \[THREADS \/ WARP\]\)/SHARED(T, part, [THREADS \/ WARP - 1])/' kernels_test_rmsnorm "${all[@]}"
+bug barrier_in_a_branch kernels/cuda.h 's/(threadIdx\.x % WARP == 0\)) part\[threadIdx\.x \/ WARP\] = x;\n *__syncthreads\(\);/$1 {\n part[threadIdx.x \/ WARP] = x;\n __syncthreads();\n }/' kernels_test_rmsnorm "${all[@]}"
+bug shuffle_without_all_lanes kernels/rmsnorm.cu 's/if \(n >= N\) return;/if (n >= N || (lane > 0 && lane >= C)) return;/' kernels_test_rmsnorm "${all[@]}"
+bug blocks_share_a_sum kernels/sum.cu 's/partial\[blockIdx\.x\] = sum/partial[0] = sum/' kernels_test_sum "${all[@]}"
+bug tile_not_waited_for kernels/attention_flash_forward.cu 's/cp_async_wait<0>/cp_async_wait<1>/' kernels_test_attention "${all[@]}"
+bug key_of_the_future kernels/attention_flash_forward.cu "${FLASH_MASK:-s/\\bt \\+ 1\\b/t + 2/}" kernels_test_attention "${all[@]}"
+
+say "bugs on the host"
+bug sums_not_waited_for optim/optimizer.c 's/\n *comm_fence\(o->tensors\);[^\n]*//' remla ranks
+bug ranks_do_not_wait base/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(d->communication[^\n]*//' remla ranks
+bug nobody_waits_for_ranks base/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(d->compute\.cuda[^\n]*//' remla ranks
+bug slot_used_too_soon base/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
+bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
+bug gradients_never_cleared model/model.c 's/\n *if \(use == MODEL_TRAIN\) k->zero\(&m->g[^\n]*//' remla curve
+bug moments_never_cleared optim/optimizer.c 's/\n *k->zero\(&o->v\[u\][^\n]*//' remla curve
+bug copy_too_long kernels/transfer.cu 's/workspace<H>\(s, count\);\n(.*?)\(size_t\)bytes, cudaMemcpyHostToDevice/workspace<H>(s, count);\n$1(size_t)bytes + STAGING_BYTES, cudaMemcpyHostToDevice/s' kernels_test_transfer plain
+bug null_stream kernels/cuda.h 's/\(s\)->cuda/(cudaStream_t)0/' kernels_test_swiglu plain
+bug pointer_of_the_host kernels/clip.cu 's/data<double>\(squares\), mean/\&mean, mean/' remla curve
+bug host_writes_device_memory base/arena.c 's/(a->base = device_reserve\([^\n]*\n)/$1    a->base[0] = 0;\n/' remla curve
+bug memory_never_given_back base/arena.c 's/device_release\(a->device, a->base\)/(void)0/' remla curve
+bug memory_used_after_release train/training.c 's/(arena_release\(&t->optimizer_arena\);)/$1\n    optimizer_zero_grad(\&t->opt);\n    device_sync(t->on.device);/' remla curve
+
+[ "$planted" -gt 0 ] || CODE=2 stop "there is no bug of that name"
+say "$((planted - missed)) of $planted bugs noticed"
+[ "$missed" = 0 ] || exit 1

@@ -38,8 +38,8 @@ struct launch {
 };
 cudaError_t enqueue(const launch &l, cudaStream_t stream, std::function<void()> thread);
 
-// Stop the program at an argument that no GPU can use. Of a structure every word is looked at, unless some of its
-// bytes mean nothing: what happens to be in them would be taken for a pointer.
+// Stop the program at an argument that no GPU can use. Of a structure every word is looked at, unless some of
+// its bytes mean nothing: what happens to be in them would be taken for a pointer.
 void check_pointer(const char *kernel, const void *argument);
 void check_words(const char *kernel, const void *argument, size_t bytes);
 template <class T> void check_argument(const char *kernel, const T &argument)

@@ -11,34 +11,8 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-// There in a program that is linked with the thread sanitizer.
-extern "C" {
-#define WEAK __attribute__((weak))
-WEAK void *__tsan_get_current_fiber(void);
-WEAK void *__tsan_create_fiber(unsigned flags);
-WEAK void __tsan_switch_to_fiber(void *fiber, unsigned flags);
-WEAK void __tsan_acquire(void *address);
-WEAK void __tsan_release(void *address);
-WEAK void AnnotateIgnoreWritesBegin(const char *file, int line);
-WEAK void AnnotateIgnoreWritesEnd(const char *file, int line);
-}
-
 namespace simt
 {
-
-bool tsan_here() { return __tsan_create_fiber != nullptr; }
-void tsan_release(void *address)
-{
-    if (tsan_here()) __tsan_release(address);
-}
-void tsan_acquire(void *address)
-{
-    if (tsan_here()) __tsan_acquire(address);
-}
-void tsan_ignore_writes(bool on)
-{
-    if (tsan_here()) (on ? AnnotateIgnoreWritesBegin : AnnotateIgnoreWritesEnd)(__FILE__, __LINE__);
-}
 
 #if defined(__x86_64__)
 // Saves what a function call must preserve on the stack that it leaves, and takes it from the one it enters.

@@ -12,6 +12,19 @@
 #define SIMT_ASAN 1
 #endif
 
+// There in a program that is linked with the thread sanitizer.
+extern "C" {
+#define SIMT_WEAK __attribute__((weak))
+SIMT_WEAK void *__tsan_get_current_fiber(void);
+SIMT_WEAK void *__tsan_create_fiber(unsigned flags);
+SIMT_WEAK void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+SIMT_WEAK void __tsan_acquire(void *address);
+SIMT_WEAK void __tsan_release(void *address);
+SIMT_WEAK void AnnotateIgnoreWritesBegin(const char *file, int line);
+SIMT_WEAK void AnnotateIgnoreWritesEnd(const char *file, int line);
+#undef SIMT_WEAK
+}
+
 namespace simt
 {
 
@@ -35,10 +48,19 @@ bool fiber_overflowed(const fiber *f, const void *address);
 
 // Happens-before of the thread sanitizer, which sees nothing of this library otherwise: kernels alone are
 // compiled for it. Without it these do nothing.
-bool tsan_here();
-void tsan_release(void *address);
-void tsan_acquire(void *address);
-void tsan_ignore_writes(bool on); // of malloc and free
+inline bool tsan_here() { return __tsan_create_fiber != nullptr; }
+inline void tsan_release(void *address)
+{
+    if (tsan_here()) __tsan_release(address);
+}
+inline void tsan_acquire(void *address)
+{
+    if (tsan_here()) __tsan_acquire(address);
+}
+inline void tsan_ignore_writes(bool on) // of malloc and free
+{
+    if (tsan_here()) (on ? AnnotateIgnoreWritesBegin : AnnotateIgnoreWritesEnd)(__FILE__, __LINE__);
+}
 
 } // namespace simt
 #endif

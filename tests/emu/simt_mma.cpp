@@ -12,6 +12,8 @@ static float half_of(uint32_t pair, int high)
     return __uint_as_float(high ? pair & 0xffff0000u : pair << 16);
 }
 
+typedef float row __attribute__((vector_size(32)));
+
 void multiply(place at, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4])
 {
     struct operands {
@@ -26,19 +28,23 @@ void multiply(place at, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&
     const auto combine = [](void *const(&data)[WARP], unsigned lanes) {
         if (lanes != ~0u)
             wrong(((operands *)data[__builtin_ctz(lanes)])->at, "mma: not all lanes of the warp are left");
-        float left[16][16], right[16][8], sum[16][8] = {};
+        float left[16][16];
+        row right[16], sum[16];
         for (int l = 0; l < WARP; l++) {
             const operands *o = (const operands *)data[l];
+            const int m = l / 4, n = 2 * (l % 4);
             for (int high = 0; high < 2; high++) {
-                const int row = l / 4, column = 2 * (l % 4) + high;
                 for (int i = 0; i < 4; i++)
-                    left[row + i % 2 * 8][column + i / 2 * 8] = half_of(o->a[i], high);
-                for (int i = 0; i < 2; i++) right[column + i * 8][row] = half_of(o->b[i], high);
+                    left[m + i % 2 * 8][n + high + i / 2 * 8] = half_of(o->a[i], high);
+                for (int i = 0; i < 2; i++) right[n + high + i * 8][m] = half_of(o->b[i], high);
             }
         }
-        for (int m = 0; m < 16; m++)
+        for (int m = 0; m < 16; m += 4) { // four rows at a time: their sums do not wait for each other
+            row four[4] = {};
             for (int k = 0; k < 16; k++)
-                for (int n = 0; n < 8; n++) sum[m][n] += left[m][k] * right[k][n];
+                for (int i = 0; i < 4; i++) four[i] += left[m + i][k] * right[k];
+            std::copy(four, four + 4, sum + m);
+        }
         for (int l = 0; l < WARP; l++)
             for (int i = 0; i < 4; i++)
                 ((operands *)data[l])->c[i] += sum[l / 4 + i / 2 * 8][2 * (l % 4) + i % 2];

@@ -47,12 +47,10 @@ cudaError_t failed(cudaError_t code) { return last_error = code; }
 
 const gpu &this_gpu()
 {
-    static const gpu all[] = {{75, 40, 64, "Fake T4"}, // too old for remla
-                              {80, 108, 163, "Fake A100"},
-                              {89, 142, 99, "Fake L40S"},
-                              {90, 132, 227, "Fake H100"},
-                              {100, 148, 227, "Fake B200"},
-                              {120, 188, 99, "Fake RTX PRO 6000"}};
+    static const gpu all[] = {
+        {75, 40, 64, "Fake T4"}, // too old for remla
+        {80, 108, 163, "Fake A100"},  {89, 142, 99, "Fake L40S"},         {90, 132, 227, "Fake H100"},
+        {100, 148, 227, "Fake B200"}, {120, 188, 99, "Fake RTX PRO 6000"}};
     static const long capability = setting("FAKECUDA_ARCH", 90);
     for (const gpu &g : all)
         if (g.capability == capability) return g;

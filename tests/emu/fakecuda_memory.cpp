@@ -30,8 +30,9 @@ struct allocation {
 };
 
 // By address; those of freed device memory are kept, to say what they were.
-static auto &allocations = *new std::map<uintptr_t, allocation>; // outlives the destructors: leaks are reported after them
-static size_t used; // device memory
+static auto &allocations =
+    *new std::map<uintptr_t, allocation>; // outlives the destructors: leaks are reported after them
+static size_t used;                       // device memory
 static int accesses;
 static const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 

@@ -90,6 +90,7 @@ static void start(int rank)
     device *d;
     message why;
     setenv("REMLA_DEVICE_SECONDS", "0.05", 1);
+    setenv("FAKECUDA_FAIL", "cudaLaunchHostFunc:1:hang", 1); /* the emulator's functions run while one asks */
     if (device_open(&d, 0, &why) != OK) die(ERR_BUG, "%s", why.text);
     nccl.ncclGetUniqueId = an_id;
     nccl.ncclCommInitRankConfig = begin;
@@ -176,21 +177,12 @@ static void test_lost(void **state)
     check_stops(never_done, r, s, "aborted. remla: ");
     check_stops(fetched, r, s, "waiting for a copy between device and host: not done within 0.05 s");
     check_stops(lost, r, s, ": NCCL: a peer is gone: connection closed by node9");
-    check_stops(lost, r, s, "aborted. remla: ");
-    check_stops(never_queued, r, s, "ncclAllReduce(");
     check_stops(never_queued, r, s, "): not done within 0.05 s");
     check_stops(refused_call, r, s, "): NCCL: ?: connection closed");
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-    (void)argc;
-    /* The emulator reads this when it is loaded: work waits until somebody asks for it, as on a GPU. */
-    const char *const lazy = getenv("FAKECUDA_LAZY");
-    if (!lazy || !strcmp(lazy, "0")) {
-        setenv("FAKECUDA_LAZY", "1", 1);
-        execv("/proc/self/exe", argv);
-    }
     if (!device_here(NULL)) return 77;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lost)};
     return cmocka_run_group_tests(tests, NULL, NULL);

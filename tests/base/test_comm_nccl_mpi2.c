@@ -107,15 +107,15 @@ static void test_sum(void **state)
     enum { N = 1000 };
     double x[N + 1], *there = device_reserve(the_device, sizeof x, "test");
     for (int64_t count = 0; count <= N; count = count * 10 + (count == 0)) {
-        for (int64_t i = 0; i <= N; i++) x[i] = (double)noise(ranks->rank, i) * 0.1;
+        for (int64_t i = 0; i <= N; i++) x[i] = (double)noise(ranks->rank, i) / 3;
         device_put(the_device, there, x, sizeof x);
         comm_sum_f64(ranks, there, count);
         comm_sum_f64(ranks, there, count); /* queued behind the other */
         comm_fence(ranks);
         device_get(the_device, x, there, sizeof x);
         for (int64_t i = 0; i <= N; i++) {
-            const double mine = (double)noise(ranks->rank, i) * 0.1,
-                         both = (double)noise(0, i) * 0.1 + (double)noise(1, i) * 0.1;
+            const double mine = (double)noise(ranks->rank, i) / 3,
+                         both = (double)noise(0, i) / 3 + (double)noise(1, i) / 3;
             REQUIRE(x[i] == (i < count ? both + both : mine), "element %lld of %lld is %.17g", (long long)i,
                     (long long)count, x[i]);
         }

@@ -21,6 +21,10 @@ extern "C" {
  * more than a launch: with ATTENTION_AUTO every call of the op asks. */
 #define ATTENTION_SUPPORTS (stream * s, const attention_shape *shape, message *why)
 
+status attention_cudnn_supports_cuda_bf16 ATTENTION_SUPPORTS;
+void attention_cudnn_forward_cuda_bf16 ATTENTION_FORWARD;
+void attention_cudnn_backward_cuda_bf16 ATTENTION_BACKWARD;
+
 status attention_unfused_supports_cuda_f32 ATTENTION_SUPPORTS;
 status attention_unfused_supports_cuda_bf16 ATTENTION_SUPPORTS;
 void attention_unfused_forward_cuda_f32 ATTENTION_FORWARD;

@@ -21,7 +21,9 @@ static const struct implementation {
             name##_supports_cuda_bf16, name##_forward_cuda_bf16, name##_backward_cuda_bf16                   \
         }                                                                                                    \
     }
-    [ATTENTION_CUDNN] = {.name = "cudnn"},
+    [ATTENTION_CUDNN] = {"cudnn",
+                         {[1] = {attention_cudnn_supports_cuda_bf16, attention_cudnn_forward_cuda_bf16,
+                                 attention_cudnn_backward_cuda_bf16}}},
     [ATTENTION_FLASH] = {.name = "flash"},
     [ATTENTION_UNFUSED] = {"unfused", BOTH(attention_unfused)},
 };
@@ -76,8 +78,10 @@ status attention_pick(attention_choice asked, device *d, dtype act, const attent
                  reason.text[0] ? ")" : "");
         return OK;
     }
+    attention_shape by_name = *shape;
+    by_name.named = true;
     *picked = asked;
-    if (supports(asked, s, act, shape, &reason) != OK)
+    if (supports(asked, s, act, &by_name, &reason) != OK)
         return fail(why, ERR_USAGE, "device.attention=%s does not do %s: %.700s", implementations[asked].name,
                     text, reason.text);
     snprintf(why->text, sizeof why->text, "attention: %s, as asked, for %s", implementations[asked].name,

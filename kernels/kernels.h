@@ -52,6 +52,7 @@ typedef struct attention_shape {
     int64_t B, T, H, G, D, Dv;
     bool documents; /* `first` may be other than 0 */
     bool aligned;   /* rows of all tensors start at multiples of 16 bytes: so in models of usual widths */
+    bool named;     /* the user chose the implementation: it need not repeat bit for bit, if it says so */
 } attention_shape;
 
 /* Which implementation a table of `act` and `asked` computes attention of this shape with. *why is one

@@ -16,7 +16,7 @@ static const attention_case cases[] = {
     {1, 64, 2, 2, 8, 4, 0, false},     {2, 65, 2, 1, 3, 7, 20, false},    {1, 257, 3, 3, 6, 4, 0, false},
     {2, 300, 2, 1, 5, 7, 67, false},   {1, 520, 2, 2, 4, 4, 255, false},  {1, 600, 4, 1, 4, 6, 1, false},
     {1, 70, 1, 1, 576, 512, 0, false}, {5, 130, 3, 3, 16, 8, 100, false}, {1, 140, 2, 2, 192, 128, 60, true},
-    {2, 200, 4, 2, 64, 32, 0, true},
+    {2, 200, 4, 2, 64, 32, 0, true},   {2, 520, 4, 4, 16, 8, 200, true},
 };
 enum { NUM_CASES = sizeof cases / sizeof *cases, CHOICES = ATTENTION_UNFUSED + 1 };
 
@@ -95,7 +95,7 @@ static bool offered(int i, attention_case c)
 {
     const ops *k = attention_table(i);
     if (!k->device) return true;
-    const attention_shape shape = {c.B, c.T, c.H, c.G, c.D, c.Dv, c.document > 0, c.aligned};
+    const attention_shape shape = {c.B, c.T, c.H, c.G, c.D, c.Dv, c.document > 0, c.aligned, false};
     attention_choice picked = ATTENTION_AUTO;
     message why = {{0}};
     const status s = attention_pick(choice_of(i), k->device, k->act, &shape, &picked, &why);

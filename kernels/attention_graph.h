@@ -19,7 +19,7 @@ enum attention_uid {
     UID_MASKED, /* number: ATTENTION_MASKED */
     UID_ONE,    /* number: 1 */
     UID_DELTA,  /* (B,H,T) f32, written: sum of dout * out over a head */
-    UID_DQ_SUM, /* (B,H,T,D) f32, written, by BACKWARD_SUMS only: dq before it is rounded */
+    UID_DQ_SUM, /* (B,H,T,D) f32, written, by BACKWARD_RACING only: dq before it is rounded */
 };
 
 /* A score that no key has: its exponential is 0. Finite, so that a tile in which a row sees no key yet

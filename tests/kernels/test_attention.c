@@ -90,11 +90,14 @@ static const ops *attention_table(int i)
     return made[storage][choice_of(i)];
 }
 
+static attention_choice only; /* of the implementations of a device; AUTO: all */
+
 /* Whether table i can do a case; on a device it says so in a sentence. */
 static bool offered(int i, attention_case c)
 {
     const ops *k = attention_table(i);
     if (!k->device) return true;
+    if (only != ATTENTION_AUTO && choice_of(i) != only) return false;
     const attention_shape shape = {c.B, c.T, c.H, c.G, c.D, c.Dv, c.document > 0, c.aligned, false};
     attention_choice picked = ATTENTION_AUTO;
     message why = {{0}};
@@ -306,8 +309,9 @@ static void test_refused(void **state)
     check_stops(odd_groups, &p, ERR_BUG, "4 query heads for 3 key heads");
 }
 
-int main(void)
+int main(int count, char **words)
 {
+    if (count > 1 && strcmp(words[1], "cudnn") == 0) only = ATTENTION_CUDNN;
     const struct CMUnitTest tests[] = {
         CHECK_TEST(test_plain),   CHECK_TEST(test_gradient), CHECK_TEST(test_large_scores),
         CHECK_TEST(test_threads), CHECK_TEST(test_refused),

@@ -167,7 +167,6 @@ static void report(const command_line *line, const import_source *s, const shard
 static status run(const command_line *line, const options *o, message *why)
 {
     const char *source = line->positional[0], *target = line->positional[1];
-    stop_catch();
     shard_identity identity;
     import_source s;
     shard_summary summary;
@@ -182,8 +181,10 @@ static status run(const command_line *line, const options *o, message *why)
     return result;
 }
 
-/* One rank works: others would write into the same files. */
+/* One rank works: others would write into the same files. A signal that mpirun hands on must not end those
+ * others, or mpirun kills the first before it has removed what it was writing. */
 status cmd_data_import(const command_line *line, options *o, const comm *c, message *why)
 {
+    stop_catch();
     return comm_agree(c, c->rank == 0 ? run(line, o, why) : OK, why);
 }

@@ -7,16 +7,10 @@
  * that are equally far apart. Scores are fp32, what is made of them is rounded to `act` for the next product;
  * gradients of keys and values add up over chunks in fp32 and are rounded once. */
 #include "kernels/attention.h"
-#include "kernels/cuda.h"
 #include "kernels/gemm.h"
+#include "kernels/heads.h"
 
 enum { THREADS = 256, ROWS = 512 };
-
-/* A (B,T,heads,width) tensor. */
-struct heads {
-    act *data;
-    int64_t batch, row, head, width; /* strides, and the last dimension */
-};
 
 struct problem {
     int64_t B, T, H, G, D, Dv;
@@ -40,28 +34,25 @@ struct plan {
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
-static heads heads_of(const tensor *x)
-{
-    return heads{(act *)x->data, x->stride[0], x->stride[1], x->stride[2], x->dim[3]};
-}
-
 /* Positions from t on of the heads of a chunk: a batch of (rows,width) matrices, `apart` heads from one to
  * the next. */
-static matrix matrix_at(const heads *x, int64_t b, int64_t t, int64_t h, int64_t apart)
+static matrix matrix_at(const heads *x, int64_t width, int64_t b, int64_t t, int64_t h, int64_t apart)
 {
     /* A tensor of one position may have any stride there, but cuBLAS looks at it. */
-    return matrix{x->data + b * x->batch + t * x->row + h * x->head, ACT_TYPE,
-                  x->row > x->width ? x->row : x->width, apart * x->head};
+    const int64_t stride = x->position > width ? x->position : width;
+    return matrix{x->data + b * x->batch + t * x->position + h * x->head, ACT_TYPE, stride, apart * x->head};
 }
 
-static matrix queries(const problem *p, const heads *x, const chunk *c)
+static matrix queries(const problem *p, const heads *x, int64_t width, const chunk *c)
 {
-    return matrix_at(x, c->b, c->q0, c->h, p->H / p->G);
+    return matrix_at(x, width, c->b, c->q0, c->h, p->H / p->G);
 }
-static matrix keys(const heads *x, const chunk *c) { return matrix_at(x, c->b, 0, c->g, 1); }
+static matrix keys(const heads *x, int64_t width, const chunk *c)
+{
+    return matrix_at(x, width, c->b, 0, c->g, 1);
+}
 
-/* ---- rows of a chunk
- * ----------------------------------------------------------------------------------------------- */
+/* ---- rows of a chunk ----------------------------------------------------------------------------------- */
 
 /* What a block needs to know of its row: of head blockIdx.y of the chunk, position q0 + blockIdx.x. */
 struct row_place {
@@ -98,16 +89,16 @@ static __global__ void __launch_bounds__(THREADS)
     if (threadIdx.x == 0) p.lse[r.lse] = highest + logf(sum);
 }
 
-/* weights = exp(scores - lse) where visible; dscores = weights * (dweights - delta), with delta = sum(dout *
- * out). */
+/* weights = exp(scores - lse) where visible; dscores = weights * (dweights - delta), delta = sum(dout * out).
+ */
 static __global__ void __launch_bounds__(THREADS)
     backward_rows(act *weights, act *dscores, const float *scores, const float *dweights, heads dout,
                   problem p, chunk c)
 {
     const row_place r = place_of(p, c);
     const int64_t h = c.h + blockIdx.y * (p.H / p.G);
-    const act *a = dout.data + c.b * dout.batch + r.t * dout.row + h * dout.head,
-              *b = p.out.data + c.b * p.out.batch + r.t * p.out.row + h * p.out.head;
+    const act *a = dout.data + c.b * dout.batch + r.t * dout.position + h * dout.head,
+              *b = p.out.data + c.b * p.out.batch + r.t * p.out.position + h * p.out.head;
     const float lse = p.lse[r.lse];
     float delta = 0;
     for (int e = threadIdx.x; e < p.Dv; e += THREADS) delta += to_float(a[e]) * to_float(b[e]);
@@ -122,18 +113,17 @@ static __global__ void __launch_bounds__(THREADS)
 
 /* Rounds the sums (count,T,width) of `count` heads from g on into their place in `out`. */
 static __global__ void __launch_bounds__(THREADS)
-    store_sums(heads out, const float *sums, int64_t b, int64_t g, int64_t T, int64_t count)
+    store_sums(heads out, const float *sums, int64_t b, int64_t g, int64_t T, int64_t width, int64_t count)
 {
-    const int64_t all = count * T * out.width;
+    const int64_t all = count * T * width;
     for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < all;
          i += (int64_t)gridDim.x * THREADS) {
-        const int64_t e = i % out.width, t = i / out.width % T, head = i / out.width / T;
-        out.data[b * out.batch + t * out.row + (g + head) * out.head + e] = to_act(sums[i]);
+        const int64_t e = i % width, t = i / width % T, head = i / width / T;
+        out.data[b * out.batch + t * out.position + (g + head) * out.head + e] = to_act(sums[i]);
     }
 }
 
-/* ---- chunks
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- chunks -------------------------------------------------------------------------------------------- */
 
 /* Parts of the workspace start at multiples of this. */
 enum { ALIGN = 256 };
@@ -146,9 +136,9 @@ static int64_t sum_bytes(const problem *p, bool backward)
 static int64_t row_stride(int64_t n) { return round_up(n, 8); }
 
 /* Of scores, and of weights in `act`; backward: of both and their gradients. */
-static int64_t scores_bytes(int64_t heads_, int64_t rows, int64_t T, bool backward)
+static int64_t scores_bytes(int64_t count, int64_t rows, int64_t T, bool backward)
 {
-    const int64_t elements = heads_ * rows * row_stride(T);
+    const int64_t elements = count * rows * row_stride(T);
     return (1 + backward) *
            (round_up(elements * 4, ALIGN) + round_up(elements * (int64_t)sizeof(act), ALIGN));
 }
@@ -190,11 +180,11 @@ static void forward_chunk(const problem *p, const chunk *c, stream *s, char *wor
     float *scores = (float *)cut(&workspace, elements * 4);
     act *weights = (act *)cut(&workspace, elements * (int64_t)sizeof(act));
     const matrix S = scores_matrix(scores, F32, c), P = scores_matrix(weights, ACT_TYPE, c);
-    cuda_gemm_batched(s, c->count, false, true, rows, c->q1, p->D, p->scale, queries(p, &p->q, c),
-                      keys(&p->k, c), 0, S);
+    cuda_gemm_batched(s, c->count, false, true, rows, c->q1, p->D, p->scale, queries(p, &p->q, p->D, c),
+                      keys(&p->k, p->D, c), 0, S);
     CUDA_OK(SIMT_LAUNCH(softmax_rows, rows_grid(c), dim3(THREADS), 0, s->cuda, weights, scores, *p, *c));
-    cuda_gemm_batched(s, c->count, false, false, rows, p->Dv, c->q1, 1, P, keys(&p->v, c), 0,
-                      queries(p, &p->out, c));
+    cuda_gemm_batched(s, c->count, false, false, rows, p->Dv, c->q1, 1, P, keys(&p->v, p->Dv, c), 0,
+                      queries(p, &p->out, p->Dv, c));
 }
 
 /* Gradients: dq and dout as they are, dk and dv as sums of the chunk's heads. */
@@ -214,23 +204,22 @@ static void backward_chunk(const problem *p, const gradients *d, const chunk *c,
         *dscores = (act *)cut(&workspace, elements * (int64_t)sizeof(act));
     const matrix S = scores_matrix(scores, F32, c), dP = scores_matrix(dweights, F32, c),
                  P = scores_matrix(weights, ACT_TYPE, c), dS = scores_matrix(dscores, ACT_TYPE, c);
-    const matrix q = queries(p, &p->q, c), dout = queries(p, &d->dout, c);
-    cuda_gemm_batched(s, c->count, false, true, rows, c->q1, p->D, p->scale, q, keys(&p->k, c), 0, S);
-    cuda_gemm_batched(s, c->count, false, true, rows, c->q1, p->Dv, 1, dout, keys(&p->v, c), 0, dP);
+    const matrix q = queries(p, &p->q, p->D, c), dout = queries(p, &d->dout, p->Dv, c);
+    cuda_gemm_batched(s, c->count, false, true, rows, c->q1, p->D, p->scale, q, keys(&p->k, p->D, c), 0, S);
+    cuda_gemm_batched(s, c->count, false, true, rows, c->q1, p->Dv, 1, dout, keys(&p->v, p->Dv, c), 0, dP);
     CUDA_OK(SIMT_LAUNCH(backward_rows, rows_grid(c), dim3(THREADS), 0, s->cuda, weights, dscores, scores,
                         dweights, d->dout, *p, *c));
     cuda_gemm_batched(s, c->count, true, false, c->q1, p->Dv, rows, 1, P, dout, 1, d->dv);
     cuda_gemm_batched(s, c->count, true, false, c->q1, p->D, rows, p->scale, dS, q, 1, d->dk);
-    cuda_gemm_batched(s, c->count, false, false, rows, p->D, c->q1, p->scale, dS, keys(&p->k, c), 0,
-                      queries(p, &d->dq, c));
+    cuda_gemm_batched(s, c->count, false, false, rows, p->D, c->q1, p->scale, dS, keys(&p->k, p->D, c), 0,
+                      queries(p, &d->dq, p->D, c));
 }
 
-/* ---- the ops
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the ops ------------------------------------------------------------------------------------------- */
 
-static void check4(const char *function, const tensor *t, int64_t B, int64_t T, int64_t heads_, int64_t width)
+static void check4(const char *function, const tensor *t, int64_t B, int64_t T, int64_t count, int64_t width)
 {
-    const int64_t dim[] = {B, T, heads_, width};
+    const int64_t dim[] = {B, T, count, width};
     require_shape(function, t, ACT_TYPE, 4, dim);
 }
 
@@ -314,7 +303,7 @@ void CUDA(attention_unfused_backward)(tensor *dq, tensor *dk, tensor *dv, const 
                     backward_chunk(&p, &d, &c, s, workspace);
                 }
             const int64_t blocks = smaller(2048, blocks_for(count * p.T * p.D, THREADS));
-            LAUNCH(store_sums, blocks, THREADS, 0, s, key, dk_sums, b, g, p.T, count);
-            LAUNCH(store_sums, blocks, THREADS, 0, s, value, dv_sums, b, g, p.T, count);
+            LAUNCH(store_sums, blocks, THREADS, 0, s, key, dk_sums, b, g, p.T, p.D, count);
+            LAUNCH(store_sums, blocks, THREADS, 0, s, value, dv_sums, b, g, p.T, p.Dv, count);
         }
 }

@@ -13,6 +13,8 @@
  * allow. */
 enum { THREADS = 512, WIDE = 8, PIECE = 16 };
 
+namespace
+{
 /* The piece of a row that starts at `base`: PIECE / W times W neighbouring logits per thread. */
 template <int W> struct piece {
     static constexpr int U = PIECE / W;
@@ -38,6 +40,8 @@ template <int W> struct piece {
         }
     }
 };
+
+} // namespace
 
 /* A block for each row of V logits: its loss; with `gradient` set, softmax - onehot(target) over the logits.
  * Two passes: maximum and sum of exponentials at once, then the gradient. */

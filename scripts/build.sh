@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/build.sh [preset]: installs what is missing, configures and builds. Presets: cpu (the default), asan; cuda, which needs
+# scripts/build.sh [preset [target]]: installs what is missing, configures and builds. Presets: cpu (the default), asan; cuda, which needs
 # the CUDA toolkit; emu, emu-asan, emu-tsan for tests of the CUDA kernels on the host, which need its headers. The program is build/PRESET/remla.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -23,5 +23,5 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cmake --preset "$preset" >"$log" 2>&1 || { cat "$log" >&2; stop "configuring build/$preset failed"; }
 say "building build/$preset"
-cmake --build --preset "$preset" --parallel "$(nproc)" || stop "building build/$preset failed"
-say "built build/$preset/remla"
+cmake --build --preset "$preset" --parallel "$(nproc)" ${2:+--target "$2"} || stop "building build/$preset failed"
+say "built ${2:-build/$preset/remla}"

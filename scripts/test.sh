@@ -12,5 +12,31 @@ if ! (need_python tokenizers); then say "PyPI tokenizers cannot be had here: the
 if ! (need_torch && need_python transformers); then say "torch or transformers cannot be had here: the test that needs them will be skipped"; fi
 
 cd "$ROOT"
-say "running the tests"
-exec ctest --preset cpu --parallel "$(nproc)" "$@"
+failed=0
+run() { # PRESET CTEST-ARGUMENT...
+    say "running the tests of preset $1"
+    ctest --preset "$1" --parallel "$(nproc)" "${@:2}" || failed=1
+}
+
+# The CUDA sources, on the host: as they come, with blocks, threads and streams in random orders, and under sanitizers; then NVIDIA's tools.
+if ! [ -e "${CUDA_HOME:-/usr/local/cuda}/include/cuda_runtime_api.h" ]; then
+    say "there is no CUDA toolkit in ${CUDA_HOME:-/usr/local/cuda}: tests of the CUDA sources are skipped"
+elif [ $# = 0 ]; then
+    kernels='^kernels/(adamw|attention|clip|embedding|head_loss|matmul|mla_expand|residual|rmsnorm|rope|sum|swiglu|transfer)'
+    bash "$ROOT/scripts/build.sh" emu
+    run emu -R '^(base/(library|device|staging|comm_nccl)|kernels/|emu/|cuda/|e2e/device)'
+    for seed in 1 2; do SIMT_SEED=$seed FAKECUDA_LAZY=$seed run emu -R "$kernels"; done
+    for preset in emu-asan emu-tsan; do
+        bash "$ROOT/scripts/build.sh" $preset kernel_tests
+        SIMT_SEED=1 run $preset -R "$kernels"
+    done
+    if [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ] || command -v nvcc >/dev/null; then
+        bash "$ROOT/scripts/build.sh" cuda remla
+        run cuda -R '^cuda/'
+    else
+        say "there is no nvcc: the CUDA sources are not compiled for GPUs"
+    fi
+fi
+
+run cpu "$@"
+exit $failed

@@ -7,9 +7,9 @@
 
 enum { THREADS = 256, EACH = 8 };
 
-/* Where the elements of a tensor lie. */
+/* Where the elements of a tensor lie; `dense`: side by side. */
 typedef struct places {
-    int64_t dense; /* not 0: side by side */
+    bool dense;
     int64_t dim[TENSOR_MAX_RANK],
         stride[TENSOR_MAX_RANK]; /* the last axes: unused ones, of size 1, come first */
 } places;

@@ -89,8 +89,7 @@ status attention_pick(attention_choice asked, device *d, dtype act, const attent
     return OK;
 }
 
-/* ---- the op with ATTENTION_AUTO --------------------------------------------------------------------------
- */
+/* ---- the op with ATTENTION_AUTO ------------------------------------------------------------------------ */
 
 static bool aligned(int count, const tensor *const *t)
 {

@@ -137,8 +137,9 @@ static cublasStatus_t gemm(cublasHandle_t handle, cublasOperation_t ta, cublasOp
                        (c.type == CUDA_R_32F || c.type == a.type) && compute == CUBLAS_COMPUTE_32F;
     if (!types || ta == CUBLAS_OP_C || tb == CUBLAS_OP_C) return CUBLAS_STATUS_NOT_SUPPORTED;
     if (k < 0 || count < 0 || !a.sound() || !b.sound() || !c.sound()) return CUBLAS_STATUS_INVALID_VALUE;
-    if (count > 1 && c.columns > 0 && c.stride < (long long)c.leading * (c.columns - 1) + c.rows)
-        error("the results of a batch overlap");
+    const bool apart = c.stride >= (long long)c.leading * (c.columns - 1) + c.rows,
+               side_by_side = c.stride >= c.rows && c.stride * (count - 1) + c.rows <= c.leading;
+    if (count > 1 && c.columns > 0 && !apart && !side_by_side) error("the results of a batch overlap");
     if (count == 0 || c.rows == 0 || c.columns == 0) return CUBLAS_STATUS_SUCCESS;
     a.check(count, "a of a product");
     b.check(count, "b of a product");

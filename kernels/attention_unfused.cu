@@ -10,7 +10,7 @@
 #include "kernels/gemm.h"
 #include "kernels/heads.h"
 
-enum { THREADS = 256, ROWS = 512 };
+enum { THREADS = 256, WARPS = THREADS / WARP, ROWS = 512 };
 
 struct problem {
     int64_t B, T, H, G, D, Dv;
@@ -54,39 +54,43 @@ static matrix keys(const heads *x, int64_t width, const chunk *c)
 
 /* ---- rows of a chunk ----------------------------------------------------------------------------------- */
 
-/* What a block needs to know of its row: of head blockIdx.y of the chunk, position q0 + blockIdx.x. */
+/* What a warp needs to know of its row: of head blockIdx.y of the chunk. */
 struct row_place {
-    int64_t t, lse, at; /* position, index of its log-sum-exp, start of its scores */
-    int from, to;       /* the keys that it sees */
+    int64_t t, h, lse, at; /* position, head, index of its log-sum-exp, start of its scores */
+    int from, to;          /* the keys that it sees */
 };
 
-static __device__ row_place place_of(const problem &p, const chunk &c)
+/* False: there is no such row. */
+static __device__ bool place_of(row_place *r, const problem &p, const chunk &c)
 {
-    const int64_t t = c.q0 + blockIdx.x, h = c.h + blockIdx.y * (p.H / p.G);
-    row_place r;
-    r.t = t;
-    r.lse = (c.b * p.H + h) * p.T + t;
-    r.at = (blockIdx.y * (c.q1 - c.q0) + blockIdx.x) * c.stride;
-    r.from = p.first[c.b * p.T + t];
-    r.to = (int)t + 1;
-    return r;
+    const int64_t row = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+    if (row >= c.q1 - c.q0) return false;
+    r->t = c.q0 + row;
+    r->h = c.h + blockIdx.y * (p.H / p.G);
+    r->lse = (c.b * p.H + r->h) * p.T + r->t;
+    r->at = (blockIdx.y * (c.q1 - c.q0) + row) * c.stride;
+    r->from = p.first[c.b * p.T + r->t];
+    r->to = (int)r->t + 1;
+    return true;
 }
 
 /* weights = softmax of the visible scores, 0 elsewhere; lse. */
 static __global__ void __launch_bounds__(THREADS)
     softmax_rows(act *weights, const float *scores, problem p, chunk c)
 {
-    const row_place r = place_of(p, c);
+    row_place r;
+    if (!place_of(&r, p, c)) return;
+    const int lane = threadIdx.x % WARP;
     const float *row = scores + r.at;
     act *out = weights + r.at;
     float highest = -INFINITY, sum = 0;
-    for (int s = r.from + threadIdx.x; s < r.to; s += THREADS) highest = fmaxf(highest, row[s]);
-    highest = block_max<THREADS>(highest);
-    for (int s = r.from + threadIdx.x; s < r.to; s += THREADS) sum += expf(row[s] - highest);
-    sum = block_sum<THREADS>(sum);
-    for (int s = threadIdx.x; s < c.q1; s += THREADS)
+    for (int s = r.from + lane; s < r.to; s += WARP) highest = fmaxf(highest, row[s]);
+    highest = warp_max(highest);
+    for (int s = r.from + lane; s < r.to; s += WARP) sum += expf(row[s] - highest);
+    sum = warp_sum(sum);
+    for (int s = lane; s < c.q1; s += WARP)
         out[s] = to_act(s >= r.from && s < r.to ? expf(row[s] - highest) / sum : 0.0f);
-    if (threadIdx.x == 0) p.lse[r.lse] = highest + logf(sum);
+    if (lane == 0) p.lse[r.lse] = highest + logf(sum);
 }
 
 /* weights = exp(scores - lse) where visible; dscores = weights * (dweights - delta), delta = sum(dout * out).
@@ -95,15 +99,16 @@ static __global__ void __launch_bounds__(THREADS)
     backward_rows(act *weights, act *dscores, const float *scores, const float *dweights, heads dout,
                   problem p, chunk c)
 {
-    const row_place r = place_of(p, c);
-    const int64_t h = c.h + blockIdx.y * (p.H / p.G);
-    const act *a = dout.data + c.b * dout.batch + r.t * dout.position + h * dout.head,
-              *b = p.out.data + c.b * p.out.batch + r.t * p.out.position + h * p.out.head;
+    row_place r;
+    if (!place_of(&r, p, c)) return;
+    const int lane = threadIdx.x % WARP;
+    const act *a = dout.data + c.b * dout.batch + r.t * dout.position + r.h * dout.head,
+              *b = p.out.data + c.b * p.out.batch + r.t * p.out.position + r.h * p.out.head;
     const float lse = p.lse[r.lse];
     float delta = 0;
-    for (int e = threadIdx.x; e < p.Dv; e += THREADS) delta += to_float(a[e]) * to_float(b[e]);
-    delta = block_sum<THREADS>(delta);
-    for (int s = threadIdx.x; s < c.q1; s += THREADS) {
+    for (int e = lane; e < p.Dv; e += WARP) delta += to_float(a[e]) * to_float(b[e]);
+    delta = warp_sum(delta);
+    for (int s = lane; s < c.q1; s += WARP) {
         const bool visible = s >= r.from && s < r.to;
         const float weight = visible ? expf(scores[r.at + s] - lse) : 0.0f;
         weights[r.at + s] = to_act(weight);
@@ -172,7 +177,11 @@ static matrix scores_matrix(void *data, dtype type, const chunk *c)
     return matrix{data, type, c->stride, (c->q1 - c->q0) * c->stride};
 }
 
-static dim3 rows_grid(const chunk *c) { return dim3((unsigned)(c->q1 - c->q0), (unsigned)c->count); }
+/* A warp for each row. */
+static dim3 rows_grid(const chunk *c)
+{
+    return dim3((unsigned)blocks_for(c->q1 - c->q0, WARPS), (unsigned)c->count);
+}
 
 static void forward_chunk(const problem *p, const chunk *c, stream *s, char *workspace)
 {

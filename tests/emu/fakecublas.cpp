@@ -6,6 +6,7 @@
 #include <cstring>
 #include <cublas_v2.h>
 #include <cuda_bf16.h>
+#include <omp.h>
 #include <vector>
 
 struct cublasContext {
@@ -63,6 +64,9 @@ void multiply(cublasOperation_t ta, cublasOperation_t tb, int k, float alpha, co
               const matrix &b, float beta, const matrix &c, int count)
 {
     std::vector<float> left, right, sum;
+    // One thread: products are small, and the bits of a GPU do not depend on the host's threads.
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
     for (int i = 0; i < count; i++) {
         a.read(i, &left);
         b.read(i, &right);
@@ -76,6 +80,7 @@ void multiply(cublasOperation_t ta, cublasOperation_t tb, int k, float alpha, co
                         sum.data(), c.rows);
         c.write(i, sum);
     }
+    omp_set_num_threads(threads);
 }
 
 } // namespace

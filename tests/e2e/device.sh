@@ -3,6 +3,7 @@
 # whatever order the streams run in and on both ranks, and a sentence where there is no device.
 . "$(dirname "$0")/common.sh"
 cuda=(device.kind=cuda device.storage=f32)
+small=(train.micro_batch=8 val.tokens=32) # every kernel is emulated: few launches, little validation
 
 expected() { # MODEL: step and loss of tests/golden
     awk -v m="$1" '$1 == "train" && $2 == m { print $3, $4 }' "$golden/expected.txt"
@@ -14,10 +15,10 @@ weights() { # FILE: the hash in the line of the last checkpoint
 for model in gqa mla; do
     write_config $model.yaml "$golden/$model"
     expected $model >want
-    check_exit 0 "$REMLA" train $model.yaml train.out=$model-f32 train.steps=10 "${cuda[@]}"
+    check_exit 0 "$REMLA" train $model.yaml train.out=$model-f32 train.steps=10 "${small[@]}" "${cuda[@]}"
     curve $model-f32 | cut -d' ' -f1,2 >got
     check_close 5e-4 "$model, f32" got want
-    check_exit 0 "$REMLA" train $model.yaml train.out=$model-bf16 train.steps=10 device.kind=cuda
+    check_exit 0 "$REMLA" train $model.yaml train.out=$model-bf16 train.steps=10 "${small[@]}" device.kind=cuda
     curve $model-bf16 | cut -d' ' -f1,2 >got
     check_close 3e-2 "$model, bf16" got want
     grep -q '^device .* bf16' out || fail "the line that says what it computes on: $(cat out)"
@@ -29,7 +30,7 @@ for model in gqa mla; do
 done
 
 # A checkpoint holds f32 masters, wherever it was written: either side goes on from the other's.
-options=(mla.yaml train.steps=10)
+options=(mla.yaml train.steps=10 "${small[@]}")
 expected mla >want
 for way in "cpu cuda" "cuda cpu"; do
     read -r first second <<<"$way"
@@ -49,6 +50,7 @@ cmp <(curve mla-bf16) <(curve parts) >&2 || fail "10 = 4 + 6 on a device: the cu
 check_same_files "10 = 4 + 6 on a device" mla-bf16/checkpoints/step-00000010 parts/checkpoints/step-00000010
 
 # What the streams do in which order, and in which order a kernel's blocks and threads run, changes no bit.
+options=(mla.yaml train.steps=3 train.micro_batch=4 val.tokens=32)
 check_exit 0 "$REMLA" train "${options[@]}" train.out=whole device.kind=cuda
 weights out >want
 for seed in 1 2 3 4 5 6 7 8; do
@@ -58,6 +60,7 @@ for seed in 1 2 3 4 5 6 7 8; do
 done
 
 # Ranks: the program itself refuses a checkpoint when their weights differ.
+options=(mla.yaml train.steps=10 train.micro_batch=4 val.tokens=32)
 check_exit 0 ranks 2 env FAKECUDA_LAZY=3 SIMT_SEED=3 "$REMLA" train "${options[@]}" train.out=two "${cuda[@]}"
 weights out >want
 curve two | cut -d' ' -f1,2 >got

@@ -6,8 +6,11 @@
 #include <cstring>
 #include <cublas_v2.h>
 #include <cuda_bf16.h>
-#include <omp.h>
 #include <vector>
+
+// Of OpenMP; not every compiler brings the header.
+extern "C" int omp_get_max_threads(void);
+extern "C" void omp_set_num_threads(int);
 
 struct cublasContext {
     cudaStream_t stream;

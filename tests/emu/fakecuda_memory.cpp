@@ -10,6 +10,7 @@
 #include <map>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <vector>
 #ifdef SIMT_ASAN
 #include <sanitizer/asan_interface.h>
 #endif
@@ -157,6 +158,25 @@ void report_leaks()
 
 // ---- allocating
 
+// Fills new pages with NaN, without a byte of memory for those that are never written: they are pages of one
+// file, over and over, each copied by its first write.
+static void map_nan(char *pages, size_t bytes)
+{
+    enum { CHUNK = 4 << 20 };
+    static int file = -1;
+    if (file < 0) {
+        const std::vector<char> nan(CHUNK, (char)0xff);
+        file = memfd_create("nan", MFD_CLOEXEC);
+        if (file < 0 || write(file, nan.data(), CHUNK) != CHUNK) error("no file in memory");
+    }
+    for (size_t at = 0; at < bytes; at += CHUNK) {
+        const size_t length = bytes - at < CHUNK ? bytes - at : (size_t)CHUNK;
+        if (mmap(pages + at, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file,
+                 0) == MAP_FAILED)
+            error("mmap fails");
+    }
+}
+
 static cudaError_t allocate(void **p, size_t bytes, side where)
 {
     *p = nullptr;
@@ -168,8 +188,7 @@ static cudaError_t allocate(void **p, size_t bytes, side where)
     if (map == MAP_FAILED) return failed(cudaErrorMemoryAllocation);
     char *pages = map + page, *start = pages + pages_bytes - room;
     const allocation a = {where, start, bytes, pages, pages_bytes, false};
-    allow(a, true);
-    memset(pages, 0xff, pages_bytes); // NaN
+    map_nan(pages, pages_bytes);
 #ifdef SIMT_ASAN
     ASAN_POISON_MEMORY_REGION(pages, (size_t)(start - pages));
     ASAN_POISON_MEMORY_REGION(start + bytes, room - bytes);

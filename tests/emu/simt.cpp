@@ -413,7 +413,8 @@ void barrier(place at)
     char *phase = &w->tsan->barrier[w->barriers & 1];
     tsan_release(phase);
     if (w->waiting++ == 0) w->barrier_at = at;
-    if (at.line != w->barrier_at.line || strcmp(at.file, w->barrier_at.file) != 0)
+    if (at.line != w->barrier_at.line ||
+        (at.file != w->barrier_at.file && strcmp(at.file, w->barrier_at.file) != 0))
         report(t, "threads of a block wait at different barriers: others at %s:%d", w->barrier_at.file,
                w->barrier_at.line);
     if (w->waiting == w->not_done) {

@@ -24,7 +24,7 @@ static const struct implementation {
     [ATTENTION_CUDNN] = {"cudnn",
                          {[1] = {attention_cudnn_supports_cuda_bf16, attention_cudnn_forward_cuda_bf16,
                                  attention_cudnn_backward_cuda_bf16}}},
-    [ATTENTION_FLASH] = {.name = "flash"},
+    [ATTENTION_FLASH] = {"flash", BOTH(attention_flash)},
     [ATTENTION_UNFUSED] = {"unfused", BOTH(attention_unfused)},
 };
 

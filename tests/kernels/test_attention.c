@@ -16,7 +16,8 @@ static const attention_case cases[] = {
     {1, 64, 2, 2, 8, 4, 0, false},     {2, 65, 2, 1, 3, 7, 20, false},    {1, 257, 3, 3, 6, 4, 0, false},
     {2, 300, 2, 1, 5, 7, 67, false},   {1, 520, 2, 2, 4, 4, 255, false},  {1, 600, 4, 1, 4, 6, 1, false},
     {1, 70, 1, 1, 576, 512, 0, false}, {5, 130, 3, 3, 16, 8, 100, false}, {1, 140, 2, 2, 192, 128, 60, true},
-    {2, 200, 4, 2, 64, 32, 0, true},   {2, 520, 4, 4, 16, 8, 200, true},
+    {2, 130, 4, 2, 64, 32, 0, true},   {2, 520, 4, 4, 16, 8, 200, true},  {1, 97, 2, 2, 128, 64, 40, true},
+    {1, 130, 2, 1, 96, 64, 50, true},  {1, 70, 2, 1, 320, 256, 30, true}, {1, 70, 1, 1, 300, 250, 0, false},
 };
 enum { NUM_CASES = sizeof cases / sizeof *cases, CHOICES = ATTENTION_UNFUSED + 1 };
 
@@ -333,6 +334,7 @@ static void test_refused(void **state)
 int main(int count, char **words)
 {
     if (count > 1 && strcmp(words[1], "cudnn") == 0) only = ATTENTION_CUDNN;
+    if (count > 1 && strcmp(words[1], "flash") == 0) only = ATTENTION_FLASH;
     const struct CMUnitTest tests[] = {
         CHECK_TEST(test_plain),   CHECK_TEST(test_gradient), CHECK_TEST(test_large_scores),
         CHECK_TEST(test_threads), CHECK_TEST(test_repeated), CHECK_TEST(test_refused),

@@ -128,7 +128,8 @@ template <int WIDTH> __device__ __forceinline__ act *chunk_at(act *tile, int row
 template <int ROWS, int WIDTH, int THREADS>
 __device__ __forceinline__ void load_tile(act *tile, const rows &x, int from)
 {
-    constexpr int CHUNKS = WIDTH / VEC, UNROLL = ACT_TYPE == F32 ? 1 : 4; /* sums leave f32 no registers */
+    constexpr int CHUNKS = WIDTH / VEC;
+    [[maybe_unused]] constexpr int UNROLL = ACT_TYPE == F32 ? 1 : 4; /* sums leave f32 no registers */
 #pragma unroll(UNROLL)
     for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
         const int row = i / CHUNKS, column = i % CHUNKS * VEC;

@@ -14,8 +14,8 @@ if(REMLA_DEVICE STREQUAL "cuda")
     if(NOT CMAKE_CUDA_COMPILER)
         find_program(CMAKE_CUDA_COMPILER nvcc HINTS ${CUDA_HOME}/bin REQUIRED)
     endif()
-    # Ampere, Ada, Hopper, Blackwell; what comes later compiles the last one when it starts.
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 89-real 90a-real 100a-real 120-virtual CACHE STRING "GPUs to compile for")
+    # Ampere, Ada, Hopper, Blackwell in both kinds; what comes after the last compiles it when it starts.
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 89-real 90a-real 100a-real 120 CACHE STRING "GPUs to compile for")
     enable_language(CUDA)
     find_package(CUDAToolkit REQUIRED)
     target_link_libraries(remla_device INTERFACE CUDA::cudart_static ${CMAKE_DL_LIBS})

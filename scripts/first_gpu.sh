@@ -27,6 +27,7 @@ check() {
     if "$@" >"$log" 2>&1; then row "$what" passed "$(tail -n 1 "$log")"; else row "$what" FAILED "see $log"; fi
 }
 
+PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin
 command -v nvidia-smi >/dev/null || stop "there is no nvidia-smi: this script is for a machine with an NVIDIA GPU and its driver"
 gpus=$(nvidia-smi --list-gpus | wc -l)
 [ "$gpus" -gt 0 ] || stop "nvidia-smi lists no GPU"
@@ -46,12 +47,14 @@ if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck synccheck initcheck; do
         for test in "$ROOT"/build/cuda/tests/kernels_test_*; do
             name=$(basename "$test")
-            compute-sanitizer --tool "$tool" --error-exitcode 9 "$test" >"$out/$tool-$name.log" 2>&1 || echo "$name" >>"$out/$tool.bad"
+            code=0
+            compute-sanitizer --tool "$tool" --error-exitcode 9 --require-cuda-init=no "$test" >"$out/$tool-$name.log" 2>&1 || code=$?
+            [ $code = 0 ] || [ $code = 77 ] || echo "$name" >>"$out/$tool.bad"
         done
         if [ -e "$out/$tool.bad" ]; then row "compute-sanitizer $tool" FAILED "$(tr '\n' ' ' <"$out/$tool.bad")"; else row "compute-sanitizer $tool" passed "op tests"; fi
     done
 else
-    row "compute-sanitizer" missing "install the CUDA toolkit's package for it"
+    row "compute-sanitizer" FAILED "it is missing: install the CUDA toolkit's package for it"
 fi
 
 # ---- 3 to 5 whole models ---------------------------------------------------------------------------------------------
@@ -60,7 +63,9 @@ if [ $# = 2 ]; then
 elif [ -e "$ROOT/build/demo/mla/config.json" ]; then
     model=$ROOT/build/demo/mla shards="$ROOT/build/demo/tokens/train/*.ds.zst" seq_len=512
 else
-    model=$ROOT/tests/golden/mla shards=$ROOT/tests/golden/train.ds seq_len=32
+    model=$out/mla shards=$ROOT/tests/golden/train.ds seq_len=32 # heads that cuDNN and flash can do
+    "$remla" convert "$ROOT/tests/golden/gqa" "$model" calib.data="$shards" calib.seq_len=32 convert.qk_rope_head_dim=8 convert.kv_lora_rank=16 convert.freqfold=1 \
+        convert.dtype=f32 >"$out/convert.log" 2>&1 || stop "the model of the tests cannot be converted: see $out/convert.log"
 fi
 cat >"$out/run.yaml" <<YAML
 model: { path: $model }
@@ -89,28 +94,48 @@ weights() { # NAME: the hash in the line of its last checkpoint
     grep -o 'weights [0-9a-f]*' "$out/$1.log" | tail -n 1
 }
 
+ran=()
 check "50 steps on the CPU" cpu.log train cpu device.kind=cpu
 for storage in f32 bf16; do
     for attention in unfused flash cudnn; do
         [ $storage-$attention != f32-cudnn ] || continue
         name=$storage-$attention
-        check "50 steps, $storage, $attention" "$name.log" train "$name" device.kind=cuda device.storage=$storage device.attention=$attention data.document_mask=false
+        if train "$name-asked" device.kind=cuda device.storage=$storage device.attention=$attention data.document_mask=false train.stop_after=1 >"$out/$name.asked" 2>&1 ||
+            ! grep -q "device.attention=$attention does not do" "$out/$name.asked"; then
+            check "50 steps, $storage, $attention" "$name.log" train "$name" device.kind=cuda device.storage=$storage device.attention=$attention data.document_mask=false
+            ran+=("$name")
+        else
+            row "50 steps, $storage, $attention" skipped "$(tail -n 1 "$out/$name.asked")"
+        fi
     done
 done
 check "50 steps on the CPU, no documents" cpu-plain.log train cpu-plain device.kind=cpu data.document_mask=false
-for name in f32-unfused f32-flash; do check "$name against the CPU" "$name.apart" apart 5e-4 $name cpu-plain; done
-for name in bf16-unfused bf16-flash bf16-cudnn; do check "$name against the CPU" "$name.apart" apart 3e-2 $name cpu-plain; done
+for name in "${ran[@]}"; do
+    [[ $name == f32-* ]] && limit=5e-4 || limit=3e-2
+    check "$name against the CPU" "$name.apart" apart "$limit" "$name" cpu-plain
+done
 check "50 steps with documents, as a run would" auto.log train auto device.kind=cuda
 check "that against the CPU" auto.apart apart 3e-2 auto cpu
 check "the same again" again.log train again device.kind=cuda
-if [ "$(weights auto)" = "$(weights again)" ]; then row "runs repeat bit for bit" passed "$(weights auto)"; else row "runs repeat bit for bit" FAILED "$(weights auto), then $(weights again)"; fi
-check "a checkpoint of the GPU goes on, on the CPU" resume.log train resume device.kind=cpu train.resume="$out/auto/checkpoints/step-00000050" train.steps=52
+# same WHAT NAME NAME: both have left weights, the same.
+same() {
+    if [ -n "$(weights "$2")" ] && [ "$(weights "$2")" = "$(weights "$3")" ]; then row "$1" passed "$(weights "$2")"; else row "$1" FAILED "$(weights "$2"), then $(weights "$3")"; fi
+}
+same "runs repeat bit for bit" auto again
+for way in "cpu cuda" "cuda cpu"; do # 25 steps on one, 25 on the other
+    read -r first second <<<"$way"
+    check "25 steps on $first, 25 on $second" "$first-$second.log" train "$first-$second" device.kind="$first" train.stop_after=25
+    check "... going on" "$first-$second.log2" train "$first-$second" device.kind="$second"
+    check "... against the CPU" "$first-$second.apart" apart 3e-2 "$first-$second" cpu
+done
 
 # ---- 6 two GPUs: a checkpoint is refused where the ranks' weights differ -------------------------------------------------
 if [ "$gpus" -ge 2 ]; then
-    two() { NCCL_DEBUG=INFO mpirun -np 2 --bind-to none "$remla" train "$out/run.yaml" train.out="$out/two" device.kind=cuda; }
-    check "50 steps on two GPUs" two.log two
+    two() { NCCL_DEBUG=INFO NCCL_DEBUG_FILE="$out/$1.nccl.%h.%p" mpirun -np 2 --bind-to none "$remla" train "$out/run.yaml" train.out="$out/$1" device.kind=cuda; }
+    check "50 steps on two GPUs" two.log two two
     check "that against one" two.apart apart 3e-2 two auto
+    check "the same again" two-again.log two two-again
+    same "two GPUs repeat bit for bit" two two-again
 else
     row "two GPUs" skipped "there is one"
 fi

@@ -99,7 +99,8 @@ static status run_training(training *t, const run_folder *run, message *why)
     metrics log;
     bool elsewhere;
     TRY(resume(t, run, &elsewhere, why));
-    TRY(comm_agree(t->c, t->c->rank == 0 ? run_folder_describe(run, t->o, t->c, why) : OK, why));
+    TRY(comm_agree(t->c, t->c->rank == 0 ? run_folder_describe(run, t->o, t->on.device, t->c, why) : OK,
+                   why));
     TRY(comm_agree(t->c, metrics_open(&log, run->path, t->at.step ? t->at.step : -1, t->c->rank, why), why));
     /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
     status s = elsewhere && t->at.step == t->steps ? save(t, run, why) : OK;

@@ -45,27 +45,29 @@ status run_folder_open(run_folder *r, const options *o, const char *config_path,
     return OK;
 }
 
-static char *environment_text(const comm *c)
+static char *environment_text(const device *d, const comm *c)
 {
     char host[256] = "?", date[40];
     gethostname(host, sizeof host - 1);
     const time_t now = time(NULL);
     struct tm utc;
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "remla", REMLA_VERSION, "compiler",
-                             __VERSION__, "host", host, "machine", machine_text(), "ranks", c->size,
-                             "threads_per_rank", machine_threads(), "started", date);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "remla", REMLA_VERSION, "compiler", __VERSION__,
+                  "host", host, "machine", machine_text(), "device", d ? device_text(d) : "CPU", "ranks",
+                  c->size, "threads_per_rank", machine_threads(), "started", date);
     char *text = json_dumps(json, JSON_INDENT(2));
     json_decref(json);
     REQUIRE(text, "no memory for env.json");
     return text;
 }
 
-status run_folder_describe(const run_folder *r, const options *o, const comm *c, message *why)
+status run_folder_describe(const run_folder *r, const options *o, const device *d, const comm *c,
+                           message *why)
 {
     char path[PATH_BYTES];
     TRY(options_write(o, path_join(path, r->path, "config.yaml"), why));
-    char *text = environment_text(c);
+    char *text = environment_text(d, c);
     const status s = file_write(path_join(path, r->path, "env.json"), text, (int64_t)strlen(text), NULL, why);
     free(text);
     return s;

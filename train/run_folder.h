@@ -3,6 +3,7 @@
 #ifndef REMLA_TRAIN_RUN_FOLDER_H
 #define REMLA_TRAIN_RUN_FOLDER_H
 #include "base/comm.h"
+#include "base/device.h"
 #include "base/file.h"
 #include "train/options.h"
 
@@ -15,8 +16,10 @@ typedef struct run_folder {
  * train.log. ERR_INPUT when another live job holds it. MPI: collective; every rank returns the same status
  * and path. */
 status run_folder_open(run_folder *r, const options *o, const char *config_path, const comm *c, message *why);
-/* Writes config.yaml and env.json. Rank 0 only; call when the options are known to be good. */
-status run_folder_describe(const run_folder *r, const options *o, const comm *c, message *why);
+/* Writes config.yaml and env.json; `d`: what rank 0 computes on, NULL for the CPU. Rank 0 only; call when the
+ * options are known to be good. */
+status run_folder_describe(const run_folder *r, const options *o, const device *d, const comm *c,
+                           message *why);
 void run_folder_close(run_folder *r);
 
 /* Where to resume from, by train.resume: a folder, or "" for a fresh start. MPI: collective. */

@@ -25,9 +25,9 @@ plain() { build emu "$1" && "$copy/build/emu/tests/$1"; }
 seeds() {
     local seed
     build emu "$1"
-    for seed in 1 2 3 4; do SIMT_SEED=$seed FAKECUDA_LAZY=$seed "$copy/build/emu/tests/$1" || return; done
+    for seed in 1 2; do SIMT_SEED=$seed FAKECUDA_LAZY=$seed "$copy/build/emu/tests/$1" || return; done
 }
-asan() { build emu-asan "$1" && FAKECUDA_PROTECT=0 ASAN_OPTIONS=detect_leaks=0 setarch -R "$copy/build/emu-asan/tests/$1"; }
+asan() { build emu-asan "$1" && FAKECUDA_PROTECT=0 SIMT_SEED=1 ASAN_OPTIONS=detect_leaks=0 setarch -R "$copy/build/emu-asan/tests/$1"; }
 tsan() { build emu-tsan "$1" && FAKECUDA_PROTECT=0 SIMT_SEED=1 TSAN_OPTIONS=halt_on_error=1 setarch -R "$copy/build/emu-tsan/tests/$1"; }
 
 # Ways of running the program. Its losses are known (tests/golden); so are its weights, whatever the streams do.
@@ -50,12 +50,12 @@ curve() { build emu "$1" && train env; }
 lazy() {
     local seed
     build emu "$1"
-    for seed in 1 2 3 4 5 6; do train env FAKECUDA_LAZY=$seed SIMT_SEED=$seed || return; done
+    for seed in 1 2 3 4 5 6 7 8; do train env FAKECUDA_LAZY=$seed SIMT_SEED=$seed || return; done
 }
 ranks() { # two of them: a checkpoint is refused where their weights differ
     local seed
     build emu "$1"
-    for seed in 1 2 3 4 5 6; do train env FAKECUDA_LAZY=$seed SIMT_SEED=$seed mpirun -q --oversubscribe --bind-to none -n 2 || return; done
+    for seed in 3 4 5; do train env FAKECUDA_LAZY=$seed SIMT_SEED=$seed mpirun -q --oversubscribe --bind-to none -n 2 || return; done
 }
 
 # bug NAME FILE PERL-SUBSTITUTION TARGET WAY...
@@ -67,6 +67,7 @@ bug() {
     before=$(md5sum <"$copy/$file")
     perl -0pi -e "$edit" "$copy/$file"
     [ "$(md5sum <"$copy/$file")" != "$before" ] || stop "$name: $file has changed, the bug no longer has a place there"
+    build emu "$target" # a bug that does not compile is none
     for way in "$@"; do
         if ! (set +e; "$way" "$target") >"$copy/said" 2>&1; then
             printf '%-30s %-6s %s\n' "$name" "$way" "$(grep -m 1 -aE 'ERROR|race|differ|instead|FAILED|error' "$copy/said" | cut -c1-120)"
@@ -89,7 +90,7 @@ for way in curve lazy ranks; do "$way" remla >"$copy/said" 2>&1 || { tail -n 5 "
 say "bugs in kernels"
 all=(plain seeds asan tsan)
 barrier='s/\n *__syncthreads\(\)[^\n]*//'
-bug sums_without_barrier kernels/rmsnorm.cu 's/(\n    \}\n)    __syncthreads\(\);\n(    for \(int64_t c = threadIdx)/$1$2/' kernels_test_rmsnorm "${all[@]}"
+bug sums_without_barrier kernels/rmsnorm.cu 's/(\n    \}\n)    __syncthreads\(\);\n(    for \(int c = threadIdx)/$1$2/' kernels_test_rmsnorm "${all[@]}"
 bug reduction_reused_too_soon kernels/cuda.h "$barrier" kernels_test_rmsnorm "${all[@]}"
 bug gradient_over_unread_logits kernels/head_loss.cu 's/\n *__syncthreads\(\); \/\* the piece has been read[^\n]*//' kernels_test_head_loss "${all[@]}"
 bug one_element_too_many kernels/swiglu.cu 's/if \(i >= n\) return/if (i > n) return/g' kernels_test_swiglu "${all[@]}"
@@ -97,8 +98,8 @@ bug shared_array_too_short kernels/cuda.h 's/SHARED\(T, part, \[THREADS \/ WARP\
 bug barrier_in_a_branch kernels/cuda.h 's/(threadIdx\.x % WARP == 0\)) part\[threadIdx\.x \/ WARP\] = x;\n *__syncthreads\(\);/$1 {\n part[threadIdx.x \/ WARP] = x;\n __syncthreads();\n }/' kernels_test_rmsnorm "${all[@]}"
 bug shuffle_without_all_lanes kernels/rmsnorm.cu 's/if \(n >= N\) return;/if (n >= N || (lane > 0 && lane >= C)) return;/' kernels_test_rmsnorm "${all[@]}"
 bug blocks_share_a_sum kernels/sum.cu 's/partial\[blockIdx\.x\] = sum/partial[0] = sum/' kernels_test_sum "${all[@]}"
-bug tile_not_waited_for kernels/attention_flash_forward.cu 's/cp_async_wait<0>/cp_async_wait<1>/' kernels_test_attention "${all[@]}"
-bug key_of_the_future kernels/attention_flash_forward.cu "${FLASH_MASK:-s/\\bt \\+ 1\\b/t + 2/}" kernels_test_attention "${all[@]}"
+bug tile_not_waited_for kernels/attention_flash_backward.cu 's/cp_async_wait<0>/cp_async_wait<1>/' kernels_test_attention "${all[@]}"
+bug key_of_the_future kernels/attention_flash.h 's/key <= query;/key <= query + 1;/' kernels_test_attention "${all[@]}"
 
 say "bugs on the host"
 bug sums_not_waited_for optim/optimizer.c 's/\n *comm_fence\(o->tensors\);[^\n]*//' remla ranks
@@ -113,7 +114,7 @@ bug null_stream kernels/cuda.h 's/\(s\)->cuda/(cudaStream_t)0/' kernels_test_swi
 bug pointer_of_the_host kernels/clip.cu 's/data<double>\(squares\), mean/\&mean, mean/' remla curve
 bug host_writes_device_memory base/arena.c 's/(a->base = device_reserve\([^\n]*\n)/$1    a->base[0] = 0;\n/' remla curve
 bug memory_never_given_back base/arena.c 's/device_release\(a->device, a->base\)/(void)0/' remla curve
-bug memory_used_after_release train/training.c 's/(arena_release\(&t->optimizer_arena\);)/$1\n    optimizer_zero_grad(\&t->opt);\n    device_sync(t->on.device);/' remla curve
+bug memory_used_after_release train/training.c 's/(    compute_close\(&t->on\);)/    t->on.k->zero(\&t->opt.squares, t->on.k->stream);\n$1/' remla curve
 
 [ "$planted" -gt 0 ] || CODE=2 stop "there is no bug of that name"
 say "$((planted - missed)) of $planted bugs noticed"

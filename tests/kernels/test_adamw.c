@@ -168,6 +168,7 @@ static void step_zero(void *context)
 static void test_refused(void **state)
 {
     (void)state;
+    check_on_host();
     problem p = problem_of(ops_cpu_f32(), 0, 1);
     check_stops(step_zero, &p, ERR_BUG, "step 0, expected 1 or more");
 }

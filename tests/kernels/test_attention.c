@@ -326,6 +326,7 @@ static void odd_groups(void *context)
 static void test_refused(void **state)
 {
     (void)state;
+    check_on_host();
     problem p = problem_of(ops_cpu_f32(), (attention_case){1, 9, 4, 4, 5, 3, 0, false});
     check_stops(falling_first, &p, ERR_BUG, "first[0][6] is 1 after 2");
     check_stops(odd_groups, &p, ERR_BUG, "4 query heads for 3 key heads");

@@ -123,6 +123,7 @@ static void test_unknown_token(void **state)
 static void test_refused(void **state)
 {
     (void)state;
+    check_on_host();
     problem p = problem_of(ops_cpu_f32(), cases[1]);
     check_put(&p.tokens, 5, 4);
     check_stops(backward_from_zero, &p, ERR_BUG, "token 4 at row 5, expected 0 to 3");

@@ -203,6 +203,7 @@ static void outside(void *context)
 static void test_refused(void **state)
 {
     (void)state;
+    check_on_host();
     problem p = problem_of(ops_cpu_f32(), cases[1]);
     check_stops(outside, &p, ERR_BUG, "targets[3] is 5 of 5");
 }

@@ -199,6 +199,7 @@ static void wrong_weight(void *context)
 static void test_refused(void **state)
 {
     (void)state;
+    check_on_host();
     const ops *k;
     for (int i = 0; (k = check_table(i)); i++) {
         problem p = problem_of(k, cases[1]);

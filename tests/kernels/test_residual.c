@@ -45,6 +45,7 @@ static void wrong_shape(void *context)
 static void test_refused(void **state)
 {
     (void)state;
+    check_on_host();
     tensor t = check_tensor(F64, "t", 2, 3);
     check_stops(wrong_shape, &t, ERR_BUG, "residual_forward_cpu_f64: t f64(1,3), expected f64(2,3)");
 }

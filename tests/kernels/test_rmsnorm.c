@@ -184,6 +184,7 @@ static void wrong_weight(void *context)
 static void test_refused(void **state)
 {
     (void)state;
+    check_on_host();
     problem p = problem_of(ops_cpu_f32(), cases[1]);
     check_stops(wrong_weight, &p, ERR_BUG, "rmsnorm_forward_cpu_f32: weight f32(6), expected f32(7)");
 }

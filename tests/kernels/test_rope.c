@@ -143,6 +143,7 @@ static void short_table(void *context)
 static void test_refused(void **state)
 {
     (void)state;
+    check_on_host();
     problem p = problem_of(ops_cpu_f32(), ROPE_PAIRS, cases[1]);
     check_stops(short_table, &p, ERR_BUG, "cosine has 4 positions, x has 5");
 }

@@ -145,6 +145,7 @@ static void zero_view(void *context) { ops_cpu_f32()->zero(context, ops_cpu_f32(
 static void test_refused(void **state)
 {
     (void)state;
+    check_on_host();
     tensor tokens = check_tensor(I32, "tokens", 2), wide = check_tensor(F32, "wide", 2, 3);
     tensor view = tensor_slice(&wide, 0, 2);
     tensor absent = {0};

@@ -19,9 +19,18 @@ typedef struct block {
     const char *name;
     unsigned char *start;
     size_t bytes;
+    bool on_host; /* plain memory, which a forked child has too */
 } block;
 
 static block *blocks;
+static bool on_host;
+
+void check_on_host(void) { on_host = true; }
+
+static void settle(void)
+{
+    if (!on_host) memory_settle();
+}
 
 /* check_get and check_put without waiting for the device: who looks at many elements waits once. */
 static double get(const tensor *t, int64_t i);
@@ -31,13 +40,17 @@ int check_teardown(void **state)
 {
     (void)state;
     const char *damaged = NULL;
-    memory_settle();
+    settle();
+    on_host = false;
     while (blocks) {
         block *b = blocks;
         for (size_t i = 0; i < GUARD_BYTES; i++)
             if (b->start[i] != GUARD || b->start[GUARD_BYTES + b->bytes + i] != GUARD) damaged = b->name;
         blocks = b->next;
-        memory_free(b->start);
+        if (b->on_host)
+            free(b->start);
+        else
+            memory_free(b->start);
         free(b);
     }
     if (damaged) print_error("%s: memory before or after it was written\n", damaged);
@@ -63,7 +76,8 @@ tensor check_tensor_of(dtype type, const char *name, int rank, const int64_t *di
     assert_non_null(b);
     *b = (block){.next = blocks, .name = name, .bytes = (size_t)(tensor_numel(&t) * dtype_bytes(type))};
     const size_t whole = b->bytes + 2 * GUARD_BYTES;
-    b->start = memory_get(whole);
+    b->on_host = on_host;
+    b->start = on_host ? aligned_alloc(64, (whole + 63) / 64 * 64) : memory_get(whole);
     assert_non_null(b->start);
     memset(b->start, GUARD, whole);
     blocks = b;
@@ -75,7 +89,7 @@ tensor check_tensor_of(dtype type, const char *name, int rank, const int64_t *di
 tensor check_copy(const tensor *t, dtype type)
 {
     tensor copy = check_tensor_of(type, t->name, t->rank, t->dim);
-    memory_settle();
+    settle();
     for (int64_t i = 0; i < tensor_numel(t); i++) put(&copy, i, get(t, i));
     return copy;
 }
@@ -154,13 +168,13 @@ static void put(tensor *t, int64_t i, double value)
 
 double check_get(const tensor *t, int64_t i)
 {
-    memory_settle();
+    settle();
     return get(t, i);
 }
 
 void check_put(tensor *t, int64_t i, double value)
 {
-    memory_settle();
+    settle();
     put(t, i, value);
 }
 
@@ -175,7 +189,7 @@ static double uniform(uint64_t seed, uint64_t i)
 
 void check_fill(tensor *t, uint64_t seed, double low, double high)
 {
-    memory_settle();
+    settle();
     for (int64_t i = 0; i < tensor_numel(t); i++) {
         const double value = low + (high - low) * uniform(seed, (uint64_t)i);
         put(t, i, t->type == I32 ? floor(value) : (double)(float)value);
@@ -184,7 +198,7 @@ void check_fill(tensor *t, uint64_t seed, double low, double high)
 
 void check_set(tensor *t, double value)
 {
-    memory_settle();
+    settle();
     for (int64_t i = 0; i < tensor_numel(t); i++) put(t, i, value);
 }
 
@@ -214,7 +228,7 @@ static void require_same_shape(const char *what, const tensor *got, const tensor
 
 void check_close(const char *what, const tensor *got, const tensor *want, double tolerance)
 {
-    memory_settle();
+    settle();
     require_same_shape(what, got, want);
     double difference = 0, norm = 0, largest = -1;
     int64_t worst = 0;
@@ -236,7 +250,7 @@ void check_close(const char *what, const tensor *got, const tensor *want, double
 void check_equal(const char *what, const tensor *got, const tensor *want)
 {
     require_same_shape(what, got, want);
-    memory_settle();
+    settle();
     assert_int_equal(got->type, want->type);
     char text[256];
     for (int64_t i = 0; i < tensor_numel(want); i++)
@@ -278,6 +292,7 @@ static void leave(int code) { _exit(code); }
 void check_stops(void (*run)(void *context), void *context, status code, const char *text)
 {
     int ends[2];
+    if (blocks && !on_host) fail_msg("check_stops forks: the test begins with check_on_host()");
     assert_int_equal(pipe(ends), 0);
     fflush(NULL);
     const pid_t child = fork();
@@ -305,7 +320,7 @@ void check_stops(void (*run)(void *context), void *context, status code, const c
 
 double check_dot(const tensor *a, const tensor *b)
 {
-    memory_settle();
+    settle();
     require_same_shape("dot", a, b);
     /* long double: its rounding would otherwise be the largest error of a difference. */
     long double sum = 0;

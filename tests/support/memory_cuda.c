@@ -5,14 +5,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { TABLES = 2 }; /* f32, bf16 */
+
 static device *the_device;
+static ops *made[TABLES];
+
+static void close_device(void)
+{
+    for (int i = 0; i < TABLES; i++)
+        if (made[i]) ops_cuda_free(made[i]);
+    device_close(the_device);
+}
 
 static device *device_of_tests(void)
 {
     static bool asked;
     message why;
-    if (!asked && device_open(&the_device, 0, &why) != OK)
-        fprintf(stderr, "the CUDA tables are not tested: %s\n", why.text);
+    if (!asked) {
+        if (device_open(&the_device, 0, &why) == OK)
+            atexit(close_device);
+        else
+            fprintf(stderr, "the CUDA tables are not tested: %s\n", why.text);
+    }
     asked = true;
     return the_device;
 }
@@ -42,9 +56,8 @@ void memory_settle(void)
 
 const ops *memory_table(int i)
 {
-    static const dtype types[] = {F32, BF16};
-    static const ops *made[2];
-    if (i >= 2 || !device_of_tests()) return NULL;
+    static const dtype types[TABLES] = {F32, BF16};
+    if (i >= TABLES || !device_of_tests()) return NULL;
     if (!made[i]) made[i] = ops_cuda(the_device, types[i], ATTENTION_AUTO);
     return made[i];
 }

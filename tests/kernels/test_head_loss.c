@@ -48,11 +48,13 @@ static void backward(problem *p)
                              &p->scratch, p->k->stream);
 }
 
-/* The formula, a row at a time; `dweight` is added to. */
+/* The formula, a row at a time, in doubles; `dweight` is added to. */
 static void plain(const problem *p, tensor *loss, tensor *dhidden, tensor *dweight)
 {
     const int64_t N = p->hidden.dim[0], C = p->hidden.dim[1], V = p->weight.dim[0];
-    double *logit = malloc((size_t)V * sizeof *logit);
+    const tensor hidden_copy = check_copy(&p->hidden, F64), weight_copy = check_copy(&p->weight, F64);
+    const double *hidden = hidden_copy.data, *weight = weight_copy.data;
+    double *dh = dhidden->data, *dw = dweight->data, *logit = malloc((size_t)V * sizeof *logit);
     check_set(loss, 0);
     check_set(dhidden, 0);
     for (int64_t n = 0; n < N; n++) {
@@ -61,8 +63,7 @@ static void plain(const problem *p, tensor *loss, tensor *dhidden, tensor *dweig
         double highest = -INFINITY, sum = 0;
         for (int64_t v = 0; v < V; v++) {
             logit[v] = 0;
-            for (int64_t c = 0; c < C; c++)
-                logit[v] += check_get(&p->hidden, n * C + c) * check_get(&p->weight, v * C + c);
+            for (int64_t c = 0; c < C; c++) logit[v] += hidden[n * C + c] * weight[v * C + c];
             highest = fmax(highest, logit[v]);
         }
         for (int64_t v = 0; v < V; v++) sum += exp(logit[v] - highest);
@@ -70,10 +71,8 @@ static void plain(const problem *p, tensor *loss, tensor *dhidden, tensor *dweig
         for (int64_t v = 0; v < V; v++) {
             const double d = exp(logit[v] - highest) / sum - (v == target);
             for (int64_t c = 0; c < C; c++) {
-                check_put(dhidden, n * C + c,
-                          check_get(dhidden, n * C + c) + d * check_get(&p->weight, v * C + c));
-                check_put(dweight, v * C + c,
-                          check_get(dweight, v * C + c) + d * check_get(&p->hidden, n * C + c));
+                dh[n * C + c] += d * weight[v * C + c];
+                dw[v * C + c] += d * hidden[n * C + c];
             }
         }
     }

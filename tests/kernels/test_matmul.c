@@ -48,14 +48,15 @@ static void check_beside(const tensor *wide, const tensor *view)
 }
 
 /* sum over i of a[row_a, i] * b[row_b, i], or of a[i, row_a] * b[i, row_b] where the matrices are read by
- * columns. */
+ * columns; both contiguous doubles. */
 static double product(const tensor *a, bool columns_a, int64_t at_a, const tensor *b, bool columns_b,
                       int64_t at_b)
 {
+    const double *x = a->data, *y = b->data;
     double sum = 0;
     for (int64_t i = 0; i < a->dim[columns_a ? 0 : 1]; i++)
-        sum += check_get(a, columns_a ? i * a->dim[1] + at_a : at_a * a->dim[1] + i) *
-               check_get(b, columns_b ? i * b->dim[1] + at_b : at_b * b->dim[1] + i);
+        sum += x[columns_a ? i * a->dim[1] + at_a : at_a * a->dim[1] + i] *
+               y[columns_b ? i * b->dim[1] + at_b : at_b * b->dim[1] + i];
     return sum;
 }
 
@@ -67,10 +68,11 @@ static void test_forward(void **state)
         for (int j = 0; j < NUM_CASES; j++)
             for (int biased = 0; biased < 2; biased++) {
                 problem p = problem_of(k, cases[j]);
+                const tensor inp = check_copy(&p.inp, F64), weight = check_copy(&p.weight, F64);
                 tensor want = check_copy(&p.out, F64);
                 for (int64_t e = 0; e < tensor_numel(&want); e++)
                     check_put(&want, e,
-                              product(&p.inp, false, e / cases[j].O, &p.weight, false, e % cases[j].O) +
+                              product(&inp, false, e / cases[j].O, &weight, false, e % cases[j].O) +
                                   (biased ? check_get(&p.bias, e % cases[j].O) : 0));
                 k->matmul_forward(&p.out, &p.inp, &p.weight, biased ? &p.bias : NULL, k->stream);
                 check_close("out", &p.out, &want, check_tolerance(k->act));
@@ -82,15 +84,15 @@ static void test_forward(void **state)
 static void gradients(problem *p, double times, tensor *dinp, tensor *dweight, tensor *dbias)
 {
     const int64_t N = p->inp.dim[0], K = p->inp.dim[1], O = p->weight.dim[0];
+    const tensor dout = check_copy(&p->dout, F64), inp = check_copy(&p->inp, F64),
+                 weight = check_copy(&p->weight, F64);
     for (int64_t e = 0; e < N * K; e++)
-        check_put(dinp, e,
-                  check_get(dinp, e) + times * product(&p->dout, false, e / K, &p->weight, true, e % K));
+        check_put(dinp, e, check_get(dinp, e) + times * product(&dout, false, e / K, &weight, true, e % K));
     for (int64_t e = 0; e < O * K; e++)
-        check_put(dweight, e,
-                  check_get(dweight, e) + times * product(&p->dout, true, e / K, &p->inp, true, e % K));
+        check_put(dweight, e, check_get(dweight, e) + times * product(&dout, true, e / K, &inp, true, e % K));
     for (int64_t n = 0; n < N; n++)
         for (int64_t o = 0; o < O; o++)
-            check_put(dbias, o, check_get(dbias, o) + times * check_get(&p->dout, n * O + o));
+            check_put(dbias, o, check_get(dbias, o) + times * check_get(&dout, n * O + o));
 }
 
 static void test_backward(void **state)

@@ -111,7 +111,7 @@ static ncclResult_t settle(ncclResult_t result)
 {
     const double start = clock_seconds();
     while (result == ncclInProgress && clock_seconds() - start <= world.device->wait_limit) {
-        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+        wait_pause(clock_seconds() - start);
         const ncclResult_t asked = nccl.ncclCommGetAsyncError(ranks.handle, &result);
         if (asked != ncclSuccess) result = asked;
     }

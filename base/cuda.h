@@ -53,6 +53,10 @@ struct device {
     } while (0)
 void cuda_failed(cudaError_t code, const char *call, const char *file, int line) __attribute__((noreturn));
 
+/* Between two questions of somebody who has waited for so many seconds. Most waits are for a few microseconds: for a
+ * millisecond it only lets other threads of this core run, later it sleeps for 50 microseconds. */
+void wait_pause(double waited);
+
 /* Wait for everything queued on `s` so far, or for an event; no longer than the device's limit, and not if a
  * peer is lost. `what` begins the sentence that then ends the job: "waiting for a download". */
 void stream_wait(struct stream *s, const char *what);

@@ -68,8 +68,9 @@ static status pick(device *d, int local_rank, message *why)
     char set[128];
     int count = 0;
     TRY(count_devices(&count, why));
-    d->index = local_rank;
-    if (local_rank < count) return OK;
+    /* Some launchers show every rank one GPU, its own. (Ranks that do share one hear of it from NCCL.) */
+    d->index = count == 1 && getenv("CUDA_VISIBLE_DEVICES") ? 0 : local_rank;
+    if (d->index < count) return OK;
     return fail(
         why, ERR_DEVICE,
         "rank %d of this host (counted from 0) sees %d GPU%s%s, expected one for each rank: start fewer "
@@ -115,10 +116,13 @@ static status read_limit(device *d, message *why)
                 "the environment's REMLA_DEVICE_SECONDS is '%s', expected a number of seconds", text);
 }
 
-static status stream_open(device *d, stream *s, message *why)
+static status stream_open(device *d, stream *s, bool urgent, message *why)
 {
     s->device = d;
-    OPENING(cudaStreamCreateWithFlags(&s->cuda, cudaStreamNonBlocking)); /* blind to the NULL stream */
+    int least, greatest;
+    OPENING(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+    OPENING(cudaStreamCreateWithPriority(&s->cuda, cudaStreamNonBlocking, /* blind to the NULL stream */
+                                         urgent ? greatest : least));
     return OK;
 }
 
@@ -136,8 +140,9 @@ static status open_device(device *d, int local_rank, message *why)
     TRY(pick(d, local_rank, why));
     TRY(describe(d, why));
     OPENING(cudaSetDevice(d->index));
-    TRY(stream_open(d, &d->compute, why));
-    TRY(stream_open(d, &d->communication, why));
+    TRY(stream_open(d, &d->compute, false, why));
+    /* What travels goes first: it needs few blocks, and others wait for it. */
+    TRY(stream_open(d, &d->communication, true, why));
     OPENING(cudaEventCreateWithFlags(&d->computed, cudaEventDisableTiming));
     OPENING(cudaEventCreateWithFlags(&d->exchanged, cudaEventDisableTiming));
     TRY(staging_open(&d->compute, why));
@@ -197,6 +202,7 @@ double device_peak_flops(const device *d, bool bf16)
     const double f32_lanes = d->capability == 80 ? 64 : 128;
     int kilohertz;
     CUDA_OK(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, d->index));
+    if (kilohertz <= 0) kilohertz = 1500000; /* some drivers do not say */
     return 2 * (bf16 ? bf16_lanes : f32_lanes) * d->multiprocessors * kilohertz * 1e3;
 }
 

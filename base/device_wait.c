@@ -38,9 +38,7 @@ static void look_around(device *d, const char *what, double since)
     device_failed(d, what, text);
 }
 
-/* Most waits are for a few microseconds: for a millisecond we ask without pause (and let other threads of
- * this core run), later 20,000 times a second. */
-static void pause_for(double waited)
+void wait_pause(double waited)
 {
     if (waited < 1e-3)
         sched_yield();
@@ -61,7 +59,7 @@ static void wait_for(device *d, const stream *s, cudaEvent_t event, const char *
         const double start = clock_seconds();
         do {
             look_around(d, what, start);
-            pause_for(clock_seconds() - start);
+            wait_pause(clock_seconds() - start);
             code = ask(s, event);
         } while (code == cudaErrorNotReady);
         (void)cudaGetLastError(); /* which would still say "not ready" */

@@ -188,6 +188,9 @@ static status judge(stream *s, struct cudnn *c, const attention_shape *x, messag
                           (long long)(head_bytes(BACKWARD_REPEATS, x->T, x->D) / MIB))
                    : fail(why, ERR_USAGE, "its backward pass does not repeat bit for bit on sm_%d",
                           capability);
+    if (x->T % 4 && (p.heads < x->H || p.sequences < x->B))
+        return fail(why, ERR_USAGE, "rows of %lld positions do not all start at multiples of 16 bytes",
+                    (long long)x->T);
     if (c->opened != OK) return fail(why, ERR_USAGE, "%s", c->why.text);
 
     /* The last word is cuDNN's. */

@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* At most this many logits exist at a time: 128 MiB as float. With fewer rows the head's products get slower.
- */
-enum { LOGIT_ELEMENTS = 1 << 25 };
+/* At most this many logits exist at a time: 128 MiB as float. With fewer rows the head's products get slower;
+ * a device, on which every chunk reads and writes the gradient of the whole head, gets this many rows at
+ * least. */
+enum { LOGIT_ELEMENTS = 1 << 25, DEVICE_ROWS = 1024 };
 
 tensor heads_of(const model *m, const tensor *t, int64_t heads)
 {
@@ -96,9 +97,10 @@ static void scratch_layout(model *m, arena *a)
 static int64_t rotary_width(const dims *d) { return d->kind == ATTENTION_MLA ? d->Dr : d->D; }
 
 /* Rows of a chunk of the head: as many as fit, in chunks of equal size. */
-static int64_t logit_rows(int64_t N, int64_t V)
+static int64_t logit_rows(const model *m, int64_t N)
 {
-    const int64_t most = LOGIT_ELEMENTS / V > 0 ? LOGIT_ELEMENTS / V : 1, chunks = (N + most - 1) / most;
+    const int64_t least = m->k->device ? DEVICE_ROWS : 1, fit = LOGIT_ELEMENTS / m->d.V,
+                  most = fit > least ? fit : least, chunks = (N + most - 1) / most;
     return (N + chunks - 1) / chunks;
 }
 
@@ -119,7 +121,7 @@ static void step_layout(model *m, arena *a)
     m->hidden = arena_tensor(a, act, "hidden", N, d->C);
     m->loss = arena_tensor(a, real, "loss", N);
     m->loss_sum = arena_tensor(a, F64, "loss_sum", 1);
-    m->logits = arena_tensor(a, real, "logits", logit_rows(N, d->V), d->V);
+    m->logits = arena_tensor(a, real, "logits", logit_rows(m, N), d->V);
     if (m->use == MODEL_TRAIN) m->dx = arena_tensor(a, act, "dx", N, d->C);
     scratch_layout(m, a);
 }

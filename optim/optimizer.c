@@ -28,17 +28,6 @@ static void unit_check(const optimizer *o, const optim_unit *u)
 
 static bool has_masters(const optimizer *o) { return o->k->act != o->k->real; }
 
-/* The masters of weights that are there already: through the host, once in a run. */
-static void masters_copy(optimizer *o, int u)
-{
-    const tensor mine = slice_of(o, &o->unit[u].weight, u);
-    float *host = malloc(sizeof(float) * (size_t)shard_of(o, u));
-    if (!host) die(ERR_DEVICE, "no memory for %lld weights on the host", (long long)shard_of(o, u));
-    o->k->download(host, &mine, o->k->stream);
-    o->k->upload(&o->master[u], host, o->k->stream);
-    free(host);
-}
-
 void optimizer_init(optimizer *o, const ops *k, const comm *c, const comm *tensors, const optim_unit *unit,
                     int num_units, arena *a)
 {
@@ -62,7 +51,6 @@ void optimizer_init(optimizer *o, const ops *k, const comm *c, const comm *tenso
         if (!a->base) continue;
         k->zero(&o->m[u], k->stream);
         k->zero(&o->v[u], k->stream);
-        if (has_masters(o)) masters_copy(o, u);
     }
     o->squares = arena_tensor(a, F64, "squares", 1);
     o->factor = arena_tensor(a, F64, "factor", 1);

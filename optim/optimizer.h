@@ -34,8 +34,8 @@ typedef struct optimizer {
     double beta1, beta2, eps, decay;
 } optimizer;
 
-/* Lays the state out in `a` (which may be measuring). With memory, moments are zeroed and masters are the
- * weights as they are: set weights first, or scatter OPTIM_MASTER. */
+/* Lays the state out in `a` (which may be measuring). With memory, moments are zeroed. Masters that are not the
+ * weights themselves hold nothing before OPTIM_MASTER has been scattered. */
 void optimizer_init(optimizer *o, const ops *k, const comm *c, const comm *tensors, const optim_unit *unit,
                     int num_units, arena *a);
 void optimizer_free(optimizer *o);

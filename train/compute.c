@@ -8,6 +8,8 @@ enum { KIND_CPU, KIND_CUDA, KIND_AUTO }; /* the words of device.kind */
 static attention_shape shape_of(const dims *d, int64_t B, int64_t T, bool documents)
 {
     const bool mla = d->kind == ATTENTION_MLA;
+    /* Values lie behind Dn elements of a head of kv_b's output; everything else starts where heads start. */
+    const bool aligned = mla ? d->Dn % 8 == 0 && d->Dv % 8 == 0 && d->Dr % 8 == 0 : d->D % 8 == 0;
     return (attention_shape){.B = B,
                              .T = T,
                              .H = d->H,
@@ -15,7 +17,7 @@ static attention_shape shape_of(const dims *d, int64_t B, int64_t T, bool docume
                              .D = mla ? d->Dn + d->Dr : d->D,
                              .Dv = mla ? d->Dv : d->D,
                              .documents = documents,
-                             .aligned = true};
+                             .aligned = aligned};
 }
 
 static status cuda_open(compute *x, const options *o, const attention_shape *shape, const comm *c,

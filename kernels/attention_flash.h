@@ -129,8 +129,7 @@ template <int ROWS, int WIDTH, int THREADS>
 __device__ __forceinline__ void load_tile(act *tile, const rows &x, int from)
 {
     constexpr int CHUNKS = WIDTH / VEC;
-    [[maybe_unused]] constexpr int UNROLL = ACT_TYPE == F32 ? 1 : 4; /* sums leave f32 no registers */
-#pragma unroll(UNROLL)
+#pragma unroll 1 /* the sums leave no registers for the addresses of several copies */
     for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
         const int row = i / CHUNKS, column = i % CHUNKS * VEC;
         act *to = chunk_at<WIDTH>(tile, row, i % CHUNKS);

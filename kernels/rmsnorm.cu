@@ -49,7 +49,7 @@ static __global__ void __launch_bounds__(WARP *FORWARD_WARPS)
 /* LANES threads take a row; a block of THREADS has THREADS/LANES teams of them, each with its own (C) sums in
  * shared memory. `partial` is (blocks,C). */
 template <int V, int LANES, bool ADD>
-static __global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS, 2) /* or ptxas spills to make room for more */
     gradients(rows dinp, float *partial, rows dout, rows inp, const act *weight, const float *rstd, int64_t N,
               int C, int64_t stretch)
 {

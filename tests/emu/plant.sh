@@ -97,7 +97,7 @@ bug sums_without_barrier kernels/rmsnorm.cu 's/(\n    \}\n)    __syncthreads\(\)
 bug reduction_reused_too_soon kernels/cuda.h "$barrier" kernels_test_rmsnorm "${all[@]}"
 bug gradient_over_unread_logits kernels/head_loss.cu 's/\n *__syncthreads\(\); \/\* the piece has been read[^\n]*//' kernels_test_head_loss "${all[@]}"
 bug one_element_too_many kernels/swiglu.cu 's/if \(i >= n\) return/if (i > n) return/g' kernels_test_swiglu "${all[@]}"
-bug shared_array_too_short kernels/cuda.h 's/SHARED\(T, part, \[THREADS \/ WARP\]\)/SHARED(T, part, [THREADS \/ WARP - 1])/' kernels_test_rmsnorm "${all[@]}"
+bug shared_array_too_short kernels/cuda.h 's/part\[threadIdx\.x \/ WARP\] = x/part[threadIdx.x \/ WARP + 1] = x/' kernels_test_rmsnorm "${all[@]}"
 bug barrier_in_a_branch kernels/cuda.h 's/(threadIdx\.x % WARP == 0\)) part\[threadIdx\.x \/ WARP\] = x;\n *__syncthreads\(\);/$1 {\n part[threadIdx.x \/ WARP] = x;\n __syncthreads();\n }/' kernels_test_rmsnorm "${all[@]}"
 bug shuffle_without_all_lanes kernels/rmsnorm.cu 's/if \(n >= N\) return;/if (n >= N || (lane > 0 && lane >= C)) return;/' kernels_test_rmsnorm "${all[@]}"
 bug blocks_share_a_sum kernels/sum.cu 's/partial\[blockIdx\.x\] = sum/partial[0] = sum/' kernels_test_sum "${all[@]}"

@@ -111,7 +111,6 @@ static const struct implementation *implementation_of(const tensor *q, const ten
                                    .G = k->dim[2],
                                    .D = q->dim[3],
                                    .Dv = v->dim[3],
-                                   .documents = true, /* who knows; it is in the device's memory */
                                    .aligned = whole_vectors};
     message why;
     const attention_choice choice = first_of(s, q->type, &shape, &why);

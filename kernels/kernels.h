@@ -50,9 +50,8 @@ void ops_cuda_free(struct ops *k);
 /* What an attention is asked to do: sizes as in ops.def. */
 typedef struct attention_shape {
     int64_t B, T, H, G, D, Dv;
-    bool documents; /* `first` may be other than 0 */
-    bool aligned;   /* rows of all tensors start at multiples of 16 bytes: so in models of usual widths */
-    bool named;     /* the user chose the implementation: it need not repeat bit for bit, if it says so */
+    bool aligned; /* rows of all tensors start at multiples of 16 bytes: so in models of usual widths */
+    bool named;   /* the user chose the implementation: it need not repeat bit for bit, if it says so */
 } attention_shape;
 
 /* Which implementation a table of `act` and `asked` computes attention of this shape with. *why is one

@@ -5,7 +5,7 @@
 
 enum { KIND_CPU, KIND_CUDA, KIND_AUTO }; /* the words of device.kind */
 
-static attention_shape shape_of(const dims *d, int64_t B, int64_t T, bool documents)
+static attention_shape shape_of(const dims *d, int64_t B, int64_t T)
 {
     const bool mla = d->kind == ATTENTION_MLA;
     /* Values lie behind Dn elements of a head of kv_b's output; everything else starts where heads start. */
@@ -16,7 +16,6 @@ static attention_shape shape_of(const dims *d, int64_t B, int64_t T, bool docume
                              .G = mla ? d->H : d->G,
                              .D = mla ? d->Dn + d->Dr : d->D,
                              .Dv = mla ? d->Dv : d->D,
-                             .documents = documents,
                              .aligned = aligned};
 }
 
@@ -45,7 +44,7 @@ status compute_open(compute *x, const options *o, const dims *d, int64_t B, int6
     message missing;
     status s = comm_agree(c, device_open(&x->device, c->local_rank, &missing), &missing);
     if (s == OK) {
-        const attention_shape shape = shape_of(d, B, T, o->data_document_mask);
+        const attention_shape shape = shape_of(d, B, T);
         s = cuda_open(x, o, &shape, c, why);
         if (s != OK) compute_close(x);
         return s;

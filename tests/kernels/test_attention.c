@@ -100,7 +100,7 @@ static bool offered(int i, attention_case c)
     const ops *k = attention_table(i);
     if (!k->device) return true;
     if (only != ATTENTION_AUTO && choice_of(i) != only) return false;
-    const attention_shape shape = {c.B, c.T, c.H, c.G, c.D, c.Dv, c.document > 0, c.aligned, false};
+    const attention_shape shape = {c.B, c.T, c.H, c.G, c.D, c.Dv, c.aligned, false};
     attention_choice picked = ATTENTION_AUTO;
     message why = {{0}};
     const status s = attention_pick(choice_of(i), k->device, k->act, &shape, &picked, &why);

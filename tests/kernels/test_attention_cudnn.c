@@ -6,8 +6,7 @@
 
 static const ops *table; /* of a device, bf16; NULL without such a device */
 
-static const attention_shape good = {
-    .B = 2, .T = 64, .H = 4, .G = 4, .D = 192, .Dv = 128, .documents = true, .aligned = true};
+static const attention_shape good = {.B = 2, .T = 64, .H = 4, .G = 4, .D = 192, .Dv = 128, .aligned = true};
 
 static status pick(attention_choice asked, attention_shape shape, attention_choice *picked, message *why)
 {

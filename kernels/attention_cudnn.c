@@ -4,9 +4,9 @@
  * The promise that the same inputs give the same bits costs memory here. cuDNN's fast backward pass adds up
  * dq in whatever order its blocks come; the one that repeats, on sm_90, keeps a gradient for every score. So
  * the backward pass goes through the batch in parts of a few heads, whose scores fit a small share of the
- * device's memory; which heads go together changes no bit. Where
- * not even one head's do, and on sm_100, whose engine that repeats knows no documents, cuDNN is not used,
- * unless the user names it: then the log says what is lost. */
+ * device's memory; which heads go together changes no bit. Where not even one head's do, and on sm_100, whose
+ * engine that repeats knows no documents, cuDNN is not used, unless the user names it: then the log says what
+ * is lost. */
 #include "base/cuda.h"
 #include "base/log.h"
 #include "kernels/attention.h"
@@ -164,11 +164,6 @@ static bool widths_fit(int capability, int64_t D, int64_t Dv)
     return capability == 90 ? D <= 256 && Dv <= 256 : (D == 192 && Dv == 128) || (D <= 128 && Dv <= 128);
 }
 
-static attention_stride dense(int64_t T, int64_t heads, int64_t width)
-{
-    return (attention_stride){T * heads * width, width, heads * width};
-}
-
 static status judge(stream *s, struct cudnn *c, const attention_shape *x, message *why)
 {
     const int capability = s->device->capability;
@@ -194,7 +189,8 @@ static status judge(stream *s, struct cudnn *c, const attention_shape *x, messag
     if (c->opened != OK) return fail(why, ERR_USAGE, "%s", c->why.text);
 
     /* The last word is cuDNN's. */
-    const attention_stride wide = dense(x->T, x->H, x->D), narrow = dense(x->T, x->H, x->Dv);
+    const attention_stride wide = attention_contiguous(x->T, x->H, x->D),
+                           narrow = attention_contiguous(x->T, x->H, x->Dv);
     attention_layout layout = {.B = x->B,
                                .T = x->T,
                                .H = x->H,
@@ -281,11 +277,12 @@ static void argument(arguments *a, int64_t uid, void *address)
     a->address[a->count++] = address;
 }
 
-/* The number of every graph, and what lies at (b,h) of every pass's tensors. */
+/* What every graph reads from host memory. */
 typedef struct numbers {
     float scale, masked, one;
 } numbers;
 
+/* The numbers, and the tensors of both passes from (b,h) on. */
 static arguments arguments_of(numbers *n, const tensor *out, const tensor *lse, const tensor *q,
                               const tensor *k, const tensor *v, const tensor *first, int64_t b, int64_t h)
 {

@@ -4,6 +4,11 @@
  * planned (tests/emu/plan_cudnn.c); the two conditions joined by a logical and, for one, were not. */
 #include "kernels/attention_graph.h"
 
+attention_stride attention_contiguous(int64_t T, int64_t heads, int64_t width)
+{
+    return (attention_stride){T * heads * width, width, heads * width};
+}
+
 /* A (B,T,H,width) tensor, as cuDNN likes its axes: (B,H,T,width). */
 static cudnn_tensor rows(cudnn_graph *g, int64_t uid, const attention_layout *x, int64_t width,
                          attention_stride s)
@@ -27,7 +32,8 @@ static cudnn_tensor per_row(cudnn_graph *g, int64_t uid, const attention_layout 
                         (const int64_t[]){s.b, s.h, s.t, 1});
 }
 
-static attention_stride dense(const attention_layout *x, int64_t width)
+/* Of a contiguous (B,H,T,width) tensor. */
+static attention_stride heads_first(const attention_layout *x, int64_t width)
 {
     return (attention_stride){x->H * x->T * width, x->T * width, width};
 }
@@ -109,7 +115,7 @@ static void backward(cudnn_graph *g, const attention_layout *x, attention_backwa
     const cudnn_tensor one = cudnn_number(g, UID_ONE);
     const cudnn_tensor sum = cudnn_reduce(g, CUDNN_REDUCE_TENSOR_ADD, both, row_virtual(g, x));
     const cudnn_tensor delta =
-        cudnn_pointwise(g, CUDNN_POINTWISE_MUL, sum, &one, NULL, per_row(g, UID_DELTA, x, dense(x, 1)));
+        cudnn_pointwise(g, CUDNN_POINTWISE_MUL, sum, &one, NULL, per_row(g, UID_DELTA, x, heads_first(x, 1)));
 
     const cudnn_tensor product = cudnn_matmul(g, q, k, scores(g, CUDNN_DATA_FLOAT, x));
     const cudnn_tensor scaled = each(g, CUDNN_POINTWISE_MUL, x, product, &scale);
@@ -127,7 +133,7 @@ static void backward(cudnn_graph *g, const attention_layout *x, attention_backwa
         cudnn_matmul(g, dscaled, key, dq);
         return;
     }
-    const attention_stride d = dense(x, x->D);
+    const attention_stride d = heads_first(x, x->D);
     const cudnn_tensor dq_sum =
         cudnn_matmul(g, dscaled, key,
                      cudnn_memory(g, UID_DQ_SUM, CUDNN_DATA_FLOAT, (const int64_t[]){x->B, x->H, x->T, x->D},

@@ -30,6 +30,8 @@ enum attention_uid {
 typedef struct attention_stride {
     int64_t b, h, t;
 } attention_stride;
+/* Of a contiguous (B,T,heads,width) tensor. */
+attention_stride attention_contiguous(int64_t T, int64_t heads, int64_t width);
 
 /* Everything that a graph depends on. G = H. */
 typedef struct attention_layout {

@@ -14,7 +14,7 @@
 
 enum { PINNED = 91900, SKIPPED = 77, MIB = 1 << 20 };
 
-/* From NVIDIA's data sheets and the CUDA programming guide's table of compute capabilities. */
+/* What such cards are taken to report, as far as cuDNN asks: not read from a card. */
 static const struct imagined {
     int capability;
     const char *properties;
@@ -33,11 +33,6 @@ static const char common[] =
     "\"maxThreadsPerBlock\":1024,\"maxThreadsPerSM\":2048,\"pciDeviceId\":0,\"isTccDriver\":0,"
     "\"supportCoopLaunch\":1,\"cudaDeviceId\":0,\"driverVer\":13000";
 
-static attention_stride strides(int64_t T, int64_t heads, int64_t width)
-{
-    return (attention_stride){T * heads * width, width, heads * width};
-}
-
 /* As model/mla.c lays them out: values are the end of the rows that hold a head's key and value. */
 static attention_layout layout_of(int64_t B, int64_t T, int64_t H, int64_t D, int64_t Dv)
 {
@@ -47,15 +42,15 @@ static attention_layout layout_of(int64_t B, int64_t T, int64_t H, int64_t D, in
                               .H = H,
                               .D = D,
                               .Dv = Dv,
-                              .q = strides(T, H, D),
-                              .k = strides(T, H, D),
-                              .v = strides(T, H, together),
-                              .out = strides(T, H, Dv),
+                              .q = attention_contiguous(T, H, D),
+                              .k = attention_contiguous(T, H, D),
+                              .v = attention_contiguous(T, H, together),
+                              .out = attention_contiguous(T, H, Dv),
                               .lse = {H * T, T, 1},
-                              .dout = strides(T, H, Dv),
-                              .dq = strides(T, H, D),
-                              .dk = strides(T, H, D),
-                              .dv = strides(T, H, together)};
+                              .dout = attention_contiguous(T, H, Dv),
+                              .dq = attention_contiguous(T, H, D),
+                              .dk = attention_contiguous(T, H, D),
+                              .dv = attention_contiguous(T, H, together)};
 }
 
 static int failures;

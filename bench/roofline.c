@@ -13,8 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what is counted ------------------------------------------------------------------------------------
- */
+/* ---- what is counted ----------------------------------------------------------------------------------- */
 
 typedef struct cost {
     const char *name;
@@ -90,10 +89,8 @@ static void rmsnorm_backward_add(tensor *dinp, tensor *dweight, const tensor *do
     (void)dweight, (void)s;
     norm_backward("rmsnorm backward", dinp, 2, dout, inp, weight, rstd);
 }
-static double product(const tensor *a, const tensor *b)
-{
-    return 2 * numel(a) * (double)b->dim[0];
-} /* (N,K) (O,K) */
+/* Of a (N,K) and b (O,K). */
+static double product(const tensor *a, const tensor *b) { return 2 * numel(a) * (double)b->dim[0]; }
 static void matmul_forward(tensor *out, const tensor *inp, const tensor *weight, const tensor *bias,
                            stream *s)
 {
@@ -231,8 +228,7 @@ static const ops counting = {
 #undef OP
 };
 
-/* ---- ranks that only count: what one of them sends, which is also what it receives ----------------------
- */
+/* ---- ranks that only count: what one of them sends, which is also what it receives --------------------- */
 
 static void count_reduce_scatter(const comm *c, float *out, float *full, int64_t shard)
 {
@@ -247,8 +243,7 @@ static void count_all_gather(const comm *c, void *all, const void *part, int64_t
 static const struct comm_calls counting_calls = {.reduce_scatter_f32 = count_reduce_scatter,
                                                  .all_gather = count_all_gather};
 
-/* ---- a step
- * ------------------------------------------------------------------------------------------------ */
+/* ---- a step -------------------------------------------------------------------------------------------- */
 
 typedef struct plan {
     dims d;
@@ -317,8 +312,7 @@ static void count_model(const plan *p)
     }
 }
 
-/* ---- the table
- * --------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------- */
 
 /* Vendor's figures, dense: bf16 tensor cores, f32 outside them, memory, and NVLink in one direction. */
 typedef struct gpu {

@@ -39,8 +39,7 @@ int id_bytes(id_type type);
 status ids_read(byte_stream *b, const id_reader *r, uint32_t *out, int64_t count, const char *what,
                 int64_t first, message *why);
 
-/* ---- files that are nothing but ids from some byte on ---------------------------------------------------
- */
+/* ---- files that are nothing but ids from some byte on -------------------------------------------------- */
 
 typedef struct plain_ids {
     byte_stream bytes;

@@ -33,8 +33,7 @@ static status hashes_check(const shard *s, const listed *l, const shard_summary 
     return OK;
 }
 
-/* ---- where documents end, against the end-of-text id ----------------------------------------------------
- */
+/* ---- where documents end, against the end-of-text id --------------------------------------------------- */
 
 typedef struct ends_check {
     int64_t eos;

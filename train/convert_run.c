@@ -20,13 +20,6 @@ typedef enum window_choice {
     EVEN_WINDOWS /* at even distances over all the text */
 } window_choice;
 
-/* How many windows are read: those of `limit` tokens (0: all). */
-static int64_t windows_read(const dataset *data, int64_t limit)
-{
-    const int64_t wanted = limit ? (limit + data->T - 1) / data->T : data->windows;
-    return wanted < data->windows ? wanted : data->windows;
-}
-
 static status read_windows(host_batch *b, const dataset *data, int64_t limit, window_choice which,
                            message *why)
 {

@@ -3,12 +3,16 @@
 #include "train/batch.h"
 #include <math.h>
 
+int64_t windows_read(const dataset *data, int64_t limit)
+{
+    const int64_t wanted = limit ? (limit + data->T - 1) / data->T : data->windows;
+    return wanted < data->windows ? wanted : data->windows;
+}
+
 status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, evaluation *out, message *why)
 {
     const double start = clock_seconds();
-    const int64_t wanted = limit ? (limit + m->T - 1) / m->T : data->windows;
-    const int64_t windows = wanted < data->windows ? wanted : data->windows;
-    const int64_t groups = (windows + m->B - 1) / m->B;
+    const int64_t windows = windows_read(data, limit), groups = (windows + m->B - 1) / m->B;
     host_batch batch;
     host_batch_init(&batch, m->B, m->T);
 

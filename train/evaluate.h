@@ -12,6 +12,9 @@ typedef struct evaluation {
     double seconds;
 } evaluation;
 
+/* How many of the windows of `data` are read when it is to be `limit` tokens, in whole windows (0: all). */
+int64_t windows_read(const dataset *data, int64_t limit);
+
 /* Runs windows 0, 1, ... of `data` (whose T is m->T) until `limit` tokens are read (0: all) through the
  * model, m->B at a time, shared out over the ranks. ERR_INPUT when a token cannot be read or none counts.
  * MPI: collective; every rank gets the same result and status. */

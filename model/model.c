@@ -22,8 +22,7 @@ tensor heads_of(const model *m, const tensor *t, int64_t heads)
     return view;
 }
 
-/* ---- lay-out
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- lay-out ------------------------------------------------------------------------------------------- */
 
 static layer_acts acts_layout(const model *m, arena *a)
 {
@@ -231,8 +230,7 @@ void model_free(model *m)
     *m = (model){0};
 }
 
-/* ---- forward and backward
- * ----------------------------------------------------------------------------------------- */
+/* ---- forward and backward ------------------------------------------------------------------------------ */
 
 /* Embedding and layers, up to the hidden state that the head reads. */
 static void forward(model *m, const model_batch *batch)

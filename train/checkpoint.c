@@ -31,8 +31,7 @@ static void step_folder(char *out, const char *run, int64_t step)
     path_join(out, folder, name);
 }
 
-/* ---- folders of steps
- * ------------------------------------------------------------------------------------------------ */
+/* ---- folders of steps ---------------------------------------------------------------------------------- */
 
 /* Reads "step-00000012" and what may follow it ("" for a finished checkpoint, ".tmp", ".old"); false for
  * other names. */
@@ -108,9 +107,7 @@ status checkpoint_clean(const char *run, message *why)
     return s;
 }
 
-/* ---- saving
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- saving -------------------------------------------------------------------------------------------- */
 
 static status text_write(const char *folder, const char *name, char *text, message *why)
 {
@@ -201,8 +198,7 @@ status checkpoint_prune(const char *run, int64_t keep, message *why)
     return s;
 }
 
-/* ---- finding and loading
- * -------------------------------------------------------------------------------------------------- */
+/* ---- finding and loading ------------------------------------------------------------------------------- */
 
 status checkpoint_verify(const char *folder, message *why) { return manifest_verify(folder, why); }
 

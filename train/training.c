@@ -13,8 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 /* batch_tokens must be a whole number of micro-batches on every rank. */
 static status batch_arithmetic(const options *o, const comm *c, message *why)
@@ -229,9 +228,7 @@ status training_resume(training *t, const char *checkpoint, message *why)
     return comm_agree(t->c, resume_alone(t, checkpoint, why), why);
 }
 
-/* ---- a step
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- a step -------------------------------------------------------------------------------------------- */
 
 static status step_batch(training *t, const host_batch **batch, int64_t *counted, double *waited,
                          message *why)

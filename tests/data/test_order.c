@@ -109,8 +109,7 @@ static void test_seeds_and_epochs_differ(void **state)
     assert_int_equal(equal_places(42, 5, 42, 5), 1000);
 }
 
-/* ---- beside a real shuffle ------------------------------------------------------------------------------
- */
+/* ---- beside a real shuffle ----------------------------------------------------------------------------- */
 
 static uint64_t generator;
 
@@ -166,8 +165,7 @@ static void test_neighbours(void **state)
     }
 }
 
-/* ---- with a locality window -----------------------------------------------------------------------------
- */
+/* ---- with a locality window ---------------------------------------------------------------------------- */
 
 static void test_near_is_a_permutation(void **state)
 {
@@ -206,8 +204,7 @@ static void test_near_stays_near(void **state)
     }
 }
 
-/* ---- frozen ---------------------------------------------------------------------------------------------
- */
+/* ---- frozen -------------------------------------------------------------------------------------------- */
 
 /* A run that goes on with another build must see the same order: these values are part of the checkpoint
  * format. */

@@ -177,8 +177,7 @@ static void test_ids(void **state)
     expect_damage("a.ds: token 59 has id 900, but the vocabulary has only 900");
 }
 
-/* ---- document ends, against the end-of-text id ----------------------------------------------------------
- */
+/* ---- document ends, against the end-of-text id --------------------------------------------------------- */
 
 enum { DOCUMENTS = 20, EACH = 10, EOS = 7 };
 

@@ -8,18 +8,10 @@
 
 enum { N = 1000 };
 
-static device *open_first(void)
-{
-    device *d;
-    message why;
-    if (device_open(&d, 0, &why) != OK) die(ERR_DEVICE, "%s", why.text);
-    return d;
-}
-
 static void two(void *context)
 {
     (void)context;
-    device *d = open_first();
+    device *d = device_open_first();
     comm_nccl_start(d, comm_self());
     comm_nccl_start(d, comm_self());
 }
@@ -33,7 +25,7 @@ static void test_refused(void **state)
 static void test_identity(void **state)
 {
     (void)state;
-    device *d = open_first();
+    device *d = device_open_first();
     float host[N], back[N];
     float *a = device_reserve(d, sizeof host, "a"), *b = device_reserve(d, sizeof host, "b");
     for (int times = 0; times < 2; times++) {

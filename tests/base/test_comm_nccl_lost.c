@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* ---- a host communicator of four ranks, of which this is one ---------------------------------------------
- */
+/* ---- a host communicator of four ranks, of which this is one ------------------------------------------- */
 
 static void agree_with_all(const comm *c, int64_t *values, int64_t count)
 {
@@ -87,11 +86,9 @@ static const char *detail_text(ncclComm_t handle)
 
 static void start(int rank)
 {
-    device *d;
-    message why;
     setenv("REMLA_DEVICE_SECONDS", "0.05", 1);
     setenv("FAKECUDA_FAIL", "cudaLaunchHostFunc:1:hang", 1); /* the emulator's functions run while one asks */
-    if (device_open(&d, 0, &why) != OK) die(ERR_BUG, "%s", why.text);
+    device *const d = device_open_first();
     nccl.ncclGetUniqueId = an_id;
     nccl.ncclCommInitRankConfig = begin;
     nccl.ncclCommGetAsyncError = ask_async;

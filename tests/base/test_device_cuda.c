@@ -11,34 +11,26 @@
 
 static bool emulated;
 
-static device *open_first(void)
-{
-    device *d;
-    message why;
-    if (device_open(&d, 0, &why) != OK) die(ERR_DEVICE, "%s", why.text);
-    return d;
-}
-
 /* ---- what stops the job: in child processes, before this one speaks to the device ---------------------- */
 
 static void twice(void *context)
 {
     (void)context;
-    open_first();
-    open_first();
+    device_open_first();
+    device_open_first();
 }
 
 static void too_large(void *context)
 {
     (void)context;
-    arena a = {.name = "weights", .device = open_first()};
+    arena a = {.name = "weights", .device = device_open_first()};
     arena_reserve(&a, (int64_t)1 << 50);
 }
 
 static void with_communicator(void *context)
 {
     (void)context;
-    device *d = open_first();
+    device *d = device_open_first();
     comm_nccl_start(d, comm_self());
     device_close(d);
 }
@@ -46,7 +38,7 @@ static void with_communicator(void *context)
 static void wrong_call(void *context)
 {
     (void)context;
-    open_first();
+    device_open_first();
     CUDA_OK(cudaErrorIllegalAddress);
 }
 
@@ -75,7 +67,7 @@ static void fails_once(void *plan)
     message why;
     setenv("FAKECUDA_FAIL", plan, 1);
     if (device_open(&d, 0, &why) == OK || d) die(ERR_BUG, "opened");
-    device_close(open_first());
+    device_close(device_open_first());
     die(ERR_DEVICE, "%s", why.text);
 }
 
@@ -83,7 +75,7 @@ static void too_old(void *context)
 {
     (void)context;
     setenv("FAKECUDA_ARCH", "75", 1);
-    open_first();
+    device_open_first();
 }
 
 static void none_there(void *context)
@@ -91,7 +83,7 @@ static void none_there(void *context)
     (void)context;
     setenv("CUDA_VISIBLE_DEVICES", "5", 1);
     setenv("FAKECUDA_DEVICES", "0", 1);
-    open_first();
+    device_open_first();
 }
 
 static void test_fails_once(void **state)
@@ -131,7 +123,7 @@ static void test_not_opened(void **state)
         check_not_open(0, ERR_USAGE, text);
     }
     setenv("REMLA_DEVICE_SECONDS", "1.5", 1);
-    device *d = open_first();
+    device *d = device_open_first();
     assert_true(d->wait_limit == 1.5);
     device_close(d);
     unsetenv("REMLA_DEVICE_SECONDS");
@@ -144,7 +136,7 @@ static void test_open(void **state)
 {
     (void)state;
     for (int times = 0; times < 2; times++) {
-        device *d = open_first();
+        device *d = device_open_first();
         const stream *s = device_stream(d);
         assert_ptr_equal(s->device, d);
         assert_true(s->cuda && d->communication.cuda && s->cuda != d->communication.cuda);
@@ -162,7 +154,7 @@ static void test_memory(void **state)
 {
     (void)state;
     enum { BYTES = 100001 };
-    device *d = open_first();
+    device *d = device_open_first();
     char *a = device_reserve(d, BYTES, "a"), *b = device_reserve(d, 0, "b"), *host = malloc(BYTES);
     assert_non_null(b);
     assert_int_equal((uintptr_t)a % 256, 0);
@@ -189,7 +181,7 @@ static void test_memory(void **state)
 static void test_arena(void **state)
 {
     (void)state;
-    device *d = open_first();
+    device *d = device_open_first();
     arena plan = {.name = "plan", .device = d}, a = {.name = "step", .device = d};
     assert_null(arena_tensor(&plan, F32, "x", 5, 7).data);
     for (int times = 0; times < 2; times++) {

@@ -8,14 +8,6 @@
 
 static bool emulated;
 
-static device *open_first(void)
-{
-    device *d;
-    message why;
-    if (device_open(&d, 0, &why) != OK) die(ERR_DEVICE, "%s", why.text);
-    return d;
-}
-
 static void CUDART_CB nap(void *count)
 {
     nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
@@ -39,7 +31,7 @@ static device *open_impatient(void)
 {
     setenv("REMLA_DEVICE_SECONDS", "0.05", 1);
     setenv("FAKECUDA_FAIL", "cudaLaunchHostFunc:1:hang", 1);
-    return open_first();
+    return device_open_first();
 }
 
 static void too_long(void *context)
@@ -81,7 +73,7 @@ static void fault(void *context)
 {
     (void)context;
     setenv("FAKECUDA_FAIL", "cudaStreamQuery:1", 1);
-    stream_wait(&open_first()->compute, "waiting for naps");
+    stream_wait(&device_open_first()->compute, "waiting for naps");
 }
 
 static void test_fault(void **state)
@@ -95,7 +87,7 @@ static void test_fault(void **state)
 static void test_waits(void **state)
 {
     (void)state;
-    device *d = open_first();
+    device *d = device_open_first();
     int done = 0;
     stream_wait(&d->compute, "waiting for nothing");
     event_wait(d, d->computed, "waiting for an event that nobody recorded");

@@ -6,24 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static device *open_first(void)
-{
-    device *d;
-    message why;
-    if (device_open(&d, 0, &why) != OK) die(ERR_DEVICE, "%s", why.text);
-    return d;
-}
-
 static void too_much(void *context)
 {
     (void)context;
-    staging_take(device_stream(open_first()), STAGING_BYTES + 1);
+    staging_take(device_stream(device_open_first()), STAGING_BYTES + 1);
 }
 
 static void no_ring(void *context)
 {
     (void)context;
-    staging_take(&open_first()->communication, 1);
+    staging_take(&device_open_first()->communication, 1);
 }
 
 static void test_refused(void **state)
@@ -50,7 +42,7 @@ static size_t piece_bytes(int64_t from)
 static void test_round(void **state)
 {
     (void)state;
-    device *d = open_first();
+    device *d = device_open_first();
     stream *s = device_stream(d);
     char *memory = device_reserve(d, BYTES, "test");
     uint64_t *host = malloc(BYTES);
@@ -84,7 +76,7 @@ static void test_round(void **state)
 static void test_slots(void **state)
 {
     (void)state;
-    device *d = open_first();
+    device *d = device_open_first();
     stream *s = device_stream(d);
     staging_slot *slot[STAGING_SLOTS];
     for (int i = 0; i < STAGING_SLOTS; i++) {

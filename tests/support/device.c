@@ -23,6 +23,14 @@ bool device_here(bool *emulated)
     return WEXITSTATUS(result) != NONE;
 }
 
+device *device_open_first(void)
+{
+    device *d;
+    message why;
+    if (device_open(&d, 0, &why) != OK) die(ERR_DEVICE, "%s", why.text);
+    return d;
+}
+
 void device_put(device *d, void *memory, const void *from, int64_t bytes)
 {
     stream *const s = device_stream(d);

@@ -9,6 +9,9 @@
  * cannot fork any more, and check_stops forks. */
 bool device_here(bool *emulated);
 
+/* This process's device, which must be there. The caller closes it. */
+device *device_open_first(void);
+
 /* Copies through the staging ring, on the device's stream. get waits. */
 void device_put(device *d, void *memory, const void *from, int64_t bytes);
 void device_get(device *d, void *to, const void *memory, int64_t bytes);

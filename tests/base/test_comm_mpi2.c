@@ -3,6 +3,7 @@
  * all ranks (REQUIRE), because the others would wait for ever. */
 #include "base/comm.h"
 #include "base/status.h"
+#include "tests/support/noise.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,15 +18,6 @@ static const comm *world;
  * (floats). */
 static const int64_t shards[] = {0, 1, 1000, 1 << 16, (1 << 16) + 1, 7 * (1 << 16) + 1237};
 enum { NUM_SHARDS = 6 };
-
-/* What rank r brings as element i: numbers of very different size, so that the order of a sum shows in its
- * bits. */
-static float noise(int r, int64_t i)
-{
-    uint64_t x = ((uint64_t)(r + 1) << 40 ^ (uint64_t)i) * 0x9e3779b97f4a7c15u;
-    x = (x ^ x >> 29) * 0xbf58476d1ce4e5b9u;
-    return (float)(int32_t)(x >> 32) * (x & 1 ? 1.0f : 0x1p-12f);
-}
 
 static float *floats(int64_t count)
 {

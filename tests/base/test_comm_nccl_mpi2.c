@@ -5,6 +5,7 @@
 #include "base/comm.h"
 #include "base/cuda.h"
 #include "tests/support/device.h"
+#include "tests/support/noise.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,13 +20,6 @@ static device *the_device;
 /* None, one, what is no multiple of a vector, and more than a staging slot (floats). */
 static const int64_t shards[] = {0, 1, 1003, (1 << 19) + 77};
 enum { NUM_SHARDS = 4 };
-
-static float noise(int r, int64_t i)
-{
-    uint64_t x = ((uint64_t)(r + 1) << 40 ^ (uint64_t)i) * 0x9e3779b97f4a7c15u;
-    x = (x ^ x >> 29) * 0xbf58476d1ce4e5b9u;
-    return (float)(int32_t)(x >> 32) * (x & 1 ? 1.0f : 0x1p-12f);
-}
 
 /* `count` floats and one more, all of them `value`, on the host. */
 static float *floats(int64_t count, float value)

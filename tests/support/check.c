@@ -77,7 +77,7 @@ tensor check_tensor_of(dtype type, const char *name, int rank, const int64_t *di
     *b = (block){.next = blocks, .name = name, .bytes = (size_t)(tensor_numel(&t) * dtype_bytes(type))};
     const size_t whole = b->bytes + 2 * GUARD_BYTES;
     b->on_host = on_host;
-    b->start = on_host ? aligned_alloc(64, (whole + 63) / 64 * 64) : memory_get(whole);
+    b->start = on_host ? memory_plain(whole) : memory_get(whole);
     assert_non_null(b->start);
     memset(b->start, GUARD, whole);
     blocks = b;

@@ -69,8 +69,8 @@ void check_number(const char *what, double got, double want, double tolerance);
  * before it calls. */
 void check_threads(void (*run)(void *context), void *context, int num_outputs, const tensor *const *outputs);
 
-/* The tensors of this test lie in plain memory, and only CPU tables may work on them: for check_stops, whose child
- * has neither a GPU that its parent has opened nor the memory that is pinned for it. */
+/* The tensors of this test lie in plain memory, and only CPU tables may work on them: for check_stops, whose
+ * child has neither a GPU that its parent has opened nor the memory that is pinned for it. */
 void check_on_host(void);
 
 /* `run` stops the job with `code` and a sentence that contains `text`. It runs in a child process, which

@@ -33,7 +33,7 @@ static device *device_of_tests(void)
 
 void *memory_get(size_t bytes)
 {
-    if (!device_of_tests()) return aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!device_of_tests()) return memory_plain(bytes);
     void *memory = NULL;
     CUDA_OK(cudaHostAlloc(&memory, bytes, cudaHostAllocMapped | cudaHostAllocPortable));
     return memory;

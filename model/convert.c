@@ -115,9 +115,7 @@ void copy_common(model *to, const model *from)
         if (!q || q->rank != p->rank || q->dim[0] != p->dim[0] || q->dim[1] != p->dim[1]) continue;
         const tensor in = weights_param(&from->w, q);
         tensor out = weights_param(&to->w, p);
-        float *values = malloc(sizeof *values * (size_t)p->numel);
-        if (!values) die(ERR_DEVICE, "conversion: no memory for %s", p->name);
-        from->k->download(values, &in, from->k->stream);
+        float *values = values_read(from->k, &in);
         to->k->upload(&out, values, to->k->stream);
         free(values);
     }

@@ -33,6 +33,15 @@ void matrix_write(const ops *k, tensor *t, const double *values)
     free(rounded);
 }
 
+float *values_read(const ops *k, const tensor *t)
+{
+    const int64_t count = tensor_numel(t);
+    float *values = malloc(sizeof *values * (size_t)count);
+    if (!values) die(ERR_DEVICE, "conversion: no memory for %lld floats", (long long)count);
+    k->download(values, t, k->stream);
+    return values;
+}
+
 double *transposed(const double *a, int64_t rows, int64_t columns)
 {
     double *t = matrix_new(columns, rows);

@@ -23,20 +23,6 @@ static void write_norms(conversion_work *w, const latent_sums *sums, bool consta
         norm_weight_write(&w->target, 0, (latent_kind)kind, &sums[kind], constant_last);
 }
 
-/* The layer's weights, between two tries. */
-static float *weights_save(const model *m)
-{
-    float *saved = malloc(sizeof *saved * (size_t)m->w.unit[1].dim[0]);
-    if (!saved) die(ERR_DEVICE, "conversion: no memory for a layer");
-    m->k->download(saved, &m->w.unit[1], m->k->stream);
-    return saved;
-}
-
-static void weights_restore(model *m, const float *saved)
-{
-    m->k->upload(&m->w.unit[1], saved, m->k->stream);
-}
-
 static double rms(const latent_sums *sums) { return sqrt(sums[LATENT_KV].square / sums[LATENT_KV].tokens); }
 
 void insert_norms(conversion_work *w, layer_report *report)
@@ -51,7 +37,7 @@ void insert_norms(conversion_work *w, layer_report *report)
     write_norms(w, sums, false);
     m->d.latent_norm = true;
     const double plain = error_after_refit(w);
-    float *saved = weights_save(m);
+    float *saved = values_read(m->k, &m->w.unit[1]); /* the layer, between two tries */
 
     double *weighted = matrix_new(width, width);
     for (int64_t i = 0; i < width * width; i++) weighted[i] = w->inputs[i] + (FIRST_WEIGHT - 1) * w->first[i];
@@ -63,7 +49,7 @@ void insert_norms(conversion_work *w, layer_report *report)
         report->latent_rms = rms(sums);
     } else {
         report->channel_error = (double)NAN;
-        weights_restore(m, saved);
+        m->k->upload(&m->w.unit[1], saved, m->k->stream);
     }
     free(saved);
 }

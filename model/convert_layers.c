@@ -15,19 +15,11 @@
 
 /* ---- weights that all ranks have, as they will be read again -------------------- */
 
-static float *values_of(const ops *k, const tensor *flat)
-{
-    float *values = malloc(sizeof *values * (size_t)flat->dim[0]);
-    if (!values) die(ERR_DEVICE, "conversion: no memory for %lld weights", (long long)flat->dim[0]);
-    k->download(values, flat, k->stream);
-    return values;
-}
-
 /* Every rank goes on with rank 0's weights: eigenvectors may differ where the ranks' processors do. */
 static void share(const comm *c, const ops *k, tensor *flat)
 {
     if (c->size == 1) return;
-    float *values = values_of(k, flat);
+    float *values = values_read(k, flat);
     comm_broadcast(c, values, flat->dim[0] * (int64_t)sizeof *values, 0);
     k->upload(flat, values, k->stream);
     free(values);
@@ -37,7 +29,7 @@ static void share(const comm *c, const ops *k, tensor *flat)
 static status round_unit(const layers_job *j, const param_table *written, int unit, const ops *k,
                          tensor *flat, message *why)
 {
-    float *values = values_of(k, flat);
+    float *values = values_read(k, flat);
     status s = OK;
     for (int i = 0; i < written->count && s == OK; i++) {
         const param *p = &written->param[i];

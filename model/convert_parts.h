@@ -7,7 +7,9 @@
 
 double *matrix_new(int64_t rows, int64_t columns); /* zeroed; stops the job when memory is short; free() it */
 double *matrix_read(const ops *k, const tensor *t);
-void matrix_write(const ops *k, tensor *t, const double *values);   /* rounded to float */
+void matrix_write(const ops *k, tensor *t, const double *values); /* rounded to float */
+/* All elements, as k->upload takes them; stops the job when memory is short; free() it. */
+float *values_read(const ops *k, const tensor *t);
 double *transposed(const double *a, int64_t rows, int64_t columns); /* of a (rows,columns) */
 /* w (rows,columns) S w^T, (rows,rows), from S (columns,columns). */
 double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns);
@@ -15,8 +17,7 @@ double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns)
 /* ---- convert.c ---- */
 
 /* The shape of the model of which only the rotary part is converted: nothing is cut, its latent has full
- * rank.
- */
+ * rank. */
 dims rotary_dims(const dims *source, const convert_settings *s);
 /* Copies what both models have: everything but the projections of attention, whose names or shapes differ. */
 void copy_common(model *to, const model *from);

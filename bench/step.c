@@ -80,9 +80,8 @@ static settings settings_of(int argc, char **argv)
             s.steps = number(argv[i++], next);
         else if (strchr(argv[i], '=') == NULL)
             die(ERR_USAGE,
-                "unknown argument %s; usage: step [--shape a|llama2-7b] [--layers L] [--batch B] [--seq-len "
-                "T] "
-                "[--steps N] [--json] [section.key=value ...]",
+                "unknown argument %s; usage: step [--shape a|llama2-7b] [--layers L] [--batch B] "
+                "[--seq-len T] [--steps N] [--json] [section.key=value ...]",
                 argv[i]);
         else if (options_set(&s.o, argv[i], &why) != OK)
             die(ERR_USAGE, "%s", why.text);
@@ -126,9 +125,10 @@ static void batch_random(const model *m, int32_t *tokens, int32_t *targets, int3
     }
 }
 
-static void optimizer_setup(optimizer *o, const compute *on, arena *memory, optim_unit *unit,
-                            optim_span *span, model *m)
+static void optimizer_setup(optimizer *o, compute *on, arena *memory, optim_unit *unit, optim_span *span,
+                            model *m)
 {
+    const comm *const tensors = compute_ranks(on, comm_self());
     for (int u = 0; u < m->w.num_units; u++) {
         span[u] = (optim_span){.from = 0, .count = m->w.unit[u].dim[0], .decay = true};
         unit[u] = (optim_unit){
@@ -136,10 +136,10 @@ static void optimizer_setup(optimizer *o, const compute *on, arena *memory, opti
     }
     *o = (optimizer){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.01};
     arena size = {.name = "optimizer"};
-    optimizer_init(o, m->k, comm_self(), on->tensors, unit, m->w.num_units, &size);
+    optimizer_init(o, m->k, comm_self(), tensors, unit, m->w.num_units, &size);
     optimizer_free(o);
     arena_reserve(memory, size.used);
-    optimizer_init(o, m->k, comm_self(), on->tensors, unit, m->w.num_units, memory);
+    optimizer_init(o, m->k, comm_self(), tensors, unit, m->w.num_units, memory);
 }
 
 static double step(model *m, optimizer *o, const model_batch *batch, int64_t number_of_step)

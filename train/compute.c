@@ -32,14 +32,13 @@ static status cuda_open(compute *x, const options *o, const attention_shape *sha
     log_line("device %s | %s", device_text(x->device), dtype_name(act));
     log_line("%s", how.text);
     x->k = x->cuda = ops_cuda(x->device, act, picked);
-    if (c->size > 1) x->tensors = comm_nccl_start(x->device, c);
     return OK;
 }
 
 status compute_open(compute *x, const options *o, const dims *d, int64_t B, int64_t T, const comm *c,
                     message *why)
 {
-    *x = (compute){.k = ops_cpu_f32(), .tensors = c};
+    *x = (compute){.k = ops_cpu_f32()};
     if (o->device_kind == KIND_CPU) return OK;
     message missing;
     status s = comm_agree(c, device_open(&x->device, c->local_rank, &missing), &missing);
@@ -50,11 +49,18 @@ status compute_open(compute *x, const options *o, const dims *d, int64_t B, int6
         return s;
     }
     compute_close(x); /* another rank has none */
-    *x = (compute){.k = ops_cpu_f32(), .tensors = c};
+    x->k = ops_cpu_f32();
     if (o->device_kind == KIND_CUDA) return fail(why, s, "device.kind=cuda: %.900s", missing.text);
     if (s != ERR_USAGE)
         log_line("device the CPU: %s", missing.text); /* a build for CPUs has no need to say so */
     return OK;
+}
+
+const comm *compute_ranks(compute *x, const comm *c)
+{
+    if (!x->device) return c;
+    x->ranks = comm_nccl_start(x->device, c);
+    return x->ranks;
 }
 
 double compute_peak_flops(const compute *x)
@@ -64,7 +70,7 @@ double compute_peak_flops(const compute *x)
 
 void compute_close(compute *x)
 {
-    if (x->tensors && x->tensors->device) comm_stop(x->tensors);
+    if (x->ranks) comm_stop(x->ranks);
     if (x->cuda) ops_cuda_free(x->cuda);
     device_close(x->device);
     *x = (compute){0};

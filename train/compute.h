@@ -10,7 +10,7 @@ typedef struct compute {
     device *device; /* this rank's GPU, or NULL: the CPU */
     ops *cuda;      /* its table, or NULL */
     const ops *k;
-    const comm *tensors; /* ranks over the memory of k's tensors: on the CPU the communicator itself */
+    const comm *ranks; /* over GPUs, once compute_ranks was called, or NULL */
 } compute;
 
 /* For models of shape d and micro-batches of B sequences of T tokens. device.kind=auto takes a GPU where
@@ -18,6 +18,10 @@ typedef struct compute {
  * returns the same status. */
 status compute_open(compute *x, const options *o, const dims *d, int64_t B, int64_t T, const comm *c,
                     message *why);
+
+/* The ranks of c over the memory of k's tensors, for training: on the CPU c itself. Belongs to x; at most
+ * once. MPI: collective. */
+const comm *compute_ranks(compute *x, const comm *c);
 void compute_close(compute *x);
 
 /* What this rank could compute at most in the type of its activations, FLOP/s: measured on the CPU, on a GPU

@@ -105,12 +105,13 @@ static void optimizer_open(training *t)
                          .beta2 = o->optim_beta2,
                          .eps = o->optim_eps,
                          .decay = o->optim_weight_decay};
+    const comm *const tensors = compute_ranks(&t->on, t->c);
     arena size = {.name = "optimizer"};
-    optimizer_init(&t->opt, t->m.k, t->c, t->on.tensors, t->unit, t->m.table.num_units, &size);
+    optimizer_init(&t->opt, t->m.k, t->c, tensors, t->unit, t->m.table.num_units, &size);
     optimizer_free(&t->opt);
     t->optimizer_arena = (arena){.name = "optimizer", .device = t->on.device};
     arena_reserve(&t->optimizer_arena, size.used);
-    optimizer_init(&t->opt, t->m.k, t->c, t->on.tensors, t->unit, t->m.table.num_units, &t->optimizer_arena);
+    optimizer_init(&t->opt, t->m.k, t->c, tensors, t->unit, t->m.table.num_units, &t->optimizer_arena);
 }
 
 /* What can fail, on any rank by itself. */

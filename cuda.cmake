@@ -45,6 +45,7 @@ else()
     # RPATH, not RUNPATH: LD_LIBRARY_PATH must not put the real libraries before the fake ones.
     target_link_options(remla_device INTERFACE -Wl,--disable-new-dtags)
     target_link_libraries(remla_device INTERFACE fakecuda)
+    set(emulator "SHELL:-include ${CMAKE_SOURCE_DIR}/tests/emu/mma.h") # what kernels/simt.h and mma.h are for nvcc
 endif()
 
 # Both storages of every .cu file, like the two compilations of every op's .c file.
@@ -61,6 +62,7 @@ function(cuda_kernels target)
         target_link_libraries(${target}_cuda_${storage} PRIVATE remla_flags remla_device)
         target_compile_options(${target}_cuda_${storage} PRIVATE
             "$<$<COMPILE_LANGUAGE:CUDA>:${strict};-Xcompiler=-Wall>"
+            "$<$<COMPILE_LANGUAGE:CXX>:${emulator}>"
             "$<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas;$<$<CXX_COMPILER_ID:GNU>:-Wno-class-memaccess;-Wno-maybe-uninitialized>;${emu_sanitizer}>")
         target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_cuda_${storage}>)
     endforeach()

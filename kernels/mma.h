@@ -2,9 +2,10 @@
  * a warp, the loads that lay out their operands, and copies to shared memory that go on while the thread
  * does. All lanes of a warp take part in mma_ and ldmatrix_. Lane l holds, with row l/4 and column 2*(l%4):
  *
- *     a[0..3]  16 x 16, row-major: pairs of columns at (row, column), (row+8, column), (row, column+8),
- * (row+8, column+8) b[0..1]  16 x 8: pairs of rows at (2*(l%4), l/4), (2*(l%4)+8, l/4) c[0..3]  16 x 8,
- * float: (row, column), (row, column+1), (row+8, column), (row+8, column+1)
+ *     a[0..3]  16 x 16, row-major: pairs of columns at
+ *              (row, column), (row+8, column), (row, column+8), (row+8, column+8)
+ *     b[0..1]  16 x 8: pairs of rows at (2*(l%4), l/4), (2*(l%4)+8, l/4)
+ *     c[0..3]  16 x 8, float: (row, column), (row, column+1), (row+8, column), (row+8, column+1)
  *
  * ldmatrix reads four 8 x 8 matrices of 16-bit elements: lane 8*i+r passes the address of row r of matrix i,
  * aligned to 16 bytes, and gets in r[i] the pair of columns at (row, column) of matrix i; _trans: of its
@@ -62,7 +63,5 @@ template <int N> static __device__ __forceinline__ void cp_async_wait()
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
-#else
-#include "tests/emu/mma.h"
 #endif
 #endif

@@ -1,8 +1,9 @@
-/* Private to kernels/: what makes one .cu file a program for nvcc and for the host's C++ compiler alike,
- * which runs it on the emulator of tests/emu. Beside these macros kernels are plain CUDA C++.
+/* Private to kernels/: what makes one .cu file a program for nvcc and for the host's C++ compiler alike. For
+ * the latter this header and kernels/mma.h are empty: the build puts the emulator of tests/emu before the
+ * file, which has the same names. Beside these macros kernels are plain CUDA C++.
  *
- *     SHARED(float, part, [8][32]);        static shared memory, aligned to 16 bytes; its end in sight of the
- * sanitizer DYN_SHARED(act, tile);               dynamic shared memory, aligned to 128 bytes: an act *
+ *     SHARED(float, part, [8][32]);   static shared memory, aligned to 16 bytes
+ *     DYN_SHARED(act, tile);          dynamic shared memory, aligned to 128 bytes: an act *
  *     SIMT_LAUNCH(kernel, grid, block, shared_bytes, cuda_stream, arguments...)   a cudaError_t, see CUDA_OK
  *
  * Instructions that C++ has no name for are in kernels/mma.h. */
@@ -33,7 +34,5 @@ static inline cudaError_t simt_launch(void (*kernel)(Parameter...), dim3 grid, d
 }
 #define SIMT_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                          \
     simt_launch(kernel, grid, block, shared_bytes, stream, __VA_ARGS__)
-#else
-#include "tests/emu/simt.h"
 #endif
 #endif

@@ -1,6 +1,6 @@
 // A kernel for everything that kernels use, on its own and in several orders of threads; and one for every
 // mistake that the emulator tells.
-#include "kernels/mma.h"
+#include "tests/emu/mma.h"
 #include "tests/emu/child.h"
 #include <csignal>
 

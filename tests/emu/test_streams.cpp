@@ -1,5 +1,5 @@
 // Streams, events, memory and copies of the host's CUDA runtime: what may happen does, and mistakes are told.
-#include "kernels/simt.h"
+#include "tests/emu/simt.h"
 #include "tests/emu/child.h"
 
 enum { COUNT = 1000, LARGE = COUNT * (int)sizeof(int) };

@@ -134,52 +134,44 @@ template <int V, class T> static __device__ inline void store(T *to, const float
 
 /* ---- device: reductions, in an order that is always the same ------------------------------------------- */
 
+struct combine_sum {
+    template <class T> __device__ T operator()(T x, T y) const { return x + y; }
+};
+struct combine_max {
+    __device__ float operator()(float x, float y) const { return fmaxf(x, y); }
+};
+
 /* Over the lanes of a warp, all of which call and get the result. */
-static __device__ inline float warp_sum(float x)
+template <class Combine, class T> static __device__ inline T warp_reduce(T x)
 {
 #pragma unroll
-    for (int step = WARP / 2; step > 0; step /= 2) x += __shfl_xor_sync(~0u, x, step);
+    for (int step = WARP / 2; step > 0; step /= 2) x = Combine()(x, __shfl_xor_sync(~0u, x, step));
     return x;
 }
-static __device__ inline double warp_sum(double x)
-{
-#pragma unroll
-    for (int step = WARP / 2; step > 0; step /= 2) x += __shfl_xor_sync(~0u, x, step);
-    return x;
-}
-static __device__ inline float warp_max(float x)
-{
-#pragma unroll
-    for (int step = WARP / 2; step > 0; step /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, step));
-    return x;
-}
+template <class T> static __device__ inline T warp_sum(T x) { return warp_reduce<combine_sum>(x); }
+static __device__ inline float warp_max(float x) { return warp_reduce<combine_max>(x); }
 
 /* Over the THREADS threads of a block, all of which call and get the result. */
-template <int THREADS, class T> static __device__ inline T block_sum(T x)
+template <int THREADS, class Combine, class T> static __device__ inline T block_reduce(T x)
 {
     static_assert(THREADS % WARP == 0, "whole warps");
     SHARED(T, part, [THREADS / WARP]);
-    x = warp_sum(x);
+    x = warp_reduce<Combine>(x);
     __syncthreads(); /* a reduction before this one may still be reading */
     if (threadIdx.x % WARP == 0) part[threadIdx.x / WARP] = x;
     __syncthreads();
-    T sum = part[0];
+    T all = part[0];
 #pragma unroll
-    for (int i = 1; i < THREADS / WARP; i++) sum += part[i];
-    return sum;
+    for (int i = 1; i < THREADS / WARP; i++) all = Combine()(all, part[i]);
+    return all;
+}
+template <int THREADS, class T> static __device__ inline T block_sum(T x)
+{
+    return block_reduce<THREADS, combine_sum>(x);
 }
 template <int THREADS> static __device__ inline float block_max(float x)
 {
-    static_assert(THREADS % WARP == 0, "whole warps");
-    SHARED(float, part, [THREADS / WARP]);
-    x = warp_max(x);
-    __syncthreads();
-    if (threadIdx.x % WARP == 0) part[threadIdx.x / WARP] = x;
-    __syncthreads();
-    float high = part[0];
-#pragma unroll
-    for (int i = 1; i < THREADS / WARP; i++) high = fmaxf(high, part[i]);
-    return high;
+    return block_reduce<THREADS, combine_max>(x);
 }
 
 #endif

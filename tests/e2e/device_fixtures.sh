@@ -23,7 +23,8 @@ for name in "$@"; do
 done
 
 [ "$storage" = f32 ] && gradients=1e-3 losses=5e-4 || gradients=5e-2 losses=3e-2
-# Weights of float32 that are rounded to bf16 are another model: of qwen2_bias_tied's original the gradients of the biases of v differ by 4.4e-2 in exact arithmetic.
+# The gradient of a bias of v is a sum over all tokens whose parts cancel, and weights that are rounded are another model: of qwen2_bias_tied's original that
+# alone, in exact arithmetic, is 4.6e-2, and PyTorch in bf16 (stock transformers) is 1.1e-1 away. We come to 7.1e-2.
 [ "$storage" != bf16 ] || [[ " $* " != *qwen2_bias_tied* ]] || gradients=8e-2
 export W=$work EXTRA="device.kind=cuda device.storage=$storage device.attention=$attention"
 LIMIT=$gradients "$python" "$fixtures/check.py" grads "$REMLA" "$folder"

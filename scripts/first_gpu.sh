@@ -3,11 +3,13 @@
 # four checkers over the op tests; cuDNN against flash against unfused; 50 training steps against the CPU's losses; the same
 # twice, and on two GPUs; at last speed. One verdict table at the end (build/first_gpu/verdict.txt), everything else in files beside it. MODEL (an MLA model
 # folder) and SHARDS to train on: those of scripts/demo.sh where they are, else the tiny model of the tests. Goes on after a failure; exit code 3 if anything failed.
+# REHEARSAL=FOLDER: the same on the emulator (preset emu, which must have been built), results in FOLDER; tests/e2e/first_gpu.sh does so, with tools of its own.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-out=$ROOT/build/first_gpu
-remla=$ROOT/build/cuda/remla
+preset=cuda out=$ROOT/build/first_gpu
+[ -z "${REHEARSAL:-}" ] || preset=emu out=$REHEARSAL
+remla=$ROOT/build/$preset/remla
 table=$out/verdict.txt
 failures=0
 rm -rf "$out"
@@ -33,22 +35,22 @@ gpus=$(nvidia-smi --list-gpus | wc -l)
 [ "$gpus" -gt 0 ] || stop "nvidia-smi lists no GPU"
 nvidia-smi >"$out/nvidia-smi.txt"
 say "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1), $gpus in all"
-bash "$ROOT/scripts/build.sh" cuda
+[ -n "${REHEARSAL:-}" ] || bash "$ROOT/scripts/build.sh" cuda
 
 # ---- 1 the tests, on the GPU ----------------------------------------------------------------------------------------
 cd "$ROOT"
-check "op tests, every table" tests.log ctest --preset cuda -R '^(base|kernels|model|optim|train)/'
-if grep -q 'the CUDA tables are not tested' "$ROOT/build/cuda/Testing/Temporary/LastTest.log" 2>/dev/null; then
-    row "op tests saw the GPU" FAILED "$(grep -m 1 'not tested' "$ROOT/build/cuda/Testing/Temporary/LastTest.log")"
+check "op tests, every table" tests.log ctest --preset $preset -R '^(base|kernels|model|optim|train)/'
+if grep -q 'the CUDA tables are not tested' "$ROOT/build/$preset/Testing/Temporary/LastTest.log" 2>/dev/null; then
+    row "op tests saw the GPU" FAILED "$(grep -m 1 'not tested' "$ROOT/build/$preset/Testing/Temporary/LastTest.log")"
 fi
 
 # ---- 2 NVIDIA's checkers --------------------------------------------------------------------------------------------
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck synccheck initcheck; do
-        for test in "$ROOT"/build/cuda/tests/kernels_test_*; do
+        for test in "$ROOT/build/$preset/tests"/kernels_test_*; do
             name=$(basename "$test")
             code=0
-            compute-sanitizer --tool "$tool" --error-exitcode 9 --require-cuda-init=no "$test" >"$out/$tool-$name.log" 2>&1 || code=$?
+            timeout 900 compute-sanitizer --tool "$tool" --error-exitcode 9 --require-cuda-init=no "$test" >"$out/$tool-$name.log" 2>&1 || code=$?
             [ $code = 0 ] || [ $code = 77 ] || echo "$name" >>"$out/$tool.bad"
         done
         if [ -e "$out/$tool.bad" ]; then row "compute-sanitizer $tool" FAILED "$(tr '\n' ' ' <"$out/$tool.bad")"; else row "compute-sanitizer $tool" passed "op tests"; fi
@@ -60,7 +62,7 @@ fi
 # ---- 3 to 5 whole models ---------------------------------------------------------------------------------------------
 if [ $# = 2 ]; then
     model=$1 shards=$2 seq_len=512
-elif [ -e "$ROOT/build/demo/mla/config.json" ]; then
+elif [ $preset = cuda ] && [ -e "$ROOT/build/demo/mla/config.json" ]; then
     model=$ROOT/build/demo/mla shards="$ROOT/build/demo/tokens/train/*.ds.zst" seq_len=512
 else
     model=$out/mla shards=$ROOT/tests/golden/train.ds seq_len=32 # heads that cuDNN and flash can do
@@ -141,11 +143,13 @@ else
 fi
 
 # ---- 7 speed ----------------------------------------------------------------------------------------------------------
-step=$ROOT/build/cuda/bench/step
+step=$ROOT/build/$preset/bench/step
+large=(--shape llama2-7b --layers 4 --batch 1 --seq-len 4096 --steps 10) small=(--batch 8 --seq-len 2048 --steps 10)
+[ $preset = cuda ] || large=(--layers 1 --batch 1 --seq-len 16 --steps 1) small=("${large[@]}")
 for attention in auto flash; do
-    check "speed: 4 layers of Llama-2-7B, 4096, $attention" "speed-$attention.log" "$step" --shape llama2-7b --layers 4 --batch 1 --seq-len 4096 --steps 10 device.kind=cuda device.attention=$attention
+    check "speed: 4 layers of Llama-2-7B, 4096, $attention" "speed-$attention.log" "$step" "${large[@]}" device.kind=cuda device.attention=$attention
 done
-check "speed: 140M model, 8 x 2048" speed-small.log "$step" --batch 8 --seq-len 2048 --steps 10 device.kind=cuda
+check "speed: 140M model, 8 x 2048" speed-small.log "$step" "${small[@]}" device.kind=cuda
 
 say "verdict (also in $table)"
 cat "$table"

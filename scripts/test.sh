@@ -32,6 +32,7 @@ elif [ $# = 0 ]; then
     done
     if [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ] || command -v nvcc >/dev/null; then
         bash "$ROOT/scripts/build.sh" cuda remla
+        if ! (need_python nvidia-cuda-cuobjdump); then say "cuobjdump cannot be had here: the test that needs it will be skipped"; fi
         run cuda -R '^cuda/'
     else
         say "there is no nvcc: the CUDA sources are not compiled for GPUs"

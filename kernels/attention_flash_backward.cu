@@ -20,7 +20,7 @@
  *
  * The left operand is read from shared memory again for every tile: the sums of dk and dv, (D + Dv)/2
  * registers of 255, leave no room to keep it, nor for more queries at (192, 128). At (320, 256) they do not
- * fit together: dv and dk are two launches, nine products, and 16 rows are what fits beside the kept ones in
+ * fit together: dv and dk are two launches, eight products, and 16 rows are what fits beside the kept ones in
  * 99 KiB. */
 #include "kernels/attention_flash_products.h"
 
@@ -32,8 +32,8 @@ template <int D, int DV> struct sizes;
 template <> struct sizes<96, 64> {
     enum { WARPS = 4, STREAM = 64, APART = 0 };
 };
-template <>
-struct sizes<128, 64> { /* 64 would do but for sm_100 and sm_120, where ptxas spills two registers */
+template <> struct sizes<128, 64> {
+    /* A stream of 64 would do but for sm_100 and sm_120, where ptxas spills two registers. */
     enum { WARPS = 4, STREAM = 32, APART = 0 };
 };
 template <> struct sizes<192, 128> {

@@ -15,8 +15,9 @@
  *
  * Registers decide the rest: outputs take STRIPS Dv/2 of a thread, scores STRIPS KEYS/2; (320, 256) has no
  * room for a second strip (256 + 32), (192, 128) none for 64 keys (128 + 64, and operands). All leave two
- * blocks of four warps on a multiprocessor of sm_80 and sm_90, and one on sm_89 and sm_120, whose tensor
- * cores are half as fast. With f32 everything is two times larger and nothing fast: small tiles. */
+ * blocks of four warps on a multiprocessor of sm_80 and sm_90; on sm_89 and sm_120, whose tensor cores are
+ * half as fast, (96, 64) leaves two and the others one. With f32 everything is two times larger and nothing
+ * fast: small tiles. */
 #include "kernels/attention_flash_products.h"
 
 namespace
@@ -55,8 +56,8 @@ template <int D, int DV> struct layout : sizes<D, DV> {
 
 /* The ring's groups of copies are k0 v0 k1 v1 ...; keys are awaited before the scores and replaced after
  * them, values awaited before the product with the weights and replaced in the next turn. With one stage the
- * values arrive while scores are computed and the next keys while outputs are; with two each has a turn more.
- */
+ * values arrive while scores are computed and the next keys while outputs are; with two each has one turn
+ * more. */
 template <int D, int DV>
 static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
     flash_forward(const problem p, const int stages)

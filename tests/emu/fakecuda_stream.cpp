@@ -1,5 +1,5 @@
-// Streams are queues, events are places in them. What is queued runs when somebody waits or asks: what came
-// first, first; or, with FAKECUDA_LAZY, the stream of highest priority first, priorities being random and
+// Streams are queues, events are places in them. What is queued runs when somebody waits or asks: of the
+// oldest stream first; or, with FAKECUDA_LAZY, of that of highest priority, priorities being random and
 // changing now and then. Many items run in one go, because opening device memory and closing it again takes
 // longer than most of them.
 #include "tests/emu/fake.h"

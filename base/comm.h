@@ -44,8 +44,7 @@ void comm_broadcast(const comm *c, void *bytes, int64_t count, int root);
  * be the same place inside `full`. `full` is overwritten. */
 void comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard);
 
-/* all (size*part_bytes) on every rank from each rank's `part`, which may lie at its own place inside `all`.
- */
+/* all (size*part_bytes) on every rank from each rank's `part`, which may lie at its own place in `all`. */
 void comm_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes);
 
 /* What a device queues after this call sees what the calls before it have brought. Host memory: nothing to

@@ -105,8 +105,8 @@ void nccl_abandon(device *d)
 
 /* ---- start and stop ------------------------------------------------------------------------------------ */
 
-/* Until a call that was taken on (ncclInProgress) is through. What it came to; ncclInProgress: not in time.
- */
+/* Until a call that was taken on (ncclInProgress) is through. What it came to, or ncclInProgress where that
+ * was not in time. */
 static ncclResult_t settle(ncclResult_t result)
 {
     const double start = clock_seconds();

@@ -21,8 +21,8 @@ struct stream {
 
     struct staging *staging; /* NULL on a queue that does not talk to the host */
 
-    /* What kernels/ keeps with a stream, made when first needed; device_close calls the function beside it.
-     */
+    /* What kernels/ keeps with a stream, made when first needed. device_close calls the function beside
+     * it. */
     struct cublas *cublas;
     void (*cublas_free)(struct cublas *handle);
     struct cudnn *cudnn;
@@ -53,8 +53,9 @@ struct device {
     } while (0)
 void cuda_failed(cudaError_t code, const char *call, const char *file, int line) __attribute__((noreturn));
 
-/* Between two questions of somebody who has waited for so many seconds. Most waits are for a few microseconds: for a
- * millisecond it only lets other threads of this core run, later it sleeps for 50 microseconds. */
+/* Between two questions of somebody who has waited for so many seconds. Most waits are for a few
+ * microseconds: for a millisecond it only lets other threads of this core run, later it sleeps for 50
+ * microseconds. */
 void wait_pause(double waited);
 
 /* Wait for everything queued on `s` so far, or for an event; no longer than the device's limit, and not if a

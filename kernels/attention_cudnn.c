@@ -277,12 +277,12 @@ static void argument(arguments *a, int64_t uid, void *address)
     a->address[a->count++] = address;
 }
 
-/* What every graph reads from host memory. */
+/* What graphs read from host memory. */
 typedef struct numbers {
     float scale, masked, one;
 } numbers;
 
-/* The numbers, and the tensors of both passes from (b,h) on. */
+/* What both passes take: the numbers, and the tensors from (b,h) on. */
 static arguments arguments_of(numbers *n, const tensor *out, const tensor *lse, const tensor *q,
                               const tensor *k, const tensor *v, const tensor *first, int64_t b, int64_t h)
 {

@@ -123,8 +123,8 @@ template <int WIDTH> __device__ __forceinline__ act *chunk_at(act *tile, int row
     return tile + row * WIDTH + ((chunk & -PERIOD) + ((chunk & (PERIOD - 1)) ^ turn)) * VEC;
 }
 
-/* Queues the copy of rows from, from + 1, ... into a tile of ROWS; what is not in the tensor is zero there.
- */
+/* Queues the copy of rows from, from + 1, ... into a tile of ROWS; what the tensor does not have is zero
+ * there. */
 template <int ROWS, int WIDTH, int THREADS>
 __device__ __forceinline__ void load_tile(act *tile, const rows &x, int from)
 {

@@ -2,9 +2,13 @@
  * (mma.sync m16n8k16, fp32 sums); f32 does the same on plain fp32 arithmetic, so that everything around it is
  * one code, and is there to be exact, not to be fast.
  *
- * A warp's results are STRIPS strips of 16 rows, in fragments of 16 x 8: element e of fragment n is, in lane
- * l, row l/4 + e/2*8 of the strip,  column 8 n + l%4*2 + e%2 which is also how two neighbouring fragments,
- * rounded to bf16, are the left operand of the next product: the weights never leave the registers. */
+ * A warp's results are STRIPS strips of 16 rows, in fragments of 16 x 8. Element e of fragment n is, in lane
+ * l, that of
+ *
+ *     row l/4 + e/2*8 of the strip, column 8 n + l%4*2 + e%2
+ *
+ * which is also how two neighbouring fragments, rounded to bf16, are the left operand of the next product:
+ * the weights never leave the registers. */
 #ifndef REMLA_KERNELS_ATTENTION_FLASH_PRODUCTS_H
 #define REMLA_KERNELS_ATTENTION_FLASH_PRODUCTS_H
 #include "kernels/attention_flash.h"

@@ -93,8 +93,7 @@ static __global__ void __launch_bounds__(THREADS)
     if (lane == 0) p.lse[r.lse] = highest + logf(sum);
 }
 
-/* weights = exp(scores - lse) where visible; dscores = weights * (dweights - delta), delta = sum(dout * out).
- */
+/* weights = exp(scores - lse), dscores = weights * (dweights - sum(dout * out)); both 0 where invisible. */
 static __global__ void __launch_bounds__(THREADS)
     backward_rows(act *weights, act *dscores, const float *scores, const float *dweights, heads dout,
                   problem p, chunk c)

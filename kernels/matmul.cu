@@ -3,8 +3,7 @@
  * Forward writes the bias to every row of `out` first and the product is added to it in cuBLAS's registers:
  * as much traffic as a kernel that adds it afterwards (two writes and a read of `out`), but one rounding
  * instead of two. The gradient of the bias reads dout once: pieces of rows into partial sums in the
- * workspace, which a second kernel adds up in order. How rows are cut into pieces depends on the shape alone.
- */
+ * workspace, which a second kernel adds up in order. How rows are cut depends on the shape alone. */
 #include "kernels/gemm.h"
 #include "kernels/partial_sums.h"
 

@@ -1,5 +1,5 @@
-/* The tables of a GPU. An op that is missing from kernels/ is an undefined symbol here, named by the linker.
- */
+/* The tables of a GPU. An op that is missing from kernels/ is an undefined symbol here, named by the
+ * linker. */
 #include "base/device.h"
 #include "kernels/attention.h"
 #include <stdlib.h>

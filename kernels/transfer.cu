@@ -7,11 +7,11 @@
 
 enum { THREADS = 256, EACH = 8 };
 
-/* Where the elements of a tensor lie; `dense`: side by side. */
+/* Where the elements of a tensor lie; `dense`: side by side. Axes that it does not have, of size 1, come
+ * first. */
 typedef struct places {
     bool dense;
-    int64_t dim[TENSOR_MAX_RANK],
-        stride[TENSOR_MAX_RANK]; /* the last axes: unused ones, of size 1, come first */
+    int64_t dim[TENSOR_MAX_RANK], stride[TENSOR_MAX_RANK];
 } places;
 
 static places places_of(const tensor *t)

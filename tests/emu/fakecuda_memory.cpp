@@ -30,10 +30,10 @@ struct allocation {
     bool freed;
 };
 
-// By address; those of freed device memory are kept, to say what they were.
-static auto &allocations =
-    *new std::map<uintptr_t, allocation>; // outlives the destructors: leaks are reported after them
-static size_t used;                       // device memory
+// By address; those that were freed are kept, to say what they were. It outlives the destructors: leaks are
+// reported after them.
+static auto &allocations = *new std::map<uintptr_t, allocation>;
+static size_t used; // device memory
 static int accesses;
 static const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 

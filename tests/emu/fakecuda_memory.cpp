@@ -252,12 +252,6 @@ cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned flags)
 }
 cudaError_t cudaMallocHost(void **p, size_t bytes) { return cudaHostAlloc(p, bytes, cudaHostAllocDefault); }
 cudaError_t cudaFreeHost(void *p) { return release(p, false, __func__); }
-cudaError_t cudaHostGetDevicePointer(void **device, void *host, unsigned)
-{
-    if (!on_device(host)) return failed(cudaErrorInvalidValue);
-    *device = host;
-    return cudaSuccess;
-}
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *attributes, const void *p)
 {
     const allocation *a = find(p);

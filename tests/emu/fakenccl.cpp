@@ -119,11 +119,6 @@ ncclResult_t collective(const char *name, ncclComm *c, const void *send, size_t 
 
 extern "C" {
 
-ncclResult_t ncclGetVersion(int *version)
-{
-    *version = NCCL_VERSION_CODE;
-    return ncclSuccess;
-}
 const char *ncclGetErrorString(ncclResult_t result)
 {
     switch (result) {
@@ -161,21 +156,14 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int size, ncclUniqueId id,
     MPI_Initialized(&ready);
     if (fails("ncclCommInitRank")) return ncclInternalError;
     if (!ready) error("NCCL is MPI here, which has not been initialized");
+    if (!config || config->blocking != 0) error("NCCL: calls that block wait without a limit");
     MPI_Comm_rank(MPI_COMM_WORLD, &mpi_rank);
     MPI_Comm_size(MPI_COMM_WORLD, &mpi_size);
     if (rank != mpi_rank || size != mpi_size) error("the ranks of a communicator are those of MPI here");
     *comm =
         new ncclComm{rank, size, MPI_COMM_NULL, ncclComm::DUPLICATING, MPI_REQUEST_NULL, id, id, ncclSuccess};
     MPI_Comm_idup(MPI_COMM_WORLD, &(*comm)->mpi, &(*comm)->request);
-    if (config && config->blocking == 0) return ncclInProgress;
-    ncclResult_t result;
-    while ((result = join(*comm)) == ncclInProgress) {
-    }
-    return result;
-}
-ncclResult_t ncclCommInitRank(ncclComm_t *comm, int size, ncclUniqueId id, int rank)
-{
-    return ncclCommInitRankConfig(comm, size, id, rank, nullptr);
+    return ncclInProgress;
 }
 ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *result)
 {
@@ -192,9 +180,6 @@ ncclResult_t ncclCommDestroy(ncclComm_t c)
 }
 // What is queued never ends, which the caller, who gives up, does not mind.
 ncclResult_t ncclCommAbort(ncclComm_t) { return ncclSuccess; }
-
-ncclResult_t ncclGroupStart(void) { return ncclSuccess; }
-ncclResult_t ncclGroupEnd(void) { return ncclSuccess; }
 
 ncclResult_t ncclAllReduce(const void *send, void *receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
                            ncclComm_t c, cudaStream_t stream)

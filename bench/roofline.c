@@ -7,6 +7,7 @@
  *
  * A step is M micro-batches of B sequences of T tokens on each of R ranks, and one update. */
 #include "base/comm_calls.h"
+#include "bench/shapes.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
 #include <stdio.h>
@@ -369,18 +370,6 @@ static void print(const plan *p)
 
 int main(int argc, char **argv)
 {
-    static const dims llama2_7b = {.kind = ATTENTION_MLA,
-                                   .L = 32,
-                                   .V = 32000,
-                                   .C = 4096,
-                                   .F = 11008,
-                                   .H = 32,
-                                   .Dn = 128,
-                                   .Dr = 64,
-                                   .Dv = 128,
-                                   .R = 512,
-                                   .norm_eps = 1e-5,
-                                   .rope = {.theta = 10000}};
     plan p = {.d = llama2_7b, .B = 1, .T = 4096, .micro_batches = 16, .ranks = 8};
     for (int i = 1; i + 1 < argc; i += 2) {
         const long n = strtol(argv[i + 1], NULL, 10);

@@ -6,6 +6,7 @@
 #include "base/comm.h"
 #include "base/device.h"
 #include "base/log.h"
+#include "bench/shapes.h"
 #include "kernels/machine.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
@@ -28,18 +29,6 @@ static const dims shape_a = {.kind = ATTENTION_MLA,
                              .tied = true,
                              .norm_eps = 1e-5,
                              .rope = {.theta = 10000}};
-static const dims llama2_7b = {.kind = ATTENTION_MLA,
-                               .L = 32,
-                               .V = 32000,
-                               .C = 4096,
-                               .F = 11008,
-                               .H = 32,
-                               .Dn = 128,
-                               .Dr = 64,
-                               .Dv = 128,
-                               .R = 512,
-                               .norm_eps = 1e-5,
-                               .rope = {.theta = 10000}};
 
 typedef struct settings {
     dims shape;

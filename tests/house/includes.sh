@@ -9,7 +9,7 @@ declare -A may=(
     [data]="data base"
     [optim]="optim kernels base"
     [train]="train model optim data kernels base"
-    [bench]="train model optim data kernels base"
+    [bench]="bench train model optim data kernels base"
 )
 wrong=0 seen=0
 while IFS=: read -r file line text; do

@@ -1,9 +1,11 @@
 // Collectives over MPI. They end when all ranks have come, and until then they hold up their stream and
 // nothing else, so that a rank that never comes is seen as with NCCL. Sums are taken in the order of the
-// ranks.
+// ranks. Communicators do not block: what is asked of one is only taken on; it is on its stream once
+// ncclCommGetAsyncError has said so, and until then nothing else may be asked.
 #include "tests/emu/fake.h"
 #include <cstring>
 #include <cuda_bf16.h>
+#include <functional>
 #include <memory>
 #include <mpi.h>
 #include <nccl.h>
@@ -17,6 +19,8 @@ struct ncclComm {
     MPI_Request request;
     ncclUniqueId mine, first; // of this rank, and of rank 0
     ncclResult_t trouble;
+    std::function<void()> taken_on; // the call that is not through
+    bool asked;                     // about it, once
 };
 
 namespace
@@ -43,6 +47,33 @@ ncclResult_t join(ncclComm *c)
     return ncclInProgress;
 }
 
+// How far the last call is.
+ncclResult_t progress(ncclComm *c)
+{
+    if (!c->taken_on) return join(c);
+    if (!c->asked) {
+        c->asked = true;
+        return ncclInProgress;
+    }
+    const std::function<void()> work = std::move(c->taken_on);
+    c->taken_on = nullptr;
+    work();
+    return c->trouble;
+}
+
+ncclResult_t take_on(ncclComm *c, std::function<void()> work)
+{
+    c->taken_on = std::move(work);
+    c->asked = false;
+    return ncclInProgress;
+}
+
+void check_ready(const char *name, const ncclComm *c)
+{
+    if (c->state != ncclComm::READY || c->taken_on)
+        error("%s: the call before on this communicator is not through", name);
+}
+
 size_t size_of(ncclDataType_t type)
 {
     switch (type) {
@@ -62,6 +93,15 @@ size_t size_of(ncclDataType_t type)
     default:
         error("NCCL: type %d is not known here", (int)type);
     }
+}
+
+// A rank's part may lie inside the whole, but at its own place only.
+void check_in_place(const char *name, const ncclComm *c, const void *part, const void *whole, size_t bytes)
+{
+    const char *from = (const char *)whole, *at = (const char *)part;
+    const bool apart = at >= from + bytes * (size_t)c->size || at + bytes <= from;
+    if (!apart && at != from + bytes * (size_t)c->rank)
+        error("%s: a part of the buffer that is not rank %d's", name, c->rank);
 }
 
 template <class T> void add(void *sum, const void *part, size_t count)
@@ -89,7 +129,8 @@ template <class Finish>
 ncclResult_t collective(const char *name, ncclComm *c, const void *send, size_t bytes, cudaStream_t stream,
                         Finish finish)
 {
-    if (c->state != ncclComm::READY) error("%s: the communicator is not ready", name);
+    check_ready(name, c);
+    check_stream(stream);
     const failure f = fails(name);
     if (f == LATER) c->trouble = ncclRemoteError;
     if (f == FAIL) return ncclInternalError;
@@ -99,7 +140,7 @@ ncclResult_t collective(const char *name, ncclComm *c, const void *send, size_t 
     }
     if (bytes == 0) return ncclSuccess;
     const auto x = std::make_shared<exchange>();
-    queue(stream, [=] {
+    const auto work = [=] {
         int done = 0;
         if (!x->started) {
             x->started = true;
@@ -111,8 +152,8 @@ ncclResult_t collective(const char *name, ncclComm *c, const void *send, size_t 
         MPI_Test(&x->request, &done, MPI_STATUS_IGNORE);
         if (done) finish(x->received.data());
         return done != 0;
-    });
-    return ncclSuccess;
+    };
+    return take_on(c, [=] { queue(stream, work); });
 }
 
 } // namespace
@@ -160,19 +201,24 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int size, ncclUniqueId id,
     MPI_Comm_rank(MPI_COMM_WORLD, &mpi_rank);
     MPI_Comm_size(MPI_COMM_WORLD, &mpi_size);
     if (rank != mpi_rank || size != mpi_size) error("the ranks of a communicator are those of MPI here");
-    *comm =
-        new ncclComm{rank, size, MPI_COMM_NULL, ncclComm::DUPLICATING, MPI_REQUEST_NULL, id, id, ncclSuccess};
+    *comm = new ncclComm{rank,        size,    MPI_COMM_NULL, ncclComm::DUPLICATING, MPI_REQUEST_NULL, id, id,
+                         ncclSuccess, nullptr, false};
     MPI_Comm_idup(MPI_COMM_WORLD, &(*comm)->mpi, &(*comm)->request);
     return ncclInProgress;
 }
 ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *result)
 {
-    *result = fails(__func__) ? ncclRemoteError : join(c);
+    *result = fails(__func__) ? ncclRemoteError : progress(c);
     return ncclSuccess;
 }
-ncclResult_t ncclCommFinalize(ncclComm_t) { return ncclSuccess; }
+ncclResult_t ncclCommFinalize(ncclComm_t c)
+{
+    check_ready(__func__, c);
+    return take_on(c, [] {});
+}
 ncclResult_t ncclCommDestroy(ncclComm_t c)
 {
+    check_ready(__func__, c);
     drain();
     MPI_Comm_free(&c->mpi);
     delete c;
@@ -200,6 +246,7 @@ ncclResult_t ncclReduceScatter(const void *send, void *receive, size_t count, nc
     if (op != ncclSum) error("NCCL: sums only");
     device_range(send, whole, __func__);
     device_range(receive, bytes, __func__);
+    check_in_place(__func__, c, receive, send, bytes);
     return collective(__func__, c, send, whole, stream, [=](const char *all) {
         const char *mine = all + bytes * (size_t)c->rank;
         memcpy(receive, mine, bytes);
@@ -212,6 +259,7 @@ ncclResult_t ncclAllGather(const void *send, void *receive, size_t count, ncclDa
     const size_t bytes = count * size_of(type), whole = bytes * (size_t)c->size;
     device_range(send, bytes, __func__);
     device_range(receive, whole, __func__);
+    check_in_place(__func__, c, send, receive, bytes);
     return collective(__func__, c, send, bytes, stream,
                       [=](const char *all) { memcpy(receive, all, whole); });
 }

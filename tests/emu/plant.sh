@@ -108,6 +108,7 @@ say "bugs on the host"
 bug sums_not_waited_for optim/optimizer.c 's/\n *comm_fence\(o->tensors\);[^\n]*//' remla ranks
 bug ranks_do_not_wait base/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(d->communication[^\n]*//' remla ranks
 bug nobody_waits_for_ranks base/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(d->compute\.cuda[^\n]*//' remla ranks
+bug calls_not_seen_through base/comm_nccl.c 's/result = settle\(result\);/if (result == ncclInProgress) return;/' remla ranks
 bug slot_used_too_soon base/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
 bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
 bug gradients_never_cleared model/model.c 's/\n *if \(use == MODEL_TRAIN\) k->zero\(&m->g[^\n]*//' remla curve

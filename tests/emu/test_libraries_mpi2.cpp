@@ -81,6 +81,13 @@ static void test_products(void **)
     cublasDestroy_v2(handle);
 }
 
+// Until a call that was taken on is through.
+static ncclResult_t settled(ncclComm_t c, ncclResult_t state)
+{
+    while (state == ncclInProgress) CHECK(ncclCommGetAsyncError(c, &state) == ncclSuccess);
+    return state;
+}
+
 static ncclComm_t join()
 {
     ncclUniqueId id;
@@ -89,9 +96,8 @@ static ncclComm_t join()
     config.blocking = 0;
     if (rank == 0) CHECK(ncclGetUniqueId(&id) == ncclSuccess);
     MPI_Bcast(&id, sizeof id, MPI_BYTE, 0, MPI_COMM_WORLD);
-    ncclResult_t state = ncclCommInitRankConfig(&c, 2, id, rank, &config);
-    while (state == ncclInProgress) CHECK(ncclCommGetAsyncError(c, &state) == ncclSuccess);
-    CHECK(state == ncclSuccess);
+    const ncclResult_t state = ncclCommInitRankConfig(&c, 2, id, rank, &config);
+    CHECK(state == ncclInProgress && settled(c, state) == ncclSuccess);
     return c;
 }
 
@@ -104,19 +110,24 @@ static void test_collectives(void **)
     __nv_bfloat16 *h = numbers<__nv_bfloat16>(COUNT);
     for (int i = 0; i < 2 * COUNT; i++) x[i] = (float)(i + 100 * rank);
     for (int i = 0; i < COUNT; i++) z[i] = i + 0.5 * rank, h[i] = __float2bfloat16((float)(256 + i * rank));
-    CHECK(ncclReduceScatter(x, y, COUNT, ncclFloat32, ncclSum, c, stream) == ncclSuccess);
-    CHECK(ncclAllReduce(z, z, COUNT, ncclFloat64, ncclSum, c, stream) == ncclSuccess);
-    CHECK(ncclAllReduce(h, h, COUNT, ncclBfloat16, ncclSum, c, stream) == ncclSuccess);
+    CHECK(settled(c, ncclReduceScatter(x, y, COUNT, ncclFloat32, ncclSum, c, stream)) == ncclSuccess);
+    CHECK(settled(c, ncclAllReduce(z, z, COUNT, ncclFloat64, ncclSum, c, stream)) == ncclSuccess);
+    CHECK(settled(c, ncclAllReduce(h, h, COUNT, ncclBfloat16, ncclSum, c, stream)) == ncclSuccess);
     CUDA(cudaStreamSynchronize(stream));
     for (int i = 0; i < COUNT; i++) {
         CHECK(y[i] == (float)(2 * (i + COUNT * rank) + 100) && z[i] == 2 * i + 0.5);
         CHECK(value(h + i) == (i < 3 ? 512 : 516)); // 512 + i in steps of 4, to even
     }
-    CHECK(ncclAllGather(x + 1, y, COUNT, ncclFloat32, c, stream) == ncclSuccess);
-    CHECK(ncclBroadcast(z, z, 1, ncclFloat64, 1, c, stream) == ncclSuccess);
+    CHECK(settled(c, ncclAllGather(x + 1, y, COUNT, ncclFloat32, c, stream)) == ncclSuccess);
+    CHECK(settled(c, ncclBroadcast(z, z, 1, ncclFloat64, 1, c, stream)) == ncclSuccess);
     CUDA(cudaStreamSynchronize(stream));
     for (int i = 0; i < 2 * COUNT; i++) CHECK(y[i] == (float)(i < COUNT ? i + 1 : i - COUNT + 101));
-    CHECK(ncclCommFinalize(c) == ncclSuccess && ncclCommDestroy(c) == ncclSuccess);
+    const float *const others = x + COUNT * (1 - rank);
+    stops({"ncclAllGather: a part of the buffer that is not rank"},
+          [=] { ncclAllGather(others, x, COUNT, ncclFloat32, c, stream); });
+    stops({"ncclReduceScatter: a part of the buffer that is not rank"},
+          [=] { ncclReduceScatter(x, (void *)others, COUNT, ncclFloat32, ncclSum, c, stream); });
+    CHECK(settled(c, ncclCommFinalize(c)) == ncclSuccess && ncclCommDestroy(c) == ncclSuccess);
     for (void *p : {(void *)x, (void *)y, (void *)z, (void *)h}) CUDA(cudaFreeHost(p));
 }
 
@@ -127,12 +138,33 @@ static void test_late(void **)
     double *z = numbers<double>(1);
     *z = 1;
     if (rank == 1) MPI_Barrier(MPI_COMM_WORLD);
-    CHECK(ncclAllReduce(z, z, 1, ncclFloat64, ncclSum, c, stream) == ncclSuccess);
+    CHECK(settled(c, ncclAllReduce(z, z, 1, ncclFloat64, ncclSum, c, stream)) == ncclSuccess);
     for (int i = 0; rank == 0 && i < 100; i++) CHECK(cudaStreamQuery(stream) == cudaErrorNotReady);
     if (rank == 0) MPI_Barrier(MPI_COMM_WORLD);
     CUDA(cudaStreamSynchronize(stream));
     CHECK(*z == 2);
     CHECK(ncclCommDestroy(c) == ncclSuccess);
+    CUDA(cudaFreeHost(z));
+}
+
+// A communicator that does not block only takes a call on: nothing is on the stream, and nothing more may be
+// asked, until it says that the call is through.
+static void test_not_through(void **)
+{
+    const ncclComm_t c = join();
+    double *z = numbers<double>(1);
+    *z = 1;
+    ncclResult_t state = ncclAllReduce(z, z, 1, ncclFloat64, ncclSum, c, stream);
+    CHECK(state == ncclInProgress && cudaStreamQuery(stream) == cudaSuccess);
+    const char *const what = "the call before on this communicator is not through";
+    stops({"ncclAllReduce", what}, [=] { ncclAllReduce(z, z, 1, ncclFloat64, ncclSum, c, stream); });
+    stops({"ncclCommFinalize", what}, [=] { ncclCommFinalize(c); });
+    stops({"ncclCommDestroy", what}, [=] { ncclCommDestroy(c); });
+    CHECK(settled(c, state) == ncclSuccess);
+    CUDA(cudaStreamSynchronize(stream));
+    CHECK(*z == 2);
+    state = ncclCommFinalize(c);
+    CHECK(state == ncclInProgress && settled(c, state) == ncclSuccess && ncclCommDestroy(c) == ncclSuccess);
     CUDA(cudaFreeHost(z));
 }
 
@@ -142,7 +174,7 @@ int main(int count, char **arguments)
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     const CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_collectives),
-                                cmocka_unit_test(test_late)};
+                                cmocka_unit_test(test_late), cmocka_unit_test(test_not_through)};
     const int wrong = cmocka_run_group_tests(tests, nullptr, nullptr);
     MPI_Finalize();
     return wrong;

@@ -15,7 +15,12 @@
     F(cublasGetStatusString)                                                                                 \
     F(cublasGemmEx)                                                                                          \
     F(cublasGemmStridedBatchedEx)
+/* The one of the toolkit that compiled this first: a newer one may want a newer driver. */
+#if CUBLAS_VER_MAJOR == 12
+LIBRARY(cublas, "cuBLAS", CUBLAS_CALLS, "libcublas.so.12", "libcublas.so.13");
+#else
 LIBRARY(cublas, "cuBLAS", CUBLAS_CALLS, "libcublas.so.13", "libcublas.so.12");
+#endif
 
 /* What NVIDIA recommends for Hopper and Blackwell; older devices would do with 4 MiB. */
 enum { WORKSPACE_BYTES = 32 << 20 };

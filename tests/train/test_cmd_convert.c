@@ -59,9 +59,11 @@ static void expect(int code, int want, const char *sentence)
         fail_msg("exit %d, not %d, or no \"%s\" in: %s", code, want, sentence, err);
 }
 
+/* On the CPU, where conversions are computed. */
 static double eval_loss(const char *folder, const char *data, int T)
 {
-    if (run("eval %s data.val=%s train.seq_len=%d data.document_mask=false --json", folder, data, T) != 0)
+    if (run("eval %s data.val=%s train.seq_len=%d data.document_mask=false device.kind=cpu --json", folder,
+            data, T) != 0)
         fail_msg("eval %s: %s", folder, err);
     json_t *result = json_loads(out, 0, NULL);
     const double loss = json_number_value(json_object_get(result, "loss"));

@@ -46,7 +46,8 @@ say "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -
 
 # ---- 1 the tests, on the GPU ----------------------------------------------------------------------------------------
 cd "$ROOT"
-check "op tests, every table" tests.log ctest --preset $preset -R '^(base|kernels|model|optim|train)/'
+few=(env OMP_NUM_THREADS=4) # small tests take longer on all cores of a large machine
+check "op tests, every table" tests.log "${few[@]}" ctest --preset $preset -R '^(base|kernels|model|optim|train)/'
 if grep -q 'the CUDA tables are not tested' "$ROOT/build/$preset/Testing/Temporary/LastTest.log" 2>/dev/null; then
     row "op tests saw the GPU" FAILED "$(grep -m 1 'not tested' "$ROOT/build/$preset/Testing/Temporary/LastTest.log")"
 fi
@@ -54,13 +55,13 @@ fi
 # ---- 2 NVIDIA's checkers --------------------------------------------------------------------------------------------
 # Tests fork, and cuBLAS and cuDNN ask CUDA for what may not be there: neither is an error. What happens inside their kernels is NVIDIA's business, takes long
 # to check and raises false alarms; but memcheck sees what they are made to touch. (Filters by name: CUDA 12.3 and later.)
-sanitizer=(compute-sanitizer --error-exitcode 9 --require-cuda-init=no --target-processes application-only --report-api-errors no)
+sanitizer=("${few[@]}" compute-sanitizer --error-exitcode 9 --require-cuda-init=no --target-processes application-only --report-api-errors no)
 ours=()
 for library in cublas cudnn cutlass gemm gemv nvjet splitK; do ours+=(--kernel-name-exclude "kns=$library"); done
 # Such a test says so by 77, of which a checker may make another code.
 nothing_to_do() {
     local code=0
-    "$1" >/dev/null 2>&1 || code=$?
+    timeout 900 "${few[@]}" "$1" >/dev/null 2>&1 || code=$?
     [ $code = 77 ]
 }
 if command -v compute-sanitizer >/dev/null; then

@@ -30,6 +30,7 @@ check_exit() {
     local want=$1 got=0
     shift
     "$@" >out 2>err || got=$?
+    ! grep FAKECUDA err >&2 || fail "the emulated device complains: $*" # of memory that was not freed
     [ "$got" = "$want" ] && return
     cat out err >&2
     fail "exit code $got instead of $want: $*"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tests/emu/plant.sh [BUG...]: do the tests on the emulator still find what they are there for? Plants one bug at a time (all of them, or those that are
 # named) in a copy of the sources, builds what it concerns, and runs it in the ways in which CI runs the tests, until one of them notices. Prints what
-# noticed; exit code 1 when nothing did. First the same runs without a bug, which must pass. About a quarter of an hour on two cores; the copy and its
+# noticed; exit code 1 when nothing did. First the same runs without a bug, which must pass. About twenty minutes on two cores; the copy and its
 # builds stay in build/plant.
 # shellcheck disable=SC2016  # single quotes hold Perl
 set -euo pipefail

@@ -41,7 +41,7 @@ if(REMLA_DEVICE STREQUAL "cuda")
     endif()
     target_link_libraries(remla_device INTERFACE CUDA::cudart_static ${CMAKE_DL_LIBS})
     # Where the libraries that are opened at run time are looked for, after LD_LIBRARY_PATH: the toolkit's folder need not be among the system's.
-    target_link_options(remla_device INTERFACE -Wl,-rpath,${CUDAToolkit_LIBRARY_DIR})
+    target_link_options(remla_device INTERFACE -Wl,--enable-new-dtags,-rpath,${CUDAToolkit_LIBRARY_DIR})
     set(CMAKE_CUDA_STANDARD 17)
     set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 else()

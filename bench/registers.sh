@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # bench/registers.sh: prints docs/registers.md, from build/cuda and by NVIDIA's cuobjdump. With --check it only says whether docs/registers.md is what the build
-# gives. Exit code 77 where that cannot be said: there is no cuobjdump, or another nvcc than the page's.
+# gives. Exit code 77 where that cannot be said: there is no cuobjdump, or the build is by another nvcc or for other GPUs.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 objects=$ROOT/build/cuda/CMakeFiles
@@ -28,7 +28,7 @@ markdown() {
 # Registers of every kernel
 
 Written by bench/registers.sh from what nvcc $nvcc compiled: registers of a thread for every architecture, static shared memory of a block (on sm_80) and stack of a thread, in
-bytes. Registers that are spilled would lie on the stack. V in a kernel's arguments is the number of elements that are moved at once.
+bytes. Registers that are spilled would lie on the stack. A first argument of 1 to 8 is the number of elements that a thread moves at once.
 
 | file | storage | kernel | sm_80 | sm_89 | sm_90 | sm_100 | sm_120 | shared | stack |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -53,6 +53,7 @@ TEXT
 
 if [ "${1:-}" = --check ]; then
     grep -q "what nvcc $nvcc compiled" "$page" || CODE=77 stop "docs/registers.md is of another nvcc than $nvcc"
+    grep -q '^CMAKE_CUDA_ARCHITECTURES:.*=80-real;89-real;90-real;100-real;120$' "$ROOT/build/cuda/CMakeCache.txt" || CODE=77 stop "build/cuda is for other GPUs than docs/registers.md"
     diff "$page" <(markdown)
 else
     markdown

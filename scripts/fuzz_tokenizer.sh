@@ -2,7 +2,7 @@
 # scripts/fuzz_tokenizer.sh [STRINGS] [REAL_MB]: the long comparison of `remla data encode` and `decode` with PyPI `tokenizers`
 # (tests/data/fuzz_tokenizer.py): STRINGS (1000000) random and adversarial strings, every character there is, and REAL_MB (50) megabytes of this
 # machine's text, for each of: SmolLM2's tokenizer (from the demo's model), DeepSeek's, GPT-NeoX's and OLMo's from PyPI packages, Qwen2's from
-# PyPI's tiktoken file, and those of make_tokenizers.py (of the odd ones a tenth). About an hour on one core; the results stand in
+# PyPI's tiktoken file, and those of make_tokenizers.py (of the odd ones a tenth). One to two hours on one core; the results stand in
 # build/fuzz_tokenizer/results.txt, and what they were in docs/TOKENIZER.md.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

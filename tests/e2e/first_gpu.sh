@@ -10,13 +10,14 @@ tool() { # NAME LINE...
 }
 tool nvidia-smi 'case $1 in --list-gpus) printf "GPU 0\nGPU 1\n" ;; *) echo "Fake H100, 0" ;; esac'
 tool ctest 'echo "100% tests passed"'
-tool compute-sanitizer 'case "$*" in *memcheck*kns=*) exit 9 ;; *racecheck*kns=cublas*test_sum) exit 9 ;; *test_blas) exit 77 ;; esac'
+tool compute-sanitizer 'case "$*" in *memcheck*kns=* | *initcheck*kns=*) exit 9 ;; *racecheck*kns=cublas*test_sum) exit 9 ;; *test_blas) exit 77 ;; esac'
 
 check_exit 3 env PATH="$work/bin:$PATH" REHEARSAL="$work/none" CUDA_VISIBLE_DEVICES= bash "$REMLA_SOURCE/scripts/first_gpu.sh"
 grep -q 'CUDA_VISIBLE_DEVICES leaves none' err || fail "GPUs that nobody may see: $(tail -n 1 err)"
 
-check_exit 3 env PATH="$work/bin:$PATH" REHEARSAL="$work/rehearsal" FAKECUDA_DEVICES=2 bash "$REMLA_SOURCE/scripts/first_gpu.sh"
+check_exit 3 env -u CUDA_VISIBLE_DEVICES PATH="$work/bin:$PATH" REHEARSAL="$work/rehearsal" FAKECUDA_DEVICES=2 bash "$REMLA_SOURCE/scripts/first_gpu.sh"
 grep -q '1 of the checks failed' err || fail "the script counts otherwise: $(tail -n 1 err)"
 verdict=rehearsal/verdict.txt
 [ "$(grep FAILED $verdict)" = "$(printf '%-44s %-8s %s' 'compute-sanitizer racecheck' FAILED 'kernels_test_sum ')" ] || fail "$(cat $verdict)"
 [ "$(grep -c passed $verdict)" = 33 ] || fail "not as many rows as there should be: $(cat $verdict)"
+! grep -r FAKECUDA rehearsal/*.log* >&2 || fail "the emulated device complains"

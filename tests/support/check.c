@@ -28,7 +28,7 @@ static bool device_works; /* the table that was last asked for is a device's */
 
 void check_on_host(void) { on_host = true; }
 
-/* Asking a GPU takes it microseconds, and tests look at millions of elements: it is asked only while it may
+/* Asking a GPU is a call of its driver, and tests look at millions of elements: it is asked only while it may
  * be at work. */
 static void settle(void)
 {

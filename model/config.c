@@ -157,13 +157,18 @@ static status read_kind(config_file *f)
     if (!name) return wrong(f, "architectures", list, "expected a list of one name");
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(name, kinds[i].architecture) == 0) {
-            if (!json_is_string(type) || strcmp(json_string_value(type), kinds[i].model_type) != 0) {
+            const bool transmla =
+                kinds[i].kind == DEEPSEEK && json_object_get(f->json, "qk_latent_layernorm");
+            const bool known = json_is_string(type) &&
+                               (strcmp(json_string_value(type), kinds[i].model_type) == 0 ||
+                                (transmla && strcmp(json_string_value(type), TRANSMLA_MODEL_TYPE) == 0));
+            if (!known) {
                 char expected[96];
                 snprintf(expected, sizeof expected, "expected \"%s\" for %s", kinds[i].model_type, name);
                 return wrong(f, "model_type", type, expected);
             }
             f->kind = kinds[i].kind;
-            f->transmla = f->kind == DEEPSEEK && json_object_get(f->json, "qk_latent_layernorm");
+            f->transmla = transmla;
             if (f->kind == DEEPSEEK && !f->transmla && strcmp(name, "DeepseekV3ForCausalLM") != 0)
                 return missing(f, "qk_latent_layernorm");
             return OK;
@@ -357,11 +362,10 @@ static status read_mla(const config_file *f, dims *d)
     if (f->transmla && !value_of(f, "attention_bias")) return missing(f, "attention_bias");
     if (f->transmla && !value_of(f, "qk_latent_layernorm")) return missing(f, "qk_latent_layernorm");
     TRY(get_bool(f, "attention_bias", false, &bias));
-    if (bias && !f->transmla)
-        return wrong(
-            f, "attention_bias", value_of(f, "attention_bias"),
-            "which in a stock DeepSeek model means biases in other places than TransMLA's: not supported");
-    d->q_bias = d->k_bias = bias;
+    d->k_bias = bias;
+    d->q_bias = bias && f->transmla;
+    d->o_bias = bias && !f->transmla;
+    d->q_a_bias = d->o_bias && d->Rq;
     return get_bool(f, "qk_latent_layernorm", true, &d->latent_norm);
 }
 
@@ -418,6 +422,7 @@ static status config_parse(model_config *c, config_file *f)
     TRY(read_kind(f));
     TRY(check_keys(f));
     TRY(read_shape(f, &c->d));
+    c->layout = f->transmla ? LAYOUT_TRANSMLA : LAYOUT_DEEPSEEK;
     TRY(read_storage(f, &c->storage));
     return read_eos(f, &c->eos);
 }

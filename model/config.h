@@ -11,11 +11,17 @@ typedef struct json_t json_t;
 
 typedef enum config_layout { LAYOUT_TRANSMLA, LAYOUT_DEEPSEEK } config_layout;
 
+/* The model_type of what is written for TransMLA's own code. TransMLA writes "deepseek_v3", which is read
+ * too: transformers goes by that and loads another model, with norms that were never trained. This one it
+ * does not know, and says so; where TransMLA's files lie beside it auto_map counts. */
+#define TRANSMLA_MODEL_TYPE "llamamla"
+
 typedef struct model_config {
     dims d;
-    dtype storage; /* torch_dtype (or dtype) of the folder */
-    int64_t eos;   /* eos_token_id, the first where it is a list; -1: none */
-    json_t *json;  /* the whole file, owned */
+    dtype storage;        /* torch_dtype (or dtype) of the folder */
+    config_layout layout; /* of an MLA model */
+    int64_t eos;          /* eos_token_id, the first where it is a list; -1: none */
+    json_t *json;         /* the whole file, owned */
 } model_config;
 
 /* Reads FOLDER/config.json. */
@@ -23,7 +29,7 @@ status config_read(model_config *c, const char *folder, message *why);
 void config_free(model_config *c);
 
 /* The config.json text of the MLA model `d` converted from `source` (a GQA config), in the given layout and
- * type, as TransMLA's converter or as a stock dense DeepSeek-V3 model. The caller frees. */
+ * type: for TransMLA's own code, or of a stock dense DeepSeek-V3 model. The caller frees. */
 char *config_converted(const model_config *source, const dims *d, config_layout layout, dtype storage);
 
 /* The config.json text of `c` with another storage type: what a checkpoint carries. The caller frees. */

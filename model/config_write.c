@@ -47,7 +47,7 @@ static void set_shape(json_t *json, const dims *d)
     set_integer(json, "num_key_value_heads", d->H);
     set_integer(json, "head_dim",
                 d->Dr); /* so transformers computes the rotary frequencies of the shared rotary part */
-    set_bool(json, "attention_bias", d->q_bias);
+    set_bool(json, "attention_bias", d->k_bias);
     set_integer(json, "qk_rope_head_dim", d->Dr);
     set_integer(json, "qk_nope_head_dim", d->Dn);
     set_integer(json, "v_head_dim", d->Dv);
@@ -81,7 +81,7 @@ static json_t *transmla(const model_config *source, const dims *d, dtype storage
     json_t *json = json_deep_copy(source->json);
     if (!json) die(ERR_DEVICE, "no memory for config.json");
     set(json, "architectures", json_pack("[s]", "LlamaMLAForCausalLM"));
-    set_string(json, "model_type", "deepseek_v3");
+    set_string(json, "model_type", TRANSMLA_MODEL_TYPE);
     set(json, "auto_map",
         json_pack("{s:s, s:s, s:s}", "AutoConfig", "configuration_llamamla.LlamaMLAConfig", "AutoModel",
                   "modeling_llamamla.LlamaMLAModel", "AutoModelForCausalLM",
@@ -151,8 +151,8 @@ char *config_converted(const model_config *source, const dims *d, config_layout 
 {
     REQUIRE(source->d.kind == ATTENTION_GQA && d->kind == ATTENTION_MLA,
             "only a GQA model is converted, and only to an MLA model");
-    REQUIRE(layout != LAYOUT_DEEPSEEK || (d->latent_norm && !d->q_bias && !d->k_bias),
-            "a stock DeepSeek model has latent norms and no biases");
+    REQUIRE(layout != LAYOUT_DEEPSEEK || (d->latent_norm && !d->q_bias && d->k_bias == d->o_bias && !d->tied),
+            "a stock DeepSeek model has latent norms, a head of its own, and biases in its own places");
     json_t *json = layout == LAYOUT_DEEPSEEK ? deepseek(source, d, storage) : transmla(source, d, storage);
     char *text = config_text(json);
     json_decref(json);
@@ -164,6 +164,8 @@ char *config_with_storage(const model_config *c, dtype storage)
     static const char *const keys[] = {"torch_dtype", "dtype"};
     json_t *json = json_deep_copy(c->json);
     if (!json) die(ERR_DEVICE, "no memory for config.json");
+    if (c->d.kind == ATTENTION_MLA && c->layout == LAYOUT_TRANSMLA)
+        set_string(json, "model_type", TRANSMLA_MODEL_TYPE);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (json_object_get(json, keys[i])) set_storage(json, keys[i], storage);
     char *text = config_text(json);

@@ -92,8 +92,11 @@ dims convert_dims(const dims *source, const convert_settings *s)
     d.R = s->rank;
     d.Rq = s->q_rank;
     d.latent_norm = s->latent_norm;
-    d.q_bias = d.k_bias = bias; /* the layout has one key for both */
+    d.k_bias = bias;
+    d.q_bias = bias && !s->stock; /* TransMLA's layout has one key for both */
+    d.q_a_bias = d.o_bias = bias && s->stock;
     d.v_bias = false;
+    d.tied = source->tied && !s->stock;
     return d;
 }
 
@@ -102,11 +105,18 @@ dims rotary_dims(const dims *source, const convert_settings *s)
     convert_settings whole = *s;
     whole.rank = 2 * source->G * source->D - s->rope;
     whole.q_rank = 0;
-    whole.latent_norm = false;
+    whole.latent_norm = whole.stock = false;
     return convert_dims(source, &whole);
 }
 
 /* ---- models -------------------- */
+
+static void copy_tensor(model *to, tensor *out, const model *from, const tensor *in)
+{
+    float *values = values_read(from->k, in);
+    to->k->upload(out, values, to->k->stream);
+    free(values);
+}
 
 void copy_common(model *to, const model *from)
 {
@@ -115,11 +125,12 @@ void copy_common(model *to, const model *from)
         if (!q || q->rank != p->rank || q->dim[0] != p->dim[0] || q->dim[1] != p->dim[1]) continue;
         const tensor in = weights_param(&from->w, q);
         tensor out = weights_param(&to->w, p);
-        float *values = values_read(from->k, &in);
-        to->k->upload(&out, values, to->k->stream);
-        free(values);
+        copy_tensor(to, &out, from, &in);
     }
+    if (from->d.tied && !to->d.tied) untie(to, from);
 }
+
+void untie(model *to, const model *from) { copy_tensor(to, &to->w.head, from, &from->w.embed); }
 
 static double *rotation(const dims *d, int64_t rope, int64_t freqfold, const double *key_gram)
 {
@@ -140,10 +151,12 @@ void conversion_partial(const conversion *c, model *m, int64_t B, int64_t T)
         mla_layer layer;
         gqa_layer_read(&g, c->source, l);
         double *u = rotation(from, to.Dr, c->chosen.freqfold, c->key_gram[l]);
-        mla_layer_build(&layer, from, &to, &g, &(layer_basis){.u = u});
+        double *joint = joint_projection(from, &to, &g, u, NULL);
+        mla_layer_build(&layer, from, &to, &g, &(layer_basis){.u = u, .joint = joint});
         mla_layer_write(&layer, m, l);
         mla_layer_free(&layer);
         gqa_layer_free(&g);
+        free(joint);
         free(u);
     }
 }
@@ -158,17 +171,19 @@ static void cut_layer(const conversion *c, model *m, int64_t l, const double *s)
     mla_layer layer;
     gqa_layer_read(&g, c->source, l);
     double *u = rotation(from, how->rope, how->freqfold, c->key_gram[l]);
-    double *joint = joint_projection(from, how->rope, &g, u), *gram = gram_of(joint, s, n, width);
+    double *joint = joint_projection(from, &m->d, &g, u, s), *gram = gram_of(joint, s, n, width);
     double *down = matrix_new(how->rank, n), *up = matrix_new(n, how->rank), *q_down = NULL, *q_up = NULL;
     joint_axes(from, how->rope, how->rank, how->balance, gram, down, up);
     if (how->q_rank) {
         double *q_gram = gram_of(g.wq, s, queries, width);
-        q_down = principal_axes(queries, how->q_rank, q_gram);
-        q_up = transposed(q_down, how->q_rank, queries);
+        const int64_t q_rank = query_rank(&m->d);
+        q_down = principal_axes(queries, q_rank, q_gram);
+        q_up = transposed(q_down, q_rank, queries);
         free(q_gram);
     }
-    mla_layer_build(&layer, from, &m->d, &g,
-                    &(layer_basis){.u = u, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
+    mla_layer_build(
+        &layer, from, &m->d, &g,
+        &(layer_basis){.u = u, .joint = joint, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
     mla_layer_write(&layer, m, l);
     mla_layer_free(&layer);
     gqa_layer_free(&g);

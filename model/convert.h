@@ -23,6 +23,9 @@ typedef struct convert_settings {
     int64_t freqfold;        /* adjacent frequencies rotated together; 0: chosen on the calibration text */
     convert_balance balance; /* of METHOD_TRANSMLA */
     bool latent_norm;        /* insert norms on the latents, set so that they change as little as possible */
+    bool stock;              /* what a stock DeepSeek-V3 model can hold: a head of its own, biases where
+                                attention_bias has them; asks for latent_norm, and for q_rank where the
+                                queries have a bias */
 } convert_settings;
 
 /* Text in host memory, borrowed. */

@@ -91,12 +91,30 @@ void gqa_layer_free(gqa_layer *g)
     free(g->wo);
 }
 
-double *joint_projection(const dims *from, int64_t rope, const gqa_layer *g, const double *u)
+/* Sets the biases of rows (rows,width) so that what they make has a mean of zero. s (width,width): the Gram
+ * matrix of [h;1]. */
+static void centre(double *rows, int64_t count, int64_t width, const double *s)
 {
-    const int64_t values = from->G * from->D, keys = values - rope, width = from->C + 1;
+    const int64_t C = width - 1;
+    for (int64_t i = 0; i < count; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < C; j++) sum += rows[i * width + j] * s[j * width + C];
+        rows[i * width + C] = -sum / s[C * width + C];
+    }
+}
+
+double *joint_projection(const dims *from, const dims *to, const gqa_layer *g, const double *u,
+                         const double *inputs)
+{
+    const int64_t values = from->G * from->D, keys = values - to->Dr, width = from->C + 1;
     double *joint = matrix_new(keys + values, width);
-    gemm_f64(false, false, keys, width, values, 1, u + rope * values, values, g->wk, width, 0, joint, width);
+    gemm_f64(false, false, keys, width, values, 1, u + to->Dr * values, values, g->wk, width, 0, joint,
+             width);
     memcpy(joint + keys * width, g->wv, sizeof *joint * (size_t)(values * width));
+    if (to->o_bias) {
+        centre(joint, keys, width, inputs);
+        for (int64_t i = keys; i < keys + values; i++) joint[i * width + from->C] = 0;
+    }
     return joint;
 }
 
@@ -138,11 +156,22 @@ static void extend_queries(double *out, const double *in, int64_t width, const d
     }
 }
 
+/* (rows,columns+1): a matrix and a column to its right. */
+static double *beside(const double *matrix, const double *column, int64_t rows, int64_t columns)
+{
+    double *out = matrix_new(rows, columns + 1);
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy(out + i * (columns + 1), matrix + i * columns, sizeof *out * (size_t)columns);
+        out[i * (columns + 1) + columns] = column[i];
+    }
+    return out;
+}
+
 static void build_queries(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
                           const layer_basis *b)
 {
     const int64_t old_rows = from->H * from->D, rows = to->H * (to->Dn + to->Dr), C = from->C;
-    double *bias = to->q_bias ? matrix_new(rows, 1) : NULL;
+    double *bias = to->q_bias || to->q_a_bias ? matrix_new(rows, 1) : NULL;
     if (!to->Rq) {
         double *extended = matrix_new(rows, C + 1);
         extend_queries(extended, g->wq, C + 1, from, to, b->u);
@@ -152,18 +181,39 @@ static void build_queries(mla_layer *out, const dims *from, const dims *to, cons
         free(extended);
         return;
     }
-    /* The latent has no bias of its own: q_b carries all of it, so that cutting components off does not
-     * cut the bias. */
+    /* q_b carries all of the bias, so that cutting components off does not cut it: as its own, or as what it
+     * makes of a last dimension of the latent that is always 1. */
+    const int64_t rank = query_rank(to);
     double *old_bias = matrix_new(old_rows, 1), *weight = matrix_new(old_rows, C);
     split_augmented(weight, old_bias, g->wq, old_rows, C);
     out->wq_a = matrix_new(to->Rq, C);
-    gemm_f64(false, false, to->Rq, C, old_rows, 1, b->q_down, old_rows, weight, C, 0, out->wq_a, C);
-    out->wq_b = matrix_new(rows, to->Rq);
-    extend_queries(out->wq_b, b->q_up, to->Rq, from, to, b->u);
-    out->bq_b = bias;
+    gemm_f64(false, false, rank, C, old_rows, 1, b->q_down, old_rows, weight, C, 0, out->wq_a, C);
+    double *extended = matrix_new(rows, rank);
+    extend_queries(extended, b->q_up, rank, from, to, b->u);
     if (bias) extend_queries(bias, old_bias, 1, from, to, b->u);
+    if (to->q_a_bias) {
+        out->bq_a = matrix_new(to->Rq, 1);
+        out->bq_a[rank] = 1;
+        out->wq_b = beside(extended, bias, rows, rank);
+        free(bias);
+        free(extended);
+    } else {
+        out->wq_b = extended;
+        out->bq_b = bias;
+    }
     free(old_bias);
     free(weight);
+}
+
+/* What the values' bias adds to the output of attention, whose weights of a token sum to 1: (C). */
+static double *output_bias(const dims *from, const gqa_layer *g)
+{
+    const int64_t D = from->D, C = from->C, share = from->H / from->G, width = from->H * D;
+    double *heads = matrix_new(width, 1), *bias = matrix_new(C, 1);
+    for (int64_t i = 0; i < width; i++) heads[i] = g->wv[(i / D / share * D + i % D) * (C + 1) + C];
+    gemm_f64(false, false, C, 1, width, 1, g->wo, width, heads, 1, 0, bias, 1);
+    free(heads);
+    return bias;
 }
 
 void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
@@ -176,17 +226,17 @@ void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa
     build_queries(out, from, to, g, b);
 
     /* kv_a: the latent, then the rotary key. */
-    double *joint = joint_projection(from, to->Dr, g, b->u), *a = matrix_new(R + to->Dr, C + 1);
+    double *a = matrix_new(R + to->Dr, C + 1);
     if (b->down)
-        gemm_f64(false, false, R, C + 1, n, 1, b->down, n, joint, C + 1, 0, a, C + 1);
+        gemm_f64(false, false, R, C + 1, n, 1, b->down, n, b->joint, C + 1, 0, a, C + 1);
     else
-        memcpy(a, joint, sizeof *a * (size_t)(n * (C + 1)));
+        memcpy(a, b->joint, sizeof *a * (size_t)(n * (C + 1)));
     gemm_f64(false, false, to->Dr, C + 1, values, 1, b->u, values, g->wk, C + 1, 0, a + R * (C + 1), C + 1);
     out->wkv_a = matrix_new(R + to->Dr, C);
     if (to->k_bias) out->bkv_a = matrix_new(R + to->Dr, 1);
     split_augmented(out->wkv_a, out->bkv_a, a, R + to->Dr, C);
-    free(joint);
     free(a);
+    if (to->o_bias) out->bo = output_bias(from, g);
 
     /* kv_b: each head's keys and values, from those of its group. */
     double *identity = NULL;
@@ -212,8 +262,9 @@ void mla_layer_write(const mla_layer *l, model *m, int64_t layer)
         tensor *to;
         const double *from;
     } pieces[] = {
-        {&w->wq, l->wq},     {&w->bq, l->bq},       {&w->wq_a, l->wq_a},   {&w->wq_b, l->wq_b},
-        {&w->bq_b, l->bq_b}, {&w->wkv_a, l->wkv_a}, {&w->bkv_a, l->bkv_a}, {&w->wkv_b, l->wkv_b},
+        {&w->wq, l->wq},       {&w->bq, l->bq},     {&w->wq_a, l->wq_a},   {&w->bq_a, l->bq_a},
+        {&w->wq_b, l->wq_b},   {&w->bq_b, l->bq_b}, {&w->wkv_a, l->wkv_a}, {&w->bkv_a, l->bkv_a},
+        {&w->wkv_b, l->wkv_b}, {&w->bo, l->bo},
     };
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
         REQUIRE(tensor_present(pieces[i].to) == (pieces[i].from != NULL), "piece %zu of layer %lld", i,
@@ -224,6 +275,7 @@ void mla_layer_write(const mla_layer *l, model *m, int64_t layer)
 
 void mla_layer_free(mla_layer *l)
 {
-    double *const pieces[] = {l->wq, l->bq, l->wq_a, l->wq_b, l->bq_b, l->wkv_a, l->bkv_a, l->wkv_b};
+    double *const pieces[] = {l->wq,   l->bq,    l->wq_a,  l->bq_a,  l->wq_b,
+                              l->bq_b, l->wkv_a, l->bkv_a, l->wkv_b, l->bo};
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) free(pieces[i]);
 }

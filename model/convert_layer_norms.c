@@ -29,27 +29,29 @@ void insert_norms(conversion_work *w, layer_report *report)
 {
     model *m = &w->target;
     const int64_t width = m->d.C + 1;
-    latent_sums sums[LATENT_KINDS];
-    measure_latents(w, sums, false);
-    report->latent_rms = rms(sums);
+    latent_sums plain_sums[LATENT_KINDS], sums[LATENT_KINDS];
+    measure_latents(w, plain_sums, false);
+    report->latent_rms = rms(plain_sums);
     report->channel_error = (double)NAN;
     if (!w->j->how->latent_norm) return;
-    write_norms(w, sums, false);
+    write_norms(w, plain_sums, false);
     m->d.latent_norm = true;
     const double plain = error_after_refit(w);
     float *saved = values_read(m->k, &m->w.unit[1]); /* the layer, between two tries */
 
     double *weighted = matrix_new(width, width);
     for (int64_t i = 0; i < width * width; i++) weighted[i] = w->inputs[i] + (FIRST_WEIGHT - 1) * w->first[i];
-    report->channel_error = constant_channel_write(m, 0, weighted, sums);
+    report->channel_error = constant_channel_write(m, 0, weighted, plain_sums);
     free(weighted);
     measure_latents(w, sums, true);
     write_norms(w, sums, true);
-    if (error_after_refit(w) <= plain) {
-        report->latent_rms = rms(sums);
-    } else {
+    const bool keeps = error_after_refit(w) <= plain;
+    if (!keeps) {
         report->channel_error = (double)NAN;
         m->k->upload(&m->w.unit[1], saved, m->k->stream);
     }
     free(saved);
+    for (int kind = 0; kind < latent_kinds(&m->d); kind++)
+        latent_unit_size(m, 0, (latent_kind)kind, keeps ? &sums[kind] : &plain_sums[kind]);
+    if (report->latent_rms > 0) report->latent_rms = 1;
 }

@@ -56,17 +56,19 @@ static void cut(conversion_work *w, const gqa_layer *g, const rope_division *div
     const dims *from = w->j->d, *to = &w->target.d;
     const int64_t n = 2 * from->G * from->D - to->Dr, width = from->C + 1;
     double *u = rope_rotation(from, to->Dr, division, w->key_gram),
-           *joint = joint_projection(from, to->Dr, g, u), *gram = gram_of(joint, w->inputs, n, width),
+           *joint = joint_projection(from, to, g, u, w->inputs), *gram = gram_of(joint, w->inputs, n, width),
            *down = matrix_new(to->R, n), *up = matrix_new(n, to->R), *q_down = NULL, *q_up = NULL,
            *rotary = gram_of(u, w->key_gram, to->Dr, from->G * from->D), rope_energy = 0;
     metric_axes(from, to->Dr, to->R, g, u, w->query_grams, gram, down, up);
     if (to->Rq) {
-        q_down = matrix_new(to->Rq, from->H * from->D), q_up = matrix_new(from->H * from->D, to->Rq);
-        query_axes(from, to->Rq, g, w->inputs, q_down, q_up);
+        const int64_t rank = query_rank(to), queries = from->H * from->D;
+        q_down = matrix_new(rank, queries), q_up = matrix_new(queries, rank);
+        query_axes(from, rank, g, w->inputs, q_down, q_up);
     }
     mla_layer layer;
-    mla_layer_build(&layer, from, to, g,
-                    &(layer_basis){.u = u, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
+    mla_layer_build(
+        &layer, from, to, g,
+        &(layer_basis){.u = u, .joint = joint, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
     mla_layer_balance(&layer, to);
     mla_layer_write(&layer, &w->target, 0);
     mla_layer_free(&layer);
@@ -105,12 +107,14 @@ static void follow_rope(conversion_work *w, const gqa_layer *g, const rope_divis
     held_out_stream *f = &w->follow[STEP_ROPE];
     if (!f->x) return;
     const dims *from = w->j->d;
-    double *u = rope_rotation(from, f->m.d.Dr, division, w->key_gram);
+    double *u = rope_rotation(from, f->m.d.Dr, division, w->key_gram),
+           *joint = joint_projection(from, &f->m.d, g, u, NULL);
     mla_layer layer;
     copy_common(&f->m, &w->source);
-    mla_layer_build(&layer, from, &f->m.d, g, &(layer_basis){.u = u});
+    mla_layer_build(&layer, from, &f->m.d, g, &(layer_basis){.u = u, .joint = joint});
     mla_layer_write(&layer, &f->m, 0);
     mla_layer_free(&layer);
+    free(joint);
     free(u);
     share(w->j->c, f->m.k, &f->m.w.unit[1]);
     follow(w, STEP_ROPE);
@@ -250,8 +254,11 @@ static status read_unit(conversion_files *f, const layers_job *j, int unit, tens
 /* Embedding, final norm and head, as they are in the original or as they will be in the result. */
 static status read_ends(conversion_work *w, conversion_files *f, message *why)
 {
-    TRY(read_unit(f, w->j, 0, &w->source.w.unit[0], why));
-    return read_unit(f, w->j, (int)w->j->d->L + 1, &w->source.w.unit[2], why);
+    model *ends = &w->source;
+    TRY(read_unit(f, w->j, 0, &ends->w.unit[0], why));
+    TRY(read_unit(f, w->j, (int)w->j->d->L + 1, &ends->w.unit[2], why));
+    if (w->j->d->tied && !ends->d.tied) untie(ends, ends);
+    return OK;
 }
 
 static status round_ends(conversion_work *w, conversion_files *f, message *why)

@@ -76,6 +76,8 @@ int64_t layers_plan_bytes(const layers_plan *p); /* memory in all */
 status layers_text_check(const layers_job *j, message *why);
 /* The shape of a model of one layer, with embedding and head or without. */
 dims one_layer(dims d, bool ends);
+/* The original's, with the head that the result will have: one of its own where that has one. */
+dims source_layer(const layers_job *j);
 
 /* Converts. ERR_INPUT when there is too little text, or an activation is not finite. The caller ends with
  * layers_report_free. MPI: collective; the windows are dealt out to the ranks, every rank returns the same.

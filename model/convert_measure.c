@@ -123,8 +123,8 @@ void measure_latents(conversion_work *w, latent_sums *sums, bool constant_last)
             const bool kv = kind == LATENT_KV;
             tensor out = kv ? a->kv_a : a->q_latent;
             const layer_weights *l = &m->w.layer[0];
-            m->k->matmul_forward(&out, &m->s.h, kv ? &l->wkv_a : &l->wq_a, kv ? optional(&l->bkv_a) : NULL,
-                                 m->k->stream);
+            m->k->matmul_forward(&out, &m->s.h, kv ? &l->wkv_a : &l->wq_a,
+                                 optional(kv ? &l->bkv_a : &l->bq_a), m->k->stream);
             const tensor latent = tensor_slice(&out, 0, kv ? m->d.R : m->d.Rq);
             chunk_read(m, w->a, &latent, c);
             latent_sums_add(&sums[kind], w->a, c.rows, latent.dim[1], constant_last);
@@ -142,7 +142,8 @@ void converted_forward(conversion_work *w)
     {
         chunk_upload(m, &a->x, w->converted, c);
         chunk_upload(m, &a->heads, w->heads, c);
-        m->k->matmul_forward(&m->s.delta, &a->heads, &m->w.layer[0].wo, NULL, m->k->stream);
+        m->k->matmul_forward(&m->s.delta, &a->heads, &m->w.layer[0].wo, optional(&m->w.layer[0].bo),
+                             m->k->stream);
         m->k->residual_forward(&a->mid, &a->x, &m->s.delta, m->k->stream);
         m->k->rmsnorm_forward(&m->s.h, &a->mlp_rstd, &a->mid, &m->w.layer[0].mlp_norm, m->d.norm_eps,
                               m->k->stream);

@@ -6,8 +6,9 @@
  * number that is about the same for every token and larger than the rest together, so that the norm
  * divides every token by about the same. The number is kappa*s*(w.h), s the typical length of the rest of
  * the latent, w the least-squares solution of w.h = 1; where the projection has a bias it is exactly
- * constant. kv_b and q_b ignore it: their column is 0, and gets the gradient of a bias times the channel, so
- * behind the norm the channel is made as small as the others are. w is solved with a strong ridge: new text
+ * constant. kv_b ignores it, and so does q_b unless the channel carries the queries' bias: its column is 0,
+ * and gets the gradient of a bias times the channel, so behind the norm the channel is made as small as the
+ * others are. w is solved with a strong ridge: new text
  * has tokens that calibration has not, and for these a w that knows its own text by heart is far from
  * constant. The ridge stands for inputs in directions never seen. */
 #include "model/convert_parts.h"
@@ -19,6 +20,9 @@
 #define RIDGE 0.1
 /* Larger ones make the norm no more constant than w.h is, and widen the range of the cached latent. */
 #define KAPPA 3.0
+/* Where the channel carries the queries' bias, that must come out the same for every token; queries are not
+ * cached, and the constant is exact. */
+#define KAPPA_OF_A_BIAS 30.0
 
 int latent_kinds(const dims *d) { return d->Rq ? LATENT_KINDS : LATENT_Q; }
 
@@ -31,7 +35,8 @@ channel channel_of(model *m, int64_t layer, latent_kind kind)
     channel c = {.row = tensor_rows(in, last, 1),
                  .column = tensor_slice(out, last, 1),
                  .norm = kind == LATENT_KV ? w->kv_a_norm : w->q_a_norm};
-    if (kind == LATENT_KV && tensor_present(&w->bkv_a)) c.bias = tensor_rows(&w->bkv_a, last, 1);
+    const tensor *bias = kind == LATENT_KV ? &w->bkv_a : &w->bq_a;
+    if (tensor_present(bias)) c.bias = tensor_rows(bias, last, 1);
     return c;
 }
 
@@ -40,6 +45,14 @@ static void fill(const ops *k, tensor *t, double value)
     const int64_t count = tensor_numel(t);
     double *values = matrix_new(1, count);
     for (int64_t i = 0; i < count; i++) values[i] = value;
+    matrix_write(k, t, values);
+    free(values);
+}
+
+static void multiply(const ops *k, tensor *t, double by)
+{
+    double *values = matrix_read(k, t);
+    for (int64_t i = 0; i < tensor_numel(t); i++) values[i] *= by;
     matrix_write(k, t, values);
     free(values);
 }
@@ -72,7 +85,23 @@ void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_s
     const double all = (double)width * (s->square - s->tokens * LATENT_NORM_EPS), constant = all - s->energy,
                  other = s->energy / (double)(width - 1);
     tensor last = tensor_rows(&c.norm, width - 1, 1);
-    fill(m->k, &last, constant > 0 ? g * sqrt(other / constant) : g);
+    const double smaller = constant > 0 ? sqrt(other / constant) : 1;
+    fill(m->k, &last, g * smaller);
+    multiply(m->k, &c.column, 1 / smaller); /* what reads the channel gets as much as before */
+}
+
+void latent_unit_size(model *m, int64_t layer, latent_kind kind, const latent_sums *s)
+{
+    layer_weights *w = &m->w.layer[layer];
+    const bool kv = kind == LATENT_KV;
+    const double square = s->square / s->tokens - LATENT_NORM_EPS;
+    if (!(square > 0)) return; /* a dead layer */
+    tensor rows = tensor_rows(kv ? &w->wkv_a : &w->wq_a, 0, kv ? m->d.R : m->d.Rq),
+           bias = kv ? w->bkv_a : w->bq_a;
+    multiply(m->k, &rows, 1 / sqrt(square));
+    if (!tensor_present(&bias)) return;
+    bias = tensor_rows(&bias, 0, rows.dim[0]);
+    multiply(m->k, &bias, 1 / sqrt(square));
 }
 
 /* ---- the constant channel -------------------- */
@@ -107,12 +136,17 @@ double constant_channel_write(model *m, int64_t layer, const double *inputs, con
     double error, *w = constant_direction(inputs, C, &error), *row = matrix_new(1, C), worst = 0;
     for (int kind = 0; kind < latent_kinds(&m->d); kind++) {
         channel c = channel_of(m, layer, (latent_kind)kind);
-        const double size = KAPPA * sqrt(sums[kind].energy / sums[kind].tokens);
-        const bool exact = tensor_present(&c.bias);
+        const bool exact = tensor_present(&c.bias), carries = exact && kind == LATENT_Q;
+        const double size = (carries ? KAPPA_OF_A_BIAS : KAPPA) * sqrt(sums[kind].energy / sums[kind].tokens);
         for (int64_t i = 0; i < C; i++) row[i] = exact ? 0 : size * w[i];
         matrix_write(m->k, &c.row, row);
+        if (carries) { /* it was a constant already, of another size */
+            double *was = matrix_read(m->k, &c.bias);
+            multiply(m->k, &c.column, was[0] / size);
+            free(was);
+        } else
+            fill(m->k, &c.column, 0);
         if (exact) fill(m->k, &c.bias, size);
-        fill(m->k, &c.column, 0);
         if (!exact) worst = error;
     }
     free(w);

@@ -21,6 +21,8 @@ double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns)
 dims rotary_dims(const dims *source, const convert_settings *s);
 /* Copies what both models have: everything but the projections of attention, whose names or shapes differ. */
 void copy_common(model *to, const model *from);
+/* Gives `to`, which has a head of its own, the embedding of `from` as its head. */
+void untie(model *to, const model *from);
 
 /* ---- convert_calibrate.c ---- */
 
@@ -56,18 +58,22 @@ void gqa_layer_free(gqa_layer *g);
 
 /* What turns it into a layer of MLA. NULL stands for the identity. */
 typedef struct layer_basis {
-    const double *u;    /* (G*D,G*D) orthogonal: rotated keys are u k, the rotary key in pairs comes first */
-    const double *down; /* (R,2*G*D-Dr) the latent from [rest of the rotated keys; values] */
-    const double *up;   /* (2*G*D-Dr,R) and back */
-    const double *q_down; /* (Rq,H*D) the latent of the queries; unused when Rq is 0 */
-    const double *q_up;   /* (H*D,Rq) and back */
+    const double *u;     /* (G*D,G*D) orthogonal: rotated keys are u k, the rotary key in pairs comes first */
+    const double *joint; /* joint_projection with this u */
+    const double *down;  /* (R,2*G*D-Dr) the latent from [rest of the rotated keys; values] */
+    const double *up;    /* (2*G*D-Dr,R) and back */
+    const double *q_down; /* (query_rank,H*D) the latent of the queries; unused when Rq is 0 */
+    const double *q_up;   /* (H*D,query_rank) and back */
 } layer_basis;
 
 /* The projections of one MLA layer, as in model/params.def, without augmentation; what the model does not
  * have is NULL. */
 typedef struct mla_layer {
-    double *wq, *bq, *wq_a, *wq_b, *bq_b, *wkv_a, *bkv_a, *wkv_b;
+    double *wq, *bq, *wq_a, *bq_a, *wq_b, *bq_b, *wkv_a, *bkv_a, *wkv_b, *bo;
 } mla_layer;
+/* Dimensions of the queries' latent that carry queries: all, or all but the last, the constant channel that
+ * carries their bias. */
+static inline int64_t query_rank(const dims *d) { return d->Rq - (d->q_a_bias ? 1 : 0); }
 void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
                      const layer_basis *b);
 /* Gives the two factors of every product the same size, without changing what they make: the rows that make a
@@ -77,8 +83,12 @@ void mla_layer_balance(mla_layer *l, const dims *d);
 void mla_layer_write(const mla_layer *l, model *m, int64_t layer);
 void mla_layer_free(mla_layer *l);
 
-/* [rest of the rotated keys; values] from [h;1]: (2*G*D-Dr,C+1). */
-double *joint_projection(const dims *from, int64_t rope, const gqa_layer *g, const double *u);
+/* [rest of the rotated keys; values] from [h;1]: (2*G*D-Dr,C+1). Where the result has a bias on o_proj that
+ * one takes the values' bias, and keys lose their mean over the tokens of `inputs` (C+1,C+1), the Gram matrix
+ * of the attention's inputs: what is the same for every key without a position adds the same number to all
+ * logits of a query, which softmax does not see. `inputs` is not read otherwise. */
+double *joint_projection(const dims *from, const dims *to, const gqa_layer *g, const double *u,
+                         const double *inputs);
 /* E[q q^T] times the number of tokens for every query head, (H,D,D), from s (C+1,C+1) of the attention
  * inputs. */
 double *query_grams(const dims *d, const gqa_layer *g, const double *s);
@@ -172,7 +182,11 @@ void latent_sums_add(latent_sums *s, const double *latents, int64_t rows, int64_
 /* Sets the norm's weight of a layer to the number that changes the latents of the sums least; that of a
  * constant channel so that it leaves the norm as large as the others on average. */
 void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_sums *s, bool constant_last);
-/* Gives up the last dimension of a layer's latents for a number that is about constant. inputs: Gram matrix
+/* Makes a layer's latents, whose norm's weight is written, of a root mean square of 1: so large that it does
+ * not matter which eps a reader puts into the norm (transformers: 1e-6, vLLM and SGLang: rms_norm_eps). */
+void latent_unit_size(model *m, int64_t layer, latent_kind kind, const latent_sums *s);
+/* Gives up the last dimension of a layer's latents for a number that is about constant; where it carries the
+ * queries' bias it is that already, and becomes larger. inputs: Gram matrix
  * of attention inputs (C+1,C+1) with first tokens weighted by FIRST_WEIGHT; sums (LATENT_KINDS) of the
  * latents before. Returns the relative standard deviation of that number, 0 where a bias makes it exact. */
 double constant_channel_write(model *m, int64_t layer, const double *inputs, const latent_sums *sums);

@@ -12,6 +12,13 @@ dims one_layer(dims d, bool ends)
     return d;
 }
 
+dims source_layer(const layers_job *j)
+{
+    dims d = one_layer(*j->d, true);
+    d.tied = convert_dims(j->d, j->how).tied;
+    return d;
+}
+
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ---- time -------------------- */
@@ -91,8 +98,7 @@ static int64_t model_memory(const layers_job *j, const dims *to, const dims *rop
                             const text_share *held_out)
 {
     const ops *k = ops_cpu_f32();
-    const dims source = one_layer(*j->d, true), target = one_layer(*to, false),
-               rotary = one_layer(*rope, false);
+    const dims source = source_layer(j), target = one_layer(*to, false), rotary = one_layer(*rope, false);
     const int64_t layer = model_bytes(&target, k, text->B, text->T, MODEL_EVALUATE),
                   again = layer -
                           model_sharing_bytes(&target, k, text->B, text->T); /* of its weights, in tries */

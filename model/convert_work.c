@@ -6,7 +6,7 @@
 
 void work_init(conversion_work *w, const layers_job *j)
 {
-    const dims *d = j->d, whole = convert_dims(d, j->how), of_source = one_layer(*d, true),
+    const dims *d = j->d, whole = convert_dims(d, j->how), of_source = source_layer(j),
                of_target = one_layer(whole, false);
     *w = (conversion_work){.j = j};
     text_share_init(&w->text, j->text, j->c);

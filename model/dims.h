@@ -31,6 +31,8 @@ typedef struct dims {
     bool latent_norm;            /* MLA: norms on the latents (kv_a_layernorm, and q_a_layernorm when Rq) */
     bool q_bias, k_bias, v_bias; /* GQA: biases of q_proj, k_proj, v_proj. MLA: q_bias on q_proj or q_b_proj,
                                     k_bias on kv_a_proj_with_mqa (TransMLA sets both together) */
+    bool q_a_bias, o_bias;       /* MLA: biases of q_a_proj and o_proj. A stock DeepSeek model has them where
+                                    it has k_bias (attention_bias), and never q_bias */
     bool tied;                   /* the head is the embedding */
     double norm_eps;             /* rms_norm_eps; latent norms use LATENT_NORM_EPS whatever it says */
     rope_settings rope;

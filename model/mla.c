@@ -1,7 +1,8 @@
 /* Multi-head latent attention in materialised form: queries (perhaps factored), one latent for keys and
  * values, one rotary key shared by all heads, keys and values expanded per head. DeepSeek-V2,
- * arXiv:2405.04434, section 2.1; biases and missing norms as TransMLA's converter leaves them. Only the
- * latent and the rotary key are kept for backward; keys and values are expanded from them again. */
+ * arXiv:2405.04434, section 2.1; biases and missing norms as TransMLA's converter leaves them, or biases as
+ * transformers' attention_bias has them. Only the latent and the rotary key are kept for backward; keys and
+ * values are expanded from them again. */
 #include "model/parts.h"
 #include <math.h>
 
@@ -53,7 +54,7 @@ void mla_forward(model *m, int layer, layer_acts *a)
 
     /* 1 queries */
     if (d->Rq) {
-        k->matmul_forward(&a->q_latent, &s->h, &w->wq_a, NULL, k->stream);
+        k->matmul_forward(&a->q_latent, &s->h, &w->wq_a, optional(&w->bq_a), k->stream);
         if (m->tap) m->tap(m->tap_context, layer, TAP_Q_LATENT, &a->q_latent);
         const tensor *latent = &a->q_latent;
         if (d->latent_norm) {
@@ -89,7 +90,7 @@ void mla_forward(model *m, int layer, layer_acts *a)
     k->attention_forward(&heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), k->stream);
 
     /* 6 output */
-    k->matmul_forward(&s->delta, &a->heads, &w->wo, NULL, k->stream);
+    k->matmul_forward(&s->delta, &a->heads, &w->wo, optional(&w->bo), k->stream);
 }
 
 void mla_backward(model *m, int layer, layer_acts *a)
@@ -101,7 +102,7 @@ void mla_backward(model *m, int layer, layer_acts *a)
     layer_scratch *s = &m->s;
 
     /* 6 output */
-    k->matmul_backward(&s->dheads, &g->wo, NULL, &m->dx, &a->heads, &w->wo, k->stream);
+    k->matmul_backward(&s->dheads, &g->wo, optional_gradient(&g->bo), &m->dx, &a->heads, &w->wo, k->stream);
 
     /* 4 again: keys and values */
     tensor kv;
@@ -153,7 +154,8 @@ void mla_backward(model *m, int layer, layer_acts *a)
             k->matmul_backward(&s->dq_latent, &g->wq_b, optional_gradient(&g->bq_b), &s->dq, &a->q_latent,
                                &w->wq_b, k->stream);
         }
-        k->matmul_backward_add(&s->dh, &g->wq_a, NULL, &s->dq_latent, &s->h, &w->wq_a, k->stream);
+        k->matmul_backward_add(&s->dh, &g->wq_a, optional_gradient(&g->bq_a), &s->dq_latent, &s->h, &w->wq_a,
+                               k->stream);
     } else {
         k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), &s->dq, &s->h, &w->wq, k->stream);
     }

@@ -13,15 +13,17 @@
 
 /* ---- what is asked for -------------------- */
 
-static status check_layout(const convert_job *j, message *why)
+/* A stock DeepSeek-V3 model has a bias on q_a_proj and none on q_proj or q_b_proj: queries with a bias need a
+ * latent. It holds all that they are but for one dimension. */
+static int64_t query_latent(const convert_job *j)
 {
     const dims *d = &j->config.d;
-    if (j->o->convert_layout == LAYOUT_DEEPSEEK && (d->q_bias || d->k_bias || d->v_bias))
-        return fail(why, ERR_USAGE,
-                    "convert.layout=deepseek: %s has biases on q_proj, k_proj or v_proj; a stock DeepSeek-V3 "
-                    "model has no place for that of the queries: use convert.layout=transmla",
-                    j->source);
-    return OK;
+    if (j->o->convert_q_lora_rank || j->layout == LAYOUT_TRANSMLA || !d->q_bias)
+        return j->o->convert_q_lora_rank;
+    const int64_t rank = d->H * d->D < d->C ? d->H * d->D : d->C;
+    log_line("queries have biases: they get a latent of %lld, whose norm keeps them (convert.q_lora_rank)",
+             (long long)rank);
+    return rank;
 }
 
 static status check_window(const char *key, int64_t T, const dims *d, message *why)
@@ -59,14 +61,14 @@ static status job_open(convert_job *j, message *why)
     j->how = (convert_settings){
         .rope = o->convert_qk_rope_head_dim,
         .rank = o->convert_kv_lora_rank,
-        .q_rank = o->convert_q_lora_rank,
+        .q_rank = query_latent(j),
         .freqfold = o->convert_freqfold,
         .balance = (convert_balance)o->convert_balance,
-        .latent_norm = o->convert_latent_norm || o->convert_layout == LAYOUT_DEEPSEEK,
+        .latent_norm = o->convert_latent_norm || j->layout == LAYOUT_DEEPSEEK,
+        .stock = j->layout == LAYOUT_DEEPSEEK,
     };
     TRY(model_check(j->source, d, why));
     TRY(convert_check(d, &j->how, why));
-    TRY(check_layout(j, why));
     TRY(check_window("calib.seq_len", o->calib_seq_len, d, why));
     const dataset_form calib = {.T = o->calib_seq_len, .vocabulary = d->V};
     TRY(dataset_open(&j->calib, "calib.data", (const char *const *)o->calib_data.item, o->calib_data.count,
@@ -103,7 +105,8 @@ static void job_close(convert_job *j)
     config_free(&j->config);
 }
 
-/* convert.balance is a setting of TransMLA's method, and asks for it where convert.method does not say. */
+/* convert.balance is a setting of TransMLA's method, and asks for it where convert.method does not say. That
+ * method writes what TransMLA writes where convert.layout does not say. */
 static status choose_method(convert_job *j, message *why)
 {
     const options *o = j->o;
@@ -116,6 +119,9 @@ static status choose_method(convert_job *j, message *why)
             "values by what they do to the attention");
     if (balance && !method)
         log_line("convert.balance is set: converting by the steps of TransMLA (convert.method)");
+    j->layout = option_is_set(o, "convert.layout") || j->method == METHOD_REMLA
+                    ? (config_layout)o->convert_layout
+                    : LAYOUT_TRANSMLA;
     return OK;
 }
 

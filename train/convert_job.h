@@ -11,6 +11,7 @@ typedef struct convert_job {
     const options *o;
     const comm *c;
     convert_method method;
+    config_layout layout;
     const char *source;
     char target[PATH_BYTES];
     char temporary[PATH_BYTES]; /* beside it */

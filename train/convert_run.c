@@ -69,7 +69,7 @@ static status begin_folder(const convert_job *j, const dims *d, message *why)
 {
     TRY(folder_make(j->temporary, why));
     char path[PATH_BYTES];
-    char *text = config_converted(&j->config, d, (config_layout)j->o->convert_layout, j->storage);
+    char *text = config_converted(&j->config, d, j->layout, j->storage);
     const status s =
         file_write(path_join(path, j->temporary, "config.json"), text, (int64_t)strlen(text), NULL, why);
     free(text);
@@ -193,7 +193,7 @@ status convert_run(const convert_job *j, bool plan_only, message *why)
     conversion_record r = {.method = j->method,
                            .source = j->source,
                            .how = &j->how,
-                           .layout = (config_layout)j->o->convert_layout,
+                           .layout = j->layout,
                            .storage = j->storage,
                            .calib_data = &j->o->calib_data,
                            .held_out_data = &j->o->data_val,

@@ -84,7 +84,10 @@ status convert_check(const dims *d, const convert_settings *s, message *why)
 dims convert_dims(const dims *source, const convert_settings *s)
 {
     dims d = *source;
-    const bool bias = source->q_bias || source->k_bias || source->v_bias;
+    /* Who reads the bent frequencies of Llama 3 right reads biases too (transformers), and who does not read
+     * biases has other frequencies (vLLM's and SGLang's own classes): there a bias costs no reader, and makes
+     * the latent norms' constant channel exact. */
+    const bool bias = source->q_bias || source->k_bias || source->v_bias || (s->stock && source->rope.llama3);
     d.kind = ATTENTION_MLA;
     d.G = d.D = 0;
     d.Dn = d.Dv = source->D;
@@ -94,7 +97,8 @@ dims convert_dims(const dims *source, const convert_settings *s)
     d.latent_norm = s->latent_norm;
     d.k_bias = bias;
     d.q_bias = bias && !s->stock; /* TransMLA's layout has one key for both */
-    d.q_a_bias = d.o_bias = bias && s->stock;
+    d.o_bias = bias && s->stock;
+    d.q_a_bias = d.o_bias && d.Rq;
     d.v_bias = false;
     d.tied = source->tied && !s->stock;
     return d;

@@ -51,7 +51,8 @@ void insert_norms(conversion_work *w, layer_report *report)
         m->k->upload(&m->w.unit[1], saved, m->k->stream);
     }
     free(saved);
+    const latent_sums *kept = keeps ? sums : plain_sums;
     for (int kind = 0; kind < latent_kinds(&m->d); kind++)
-        latent_unit_size(m, 0, (latent_kind)kind, keeps ? &sums[kind] : &plain_sums[kind]);
-    if (report->latent_rms > 0) report->latent_rms = 1;
+        latent_enlarge(m, 0, (latent_kind)kind, &kept[kind]);
+    report->latent_rms = fmax(rms(kept), 1);
 }

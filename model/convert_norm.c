@@ -20,9 +20,8 @@
 #define RIDGE 0.1
 /* Larger ones make the norm no more constant than w.h is, and widen the range of the cached latent. */
 #define KAPPA 3.0
-/* Where the channel carries the queries' bias, that must come out the same for every token; queries are not
- * cached, and the constant is exact. */
-#define KAPPA_OF_A_BIAS 30.0
+/* Of a bias, which is exact: the larger, the more constant the norm. */
+#define KAPPA_EXACT 10.0
 
 int latent_kinds(const dims *d) { return d->Rq ? LATENT_KINDS : LATENT_Q; }
 
@@ -90,12 +89,12 @@ void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_s
     multiply(m->k, &c.column, 1 / smaller); /* what reads the channel gets as much as before */
 }
 
-void latent_unit_size(model *m, int64_t layer, latent_kind kind, const latent_sums *s)
+void latent_enlarge(model *m, int64_t layer, latent_kind kind, const latent_sums *s)
 {
     layer_weights *w = &m->w.layer[layer];
     const bool kv = kind == LATENT_KV;
     const double square = s->square / s->tokens - LATENT_NORM_EPS;
-    if (!(square > 0)) return; /* a dead layer */
+    if (!(square > 0 && square < 1)) return; /* a dead layer, or large enough */
     tensor rows = tensor_rows(kv ? &w->wkv_a : &w->wq_a, 0, kv ? m->d.R : m->d.Rq),
            bias = kv ? w->bkv_a : w->bq_a;
     multiply(m->k, &rows, 1 / sqrt(square));
@@ -137,7 +136,7 @@ double constant_channel_write(model *m, int64_t layer, const double *inputs, con
     for (int kind = 0; kind < latent_kinds(&m->d); kind++) {
         channel c = channel_of(m, layer, (latent_kind)kind);
         const bool exact = tensor_present(&c.bias), carries = exact && kind == LATENT_Q;
-        const double size = (carries ? KAPPA_OF_A_BIAS : KAPPA) * sqrt(sums[kind].energy / sums[kind].tokens);
+        const double size = (exact ? KAPPA_EXACT : KAPPA) * sqrt(sums[kind].energy / sums[kind].tokens);
         for (int64_t i = 0; i < C; i++) row[i] = exact ? 0 : size * w[i];
         matrix_write(m->k, &c.row, row);
         if (carries) { /* it was a constant already, of another size */

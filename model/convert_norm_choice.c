@@ -58,11 +58,11 @@ static void scales_write(model *m, const latent_sums *sums, bool constant_last)
             norm_weight_write(m, l, (latent_kind)kind, &sums[l * LATENT_KINDS + kind], constant_last);
 }
 
-static void units_write(model *m, const latent_sums *sums)
+static void latents_enlarge(model *m, const latent_sums *sums)
 {
     for (int64_t l = 0; l < m->d.L; l++)
         for (int kind = 0; kind < latent_kinds(&m->d); kind++)
-            latent_unit_size(m, l, (latent_kind)kind, &sums[l * LATENT_KINDS + kind]);
+            latent_enlarge(m, l, (latent_kind)kind, &sums[l * LATENT_KINDS + kind]);
 }
 
 static int ascending(const void *a, const void *b)
@@ -156,7 +156,7 @@ double latent_norms_insert(model *m, const calibration *text)
         last_restore(m, saved);
         scales_write(m, plain, false);
     }
-    units_write(m, keep_plain ? plain : constant);
+    latents_enlarge(m, keep_plain ? plain : constant);
     const double kept = keep_plain ? loss_plain : loss_constant;
     log_line("  latent norms: loss on the calibration text %.4f without, %.4f with the constant channel, "
              "%.4f plain: kept %s, which costs %+.2f %%",

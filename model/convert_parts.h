@@ -182,9 +182,10 @@ void latent_sums_add(latent_sums *s, const double *latents, int64_t rows, int64_
 /* Sets the norm's weight of a layer to the number that changes the latents of the sums least; that of a
  * constant channel so that it leaves the norm as large as the others on average. */
 void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_sums *s, bool constant_last);
-/* Makes a layer's latents, whose norm's weight is written, of a root mean square of 1: so large that it does
- * not matter which eps a reader puts into the norm (transformers: 1e-6, vLLM and SGLang: rms_norm_eps). */
-void latent_unit_size(model *m, int64_t layer, latent_kind kind, const latent_sums *s);
+/* Makes a layer's latents, whose norm's weight is written, of a root mean square of 1 where it is less: so
+ * large that it does not matter which eps a reader puts into the norm (transformers: 1e-6, vLLM and SGLang:
+ * rms_norm_eps). */
+void latent_enlarge(model *m, int64_t layer, latent_kind kind, const latent_sums *s);
 /* Gives up the last dimension of a layer's latents for a number that is about constant; where it carries the
  * queries' bias it is that already, and becomes larger. inputs: Gram matrix
  * of attention inputs (C+1,C+1) with first tokens weighted by FIRST_WEIGHT; sums (LATENT_KINDS) of the

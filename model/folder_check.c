@@ -52,10 +52,12 @@ static bool is_gguf(const char *path)
 
 static status refuse_gguf(const char *path, message *why)
 {
-    return fail(why, ERR_INPUT,
-                PATH_ ": is a GGUF file; scripts/gguf_to_folder.py " PATH_
-                      " DIR makes a model folder of one of a llama",
-                path, path);
+    return fail(
+        why, ERR_INPUT,
+        PATH_
+        ": is a GGUF file; make a model folder of it, if it is a llama: scripts/gguf_to_folder.py " PATH_
+        " DIR",
+        path, path);
 }
 
 static status check_absent(const char *path, message *why)

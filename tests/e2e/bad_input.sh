@@ -122,15 +122,15 @@ no_tokenizer() { # PATH WORDS
 }
 printf 'GGUF\3\0\0\0' >model.gguf
 mkdir -p adapter pickled run/checkpoints/step-00000009 run/checkpoints/step-00000012
-: >adapter/adapter_config.json >pickled/pytorch_model.bin
+touch adapter/adapter_config.json pickled/pytorch_model.bin
 cp "$golden/gqa/config.json" pickled
 touch run/checkpoints/step-000000{09,12}/config.json
 for hub in Qwen/Qwen2.5-0.5B meta-llama/Llama-2-7b-hf; do
     no_model $hub "there is no such folder; if it is a name on the Hugging Face hub: hf download $hub --local-dir DIR"
     no_tokenizer $hub "there is no such folder; if it is a name on the Hugging Face hub: hf download $hub"
 done
-no_model model.gguf 'is a GGUF file; scripts/gguf_to_folder.py model.gguf DIR'
-no_tokenizer model.gguf 'is a GGUF file; scripts/gguf_to_folder.py model.gguf DIR'
+no_model model.gguf 'is a GGUF file; make a model folder of it, if it is a llama: scripts/gguf_to_folder.py model.gguf DIR'
+no_tokenizer model.gguf 'is a GGUF file; make a model folder of it, if it is a llama: scripts/gguf_to_folder.py model.gguf DIR'
 no_model adapter 'holds an adapter (adapter_config.json), not a model|merge_and_unload'
 no_model pickled 'holds pytorch_model.bin|safe_serialization=True'
 no_model run 'is the folder of a training run; its newest model is run/checkpoints/step-00000012'

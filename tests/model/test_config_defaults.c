@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "model/config.h"
+#include "model/safetensors.h"
 #include "tests/support/scratch.h"
 #include <jansson.h>
 #include <setjmp.h>
@@ -261,6 +262,28 @@ static void refusals(void **state)
     }
 }
 
+/* Of several types the first tensor's, where it lies and not by its name. */
+static void first_of_two_types(void **state)
+{
+    (void)state;
+    static const safetensors_spec spec[] = {{.name = "z", .type = F32, .rank = 1, .dim = {1}},
+                                            {.name = "a", .type = BF16, .rank = 1, .dim = {1}}};
+    const float one = 1;
+    char path[PATH_BYTES];
+    safetensors_writer w;
+    model_config c;
+    uint64_t hash;
+    int64_t bytes;
+    write_without(llama, "torch_dtype", false, NULL);
+    if (safetensors_create(&w, path_join(path, model, "model.safetensors"), spec, 2, &why) != OK ||
+        safetensors_append(&w, &one, 1, &why) != OK || safetensors_append(&w, &one, 1, &why) != OK ||
+        safetensors_finish(&w, &hash, &bytes, &why) != OK)
+        fail_msg("%s", why.text);
+    read_model(&c);
+    assert_int_equal(c.storage, F32);
+    config_free(&c);
+}
+
 /* No key and no tensors: nothing tells the type. */
 static void no_tensors(void **state)
 {
@@ -283,6 +306,7 @@ int main(void)
         cmocka_unit_test(theta_of_parameters),
         cmocka_unit_test(written_files_are_whole),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(first_of_two_types),
         cmocka_unit_test(no_tensors),
     };
     return cmocka_run_group_tests(tests, make_model, NULL);

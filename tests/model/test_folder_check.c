@@ -64,7 +64,7 @@ static void files(void **state)
     (void)state;
     char path[PATH_BYTES];
     path_join(path, made("files", "any.bin", "GGUF\3\0\0\0"), "any.bin");
-    both_say(path, "is a GGUF file; scripts/gguf_to_folder.py ");
+    both_say(path, "is a GGUF file; make a model folder of it, if it is a llama: scripts/gguf_to_folder.py ");
     made("files", "tokenizer.json", "{}");
     path_join(path, scratch_path("files"), "tokenizer.json");
     says(model_folder_check, path, "is a file, expected a model folder: one with config.json");
@@ -101,7 +101,8 @@ static void weights(void **state)
          "holds an adapter (adapter_config.json), not a model; merge it into its base"},
         {"pytorch_model.bin", "save_pretrained(\"DIR\", safe_serialization=True)"},
         {"pytorch_model.bin.index.json", "holds pytorch_model.bin, expected *.safetensors"},
-        {"Model-Q4_K_M.gguf", "/Model-Q4_K_M.gguf: is a GGUF file; scripts/gguf_to_folder.py "},
+        {"Model-Q4_K_M.gguf", "/Model-Q4_K_M.gguf: is a GGUF file; make a model folder of it, if it is a "
+                              "llama: scripts/gguf_to_folder.py "},
     };
     for (int i = 0; i < 4; i++) {
         char folder[16];

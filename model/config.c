@@ -1,11 +1,12 @@
-/* Reading config.json. Three passes: which kind of model it is, then every key it has (is it known, and
- * has it a value that we can compute?), then the keys that give the shape. Where transformers defines a
- * default for a missing key we take it only if all its versions agree; else the key is missing and that is
- * an error. */
+/* Reading config.json. Four passes: which kind of model it is, then every key it has (is it known, and has it
+ * a value that we can compute?), then the keys that it lacks and transformers has a default for
+ * (config_defaults.h), then the keys that give the shape. */
 #include "model/config.h"
 #include "base/file.h"
 #include "base/json_text.h"
+#include "model/config_defaults.h"
 #include "model/config_keys.h"
+#include "model/folder_check.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,6 @@ enum {
     MAX_RANK = 1 << 18
 };
 
-typedef enum model_kind { LLAMA, QWEN2, MISTRAL, DEEPSEEK } model_kind;
-
 typedef struct config_file {
     char path[PATH_BYTES];
     json_t *json;
@@ -35,7 +34,7 @@ typedef struct config_file {
 
 /* ---- single values ------------------------------------------------------------------------------------- */
 
-/* NULL when the key is missing or null, which transformers treats alike. */
+/* NULL when the key is missing or null. */
 static const json_t *value_of(const config_file *f, const char *key)
 {
     const json_t *value = json_object_get(f->json, key);
@@ -62,7 +61,8 @@ static status wrong(const config_file *f, const char *key, const json_t *value, 
 
 static status missing(const config_file *f, const char *key)
 {
-    return fail(f->why, ERR_INPUT, "%s: key '%s' is missing", f->path, key);
+    return fail(f->why, ERR_INPUT, "%s: key '%s' is %s", f->path, key,
+                json_object_get(f->json, key) ? "null" : "missing");
 }
 
 static status get_integer(const config_file *f, const char *key, int64_t least, int64_t most, int64_t *out)
@@ -113,6 +113,18 @@ static status check_only(const config_file *f, const char *key, const json_t *va
     char expected[96];
     snprintf(expected, sizeof expected, "only %s is supported", only);
     return same ? OK : wrong(f, key, value, expected);
+}
+
+/* The method, as the file calls it: gptq, awq, fp8, bitsandbytes, ... */
+static status check_quantisation(const config_file *f)
+{
+    const json_t *value = value_of(f, "quantization_config");
+    const char *method = json_string_value(json_object_get(value, "quant_method"));
+    if (!value) return OK;
+    return fail(f->why, ERR_INPUT,
+                "%s: quantization_config says that the weights are quantised (%.60s); remla reads float32, "
+                "bfloat16 and float16: take the checkpoint that this one was made from",
+                f->path, method ? method : "it names no quant_method");
 }
 
 static status check_keys(const config_file *f)
@@ -271,8 +283,6 @@ static status read_window(const config_file *f, dims *d)
     bool used;
     /* Qwen2 has a size that it does not use unless told; the others use it when it is there. */
     TRY(get_bool(f, "use_sliding_window", f->kind != QWEN2, &used));
-    if (f->kind == MISTRAL && !json_object_get(f->json, "sliding_window"))
-        return missing(f, "sliding_window");
     if (value) {
         TRY(get_integer(f, "sliding_window", 1, INT32_MAX, &d->window));
         if (!used) d->window = 0;
@@ -292,9 +302,21 @@ static status read_window(const config_file *f, dims *d)
     return OK;
 }
 
+/* Present in every file: a default of the class would be a guess about the shape. */
+static status check_key_value_heads(const config_file *f)
+{
+    if (value_of(f, "num_key_value_heads")) return OK;
+    const char *type = json_string_value(value_of(f, "model_type"));
+    return fail(f->why, ERR_INPUT,
+                "%s: key 'num_key_value_heads' is missing; transformers would take %d for any %s model: add "
+                "the model's own number to the file",
+                f->path, config_default_key_value_heads(f->kind), type);
+}
+
 static status read_gqa(const config_file *f, dims *d)
 {
     bool bias;
+    TRY(check_key_value_heads(f));
     TRY(get_integer(f, "num_key_value_heads", 1, d->H, &d->G));
     if (d->H % d->G)
         return fail(f->why, ERR_INPUT,
@@ -356,6 +378,7 @@ static status read_mla(const config_file *f, dims *d)
                     f->path, (long long)d->Dr);
     if (value_of(f, "head_dim")) TRY(get_integer(f, "head_dim", d->Dr, d->Dr, &number));
     if (value_of(f, "qk_head_dim")) TRY(get_integer(f, "qk_head_dim", d->Dn + d->Dr, d->Dn + d->Dr, &number));
+    TRY(check_key_value_heads(f));
     TRY(get_integer(f, "num_key_value_heads", d->H, d->H, &number));
     TRY(check_dense(f, d));
 
@@ -417,14 +440,19 @@ static status read_eos(const config_file *f, int64_t *out)
                : wrong(f, "eos_token_id", value, "expected a token id or a list of token ids");
 }
 
-static status config_parse(model_config *c, config_file *f)
+static status config_parse(model_config *c, config_file *f, const char *folder)
 {
+    config_defaults taken;
     TRY(read_kind(f));
+    TRY(check_quantisation(f));
     TRY(check_keys(f));
+    TRY(config_defaults_take(&taken, f->json, f->kind, folder, f->path, f->why));
     TRY(read_shape(f, &c->d));
     c->layout = f->transmla ? LAYOUT_TRANSMLA : LAYOUT_DEEPSEEK;
     TRY(read_storage(f, &c->storage));
-    return read_eos(f, &c->eos);
+    TRY(read_eos(f, &c->eos));
+    config_defaults_say(&taken, f->json);
+    return OK;
 }
 
 status config_read(model_config *c, const char *folder, message *why)
@@ -433,12 +461,13 @@ status config_read(model_config *c, const char *folder, message *why)
     char *text;
     int64_t bytes;
     *c = (model_config){0};
+    TRY(model_folder_check(folder, why));
     path_join(f.path, folder, "config.json");
     TRY(file_read_text(f.path, MAX_CONFIG_BYTES, &text, &bytes, why));
     status s = json_text_parse(&f.json, text, bytes, f.path, why);
     free(text);
     c->json = f.json;
-    if (s == OK) s = config_parse(c, &f);
+    if (s == OK) s = config_parse(c, &f, folder);
     if (s != OK) config_free(c);
     return s;
 }

@@ -1,6 +1,6 @@
 /* config.json of a Hugging Face model folder: read into dims, and written for the models that remla makes.
- * Nothing is guessed: a key that is missing, has an unsupported value or is not known to be harmless is an
- * ERR_INPUT naming it. */
+ * Nothing is guessed: a missing key has transformers' default, or, where that would say something about the
+ * shape, is an ERR_INPUT naming it, as is a key with an unsupported value or one not known to be harmless. */
 #ifndef REMLA_MODEL_CONFIG_H
 #define REMLA_MODEL_CONFIG_H
 #include "base/status.h"
@@ -21,10 +21,11 @@ typedef struct model_config {
     dtype storage;        /* torch_dtype (or dtype) of the folder */
     config_layout layout; /* of an MLA model */
     int64_t eos;          /* eos_token_id, the first where it is a list; -1: none */
-    json_t *json;         /* the whole file, owned */
+    json_t *json;         /* the whole file and the defaults taken, owned */
 } model_config;
 
-/* Reads FOLDER/config.json. */
+/* Reads FOLDER/config.json. Defaults that are taken are said in the log, once for each key, and are in
+ * `json`. A path that is no model folder is an ERR_INPUT that says what to do (model/folder_check.h). */
 status config_read(model_config *c, const char *folder, message *why);
 void config_free(model_config *c);
 

@@ -13,7 +13,6 @@ static const struct fixed_key {
 } fixed_keys[] = {
     {"hidden_act", "\"silu\""},
     {"mlp_bias", "false"},
-    {"quantization_config", "null"},
     {"partial_rotary_factor", "1.0"},
     {"rope_interleaved", "false"},
     {"use_mrope", "false"},
@@ -43,8 +42,9 @@ static const char *const common_keys[] = {
     "num_attention_heads", "num_key_value_heads", "head_dim", "attention_bias", "rms_norm_eps",
     "tie_word_embeddings", "rope_theta", "rope_scaling", "rope_parameters", "sliding_window",
     "use_sliding_window", "max_window_layers", "layer_types", "torch_dtype", "dtype", "eos_token_id",
+    "quantization_config",
     /* bookkeeping of transformers and others */
-    "_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "auto_map", "custom_pipelines",
+    "_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "_from_model_config", "auto_map", "custom_pipelines",
     "tokenizer_class", "finetuning_task", "task_specific_params", "problem_type", "id2label", "label2id",
     "num_labels", "_num_labels", "prefix", "is_llama_config", "transformers.js_config", "unsloth_version",
     "unsloth_fixed", "_attn_implementation", "_attn_implementation_autoset",
@@ -55,7 +55,8 @@ static const char *const common_keys[] = {
     "return_dict", "use_return_dict", "torchscript", "use_bfloat16", "tf_legacy_loss",
     "chunk_size_feed_forward", "tie_encoder_decoder", "tie_last_hidden_states",
     /* training */
-    "initializer_range", "attention_dropout", "gradient_checkpointing",
+    "initializer_range", "attention_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop", "neftune_noise_alpha",
+    "gradient_checkpointing",
     /* generation */
     "max_length", "min_length", "max_new_tokens", "do_sample", "early_stopping", "num_beams",
     "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "typical_p",

@@ -2,6 +2,7 @@
  * another program can hold a conversation over pipes. JSON strings on one side, JSON arrays of ids on the
  * other. */
 #include "data/tokenizer.h"
+#include "model/folder_check.h"
 #include "train/commands.h"
 #include <errno.h>
 #include <jansson.h>
@@ -109,6 +110,7 @@ static status answer_lines(conversation *c, answer reply, message *why)
 static status converse(const char *model, answer reply, message *why)
 {
     tokenizer *t;
+    TRY(model_path_check(model, why));
     TRY(tokenizer_open(&t, model, why));
     conversation c = {.t = t, .work = tokenizer_work_new(t)};
     const status s = answer_lines(&c, reply, why);

@@ -3,6 +3,7 @@
 #include "base/stop.h"
 #include "data/tokenize.h"
 #include "kernels/machine.h"
+#include "model/folder_check.h"
 #include "train/commands.h"
 #include <errno.h>
 #include <stdio.h>
@@ -66,6 +67,7 @@ static status check_options(const options *o, message *why)
 static status job_open(tokenize_job *j, const options *o, tokenizer **t, message *why)
 {
     TRY(check_options(o, why));
+    TRY(model_path_check(o->tokenize_model, why));
     TRY(tokenizer_open(t, o->tokenize_model, why));
     j->tokenizer = *t;
     return choose_end(o, *t, &j->eos, why);

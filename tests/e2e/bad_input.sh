@@ -84,8 +84,8 @@ rm weightless/model.safetensors
 bad 3 'weightless|model.safetensors' "${eval[@]}" weightless "${on[@]}"
 
 # ---- config.json
-bad_model keyless '/rms_norm_eps/d'
-bad 3 'keyless/config.json|rms_norm_eps|missing' "${eval[@]}" keyless "${on[@]}"
+bad_model keyless '/hidden_size/d'
+bad 3 'keyless/config.json|hidden_size|missing' "${eval[@]}" keyless "${on[@]}"
 bad_model yarn 's/"rope_scaling": null/"rope_scaling": {"rope_type": "yarn", "factor": 4.0}/'
 bad 3 'yarn/config.json|rope_scaling|"yarn"' "${eval[@]}" yarn "${on[@]}"
 bad_model gelu 's/"silu"/"gelu"/'
@@ -103,8 +103,38 @@ bad 3 'huge/config.json|vocab_size' "${eval[@]}" huge "${on[@]}"
 bad_model nothing
 : >nothing/config.json
 bad 3 'nothing/config.json' "${eval[@]}" nothing "${on[@]}"
-bad 3 'nowhere' "${eval[@]}" nowhere "${on[@]}"
-bad 3 'config.yaml' "${eval[@]}" config.yaml "${on[@]}"
+bad 3 'nowhere: there is no such folder' "${eval[@]}" nowhere "${on[@]}"
+bad 3 'config.yaml: is a file, expected a model folder' "${eval[@]}" config.yaml "${on[@]}"
+bad_model quantised 's/"hidden_act"/"quantization_config": {"quant_method": "gptq", "bits": 4}, "hidden_act"/'
+bad 3 'quantised/config.json|quantised (gptq)|the checkpoint that this one was made from' "${eval[@]}" quantised "${on[@]}"
+
+# ---- what is no model folder, for every command that takes one
+no_model() { # PATH WORDS
+    bad 3 "$1: $2" "$REMLA" inspect "$1"
+    bad 3 "$1: $2" "${eval[@]}" "$1" "${on[@]}"
+    bad 3 "$1: $2" "$REMLA" convert "$1" out-mla calib.data="$golden/train.ds"
+    bad 3 "$1: $2" "${run[@]}" config.yaml "${short[@]}" model.path="$1"
+    bad 3 "$1: $2" "$REMLA" data order config.yaml model.path="$1" data.packing=transmla
+}
+no_tokenizer() { # PATH WORDS
+    bad 3 "$1: $2" "$REMLA" data tokenize config.yaml tokenize.model="$1" tokenize.out=out-tokens
+    bad 3 "$1: $2" "$REMLA" data encode "$1"
+}
+printf 'GGUF\3\0\0\0' >model.gguf
+mkdir -p adapter pickled run/checkpoints/step-00000009 run/checkpoints/step-00000012
+touch adapter/adapter_config.json pickled/pytorch_model.bin
+cp "$golden/gqa/config.json" pickled
+touch run/checkpoints/step-000000{09,12}/config.json
+for hub in Qwen/Qwen2.5-0.5B meta-llama/Llama-2-7b-hf; do
+    no_model $hub "there is no such folder; if it is a name on the Hugging Face hub: hf download $hub --local-dir DIR"
+    no_tokenizer $hub "there is no such folder; if it is a name on the Hugging Face hub: hf download $hub"
+done
+no_model model.gguf 'is a GGUF file; make a model folder of it, if it is a llama: scripts/gguf_to_folder.py model.gguf DIR'
+no_tokenizer model.gguf 'is a GGUF file; make a model folder of it, if it is a llama: scripts/gguf_to_folder.py model.gguf DIR'
+no_model adapter 'holds an adapter (adapter_config.json), not a model|merge_and_unload'
+no_model pickled 'holds pytorch_model.bin|safe_serialization=True'
+no_model run 'is the folder of a training run; its newest model is run/checkpoints/step-00000012'
+no_tokenizer run 'is the folder of a training run; its newest model is run/checkpoints/step-00000012'
 
 # ---- shards
 bad_shard token

@@ -272,7 +272,7 @@ static void refuses(void **state)
     expect(run("convert %s %s calib.data=%s calib.seq_len=32", golden("mla"), target, golden("train.ds")), 3,
            "is an MLA model already");
     expect(run("convert %s %s calib.data=%s", scratch_path("no-such"), target, golden("train.ds")), 3,
-           "no-such/config.json");
+           "no-such: there is no such folder");
     assert_false(folder_exists(target));
 }
 

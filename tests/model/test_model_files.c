@@ -296,15 +296,15 @@ static void tokenizer(void **state)
     char to[PATH_BYTES], name[PATH_BYTES];
     path_join(to, folder, "copy");
     assert_int_equal(folder_make(to, &why), OK);
-    assert_int_equal(tokenizer_copy(folder, to, &why), OK);
+    assert_int_equal(tokenizer_copy(folder, to, NULL, &why), OK);
     assert_int_equal(file_write(path_join(name, folder, "tokenizer.json"), "{}", 2, NULL, &why), OK);
     assert_int_equal(file_write(path_join(name, folder, "chat_template.jinja"), "hello", 5, NULL, &why), OK);
     assert_int_equal(file_write(path_join(name, folder, "README.md"), "x", 1, NULL, &why), OK);
-    assert_int_equal(tokenizer_copy(folder, to, &why), OK);
+    assert_int_equal(tokenizer_copy(folder, to, &written, &why), OK);
     assert_int_equal(file_bytes(path_join(name, to, "tokenizer.json")), 2);
     assert_int_equal(file_bytes(path_join(name, to, "chat_template.jinja")), 5);
     assert_false(file_exists(path_join(name, to, "README.md")));
-    assert_int_equal(tokenizer_copy(folder, "/proc/nowhere", &why), ERR_INPUT);
+    assert_int_equal(tokenizer_copy(folder, "/proc/nowhere", NULL, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "/proc/nowhere"));
 }
 

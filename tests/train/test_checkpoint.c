@@ -7,6 +7,7 @@
 #include "train/manifest.h"
 #include "train/training.h"
 #include "train/weights_hash.h"
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static message why;
@@ -188,6 +192,45 @@ static void test_without_hashes(void **state)
     sign();
 }
 
+/* A bit of a file that changes on the way to the disk: the next sync of a file whose path holds `flip_in`
+ * inverts one in its middle. */
+static const char *flip_in;
+
+int fsync(int fd)
+{
+    char link[64], path[PATH_BYTES] = "", byte;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    struct stat s;
+    if (flip_in && readlink(link, path, sizeof path - 1) > 0 && strstr(path, flip_in)) {
+        const int file = open(path, O_RDWR);
+        assert_true(file >= 0 && fstat(file, &s) == 0 && pread(file, &byte, 1, s.st_size / 2) == 1);
+        byte ^= 1;
+        assert_int_equal(pwrite(file, &byte, 1, s.st_size / 2), 1);
+        close(file);
+        flip_in = NULL;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+/* What does not come back from the disk as it was in memory is not a checkpoint. */
+static void test_flipped_on_the_way(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"model.safetensors", "optim-00000", "config.json",
+                                        "options.yaml",      "state.json",  "MANIFEST.json"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char path[PATH_BYTES];
+        flip_in = files[i];
+        const status s = checkpoint_save(run, &t.config, &t.m, &t.opt, &saved, &o, t.c, &why);
+        assert_null(flip_in);
+        if (s != ERR_INPUT || !strstr(why.text, files[i])) fail_msg("%s: %d: %s", files[i], s, why.text);
+        checkpoint_temporary(path, run, 2);
+        assert_false(folder_exists(path));
+        good(checkpoint_verify(folder, &why)); /* the one that was there before */
+    }
+    good(checkpoint_save(run, &t.config, &t.m, &t.opt, &saved, &o, t.c, &why));
+}
+
 /* What is in the way of a save is said before anything is written, and stays. */
 static void test_in_the_way(void **state)
 {
@@ -224,7 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_comes_back),     cmocka_unit_test(test_other_values),
         cmocka_unit_test(test_without_hashes), cmocka_unit_test(test_in_the_way),
-        cmocka_unit_test(test_wrong_state),
+        cmocka_unit_test(test_wrong_state),    cmocka_unit_test(test_flipped_on_the_way),
     };
     return cmocka_run_group_tests(tests, save, stop);
 }

@@ -190,6 +190,12 @@ static void test_prune(void **state)
     prune(2, -1);
     expect_names("12 14");
     expect_warnings(0, "");
+    /* Where nothing has to go nothing is read. */
+    make_steps("6");
+    damage("step-00000012", false);
+    prune(2, 6);
+    expect_names("06 12 14");
+    expect_warnings(0, "");
 }
 
 /* What does not verify neither stops pruning nor counts. */

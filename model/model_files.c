@@ -195,9 +195,13 @@ static status end_file(model_writer *w, message *why)
 {
     uint64_t hash;
     int64_t bytes;
+    char name[64];
     const status s = safetensors_finish(&w->file, &hash, &bytes, why);
     if (s != OK) w->file_end = 0; /* it has closed the file itself */
-    return s;
+    TRY(s);
+    file_name(w, w->number, name, sizeof name);
+    written_add(w->written, name, bytes, hash);
+    return OK;
 }
 
 status model_writer_open(model_writer *w, const char *folder, const param_table *t, const ops *k,
@@ -240,8 +244,11 @@ static status save_index(const model_writer *w, message *why)
                   (json_int_t)(param_table_numel(t) * dtype_bytes(w->storage)), "weight_map", weight_map);
     char *text = json_dumps(index, JSON_INDENT(2)), path[PATH_BYTES];
     if (!text) die(ERR_DEVICE, "no memory for an index of %d tensors", t->count);
-    const status s = file_write(path_join(path, w->folder, "model.safetensors.index.json"), text,
-                                (int64_t)strlen(text), NULL, why);
+    uint64_t hash;
+    const int64_t bytes = (int64_t)strlen(text);
+    const status s =
+        file_write(path_join(path, w->folder, "model.safetensors.index.json"), text, bytes, &hash, why);
+    if (s == OK) written_add(w->written, path, bytes, hash);
     free(text);
     json_decref(index);
     return s;
@@ -277,7 +284,7 @@ status model_save(const char *folder, const param_table *t, const weights *w, co
 
 /* ---- tokenizer ----------------------------------------------------------------------------------------- */
 
-status tokenizer_copy(const char *from, const char *to, message *why)
+status tokenizer_copy(const char *from, const char *to, written_files *written, message *why)
 {
     static const char *const names[] = {
         "tokenizer.json",
@@ -296,6 +303,7 @@ status tokenizer_copy(const char *from, const char *to, message *why)
         int64_t bytes;
         if (!file_exists(path_join(source, from, names[i]))) continue;
         TRY(file_copy(source, path_join(copy, to, names[i]), &hash, &bytes, why));
+        written_add(written, copy, bytes, hash);
     }
     return folder_sync(to, why);
 }

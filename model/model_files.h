@@ -2,6 +2,7 @@
  * collective. */
 #ifndef REMLA_MODEL_MODEL_FILES_H
 #define REMLA_MODEL_MODEL_FILES_H
+#include "base/written.h"
 #include "kernels/kernels.h"
 #include "model/safetensors.h"
 #include "model/weights.h"
@@ -53,6 +54,7 @@ typedef struct model_writer {
     int next, file_end; /* parameters: the one that comes next, the first that is not in the open file */
     int files, number;  /* how many there will be, and which one is open */
     float *chunk;
+    written_files *written; /* NULL, or set after opening: gets every file, with its hash; borrowed */
 } model_writer;
 
 /* Writes as model_save does. All units must follow, from 0 on. After a failure of any of these functions
@@ -63,7 +65,8 @@ status model_writer_unit(model_writer *w, int unit, const tensor *flat, message 
 status model_writer_finish(model_writer *w, message *why);
 void model_writer_abandon(model_writer *w); /* instead of finishing; also after a failure */
 
-/* Copies those files of a tokenizer, and generation_config.json, that `from` has. */
-status tokenizer_copy(const char *from, const char *to, message *why);
+/* Copies those files of a tokenizer, and generation_config.json, that `from` has; adds them to `written` (may
+ * be NULL). */
+status tokenizer_copy(const char *from, const char *to, written_files *written, message *why);
 
 #endif

@@ -1,247 +1,85 @@
-/* Saving, verifying, finding, loading and pruning checkpoints. The order of saving is the promise: write
- * beside, sync every file, manifest last, sync the folder, rename. A kill before the rename leaves the older
- * checkpoints, one after it the new one. */
-#include "train/checkpoint.h"
+/* Saving and loading checkpoints. The order of saving is the promise: write beside, sync every file, manifest
+ * last, read everything back, rename. A kill before the rename leaves the older checkpoints, one after it the
+ * new one. */
 #include "base/file.h"
-#include "base/log.h"
+#include "kernels/machine.h"
 #include "model/model_files.h"
+#include "train/checkpoint_parts.h"
 #include "train/manifest.h"
 #include "train/unit_file.h"
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const optim_part moment_parts[] = {OPTIM_M, OPTIM_V};
 static const char *const moment_prefixes[] = {"m.", "v."};
-enum { STATE_LIMIT = 1 << 20 };
-static const char *const OPTIONS_FILE = "options.yaml";
-
-static void checkpoints_folder(char *out, const char *run) { path_join(out, run, "checkpoints"); }
-
-static void step_folder(char *out, const char *run, int64_t step)
-{
-    char folder[PATH_BYTES], name[40];
-    checkpoints_folder(folder, run);
-    snprintf(name, sizeof name, "step-%08lld", (long long)step);
-    path_join(out, folder, name);
-}
-
-/* ---- folders of steps ---------------------------------------------------------------------------------- */
-
-/* Reads "step-00000012" and what may follow it ("" for a finished checkpoint, ".tmp", ".old"); false for
- * other names. */
-static bool step_name(const char *name, int64_t *step, const char **rest)
-{
-    char *end;
-    if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9') return false;
-    *step = strtoll(name + 5, &end, 10);
-    *rest = end;
-    return true;
-}
-
-typedef struct step_list {
-    int64_t *step; /* falling */
-    int count;
-} step_list;
-
-static int falling(const void *a, const void *b)
-{
-    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x < y) - (x > y);
-}
-
-static status steps_of(const char *run, step_list *list, message *why)
-{
-    char folder[PATH_BYTES];
-    checkpoints_folder(folder, run);
-    *list = (step_list){0};
-    DIR *dir = opendir(folder);
-    if (!dir)
-        return errno == ENOENT ? OK
-                               : fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        int64_t step;
-        const char *rest;
-        if (!step_name(entry->d_name, &step, &rest) || *rest) continue;
-        list->step = realloc(list->step, sizeof *list->step * (size_t)(list->count + 1));
-        REQUIRE(list->step, "no memory for %d steps", list->count);
-        list->step[list->count++] = step;
-    }
-    closedir(dir);
-    if (list->count) qsort(list->step, (size_t)list->count, sizeof *list->step, falling);
-    return OK;
-}
-
-/* What save, publish and prune leave behind when they are killed. Other names are somebody's copies. */
-static bool ours(const char *rest)
-{
-    return strcmp(rest, ".tmp") == 0 || strcmp(rest, ".old") == 0 || strcmp(rest, ".trash") == 0;
-}
-
-status checkpoint_clean(const char *run, message *why)
-{
-    char folder[PATH_BYTES];
-    checkpoints_folder(folder, run);
-    TRY(folder_make(folder, why));
-    DIR *dir = opendir(folder);
-    if (!dir) return fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
-    status s = OK;
-    for (struct dirent *entry; s == OK && (entry = readdir(dir));) {
-        int64_t step;
-        const char *rest;
-        if (!step_name(entry->d_name, &step, &rest) || !ours(rest)) continue;
-        char path[PATH_BYTES], final[PATH_BYTES];
-        path_join(path, folder, entry->d_name);
-        step_folder(final, run, step);
-        if (strcmp(rest, ".old") == 0 && !folder_exists(final)) /* killed while it was being replaced */
-            s = folder_commit(path, final, why);
-        else
-            s = folder_remove(path, why);
-    }
-    closedir(dir);
-    return s;
-}
 
 /* ---- saving -------------------------------------------------------------------------------------------- */
 
-static status text_write(const char *folder, const char *name, char *text, message *why)
+static status text_write(const char *folder, const char *name, char *text, written_files *written,
+                         message *why)
 {
     char path[PATH_BYTES];
+    uint64_t hash;
     REQUIRE(text, "no memory for %s", name);
-    const status s = file_write(path_join(path, folder, name), text, (int64_t)strlen(text), NULL, why);
+    const int64_t bytes = (int64_t)strlen(text);
+    const status s = file_write(path_join(path, folder, name), text, bytes, &hash, why);
+    if (s == OK) written_add(written, path, bytes, hash);
     free(text);
     return s;
 }
 
-static char *state_text(const checkpoint_state *s)
+/* Rank 0's share before weights and moments, which all ranks bring: what is in the way shows before anything
+ * large is written. */
+static status begin(const char *run, const char *folder, const model_config *config, const options *o,
+                    int64_t step, written_files *written, message *why)
 {
-    char fingerprint[24];
-    snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, s->fingerprint);
-    json_t *json =
-        json_pack("{s:I, s:I, s:I, s:s}", "step", (json_int_t)s->step, "position", (json_int_t)s->position,
-                  "tokens", (json_int_t)s->tokens, "data_fingerprint", fingerprint);
-    char *text = json_dumps(json, JSON_INDENT(2));
-    json_decref(json);
-    return text;
-}
-
-/* Rank 0's share: everything but weights and moments, which all ranks bring. */
-static status files_save(const char *folder, const model_config *config, const checkpoint_state *state,
-                         const options *o, message *why)
-{
-    char path[PATH_BYTES];
+    bool replaces;
+    TRY(checkpoint_vacant(run, step, &replaces, why));
     TRY(folder_remove(folder, why));
     TRY(folder_make(folder, why));
-    TRY(text_write(folder, "config.json", config_with_storage(config, F32), why));
-    TRY(tokenizer_copy(o->model_path, folder, why));
-    TRY(options_write(o, path_join(path, folder, OPTIONS_FILE), why));
-    return text_write(folder, "state.json", state_text(state), why);
+    TRY(text_write(folder, "config.json", config_with_storage(config, F32), written, why));
+    TRY(tokenizer_copy(o->model_path, folder, written, why));
+    return text_write(folder, CHECKPOINT_OPTIONS, options_text(o), written, why);
 }
 
-/* Gives the finished folder its name; a folder that has it already (the run was rolled back) makes room only
- * when the new one is ready. */
-static status publish(const char *temporary, const char *final, message *why)
+/* And behind them. What was written is read back before it counts as a checkpoint, and so before an older one
+ * goes: the manifest has the hashes of what was in memory. */
+static status end(const char *run, const char *folder, const checkpoint_state *state, written_files *written,
+                  message *why)
 {
-    char old[PATH_BYTES];
-    const bool replaces = folder_exists(final);
-    snprintf(old, sizeof old, "%.*s.old", PATH_BYTES - 8, final);
-    TRY(manifest_write(temporary, why));
-    if (replaces) TRY(folder_commit(final, old, why));
-    TRY(folder_commit(temporary, final, why));
-    return replaces ? folder_remove(old, why) : OK;
+    message damage;
+    TRY(text_write(folder, CHECKPOINT_STATE, state_text(state), written, why));
+    TRY(manifest_write(folder, written, why));
+    const status s = checkpoint_verify(folder, &damage);
+    if (s != OK) return fail(why, s, "the checkpoint is not what was written: %.900s", damage.text);
+    return checkpoint_publish(run, state->step, why);
 }
 
 status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *optim,
                        const checkpoint_state *state, const options *o, const comm *c, message *why)
 {
-    char final[PATH_BYTES], temporary[PATH_BYTES], path[PATH_BYTES];
-    step_folder(final, run, state->step);
-    snprintf(temporary, sizeof temporary, "%.*s.tmp", PATH_BYTES - 8, final);
-    uint64_t hash;
-    int64_t bytes;
-    status s = comm_agree(c, c->rank == 0 ? files_save(temporary, config, state, o, why) : OK, why);
-    if (s == OK) s = masters_write(temporary, &m->table, optim, c, why);
+    char folder[PATH_BYTES], path[PATH_BYTES];
+    written_files written = {0};
+    checkpoint_state now = *state;
+    now.ranks = c->size;
+    now.threads = machine_threads();
+    checkpoint_temporary(folder, run, now.step);
+    status s = comm_agree(c, c->rank == 0 ? begin(run, folder, config, o, now.step, &written, why) : OK, why);
+    if (s == OK) s = masters_write(folder, &m->table, optim, c, &written, &now.weights, why);
     if (s == OK)
-        s = unit_file_write(path_join(path, temporary, "optim-00000.safetensors"), &m->table, optim,
-                            moment_parts, moment_prefixes, 2, 1, c, &hash, &bytes, why);
-    if (s == OK) s = comm_agree(c, c->rank == 0 ? publish(temporary, final, why) : OK, why);
+        s = unit_file_write(path_join(path, folder, CHECKPOINT_MOMENTS), &m->table, optim, moment_parts,
+                            moment_prefixes, 2, 1, c, &written, &now.moments, why);
+    if (s == OK) s = comm_agree(c, c->rank == 0 ? end(run, folder, &now, &written, why) : OK, why);
     if (s != OK && c->rank == 0) {
         message ignored; /* the first failure is the one to tell */
-        folder_remove(temporary, &ignored);
+        folder_remove(folder, &ignored);
     }
+    written_free(&written);
     return s;
 }
 
-status checkpoint_prune(const char *run, int64_t keep, message *why)
-{
-    step_list list;
-    TRY(steps_of(run, &list, why));
-    status s = OK;
-    char folder[PATH_BYTES], trash[PATH_BYTES];
-    if (list.count > keep) {
-        step_folder(folder, run, list.step[0]);
-        s = checkpoint_verify(folder, why);
-    }
-    for (int64_t i = keep; i < list.count && s == OK; i++) {
-        step_folder(folder, run, list.step[i]);
-        snprintf(trash, sizeof trash, "%.*s.trash", PATH_BYTES - 8, folder);
-        s = folder_commit(folder, trash,
-                          why); /* first its name, so that no half-deleted folder looks like a checkpoint */
-        if (s == OK) s = folder_remove(trash, why);
-    }
-    free(list.step);
-    return s;
-}
-
-/* ---- finding and loading ------------------------------------------------------------------------------- */
-
-status checkpoint_verify(const char *folder, message *why) { return manifest_verify(folder, why); }
-
-status checkpoint_newest(const char *run, char *folder, message *why)
-{
-    step_list list;
-    TRY(steps_of(run, &list, why));
-    message damage = {{0}};
-    folder[0] = 0;
-    for (int i = 0; i < list.count && !folder[0]; i++) {
-        step_folder(folder, run, list.step[i]);
-        if (checkpoint_verify(folder, &damage) == OK) break;
-        log_warning("passing over %s: %s", folder, damage.text);
-        folder[0] = 0;
-    }
-    free(list.step);
-    if (list.count && !folder[0])
-        return fail(why, ERR_INPUT, "%s: none of its %d checkpoints is whole; the oldest: %.700s", run,
-                    list.count, damage.text);
-    return OK;
-}
-
-static status state_read(const char *folder, checkpoint_state *state, message *why)
-{
-    char path[PATH_BYTES], *text;
-    int64_t bytes;
-    TRY(file_read_text(path_join(path, folder, "state.json"), STATE_LIMIT, &text, &bytes, why));
-    json_error_t error;
-    json_t *json = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
-    free(text);
-    json_int_t step, position, tokens;
-    const char *fingerprint;
-    const int bad =
-        !json || json_unpack_ex(json, &error, JSON_STRICT, "{s:I, s:I, s:I, s:s}", "step", &step, "position",
-                                &position, "tokens", &tokens, "data_fingerprint", &fingerprint);
-    if (!bad)
-        *state = (checkpoint_state){.step = step,
-                                    .position = position,
-                                    .tokens = tokens,
-                                    .fingerprint = strtoull(fingerprint, NULL, 16)};
-    json_decref(json);
-    return bad ? fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text) : OK;
-}
+/* ---- loading ------------------------------------------------------------------------------------------- */
 
 static status same_params(const char *folder, const param_table *found, const param_table *want, message *why)
 {
@@ -303,32 +141,49 @@ static status same_model(const char *folder, const model *m, message *why)
 }
 
 /* A run goes on as if it had not stopped: what decides its batches must be as it was. */
-static status same_options(const char *folder, const options *now, message *why)
+static status same_options(const char *folder, const options *now, const options *then, message *why)
+{
+    message difference;
+    const status s = options_same(now, then, &difference);
+    if (s == OK) return OK;
+    return fail(why, s, "%s: %.600s; give the same value, or start a new run with model.path=%s", folder,
+                difference.text, folder);
+}
+
+static status state_load(const char *folder, const options *now, checkpoint_state *state, message *why)
 {
     char path[PATH_BYTES];
     options then;
-    message difference;
     options_init(&then);
-    status s = options_read_yaml(&then, path_join(path, folder, OPTIONS_FILE), why);
-    if (s == OK) {
-        s = options_same(now, &then, &difference);
-        if (s != OK)
-            fail(why, s, "%s: %.600s; give the same value, or start a new run with model.path=%s", folder,
-                 difference.text, folder);
-    }
+    status s = options_read_yaml(&then, path_join(path, folder, CHECKPOINT_OPTIONS), why);
+    if (s == OK) s = same_options(folder, now, &then, why);
+    if (s == OK) s = state_read(folder, &then, state, why);
     options_free(&then);
     return s;
+}
+
+/* Rank 0 has verified the files; what every rank has read must be that, too. */
+static status same_values(const char *folder, const char *what, uint64_t found, uint64_t want, message *why)
+{
+    if (found == want) return OK;
+    return fail(why, ERR_INPUT,
+                "%s: the %s that were read have the XXH3 %016" PRIx64 ", its " CHECKPOINT_STATE
+                " says %016" PRIx64 ": they are not what was saved",
+                folder, what, found, want);
 }
 
 status checkpoint_load(const char *folder, const model *m, optimizer *optim, checkpoint_state *state,
                        const options *o, message *why)
 {
     char path[PATH_BYTES];
+    uint64_t masters, moments;
     TRY(same_model(folder, m, why));
-    TRY(same_options(folder, o, why));
-    TRY(state_read(folder, state, why));
+    TRY(state_load(folder, o, state, why));
     TRY(model_check(folder, &m->d, why));
-    TRY(masters_read(folder, &m->table, optim, why));
-    return unit_file_read(path_join(path, folder, "optim-00000.safetensors"), &m->table, optim, moment_parts,
-                          moment_prefixes, 2, why);
+    TRY(masters_read(folder, &m->table, optim, &masters, why));
+    TRY(unit_file_read(path_join(path, folder, CHECKPOINT_MOMENTS), &m->table, optim, moment_parts,
+                       moment_prefixes, 2, &moments, why));
+    if (!state->hashed) return OK;
+    TRY(same_values(folder, "weights", masters, state->weights, why));
+    return same_values(folder, "moments", moments, state->moments, why);
 }

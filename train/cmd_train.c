@@ -17,6 +17,12 @@ enum { SKIPS_IN_A_ROW = 3 };
 
 static bool due(int64_t step, int64_t every) { return every && step % every == 0; }
 
+static status prune(const training *t, const run_folder *run, message *why)
+{
+    return comm_agree(
+        t->c, t->c->rank == 0 ? checkpoint_prune(run->path, t->o->checkpoint_keep, -1, why) : OK, why);
+}
+
 /* *elsewhere: the checkpoint is not one of this run's own. */
 static status resume(training *t, const run_folder *run, bool *elsewhere, message *why)
 {
@@ -29,6 +35,7 @@ static status resume(training *t, const run_folder *run, bool *elsewhere, messag
     *elsewhere = strncmp(checkpoint, run->path, length) != 0 || checkpoint[length] != '/';
     log_line("resumed from %s: step %lld, %lld tokens", checkpoint, (long long)t->at.step,
              (long long)t->at.tokens);
+    if (!*elsewhere) TRY(prune(t, run, why)); /* a run that was killed may have left one too many */
     if (t->at.step <= t->steps) return OK;
     return fail(why, ERR_USAGE, "train.steps=%lld, but %s has taken %lld steps already", (long long)t->steps,
                 checkpoint, (long long)t->at.step);
@@ -52,8 +59,7 @@ static status save(training *t, const run_folder *run, message *why)
     TRY(checkpoint_save(run->path, &t->config, &t->m, &t->opt, &t->at, t->o, t->c, why));
     log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s | weights %016" PRIx64, run->path,
              (long long)t->at.step, clock_seconds() - start, hash);
-    return comm_agree(t->c, t->c->rank == 0 ? checkpoint_prune(run->path, t->o->checkpoint_keep, why) : OK,
-                      why);
+    return prune(t, run, why);
 }
 
 static status train(training *t, const run_folder *run, metrics *log, message *why)

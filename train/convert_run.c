@@ -75,7 +75,7 @@ static status begin_folder(const convert_job *j, const dims *d, message *why)
         file_write(path_join(path, j->temporary, "config.json"), text, (int64_t)strlen(text), NULL, why);
     free(text);
     TRY(s);
-    return tokenizer_copy(j->source, j->temporary, why);
+    return tokenizer_copy(j->source, j->temporary, NULL, why);
 }
 
 static calibration text_of(const host_batch *rows)

@@ -11,7 +11,7 @@
 
 #define FORMAT "remla checkpoint 1"
 static const char *const MANIFEST = "MANIFEST.json";
-enum { MANIFEST_LIMIT = 1 << 24 };
+enum { MANIFEST_LIMIT = 1 << 24, NAME_BYTES = 256 };
 
 static void hex_of(char *out, size_t size, uint64_t hash) { snprintf(out, size, "%016" PRIx64, hash); }
 
@@ -25,55 +25,34 @@ static void self_hash(char *out, size_t size, const json_t *files)
     free(text);
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-/* Names of the files of a folder but the manifest, sorted. */
-static status names_of(const char *folder, char ***names, int *count, message *why)
+static int by_name(const void *a, const void *b)
 {
-    *names = NULL;
-    *count = 0;
-    DIR *dir = opendir(folder);
-    if (!dir) return fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (entry->d_name[0] == '.' || strcmp(entry->d_name, MANIFEST) == 0) continue;
-        *names = realloc(*names, sizeof **names * (size_t)(*count + 1));
-        REQUIRE(*names, "no memory for %d names", *count);
-        (*names)[(*count)++] = strdup(entry->d_name);
-    }
-    closedir(dir);
-    if (*count) qsort(*names, (size_t)*count, sizeof **names, by_name);
-    return OK;
+    return strcmp(((const written_file *)a)->name, ((const written_file *)b)->name);
 }
 
-static void names_free(char **names, int count)
+bool manifest_exists(const char *folder)
 {
-    for (int i = 0; i < count; i++) free(names[i]);
-    free(names);
+    char path[PATH_BYTES];
+    return file_exists(path_join(path, folder, MANIFEST));
 }
 
-status manifest_write(const char *folder, message *why)
+status manifest_write(const char *folder, written_files *files, message *why)
 {
-    char **names = NULL, path[PATH_BYTES], hex[24];
-    int count = 0;
-    TRY(names_of(folder, &names, &count, why));
-    json_t *files = json_array();
-    status s = OK;
-    for (int i = 0; i < count && s == OK; i++) {
-        uint64_t hash;
-        int64_t bytes;
-        s = file_hash(path_join(path, folder, names[i]), &hash, &bytes, why);
-        if (s != OK) break;
-        hex_of(hex, sizeof hex, hash);
-        json_array_append_new(files, json_pack("{s:s, s:I, s:s}", "name", names[i], "bytes",
-                                               (json_int_t)bytes, "xxh3_64", hex));
+    char path[PATH_BYTES], hex[24];
+    qsort(files->file, (size_t)files->count, sizeof *files->file, by_name);
+    json_t *list = json_array();
+    for (int64_t i = 0; i < files->count; i++) {
+        const written_file *f = &files->file[i];
+        hex_of(hex, sizeof hex, f->hash);
+        json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "name", f->name, "bytes",
+                                              (json_int_t)f->bytes, "xxh3_64", hex));
     }
-    names_free(names, count);
-    self_hash(hex, sizeof hex, files);
-    json_t *manifest = json_pack("{s:s, s:o, s:s}", "format", FORMAT, "files", files, "self", hex);
+    self_hash(hex, sizeof hex, list);
+    json_t *manifest = json_pack("{s:s, s:o, s:s}", "format", FORMAT, "files", list, "self", hex);
     char *text = json_dumps(manifest, JSON_INDENT(1));
     json_decref(manifest);
-    REQUIRE(text, "no memory for a manifest of %d files", count);
-    if (s == OK) s = file_write(path_join(path, folder, MANIFEST), text, (int64_t)strlen(text), NULL, why);
+    REQUIRE(text, "no memory for a manifest of %lld files", (long long)files->count);
+    const status s = file_write(path_join(path, folder, MANIFEST), text, (int64_t)strlen(text), NULL, why);
     free(text);
     return s;
 }
@@ -100,40 +79,96 @@ static status file_verify(const char *folder, const json_t *entry, message *why)
 static bool entry_valid(const json_t *entry)
 {
     const char *name = json_string_value(json_object_get(entry, "name"));
-    return name && *name && !strchr(name, '/') && json_is_integer(json_object_get(entry, "bytes")) &&
+    return name && *name && strlen(name) < NAME_BYTES && !strchr(name, '/') &&
+           json_is_integer(json_object_get(entry, "bytes")) &&
            json_string_value(json_object_get(entry, "xxh3_64"));
 }
 
-status manifest_verify(const char *folder, message *why)
+/* The list of files of a manifest that is whole. The caller decrefs *manifest. */
+static status manifest_read(const char *folder, json_t **manifest, message *why)
 {
     char path[PATH_BYTES], hex[24], *text;
     int64_t bytes;
+    *manifest = NULL;
     path_join(path, folder, MANIFEST);
     if (!file_exists(path))
         return fail(why, ERR_INPUT, "%s: is missing: %s is not a checkpoint that was finished", path, folder);
     TRY(file_read_text(path, MANIFEST_LIMIT, &text, &bytes, why));
     json_error_t error;
-    json_t *manifest = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
+    *manifest = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
     free(text);
-    if (!manifest) return fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text);
-    const char *format = json_string_value(json_object_get(manifest, "format")),
-               *self = json_string_value(json_object_get(manifest, "self"));
-    const json_t *files = json_object_get(manifest, "files");
-    status s = OK;
+    if (!*manifest) return fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text);
+    const char *format = json_string_value(json_object_get(*manifest, "format")),
+               *self = json_string_value(json_object_get(*manifest, "self"));
+    const json_t *files = json_object_get(*manifest, "files");
     if (!format || strcmp(format, FORMAT) != 0)
-        s = fail(why, ERR_INPUT, "%s: format is \"%s\", expected \"%s\"", path, format ? format : "", FORMAT);
-    else if (!json_is_array(files) || !self)
-        s = fail(why, ERR_INPUT, "%s: \"files\" or \"self\" is missing", path);
-    if (s == OK) {
-        self_hash(hex, sizeof hex, files);
-        if (strcmp(hex, self) != 0)
-            s = fail(why, ERR_INPUT, "%s: is damaged: its own hash is %s, it says %s", path, hex, self);
-    }
-    for (size_t i = 0; s == OK && i < json_array_size(files); i++) {
-        const json_t *entry = json_array_get(files, i);
-        s = entry_valid(entry) ? file_verify(folder, entry, why)
-                               : fail(why, ERR_INPUT, "%s: entry %zu of \"files\" is malformed", path, i);
-    }
+        return fail(why, ERR_INPUT, "%s: format is \"%s\", expected \"%s\"", path, format ? format : "",
+                    FORMAT);
+    if (!json_is_array(files) || !self)
+        return fail(why, ERR_INPUT, "%s: \"files\" or \"self\" is missing", path);
+    self_hash(hex, sizeof hex, files);
+    if (strcmp(hex, self) != 0)
+        return fail(why, ERR_INPUT, "%s: is damaged: its own hash is %s, it says %s", path, hex, self);
+    for (size_t i = 0; i < json_array_size(files); i++)
+        if (!entry_valid(json_array_get(files, i)))
+            return fail(why, ERR_INPUT, "%s: entry %zu of \"files\" is malformed", path, i);
+    return OK;
+}
+
+status manifest_check(const char *folder, message *why)
+{
+    json_t *manifest;
+    const status s = manifest_read(folder, &manifest, why);
+    json_decref(manifest);
+    return s;
+}
+
+static bool listed(const json_t *files, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(files); i++)
+        if (strcmp(json_string_value(json_object_get(json_array_get(files, i), "name")), name) == 0)
+            return true;
+    return false;
+}
+
+/* Whether a file of this name decides what the checkpoint is. A manifest lists all that there are. */
+static bool decides(const char *name)
+{
+    static const char *const names[] = {"config.json", "options.yaml", "state.json",
+                                        "model.safetensors.index.json"};
+    static const char *const prefixes[] = {"model", "optim-"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    const char *dot = strrchr(name, '.');
+    if (!dot || strcmp(dot, ".safetensors") != 0) return false;
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0) return true;
+    return false;
+}
+
+static status check_unlisted(const char *folder, const json_t *files, message *why)
+{
+    DIR *dir = opendir(folder);
+    if (!dir) return fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
+    status s = OK;
+    for (const struct dirent *entry; s == OK && (entry = readdir(dir));)
+        if (decides(entry->d_name) && !listed(files, entry->d_name))
+            s = fail(
+                why, ERR_INPUT,
+                "%s/%s: does not belong to this checkpoint, its manifest does not list it: move it elsewhere",
+                folder, entry->d_name);
+    closedir(dir);
+    return s;
+}
+
+status manifest_verify(const char *folder, message *why)
+{
+    json_t *manifest;
+    status s = manifest_read(folder, &manifest, why);
+    const json_t *files = json_object_get(manifest, "files");
+    if (s == OK) s = check_unlisted(folder, files, why);
+    for (size_t i = 0; s == OK && i < json_array_size(files); i++)
+        s = file_verify(folder, json_array_get(files, i), why);
     json_decref(manifest);
     return s;
 }

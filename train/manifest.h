@@ -3,10 +3,17 @@
 #ifndef REMLA_TRAIN_MANIFEST_H
 #define REMLA_TRAIN_MANIFEST_H
 #include "base/status.h"
+#include "base/written.h"
+#include <stdbool.h>
 
-/* Hashes every file of `folder` and writes the manifest, durable. */
-status manifest_write(const char *folder, message *why);
-/* ERR_INPUT says which file is missing, has another size, another hash, or is not listed. */
+/* Whether the folder has one, of whatever content. */
+bool manifest_exists(const char *folder);
+/* Writes the manifest of these files, durable; puts them in order of name. The files are not read. */
+status manifest_write(const char *folder, written_files *files, message *why);
+/* Whether the manifest itself is there and whole; reads no file that it lists. */
+status manifest_check(const char *folder, message *why);
+/* The same, then every file against it. ERR_INPUT says which file is missing, has another size or another
+ * hash, or would be read as part of the checkpoint without being listed. */
 status manifest_verify(const char *folder, message *why);
 
 #endif

@@ -65,8 +65,10 @@ bool option_is_set(const options *o, const char *key);
 /* The table of all options in markdown: `remla options`, docs/options.md. */
 void options_print_table(FILE *out);
 
-/* Writes all values as YAML that options_read_yaml reads back to the same values, with comments that say
- * where each came from. Durable. */
+/* All values as YAML that options_read_yaml reads back to the same values, with comments that say where each
+ * came from. The caller frees. */
+char *options_text(const options *o);
+/* Writes that text. Durable. */
 status options_write(const options *o, const char *path, message *why);
 
 /* Whether a run that began with `then` may go on with `now`: ERR_USAGE names the first SAME option that

@@ -117,7 +117,7 @@ static void print_yaml(FILE *out, const options *o)
     }
 }
 
-status options_write(const options *o, const char *path, message *why)
+char *options_text(const options *o)
 {
     char *text = NULL;
     size_t bytes = 0;
@@ -125,7 +125,13 @@ status options_write(const options *o, const char *path, message *why)
     REQUIRE(out, "no memory for the options' text");
     print_yaml(out, o);
     REQUIRE(fclose(out) == 0, "no memory for the options' text");
-    const status s = file_write(path, text, (int64_t)bytes, NULL, why);
+    return text;
+}
+
+status options_write(const options *o, const char *path, message *why)
+{
+    char *text = options_text(o);
+    const status s = file_write(path, text, (int64_t)strlen(text), NULL, why);
     free(text);
     return s;
 }

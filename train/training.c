@@ -4,12 +4,14 @@
 #include "train/training.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "kernels/machine.h"
 #include "model/model_files.h"
 #include "train/feed_options.h"
 #include "train/gradients.h"
 #include "train/tokenizer_check.h"
 #include "train/unit_file.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,7 +190,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     model_init(&t->m, &t->config.d, t->on.k, o->train_micro_batch, o->train_seq_len, MODEL_TRAIN, pad);
     units_open(t);
     optimizer_open(t);
-    TRY(comm_agree(c, masters_read(o->model_path, &t->m.table, &t->opt, why), why));
+    TRY(comm_agree(c, masters_read(o->model_path, &t->m.table, &t->opt, NULL, why), why));
     t->at = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
     return OK;
 }
@@ -208,6 +210,28 @@ void training_close(training *t)
     *t = (training){0};
 }
 
+/* A sum's rounding depends on its parts: one that is cut otherwise than before gives other bits. */
+static void say_differences(const training *t, const checkpoint_state *then)
+{
+    const struct {
+        const char *name;
+        int64_t then, now;
+    } parts[] = {
+        {"ranks", then->ranks, t->c->size},
+        {"threads", then->threads,
+         t->on.device ? 0 : machine_threads()}, /* a GPU's sums do not depend on them */
+        {"train.micro_batch", then->micro_batch, t->o->train_micro_batch},
+    };
+    char text[200] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (parts[i].then && parts[i].now && parts[i].then != parts[i].now)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %lld -> %lld", used ? ", " : "",
+                                     parts[i].name, (long long)parts[i].then, (long long)parts[i].now);
+    if (used)
+        log_line("%s: losses will agree%s, not bit for bit", text, t->on.device ? "" : " to about 1e-8");
+}
+
 static status resume_alone(training *t, const char *checkpoint, message *why)
 {
     checkpoint_state then;
@@ -221,6 +245,7 @@ static status resume_alone(training *t, const char *checkpoint, message *why)
                     checkpoint, checkpoint);
     then.fingerprint = t->at.fingerprint;
     t->at = then;
+    say_differences(t, &then);
     return OK;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 /* The largest padded unit: what a buffer must hold. */
 static float *unit_buffer(const optimizer *o)
@@ -14,6 +15,27 @@ static float *unit_buffer(const optimizer *o)
     float *full = malloc(sizeof(float) * (size_t)largest);
     if (!full) die(ERR_DEVICE, "no memory for a unit of %lld elements", (long long)largest);
     return full;
+}
+
+/* A hash of values that pass by, where somebody wants it. */
+static XXH3_state_t *hash_start(const uint64_t *wanted)
+{
+    if (!wanted) return NULL;
+    XXH3_state_t *hash = XXH3_createState();
+    if (!hash) die(ERR_DEVICE, "no memory for a hash");
+    XXH3_64bits_reset(hash);
+    return hash;
+}
+
+static void hash_add(XXH3_state_t *hash, const float *data, int64_t count)
+{
+    if (hash) XXH3_64bits_update(hash, data, sizeof *data * (size_t)count);
+}
+
+static void hash_end(XXH3_state_t *hash, uint64_t *out)
+{
+    if (hash) *out = XXH3_64bits_digest(hash);
+    XXH3_freeState(hash);
 }
 
 /* Header entries in the order in which the data follow: unit, part, parameter. */
@@ -37,12 +59,13 @@ static safetensors_spec *specs(const param_table *table, const char *const *pref
 }
 
 status unit_file_write(const char *path, const param_table *table, optimizer *o, const optim_part *part,
-                       const char *const *prefix, int parts, double scale, const comm *c, uint64_t *hash,
-                       int64_t *bytes, message *why)
+                       const char *const *prefix, int parts, double scale, const comm *c,
+                       written_files *written, uint64_t *values, message *why)
 {
     safetensors_writer w;
     status s = OK;
     const bool writes = c->rank == 0;
+    XXH3_state_t *hash = hash_start(writes ? values : NULL);
     if (writes) {
         safetensors_spec *spec = specs(table, prefix, parts);
         s = safetensors_create(&w, path, spec, table->count * parts, why);
@@ -60,12 +83,19 @@ status unit_file_write(const char *path, const param_table *table, optimizer *o,
                 float *data = full + table->param[j].offset;
                 for (int64_t n = 0; scale != 1 && n < table->param[j].numel; n++)
                     data[n] = (float)((double)data[n] * scale);
+                hash_add(hash, data, table->param[j].numel);
                 s = safetensors_append(&w, data, table->param[j].numel, why);
             }
         }
     }
     free(full);
-    if (writes && s == OK) s = safetensors_finish(&w, hash, bytes, why);
+    hash_end(hash, values);
+    uint64_t file;
+    int64_t bytes;
+    if (writes && s == OK) {
+        s = safetensors_finish(&w, &file, &bytes, why);
+        if (s == OK) written_add(written, path, bytes, file);
+    }
     return comm_agree(c, s, why);
 }
 
@@ -83,50 +113,60 @@ static status read_param(const safetensors *s, const char *path, const char *pre
 }
 
 status unit_file_read(const char *path, const param_table *table, optimizer *o, const optim_part *part,
-                      const char *const *prefix, int parts, message *why)
+                      const char *const *prefix, int parts, uint64_t *values, message *why)
 {
     safetensors s;
     TRY(safetensors_open(&s, path, why));
     float *full = unit_buffer(o);
+    XXH3_state_t *hash = hash_start(values);
     status result = OK;
     for (int from = 0, to; from < table->count && result == OK; from = to) {
         const int unit = table->param[from].unit;
         for (to = from; to < table->count && table->param[to].unit == unit;) to++;
         for (int i = 0; i < parts && result == OK; i++) {
             memset(full, 0, sizeof(float) * (size_t)o->unit[unit].weight.dim[0]); /* the padding */
-            for (int j = from; j < to && result == OK; j++)
-                result =
-                    read_param(&s, path, prefix[i], &table->param[j], full + table->param[j].offset, why);
+            for (int j = from; j < to && result == OK; j++) {
+                float *data = full + table->param[j].offset;
+                result = read_param(&s, path, prefix[i], &table->param[j], data, why);
+                if (result == OK) hash_add(hash, data, table->param[j].numel);
+            }
             if (result == OK) optimizer_scatter(o, part[i], unit, full);
         }
     }
     free(full);
+    hash_end(hash, values);
     safetensors_close(&s);
     return result;
 }
 
-status masters_write(const char *folder, const param_table *table, optimizer *o, const comm *c, message *why)
+status masters_write(const char *folder, const param_table *table, optimizer *o, const comm *c,
+                     written_files *written, uint64_t *values, message *why)
 {
     model_writer w;
     const bool writes = c->rank == 0;
     status s = writes ? model_writer_open(&w, folder, table, ops_cpu_f32(), F32, MODEL_FILE_BYTES, why) : OK;
     const bool open = writes && s == OK;
+    if (open) w.written = written;
     float *full = unit_buffer(o);
+    XXH3_state_t *hash = hash_start(writes ? values : NULL);
     /* All ranks take part in every gather, also when rank 0 cannot write any more. */
     for (int u = 0; u < o->num_units; u++) {
         optimizer_gather(o, OPTIM_MASTER, u, full);
         const tensor flat = tensor_of(full, F32, o->unit[u].name, 1, &o->unit[u].weight.dim[0]);
+        hash_add(hash, full, table->unit_numel[u]);
         if (writes && s == OK) s = model_writer_unit(&w, u, &flat, why);
     }
     free(full);
+    hash_end(hash, values);
     if (open && s == OK) s = model_writer_finish(&w, why);
     if (open && s != OK) model_writer_abandon(&w);
     return comm_agree(c, s, why);
 }
 
-status masters_read(const char *folder, const param_table *table, optimizer *o, message *why)
+status masters_read(const char *folder, const param_table *table, optimizer *o, uint64_t *values,
+                    message *why)
 {
     static const optim_part parts[] = {OPTIM_MASTER};
     static const char *const prefixes[] = {""};
-    return unit_file_read(folder, table, o, parts, prefixes, 1, why);
+    return unit_file_read(folder, table, o, parts, prefixes, 1, values, why);
 }

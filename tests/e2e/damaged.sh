@@ -28,8 +28,11 @@ lose_moments() { rm "$1/optim-00000.safetensors"; }
 lose_manifest() { rm "$1/MANIFEST.json"; }
 swap() { mv "$1/model.safetensors" "$1/x"; mv "$1/optim-00000.safetensors" "$1/model.safetensors"; mv "$1/x" "$1/optim-00000.safetensors"; }
 empty() { rm "$1"/*; }
+add_index() { echo '{}' >"$1/model.safetensors.index.json"; }
+add_moments() { cp "$1/optim-00000.safetensors" "$1/optim-00001.safetensors"; }
+rename_older() { rm -r "$1" && cp -r "${1%6}2" "$1"; } # a checkpoint copied under a higher number
 
-for damage in cut_weights cut_state grow flip_header flip_weight flip_moment flip_config flip_manifest lose_moments lose_manifest swap empty; do
+for damage in cut_weights cut_state grow flip_header flip_weight flip_moment flip_config flip_manifest lose_moments lose_manifest swap empty add_index add_moments rename_older; do
     rm -rf run
     cp -r base run
     $damage run/$newest
@@ -40,6 +43,36 @@ for damage in cut_weights cut_state grow flip_header flip_weight flip_moment fli
     check_same_files "$damage" whole/$last run/$last
     cmp <(curve whole) <(curve run) >&2 || fail "$damage: the curves differ"
 done
+
+# A damaged one that is not replaced, and what people leave among the checkpoints, neither stop a save nor count for checkpoint.keep. Once
+# there are enough newer ones the damaged one goes; what is not the run's own stays.
+rm -rf run
+cp -r base run
+flip_weight run/$newest
+cp -r run/checkpoints/step-00000002 run/checkpoints/step-00000099 # a copy under a higher number
+cp -r run/checkpoints/step-00000002 run/checkpoints/step-2
+mkdir run/checkpoints/step-00000098
+echo mine >run/checkpoints/step-00000097
+ln -s nowhere run/checkpoints/step-00000096
+mine="step-00000096 step-00000097 step-00000098 step-00000099 step-2"
+check_exit 0 "${command[@]}" train.out=run checkpoint.every=5 checkpoint.keep=2 train.stop_after=1
+[ "$(ls run/checkpoints | tr '\n' ' ')" = "step-00000004 step-00000005 step-00000006 $mine " ] || fail "beside damage: $(ls run/checkpoints)"
+check_exit 0 "${command[@]}" train.out=run checkpoint.every=5 checkpoint.keep=2 train.stop_after=2
+check_exit 0 "${command[@]}" train.out=run checkpoint.every=5 checkpoint.keep=2
+[ "$(ls run/checkpoints | tr '\n' ' ')" = "step-00000007 step-00000008 $mine " ] || fail "past damage: $(ls run/checkpoints)"
+[ "$(wc -l <err)" = 3 ] || { cat err >&2; fail "past damage: not one warning for each of three folders"; }
+check_same_files "past damage" whole/$last run/$last
+
+# A file in the way of a checkpoint stays, and one sentence says so.
+rm -rf run
+cp -r base run
+echo mine >run/$last
+check_exit 3 "${command[@]}" train.out=run
+grep -q "run/$last: is in the way of the checkpoint of step 8: it is not a folder; move it elsewhere" err || { cat err >&2; fail "in the way: no sentence"; }
+[ "$(cat run/$last)" = mine ] || fail "in the way: the file was touched"
+rm run/$last
+check_exit 0 "${command[@]}" train.out=run
+check_same_files "the way is free" whole/$last run/$last
 
 # Every one is damaged.
 rm -rf run
@@ -56,4 +89,7 @@ cmp before after >&2 || fail "all damaged: files of the run were touched"
 
 # A damaged one that is asked for by name is an error too, and so is evaluating it when its weights are cut.
 check_exit 3 "${command[@]}" train.out=other train.resume=run/checkpoints/step-00000004
+cp -r base/checkpoints/step-00000002 base/checkpoints/step-00000003
+check_exit 3 "${command[@]}" train.out=other train.resume=base/checkpoints/step-00000003/
+grep -q 'is of step 2, but its folder is called step-00000003' err || { cat err >&2; fail "resuming from a copy: no sentence"; }
 check_exit 3 "$REMLA" eval run/checkpoints/step-00000004 data.val="$golden/val.ds" train.seq_len=32

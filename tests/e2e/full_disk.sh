@@ -22,8 +22,8 @@ mkdir disk
 for quarters in 1 3; do
     mount -t tmpfs -o size=$((checkpoint * 2 + checkpoint * quarters / 4))k none disk
     check_exit 3 "${command[@]}" train.out=disk/run
-    [ "$(wc -l <err)" = 1 ] && grep -q '^remla train: disk/run/checkpoints/step-00000006.*No space left on device' err || { cat err >&2; fail "not one sentence that names the place"; }
-    [ "$(ls disk/run/checkpoints | tr '\n' ' ')" = "step-00000002 step-00000004 " ] || fail "left over: $(ls disk/run/checkpoints)"
+    [ "$(wc -l <err)" = 1 ] && grep -q '^remla train: disk/run/checkpoints/.remla-tmp-step-00000006/.*No space left on device' err || { cat err >&2; fail "not one sentence that names the place"; }
+    [ "$(ls -A disk/run/checkpoints | tr '\n' ' ')" = "step-00000002 step-00000004 " ] || fail "left over: $(ls disk/run/checkpoints)"
     check_same_files "beside a full disk" whole/checkpoints/step-00000004 disk/run/checkpoints/step-00000004
     mount -o remount,size=4m disk
     check_exit 0 "${command[@]}" train.out=disk/run

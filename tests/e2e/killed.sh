@@ -42,14 +42,30 @@ check_exit 0 "${command[@]}" train.out=killed
 check_same_files "after $kills kills" "whole/$last" "killed/$last"
 cmp <(curve whole) <(curve killed) >&2 || fail "the curves differ"
 cmp <(grep val_ whole/metrics.jsonl) <(grep val_ killed/metrics.jsonl) >&2 || fail "validation differs"
-[ "$(ls killed/checkpoints)" = "$(ls whole/checkpoints)" ] || fail "left over: $(ls killed/checkpoints)"
+[ "$(ls -A killed/checkpoints)" = "$(ls -A whole/checkpoints)" ] || fail "left over: $(ls -A killed/checkpoints)"
 
 # What a kill leaves behind is never taken for a checkpoint, even when it is whole.
-for leftover in tmp trash; do
-    cp -r "whole/$last" "killed/checkpoints/step-00000099.$leftover"
-    mv "killed/$last" kept
-    check_exit 0 "${command[@]}" train.out=killed
-    check_same_files "beside a .$leftover" kept "killed/$last"
-    [ "$(ls killed/checkpoints)" = "$(ls whole/checkpoints)" ] || fail "left over: $(ls killed/checkpoints)"
-    rm -r kept
-done
+cp -r "whole/$last" killed/checkpoints/.remla-tmp-step-00000099
+mv "killed/$last" kept
+check_exit 0 "${command[@]}" train.out=killed
+check_same_files "beside a temporary one" kept "killed/$last"
+[ "$(ls -A killed/checkpoints)" = "$(ls -A whole/checkpoints)" ] || fail "left over: $(ls -A killed/checkpoints)"
+
+# Killed between the two renames of a replacement: the one that was to be replaced has its name again.
+mv "killed/$last" killed/checkpoints/.remla-old-step-00000060
+touch killed/before
+check_exit 0 "${command[@]}" train.out=killed
+[ "$(ls -A killed/checkpoints)" = "$(ls -A whole/checkpoints)" ] || fail "half replaced: $(ls -A killed/checkpoints)"
+[ "killed/$last/state.json" -ot killed/before ] || fail "half replaced: the last step was computed again"
+
+# Killed between the last checkpoint and its prune: the next start prunes, although the run is done.
+check_exit 0 "${command[@]}" train.out=extra train.steps=5 val.every=0 checkpoint.keep=4
+check_exit 0 "${command[@]}" train.out=extra train.steps=5 val.every=0
+[ "$(ls -A extra/checkpoints | tr '\n' ' ')" = "step-00000004 step-00000005 " ] || fail "not pruned: $(ls -A extra/checkpoints)"
+
+# A person's copies are never touched, whatever they are called.
+for copy in .old .tmp .trash -copy; do cp -r "killed/$last" "killed/$last$copy"; done
+find killed/checkpoints | sort >before
+check_exit 0 "${command[@]}" train.out=killed
+[ ! -s err ] || { cat err >&2; fail "beside a person's copies: something is on standard error"; }
+cmp before <(find killed/checkpoints | sort) >&2 || fail "a person's copies were touched"

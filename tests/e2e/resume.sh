@@ -13,6 +13,7 @@ in_parts() {
     [ "$(curve "$run" | tail -n 1 | cut -d' ' -f1)" = 7 ] || fail "$run: train.stop_after=7 stopped elsewhere"
     check_exit 0 "$@" train "${options[@]}" train.out="$run" train.stop_after=6
     check_exit 0 "$@" train "${options[@]}" train.out="$run"
+    ! grep 'not bit for bit' out >&2 || fail "$run: nothing has changed since its checkpoint"
 }
 
 check_same_run() {
@@ -60,7 +61,14 @@ check_same_run "20 = 7 + 6 + 7 on two ranks" whole2 parts2
 
 # One rank writes, two go on.
 check_exit 0 "$REMLA" train "${options[@]}" train.out=mixed train.stop_after=7
-check_exit 0 ranks 2 "$REMLA" train "${options[@]}" train.out=mixed
+check_exit 0 ranks 2 "$REMLA" train "${options[@]}" train.out=mixed train.stop_after=7
+grep -q '^ranks 1 -> 2: losses will agree to about 1e-8, not bit for bit$' out || fail "one rank, then two: no line that says so"
+OMP_NUM_THREADS=2 check_exit 0 "$REMLA" train "${options[@]}" train.out=mixed train.micro_batch=4
+grep -q '^ranks 2 -> 1, threads 1 -> 2, train.micro_batch 2 -> 4: losses will agree' out || fail "threads and micro-batch: no line that says so"
 curve whole | cut -d' ' -f1,2 >want
 curve mixed | cut -d' ' -f1,2 >got
-check_close 1e-6 "one rank, then two" got want
+check_close 1e-6 "one rank, then two, then one with two threads" got want
+
+# The state has the hash of the weights that the log tells of: float32 weights are their own masters.
+logged=$(sed -n 's/^checkpoint .* | weights //p' whole/train.log | tail -n 1)
+[ "$(field weights_xxh3_64 <whole/$last/state.json)" = "\"$logged\"" ] || fail "the log has weights $logged, state.json other ones"

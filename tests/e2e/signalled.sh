@@ -23,7 +23,7 @@ stop_with() {
     [ "$(grep -c '^remla train: stopped by signal' err)" = 1 ] && [ "$(wc -l <err)" = 1 ] || { cat err >&2; fail "$run: not one sentence"; }
     step=$(curve "$run" | tail -n 1 | cut -d' ' -f1)
     [ "$step" -lt 800 ] || fail "$run: the run was over before the signal came"
-    [ "$(ls "$run/checkpoints")" = "$(printf 'step-%08d' "$step")" ] || fail "$run: the checkpoints after step $step are $(ls "$run/checkpoints")"
+    [ "$(ls -A "$run/checkpoints")" = "$(printf 'step-%08d' "$step")" ] || fail "$run: the checkpoints after step $step are $(ls "$run/checkpoints")"
 }
 
 # A process that leaves its id and becomes the program.

@@ -162,6 +162,50 @@ static void unstorable_weights(void **state)
     set_free(&first);
 }
 
+/* `written` has these files and no others, each with the size and hash that it has on the disk. */
+static void check_written(const written_files *written, const char *in, const char *const *names, int count)
+{
+    assert_int_equal(written->count, count);
+    for (int i = 0; i < count; i++) {
+        const written_file *f = &written->file[i];
+        char name[PATH_BYTES];
+        uint64_t hash;
+        int64_t bytes;
+        assert_string_equal(f->name, names[i]);
+        assert_int_equal(file_hash(path_join(name, in, f->name), &hash, &bytes, &why), OK);
+        assert_true(f->bytes == bytes && f->hash == hash);
+    }
+}
+
+static void records_what_it_writes(void **state)
+{
+    (void)state;
+    static const char *const one[] = {"model.safetensors"}, *const several[] = {
+                                                                "model-00001-of-00004.safetensors",
+                                                                "model-00002-of-00004.safetensors",
+                                                                "model-00003-of-00004.safetensors",
+                                                                "model-00004-of-00004.safetensors",
+                                                                "model.safetensors.index.json"};
+    set first;
+    const ops *k = ops_cpu_f32();
+    set_init(&first, &shape, k);
+    set_fill(&first);
+    for (int files = 1; files <= 4; files += 3) {
+        written_files written = {0};
+        model_writer w;
+        assert_int_equal(
+            model_writer_open(&w, folder, &first.t, k, BF16, files == 1 ? INT64_C(1) << 40 : 20000, &why),
+            OK);
+        w.written = &written;
+        for (int u = 0; u < first.t.num_units; u++)
+            assert_int_equal(model_writer_unit(&w, u, &first.w.unit[u], &why), OK);
+        assert_int_equal(model_writer_finish(&w, &why), OK);
+        check_written(&written, folder, files == 1 ? one : several, files == 1 ? 1 : 5);
+        written_free(&written);
+    }
+    set_free(&first);
+}
+
 /* ---- folders that do not fit --------------------------------------------------------------------------- */
 
 /* Writes the tensors of `t` as zeros, but one, with `extra` after them, and `reshaped` with another shape.
@@ -296,15 +340,19 @@ static void tokenizer(void **state)
     char to[PATH_BYTES], name[PATH_BYTES];
     path_join(to, folder, "copy");
     assert_int_equal(folder_make(to, &why), OK);
-    assert_int_equal(tokenizer_copy(folder, to, &why), OK);
+    assert_int_equal(tokenizer_copy(folder, to, NULL, &why), OK);
     assert_int_equal(file_write(path_join(name, folder, "tokenizer.json"), "{}", 2, NULL, &why), OK);
     assert_int_equal(file_write(path_join(name, folder, "chat_template.jinja"), "hello", 5, NULL, &why), OK);
     assert_int_equal(file_write(path_join(name, folder, "README.md"), "x", 1, NULL, &why), OK);
-    assert_int_equal(tokenizer_copy(folder, to, &why), OK);
+    static const char *const names[] = {"tokenizer.json", "chat_template.jinja"};
+    written_files written = {0};
+    assert_int_equal(tokenizer_copy(folder, to, &written, &why), OK);
+    check_written(&written, to, names, 2);
+    written_free(&written);
     assert_int_equal(file_bytes(path_join(name, to, "tokenizer.json")), 2);
     assert_int_equal(file_bytes(path_join(name, to, "chat_template.jinja")), 5);
     assert_false(file_exists(path_join(name, to, "README.md")));
-    assert_int_equal(tokenizer_copy(folder, "/proc/nowhere", &why), ERR_INPUT);
+    assert_int_equal(tokenizer_copy(folder, "/proc/nowhere", NULL, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "/proc/nowhere"));
 }
 
@@ -314,7 +362,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(one_file),           IN_FOLDER(several_files),           IN_FOLDER(largest_single_file),
         IN_FOLDER(unstorable_weights), IN_FOLDER(folders_that_do_not_fit), cmocka_unit_test(fixtures),
-        IN_FOLDER(tokenizer),
+        IN_FOLDER(tokenizer),          IN_FOLDER(records_what_it_writes),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return skipped && !failed ? SKIPPED_CODE : failed;

@@ -1,0 +1,21 @@
+#include "base/written.h"
+#include "base/array.h"
+#include "base/file.h"
+#include <stdlib.h>
+#include <string.h>
+
+void written_add(written_files *list, const char *path, int64_t bytes, uint64_t hash)
+{
+    if (!list) return;
+    list->file = array_reserve(list->file, &list->room, list->count + 1, sizeof *list->file);
+    char *name = strdup(path_base(path));
+    if (!name) die(ERR_DEVICE, "no memory for the name of %s", path);
+    list->file[list->count++] = (written_file){name, bytes, hash};
+}
+
+void written_free(written_files *list)
+{
+    for (int64_t i = 0; i < list->count; i++) free(list->file[i].name);
+    free(list->file);
+    *list = (written_files){0};
+}

@@ -1,7 +1,11 @@
 /* The only file that includes a matrix library. oneDNN multiplies floats: it generates its code for the CPU
  * that it finds, at any shape and stride, and needs no environment variable to be fast. OpenBLAS multiplies
  * doubles, which only the oracle and the conversion of weights use. Both are the OpenMP flavour: they use the
- * threads of the calling program, and inside a parallel region the calling thread alone. */
+ * threads of the calling program, and inside a parallel region the calling thread alone.
+ *
+ * oneDNN shares a product over threads in ways that depend on their number, down to the order of additions. A
+ * training run must not depend on it. So a product of floats is cut into tiles here, by its shape alone; each
+ * is computed by one thread. */
 #include "kernels/blas.h"
 #include "base/status.h"
 #include <cblas.h>
@@ -10,8 +14,26 @@
 #include <math.h>
 #include <omp.h>
 
-void gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const float *a, int64_t lda,
-              const float *b, int64_t ldb, double beta, float *c, int64_t ldc)
+/* Rows and columns of a tile: large ones read a and b less often, small ones leave work for more threads. */
+typedef struct tiling {
+    int64_t rows, columns;
+} tiling;
+
+static int64_t tiles(int64_t m, int64_t n, tiling t)
+{
+    return (m + t.rows - 1) / t.rows * ((n + t.columns - 1) / t.columns);
+}
+
+static tiling tiling_of(int64_t m, int64_t n)
+{
+    static const tiling large = {192, 384}, small = {96, 192};
+    return tiles(m, n, large) >= 64 ? large : small;
+}
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static void multiply(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const float *a,
+                     int64_t lda, const float *b, int64_t ldb, double beta, float *c, int64_t ldc)
 {
     const dnnl_status_t result = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, (float)alpha, a, lda, b,
                                             ldb, (float)beta, c, ldc);
@@ -19,6 +41,24 @@ void gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, c
         die(result == dnnl_out_of_memory ? ERR_DEVICE : ERR_BUG,
             "dnnl_sgemm failed (%d) at m %lld, n %lld, k %lld, row strides %lld %lld %lld", (int)result,
             (long long)m, (long long)n, (long long)k, (long long)lda, (long long)ldb, (long long)ldc);
+}
+
+void gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const float *a, int64_t lda,
+              const float *b, int64_t ldb, double beta, float *c, int64_t ldc)
+{
+    if (omp_get_level()) { /* also where a parallel region has one thread, or bits would depend on it */
+        multiply(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        return;
+    }
+    const tiling t = tiling_of(m, n);
+    const int64_t across = (n + t.columns - 1) / t.columns, count = tiles(m, n, t);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t tile = 0; tile < count; tile++) {
+        const int64_t row = tile / across * t.rows, column = tile % across * t.columns;
+        multiply(ta, tb, smaller(t.rows, m - row), smaller(t.columns, n - column), k, alpha,
+                 a + (ta ? row : row * lda), lda, b + (tb ? column * ldb : column), ldb, beta,
+                 c + row * ldc + column, ldc);
+    }
 }
 
 void gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,

@@ -60,6 +60,32 @@ static void test_products(void **state)
             }
 }
 
+/* Several tiles of both kinds, with remainders, from different numbers of threads: the same bits. */
+static void test_threads(void **state)
+{
+    (void)state;
+    static const int64_t sizes[][3] = {{200, 500, 70}, {1600, 3100, 33}};
+    const int most = omp_get_max_threads();
+    for (int s = 0; s < 2; s++)
+        for (int flags = 0; flags < 4; flags++) {
+            const int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+            const bool ta = flags & 1, tb = flags & 2;
+            tensor a = check_tensor(F32, "a", ta ? k : m, ta ? m : k),
+                   b = check_tensor(F32, "b", tb ? n : k, tb ? k : n), one = check_tensor(F32, "one", m, n),
+                   many = check_tensor(F32, "many", m, n);
+            check_fill(&a, 1, -1, 1);
+            check_fill(&b, 2, -1, 1);
+            omp_set_num_threads(1);
+            multiply(ta, tb, k, 1, &a, &b, 0, &one);
+            for (int threads = 2; threads <= 5; threads++) {
+                omp_set_num_threads(threads);
+                multiply(ta, tb, k, 1, &a, &b, 0, &many);
+                assert_memory_equal(many.data, one.data, sizeof(float) * (size_t)(m * n));
+            }
+        }
+    omp_set_num_threads(most);
+}
+
 /* Eight products at once, one per thread, and the same one after the other: the same bits, whoever else is
  * computing. */
 static void test_inside_parallel(void **state)
@@ -190,9 +216,9 @@ static void test_solve_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(test_products),      CHECK_TEST(test_inside_parallel), CHECK_TEST(test_refused),
-        CHECK_TEST(test_eigen),         CHECK_TEST(test_solve),           CHECK_TEST(test_eigen_not_finite),
-        CHECK_TEST(test_solve_refused),
+        CHECK_TEST(test_products),         CHECK_TEST(test_threads),       CHECK_TEST(test_inside_parallel),
+        CHECK_TEST(test_refused),          CHECK_TEST(test_eigen),         CHECK_TEST(test_solve),
+        CHECK_TEST(test_eigen_not_finite), CHECK_TEST(test_solve_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

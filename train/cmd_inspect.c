@@ -4,6 +4,7 @@
 #include "model/model_files.h"
 #include "train/commands.h"
 #include "train/conversion_record.h"
+#include "train/readers.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,11 +38,11 @@ static status print_json(const char *folder, const model_config *c, int64_t para
     json_t *record = json_null();
     if (conversion_exists(folder)) TRY(conversion_read(&record, folder, why));
     const dims *d = &c->d;
-    json_t *all =
-        json_pack("{s:s, s:I, s:I, s:I, s:s, s:I, s:o}", "attention",
-                  d->kind == ATTENTION_GQA ? "gqa" : "mla", "layers", (json_int_t)d->L, "parameters",
-                  (json_int_t)parameters, "kv_bytes_per_token", (json_int_t)kv_bytes_per_token(d), "dtype",
-                  dtype_name(c->storage), "kv_lora_rank", (json_int_t)d->R, "conversion", record);
+    json_t *all = json_pack(
+        "{s:s, s:I, s:I, s:I, s:s, s:I, s:s?, s:o}", "attention", d->kind == ATTENTION_GQA ? "gqa" : "mla",
+        "layers", (json_int_t)d->L, "parameters", (json_int_t)parameters, "kv_bytes_per_token",
+        (json_int_t)kv_bytes_per_token(d), "dtype", dtype_name(c->storage), "kv_lora_rank", (json_int_t)d->R,
+        "read_by", readers_text(c), "conversion", record);
     char *text = json_dumps(all, JSON_REAL_PRECISION(9));
     if (!text) die(ERR_DEVICE, "no memory to print a model");
     printf("%s\n", text);
@@ -67,6 +68,7 @@ status cmd_inspect(const command_line *line, options *o, const comm *c, message 
         } else {
             print_shape(folder, &config, parameters);
             if (conversion_exists(folder)) s = conversion_print(folder, why);
+            if (s == OK) readers_print(&config);
         }
     }
     config_free(&config);

@@ -6,6 +6,7 @@
 #include "train/conversion_plan.h"
 #include "train/conversion_record.h"
 #include "train/evaluate.h"
+#include "train/readers.h"
 #include "train/batch.h"
 #include <stdlib.h>
 #include <string.h>
@@ -186,6 +187,19 @@ static status convert_by_layers(const convert_job *j, bool plan_only, conversion
 
 /* ---- all of it -------------------- */
 
+static status say_result(const convert_job *j, message *why)
+{
+    TRY(conversion_print(j->target, why));
+    if (j->config.d.window && j->layout == LAYOUT_DEEPSEEK)
+        log_line("the original attends to the last %lld positions only (sliding_window), the result to all",
+                 (long long)j->config.d.window);
+    model_config written;
+    TRY(config_read(&written, j->target, why));
+    readers_print(&written);
+    config_free(&written);
+    return OK;
+}
+
 status convert_run(const convert_job *j, bool plan_only, message *why)
 {
     const double start = clock_seconds();
@@ -209,7 +223,7 @@ status convert_run(const convert_job *j, bool plan_only, message *why)
         if (j->c->rank == 0 && s == OK) s = folder_commit(j->temporary, j->target, why);
         s = comm_agree(j->c, s, why);
     }
-    if (s == OK && !plan_only && j->c->rank == 0) s = conversion_print(j->target, why);
+    if (s == OK && !plan_only && j->c->rank == 0) s = say_result(j, why);
     layers_report_free(&r.layers);
     return s;
 }

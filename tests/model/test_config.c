@@ -125,7 +125,11 @@ static void shapes(void **state)
     assert_true(d.Rq == 48 && d.latent_norm && d.q_bias && d.k_bias && !d.v_bias);
     d = read_dims(deepseek,
                   "{\"n_routed_experts\": 0, \"num_nextn_predict_layers\": 0, \"rope_interleave\": true}");
-    assert_true(d.kind == ATTENTION_MLA && d.latent_norm && !d.q_bias);
+    assert_true(d.kind == ATTENTION_MLA && d.latent_norm && !d.q_bias && !d.k_bias && !d.o_bias);
+    d = read_dims(deepseek, "{\"attention_bias\": true}"); /* queries have no latent, and so no bias */
+    assert_true(d.k_bias && d.o_bias && !d.q_bias && !d.q_a_bias);
+    d = read_dims(deepseek, "{\"attention_bias\": true, \"q_lora_rank\": 48}");
+    assert_true(d.k_bias && d.o_bias && !d.q_bias && d.q_a_bias);
     assert_false(read_dims(transmla, "{\"architectures\": [\"DeepseekV3ForCausalLM\"]}").latent_norm);
 }
 
@@ -311,7 +315,6 @@ static void refusals(void **state)
         {transmla, "{\"n_routed_experts\": 8}", "key 'first_k_dense_replace' is missing"},
         {transmla, "{\"rope_interleave\": false}", "rope_interleave is false"},
         {deepseek, "{\"architectures\": [\"LlamaMLAForCausalLM\"]}", "key 'qk_latent_layernorm' is missing"},
-        {deepseek, "{\"attention_bias\": true}", "attention_bias is true"},
         {deepseek, "{\"first_k_dense_replace\": \"-\"}", "key 'first_k_dense_replace' is missing"},
         {deepseek, "{\"first_k_dense_replace\": 1}", "first_k_dense_replace is 1"},
         {deepseek, "{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 40}}",
@@ -390,8 +393,9 @@ static bool same_dims(const dims *a, const dims *b)
     return a->kind == b->kind && a->L == b->L && a->V == b->V && a->C == b->C && a->F == b->F &&
            a->H == b->H && a->Dn == b->Dn && a->Dr == b->Dr && a->Dv == b->Dv && a->R == b->R &&
            a->Rq == b->Rq && a->latent_norm == b->latent_norm && a->q_bias == b->q_bias &&
-           a->k_bias == b->k_bias && a->tied == b->tied && a->norm_eps == b->norm_eps &&
-           a->window == b->window && a->rope.theta == b->rope.theta && a->rope.llama3 == b->rope.llama3 &&
+           a->k_bias == b->k_bias && a->q_a_bias == b->q_a_bias && a->o_bias == b->o_bias &&
+           a->tied == b->tied && a->norm_eps == b->norm_eps && a->window == b->window &&
+           a->rope.theta == b->rope.theta && a->rope.llama3 == b->rope.llama3 &&
            a->rope.factor == b->rope.factor && a->rope.low_freq_factor == b->rope.low_freq_factor &&
            a->rope.high_freq_factor == b->rope.high_freq_factor &&
            a->rope.original_max_position == b->rope.original_max_position;
@@ -432,8 +436,13 @@ static void converted_is_read(void **state)
         check_converted(&source, &d, LAYOUT_TRANSMLA);
         d.q_bias = d.k_bias = false, d.latent_norm = true;
         check_converted(&source, &d, LAYOUT_TRANSMLA);
+        d.tied = false;
         check_converted(&source, &d, LAYOUT_DEEPSEEK);
-        d.Rq = 0;
+        d.k_bias = d.q_a_bias = d.o_bias = true;
+        check_converted(&source, &d, LAYOUT_DEEPSEEK);
+        d.q_a_bias = false, d.Rq = 0;
+        check_converted(&source, &d, LAYOUT_DEEPSEEK);
+        d.k_bias = d.o_bias = false;
         check_converted(&source, &d, LAYOUT_DEEPSEEK);
         config_free(&source);
     }
@@ -505,6 +514,11 @@ static void transmla_keys(void **state)
             if (fixtures[i].deepseek_style &&
                 (strcmp(key, "architectures") == 0 || strcmp(key, "auto_map") == 0))
                 continue;
+            /* transformers goes by TransMLA's, and would load another model. */
+            if (strcmp(key, "model_type") == 0) {
+                assert_string_equal(json_string_value(json_object_get(ours, key)), TRANSMLA_MODEL_TYPE);
+                continue;
+            }
             if (!json_equal(value, json_object_get(ours, key)))
                 fail_msg("%s: key %s differs from TransMLA's", fixtures[i].name, key);
         }

@@ -135,8 +135,9 @@ static void write_exactly(const mla_layer *l, model *m, int64_t layer)
         tensor *to;
         const double *from;
     } pieces[] = {
-        {&w->wq, l->wq},     {&w->bq, l->bq},       {&w->wq_a, l->wq_a},   {&w->wq_b, l->wq_b},
-        {&w->bq_b, l->bq_b}, {&w->wkv_a, l->wkv_a}, {&w->bkv_a, l->bkv_a}, {&w->wkv_b, l->wkv_b},
+        {&w->wq, l->wq},       {&w->bq, l->bq},     {&w->wq_a, l->wq_a},   {&w->bq_a, l->bq_a},
+        {&w->wq_b, l->wq_b},   {&w->bq_b, l->bq_b}, {&w->wkv_a, l->wkv_a}, {&w->bkv_a, l->bkv_a},
+        {&w->wkv_b, l->wkv_b}, {&w->bo, l->bo},
     };
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
         assert_true(tensor_present(pieces[i].to) == (pieces[i].from != NULL));
@@ -147,6 +148,8 @@ static void write_exactly(const mla_layer *l, model *m, int64_t layer)
 
 static void copy_rest(model *to, const model *from)
 {
+    if (from->d.tied && !to->d.tied)
+        memcpy(to->w.head.data, from->w.embed.data, sizeof(double) * (size_t)tensor_numel(&from->w.embed));
     for (int i = 0; i < to->table.count; i++) {
         const param *p = &to->table.param[i], *q = param_find(&from->table, p->name);
         if (q && q->numel == p->numel)
@@ -156,12 +159,13 @@ static void copy_rest(model *to, const model *from)
 }
 
 /* A converted model of full rank, in double throughout, gives every position the loss that the original
- * gives it. */
-static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q_rank, bool axes)
+ * gives it; one with the biases of a stock DeepSeek model, too. */
+static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q_rank, bool axes, bool stock)
 {
     const int64_t n = 2 * d->G * d->D - rope, width = d->C + 1;
-    const convert_settings how = {.rope = rope, .rank = n, .q_rank = q_rank};
+    const convert_settings how = {.rope = rope, .rank = n, .q_rank = q_rank, .stock = stock};
     const dims to = convert_dims(d, &how);
+    const int64_t queried = q_rank ? query_rank(&to) : 1;
     model source, mla;
     model_init(&source, d, ops_cpu_f64(), WINDOWS, T, MODEL_EVALUATE, 1);
     model_init(&mla, &to, ops_cpu_f64(), WINDOWS, T, MODEL_EVALUATE, 1);
@@ -182,16 +186,20 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
         double *keys = keys_fit_gram(d, d->D / rope),
                *queries = gram_of(g.wq, inputs.s[l], d->H * d->D, width);
         rope_division sets = rope_uniform(d, freqfold);
-        double *u = rope_rotation(d, rope, &sets, keys), *joint = joint_projection(d, rope, &g, u),
+        double *u = rope_rotation(d, rope, &sets, keys),
+               *joint = joint_projection(d, &to, &g, u, inputs.s[l]),
                *gram = gram_of(joint, inputs.s[l], n, width);
         double *down = matrix_new(n, n), *up = matrix_new(n, n),
-               *q = principal_axes(d->H * d->D, q_rank ? q_rank : 1, queries),
-               *q_up = transposed(q, q_rank ? q_rank : 1, d->H * d->D);
+               *q = principal_axes(d->H * d->D, queried, queries),
+               *q_up = transposed(q, queried, d->H * d->D);
         joint_axes(d, rope, n, BALANCE_NORM, gram, down, up);
-        mla_layer_build(
-            &built, d, &to, &g,
-            &(layer_basis){
-                .u = u, .down = axes ? down : NULL, .up = axes ? up : NULL, .q_down = q, .q_up = q_up});
+        mla_layer_build(&built, d, &to, &g,
+                        &(layer_basis){.u = u,
+                                       .joint = joint,
+                                       .down = axes ? down : NULL,
+                                       .up = axes ? up : NULL,
+                                       .q_down = q,
+                                       .q_up = q_up});
         write_exactly(&built, &mla, l);
         mla_layer_free(&built);
         gqa_layer_free(&g);
@@ -217,9 +225,12 @@ static void exact_at_full_rank(void **state)
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
         for (int64_t rope = variants[i].D; rope >= 2; rope /= 2)
             for (int64_t f = variants[i].D / rope; f <= variants[i].D / 2; f *= 2) {
-                check_exact(&variants[i], rope, f, 0, false);
-                check_exact(&variants[i], rope, f, 0, true);
-                check_exact(&variants[i], rope, f, variants[i].H * variants[i].D, true);
+                const int64_t queries = variants[i].H * variants[i].D;
+                check_exact(&variants[i], rope, f, 0, false, false);
+                check_exact(&variants[i], rope, f, 0, true, false);
+                check_exact(&variants[i], rope, f, queries, true, false);
+                const bool carried = variants[i].q_bias || variants[i].rope.llama3;
+                check_exact(&variants[i], rope, f, queries + carried, true, true);
             }
 }
 

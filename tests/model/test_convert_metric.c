@@ -48,7 +48,7 @@ static layer_case case_new(void)
     rope_division whole = rope_uniform(&shape, D / 2);
     c.u = rope_rotation(&shape, ROPE, &whole, keys);
     rope_division_free(&whole);
-    c.joint = joint_projection(&shape, ROPE, &c.g, c.u);
+    c.joint = joint_projection(&shape, &(dims){.Dr = ROPE}, &c.g, c.u, NULL);
     c.gram = gram_of(c.joint, c.s, N, C + 1);
     free(keys);
     return c;
@@ -161,7 +161,8 @@ static void no_keys_without_rotation(void **unused)
     layer_case c = case_new();
     rope_division sets = rope_uniform(&one, 1);
     double *keys = gram_of(c.g.wk, c.s, D, C + 1), *queries = query_grams(&one, &c.g, c.s),
-           *u = rope_rotation(&one, D, &sets, keys), *joint = joint_projection(&one, D, &c.g, u),
+           *u = rope_rotation(&one, D, &sets, keys),
+           *joint = joint_projection(&one, &(dims){.Dr = D}, &c.g, u, NULL),
            *gram = gram_of(joint, c.s, D, C + 1), *down = matrix_new(D, D), *up = matrix_new(D, D);
     metric_axes(&one, D, D, &c.g, u, queries, gram, down, up);
     expect_identity(up, down, D);

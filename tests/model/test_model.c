@@ -165,6 +165,19 @@ static void gradients_mla_biases_tied(void **state)
     check_gradients(&d);
 }
 
+/* As a stock DeepSeek model has them. */
+static void gradients_mla_stock_biases(void **state)
+{
+    (void)state;
+    dims d = mla;
+    d.latent_norm = true;
+    d.k_bias = d.o_bias = true;
+    check_gradients(&d);
+    d.Rq = 6;
+    d.q_a_bias = true;
+    check_gradients(&d);
+}
+
 /* Training twice adds up gradients and losses; the same batch gives the same bits. */
 static void accumulates(void **state)
 {
@@ -242,6 +255,7 @@ int main(void)
         cmocka_unit_test(gradients_mla),
         cmocka_unit_test(gradients_mla_norm_factored),
         cmocka_unit_test(gradients_mla_biases_tied),
+        cmocka_unit_test(gradients_mla_stock_biases),
         cmocka_unit_test(accumulates),
         cmocka_unit_test(documents_do_not_leak),
         cmocka_unit_test(float_matches_double),

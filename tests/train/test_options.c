@@ -80,7 +80,7 @@ static void test_frozen(void **state)
         "convert.balance=norm",
         "convert.latent_norm=false",
         "convert.dtype=source",
-        "convert.layout=transmla",
+        "convert.layout=deepseek",
         "calib.data=",
         "calib.tokens=0",
         "calib.seq_len=256",

@@ -45,11 +45,11 @@ pip_install() {
     log=$("$PYTHON" -m pip install -q "$@" 2>&1) || { printf '%s\n' "$log" >&2; return 1; }
 }
 
-# need_python PACKAGE...: the environment build/venv with these packages of PyPI; PYTHON is its interpreter.
+# need_python PACKAGE...: the environment VENV (build/venv) with these packages of PyPI; PYTHON is its interpreter.
 need_python() {
     if ! [ -x "$PYTHON" ]; then
         python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv ca-certificates
-        say "making a Python environment in build/venv"
+        say "making a Python environment in ${VENV#"$ROOT/"}"
         python3 -m venv "$VENV" || stop "could not make $VENV"
     fi
     local missing=() p
@@ -57,15 +57,15 @@ need_python() {
         [ -e "$VENV/has-$p" ] || missing+=("$p")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
-    say "installing Python packages into build/venv: ${missing[*]}"
+    say "installing Python packages into ${VENV#"$ROOT/"}: ${missing[*]}"
     pip_install "${missing[@]}" || stop "pip could not install: ${missing[*]}"
     for p in "${missing[@]}"; do : >"$VENV/has-$p"; done
 }
 
-# need_torch: torch for the CPU in build/venv (0.6 GB to download); fails where it cannot be had.
+# need_torch [VERSION]: torch for the CPU in VENV (0.6 GB to download), the newest or this one; fails where it cannot be had.
 need_torch() {
     need_python numpy
     "$PYTHON" -c 'import torch' 2>/dev/null && return
-    say "installing torch for the CPU into build/venv (0.6 GB to download, about a minute)"
-    pip_install --no-deps torch && "$PYTHON" "$ROOT/scripts/torch_cpu.py" && "$PYTHON" -c 'import torch'
+    say "installing torch for the CPU into ${VENV#"$ROOT/"} (0.6 GB to download, about a minute)"
+    pip_install --no-deps "torch${1:+==$1}" && "$PYTHON" "$ROOT/scripts/torch_cpu.py" && "$PYTHON" -c 'import torch'
 }

@@ -9,6 +9,7 @@ need_python numpy safetensors
 if ! (need_python pyzstd zstandard indexed-zstd xxhash); then say "readers of seekable zstd cannot be had here: the test that needs them will be skipped"; fi
 if ! (need_python tokenizers); then say "PyPI tokenizers cannot be had here: the test that needs it will be skipped"; fi
 # For one test only: that stock transformers loads what we convert.
+# shellcheck disable=SC2119 # the newest torch
 if ! (need_torch && need_python transformers); then say "torch or transformers cannot be had here: the test that needs them will be skipped"; fi
 
 cd "$ROOT"

@@ -1,6 +1,7 @@
-"""A model converted with convert.layout=deepseek loads in stock transformers (no remote code) with exactly its keys, and its loss in float32 is that of
-`remla eval`. usage: stock_transformers.py REMLA FIXTURES, or stock_transformers.py REMLA --model FOLDER SHARD SEQ_LEN for a model of your own.
-Exit 77: torch or transformers is missing."""
+"""What `remla convert` writes by default loads in stock transformers (no remote code) with exactly its keys, and its loss in float32 is that of `remla eval`:
+of every fixture, and of its checkpoint after five steps of training. usage: stock_transformers.py REMLA FIXTURES, or stock_transformers.py REMLA --model
+FOLDER SHARD SEQ_LEN for a model of your own. Exit 77: torch, transformers or the fixtures are missing."""
+import glob
 import json
 import os
 import subprocess
@@ -10,10 +11,15 @@ import tempfile
 LIMIT = 1e-5
 
 
+def call(*command):
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f"exit code {result.returncode}: {' '.join(command)}\n{result.stderr}")
+    return result.stdout
+
+
 def remla_loss(remla, model, shard, seq_len):
-    command = [remla, "eval", model, f"data.val={shard}", f"train.seq_len={seq_len}", "data.document_mask=false", "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(result.stdout)["loss"]
+    return json.loads(call(remla, "eval", model, f"data.val={shard}", f"train.seq_len={seq_len}", "data.document_mask=false", "device.kind=cpu", "--json"))["loss"]
 
 
 def stock_loss(model, shard, seq_len):
@@ -39,31 +45,51 @@ def stock_loss(model, shard, seq_len):
     return total / (windows * seq_len)
 
 
-def compare(remla, model, shard, seq_len):
+def compare(remla, what, model, shard, seq_len):
     ours, theirs = remla_loss(remla, model, shard, seq_len), stock_loss(model, shard, seq_len)
-    print(f"{model}: remla {ours:.8f}, transformers {theirs:.8f}, relative difference {abs(ours / theirs - 1):.1e}")
-    return abs(ours / theirs - 1) <= LIMIT
+    difference = abs(ours / theirs - 1)
+    print(f"{what}: remla {ours:.8f}, transformers {theirs:.8f}, relative difference {difference:.1e}, limit {LIMIT:g}")
+    return difference <= LIMIT
+
+
+def compare_fixture(remla, fixtures, name, spec, seq_len, folder):
+    converted, config, run = (os.path.join(folder, part) for part in ("mla", "run.yaml", "run"))
+    call(remla, "convert", f"{fixtures}/{name}/gqa", converted, f"calib.data={fixtures}/calib.ds", f"calib.seq_len={seq_len}",
+         f"convert.kv_lora_rank={spec['rank']}", f"convert.qk_rope_head_dim={spec['rope']}", f"convert.q_lora_rank={spec.get('q_rank', 0)}")
+    with open(config, "w") as f:
+        f.write(f"model: {{ path: {converted} }}\n")
+    call(remla, "train", config, f"data.train={fixtures}/train.ds", f"train.out={run}", "train.steps=5", f"train.seq_len={seq_len}",
+         f"train.batch_tokens={8 * seq_len}", "optim.lr=1e-3", "device.kind=cpu")
+    good = compare(remla, name, converted, f"{fixtures}/val.ds", seq_len)
+    return compare(remla, f"{name}, 5 steps", f"{run}/checkpoints/step-00000005", f"{fixtures}/val.ds", seq_len) and good
 
 
 def main():
     try:
         import torch  # noqa: F401
-        import transformers  # noqa: F401
+        import transformers.utils.logging
     except ImportError as missing:
         print(f"skipped: {missing}")
         return 77
+    transformers.utils.logging.disable_progress_bar()
     remla = sys.argv[1]
     if sys.argv[2] == "--model":
-        return 0 if compare(remla, sys.argv[3], sys.argv[4], int(sys.argv[5])) else 1
+        model, shard = sys.argv[3:5]
+        return 0 if compare(remla, model, model, shard, int(sys.argv[5])) else 1
     fixtures = sys.argv[2]
-    if not os.path.isdir(fixtures):
-        print(f"skipped: {fixtures} is not there")
+    found = sorted(glob.glob(f"{fixtures}/*/expected.json"))
+    if not found:
+        print(f"skipped: there are no fixtures in {fixtures}")
         return 77
-    with tempfile.TemporaryDirectory() as folder:
-        target = os.path.join(folder, "mla")
-        subprocess.run([remla, "convert", f"{fixtures}/llama/gqa", target, f"calib.data={fixtures}/calib.ds", "calib.seq_len=64", "convert.qk_rope_head_dim=8",
-                        "convert.kv_lora_rank=20", "convert.layout=deepseek"], check=True, stdout=subprocess.DEVNULL)
-        return 0 if compare(remla, target, f"{fixtures}/val.ds", 64) else 1
+    with open(f"{fixtures}/fixtures.json") as f:
+        seq_len = json.load(f)["seq_len"]
+    good = True
+    for path in found:
+        with open(path) as f:
+            spec = json.load(f)["spec"]
+        with tempfile.TemporaryDirectory() as folder:
+            good &= compare_fixture(remla, fixtures, os.path.basename(os.path.dirname(path)), spec, seq_len, folder)
+    return 0 if good else 1
 
 
 sys.exit(main())

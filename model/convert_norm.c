@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 /* Of the mean diagonal. */
-#define RIDGE 0.1
+#define RIDGE 0.01
 /* Larger ones make the norm no more constant than w.h is, and widen the range of the cached latent. */
 #define KAPPA 3.0
 /* Of a bias, which is exact: the larger, the more constant the norm. */

@@ -23,7 +23,7 @@ static const char *const OPTIONS_FILE = "options.yaml";
 
 static void checkpoints_folder(char *out, const char *run) { path_join(out, run, "checkpoints"); }
 
-static void step_folder(char *out, const char *run, int64_t step)
+void step_folder(char *out, const char *run, int64_t step)
 {
     char folder[PATH_BYTES], name[40];
     checkpoints_folder(folder, run);
@@ -177,7 +177,7 @@ status checkpoint_save(const char *run, const model_config *config, const model 
     return s;
 }
 
-status checkpoint_prune(const char *run, int64_t keep, message *why)
+status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *why)
 {
     step_list list;
     TRY(steps_of(run, &list, why));
@@ -188,6 +188,7 @@ status checkpoint_prune(const char *run, int64_t keep, message *why)
         s = checkpoint_verify(folder, why);
     }
     for (int64_t i = keep; i < list.count && s == OK; i++) {
+        if (list.step[i] == best) continue;
         step_folder(folder, run, list.step[i]);
         snprintf(trash, sizeof trash, "%.*s.trash", PATH_BYTES - 8, folder);
         s = folder_commit(folder, trash,

@@ -19,6 +19,9 @@ typedef struct checkpoint_state {
     uint64_t fingerprint; /* of the training data */
 } checkpoint_state;
 
+/* The folder of a step's checkpoint, whether it is there or not, in `out` (PATH_BYTES). */
+void step_folder(char *out, const char *run, int64_t step);
+
 /* Prepares RUN/checkpoints: finishes or removes what a killed run left half done. Call on one rank, holding
  * the run's lock. */
 status checkpoint_clean(const char *run, message *why);
@@ -28,9 +31,9 @@ status checkpoint_clean(const char *run, message *why);
 status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *optim,
                        const checkpoint_state *state, const options *o, const comm *c, message *why);
 
-/* Removes all but the newest `keep` checkpoints, after having read the newest one back and found it whole.
- * Call on one rank. */
-status checkpoint_prune(const char *run, int64_t keep, message *why);
+/* Removes all but the newest `keep` checkpoints and that of step `best` (-1: none), after having read the
+ * newest one back and found it whole. Call on one rank. */
+status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *why);
 
 /* The newest checkpoint of `run` whose files are all whole; damaged ones are passed over with a warning that
  * says what is wrong. folder[0] is 0 when there is none at all; damaged ones only are an ERR_INPUT, since

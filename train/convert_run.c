@@ -44,7 +44,8 @@ static int64_t held_out_batch(const convert_job *j)
 
 static status evaluate_model(const convert_job *j, model *m, evaluation *e, message *why)
 {
-    return evaluate(m, &j->held_out, j->o->val_tokens, comm_self(), e, why);
+    TRY(evaluate(m, &j->held_out, j->o->val_tokens, comm_self(), e, why));
+    return evaluation_check(e, &j->held_out, why);
 }
 
 /* Of the folder as it is on disk, so that what is printed is what a reader of the folder gets, rounding to

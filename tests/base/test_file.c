@@ -523,14 +523,14 @@ static void test_lock(void **state)
 {
     (void)state;
     int first, second;
-    expect_ok(folder_lock(root, "some.option", &first, &why));
-    expect_failure(folder_lock(root, "some.option", &second, &why), root,
+    expect_ok(folder_lock(root, "some.option", 0, &first, &why));
+    expect_failure(folder_lock(root, "some.option", 0, &second, &why), root,
                    "another live job is writing there: wait for it, or give another some.option");
     assert_int_equal(second, -1);
     close(first);
-    expect_ok(folder_lock(root, "some.option", &second, &why));
+    expect_ok(folder_lock(root, "some.option", 0, &second, &why));
     close(second);
-    expect_failure(folder_lock(in_root("none"), "some.option", &first, &why), in_root("none/lock"),
+    expect_failure(folder_lock(in_root("none"), "some.option", 0, &first, &why), in_root("none/lock"),
                    "cannot be opened");
 }
 

@@ -97,7 +97,7 @@ static status train(training *t, saving *keep, metrics *log, message *why)
         TRY(s);
         taken++;
         progress_step(&p, t, &r, log);
-        saving_step(keep, &r);
+        TRY(saving_step(keep, &r, why));
 
         skips = r.skipped ? skips + 1 : 0;
         if (skips == SKIPS_IN_A_ROW)

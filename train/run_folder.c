@@ -91,15 +91,23 @@ void run_folder_close(run_folder *r)
 
 /* ---- while it is written ------------------------------------------------------------------------------- */
 
-static status keep_lock(run_folder *r, message *why)
+/* Opens what is open by its name again: more than the lock may have been removed. The files that describe a
+ * run do not decide whether it can go on. */
+static void reopen(const run_folder *r, const options *o, const device *d, const comm *c)
 {
     char path[PATH_BYTES];
-    path_join(path, r->path, "lock");
-    if (path_leads_to(path, r->lock)) return OK;
-    const bool replaced = file_exists(path);
+    message detail;
+    log_file(path_join(path, r->path, "train.log"));
+    if (run_folder_describe(r, o, d, c, &detail) != OK) log_warning("%s", detail.text);
+}
+
+static status lock_again(run_folder *r, message *why)
+{
+    char path[PATH_BYTES];
+    const bool replaced = file_exists(path_join(path, r->path, "lock"));
     int fd;
     if (folder_lock(r->path, "train.out", 0, &fd, why) == OK) {
-        close(r->lock);
+        if (r->lock >= 0) close(r->lock);
         r->lock = fd;
         log_warning("%s was removed while this run had it: taken again", path);
         return OK;
@@ -111,43 +119,60 @@ static status keep_lock(run_folder *r, message *why)
                 r->path, path);
 }
 
-/* The files that describe a run do not decide whether it can go on. */
-static status make_anew(run_folder *r, const options *o, const device *d, const comm *c, message *why)
+static status make_anew(run_folder *r, message *why)
 {
-    message detail;
-    log_warning("%s was removed while this run was writing it: it is made anew; metrics and log of the steps "
-                "until now are gone",
-                r->path);
+    if (!r->lost)
+        log_warning(
+            "%s was removed while this run was writing it: it is made anew; metrics and log of the steps "
+            "until now are gone",
+            r->path);
+    r->lost = true;
     release(r);
     if (open_first_rank(r, why) != OK) {
         release(r);
         return UNSAVED;
     }
-    if (run_folder_describe(r, o, d, c, &detail) != OK) log_warning("%s", detail.text);
+    r->lost = false;
     return OK;
+}
+
+static bool lock_is_ours(const run_folder *r)
+{
+    char path[PATH_BYTES];
+    return path_leads_to(path_join(path, r->path, "lock"), r->lock);
 }
 
 static status check_first_rank(run_folder *r, const options *o, const device *d, const comm *c, bool *anew,
                                message *why)
 {
     char now[PATH_BYTES];
-    if (path_leads_to(r->path, r->folder)) return keep_lock(r, why);
-    if (folder_path(r->folder, now)) {
+    const bool there = path_leads_to(r->path, r->folder), renamed = !there && folder_path(r->folder, now);
+    if (renamed) {
         log_warning("%s was renamed while this run was writing it: it goes on in %s, and the same command "
                     "only with train.out=%s",
                     r->path, now, now);
         strcpy(r->path, now);
-        return keep_lock(r, why);
     }
-    TRY(make_anew(r, o, d, c, why));
+    if ((there || renamed) && lock_is_ours(r)) return OK;
+    TRY(there || renamed ? lock_again(r, why) : make_anew(r, why));
+    reopen(r, o, d, c);
     *anew = true;
     return OK;
+}
+
+/* As it was left, which costs two system calls and a word between the ranks. */
+static bool unchanged(const run_folder *r, const comm *c)
+{
+    int64_t changed = c->rank == 0 && !(path_leads_to(r->path, r->folder) && lock_is_ours(r));
+    comm_max_i64(c, &changed, 1);
+    return !changed;
 }
 
 status run_folder_check(run_folder *r, const options *o, const device *d, const comm *c, bool *anew,
                         message *why)
 {
     *anew = false;
+    if (unchanged(r, c)) return OK;
     TRY(comm_agree(c, c->rank == 0 ? check_first_rank(r, o, d, c, anew, why) : OK, why));
     comm_broadcast(c, r->path, sizeof r->path, 0);
     comm_broadcast(c, anew, sizeof *anew, 0);

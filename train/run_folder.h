@@ -11,6 +11,7 @@ typedef struct run_folder {
     char path[PATH_BYTES];
     int lock;   /* descriptor of RUN/lock, on rank 0; -1 elsewhere */
     int folder; /* of RUN itself, likewise */
+    bool lost;  /* it has been removed, and could not be made anew yet */
 } run_folder;
 
 /* Chooses the folder (train.out, or runs/NAME after NAME.yaml), makes and locks it, tidies checkpoints/,
@@ -23,10 +24,11 @@ status run_folder_describe(const run_folder *r, const options *o, const device *
                            message *why);
 void run_folder_close(run_folder *r);
 
-/* Before something is written into it: whether it is still ours. One that has been renamed is followed
- * (r->path changes); one that has been removed is made anew, with what describes it, and *anew is true; a
- * lost RUN/lock is taken again. Each is said in a warning. ERR_INPUT: another job has taken the lock and
- * writes there. UNSAVED: it cannot be made anew. MPI: collective; every rank returns the same. */
+/* After every step, and before a checkpoint is written: whether the folder is still ours. One that has been
+ * renamed is followed (r->path changes); one that has been removed is made anew, a lost RUN/lock is taken
+ * again, both with the log and what describes the run, and *anew is true. Each is said in a warning.
+ * ERR_INPUT: another job has taken the lock and writes there. UNSAVED: it cannot be made anew. MPI:
+ * collective; every rank returns the same. */
 status run_folder_check(run_folder *r, const options *o, const device *d, const comm *c, bool *anew,
                         message *why);
 

@@ -36,15 +36,19 @@ void saving_start(saving *s, training *t, run_folder *run, metrics *log, const l
 
 /* ---- removing ------------------------------------------------------------------------------------------ */
 
+static bool has_checkpoint(const saving *s, int64_t step)
+{
+    char folder[PATH_BYTES];
+    step_folder(folder, s->run->path, step);
+    return folder_exists(folder);
+}
+
 /* Of the steps that were validated and have a checkpoint, the one with the lowest loss; -1: none. */
 static int64_t best_step(const saving *s)
 {
     const validation *best = NULL;
-    char folder[PATH_BYTES];
     for (const validation *v = s->log->val; v < s->log->val + s->log->vals; v++) {
-        if (!isfinite(v->loss) || (best && v->loss >= best->loss)) continue;
-        step_folder(folder, s->run->path, v->step);
-        if (folder_exists(folder)) best = v;
+        if (isfinite(v->loss) && (!best || v->loss < best->loss) && has_checkpoint(s, v->step)) best = v;
     }
     return best ? best->step : -1;
 }
@@ -76,12 +80,30 @@ static void say_far(saving *s, const step_result *r)
              (long long)step_of(s));
 }
 
-void saving_step(saving *s, const step_result *r)
+/* UNSAVED: it is gone, and cannot be made anew yet. */
+static status check_folder(saving *s, message *why)
 {
+    const training *t = s->t;
+    bool anew;
+    message detail;
+    TRY(run_folder_check(s->run, t->o, t->on.device, t->c, &anew, why));
+    if (!anew) return OK;
+    if (metrics_move(s->log, s->run->path, &detail) != OK) log_warning("%s", detail.text);
+    int64_t there = t->c->rank == 0 && s->newest >= 0 && has_checkpoint(s, s->newest);
+    comm_max_i64(t->c, &there, 1);
+    if (!there) s->newest = -1;
+    return OK;
+}
+
+status saving_step(saving *s, const step_result *r, message *why)
+{
+    const status folder = check_folder(s, why); /* one that is gone is a matter for the next save */
+    if (folder != OK && folder != UNSAVED) return folder;
     loss_watch_add(&s->watch, r->loss, r->skipped);
     s->skipped = r->skipped;
     say_far(s, r);
     prune(s);
+    return OK;
 }
 
 void saving_end(saving *s) { prune(s); }
@@ -93,12 +115,8 @@ static status save(saving *s, message *why)
 {
     training *t = s->t;
     uint64_t hash;
-    bool anew;
-    message detail;
     TRY(weights_hash(&t->m, t->c, &hash, why));
-    TRY(run_folder_check(s->run, t->o, t->on.device, t->c, &anew, why));
-    if (anew) s->newest = -1;
-    if (anew && metrics_move(s->log, s->run->path, &detail) != OK) log_warning("%s", detail.text);
+    TRY(check_folder(s, why));
     metrics_sync(s->log);
     const double start = clock_seconds();
     if (checkpoint_save(s->run->path, &t->config, &t->m, &t->opt, &t->at, t->o, t->c, why) != OK)
@@ -178,7 +196,7 @@ status saving_last(saving *s, message *why)
     if (result != UNSAVED) return result;
     const message cause = *why;
     char newest[NEWEST_BYTES];
-    return fail(why, UNSAVED,
-                "step %lld has no checkpoint: %.500s; the same command goes on from where it can: %.400s",
-                (long long)step_of(s), cause.text, saving_newest(s, newest));
+    return fail(why, UNSAVED, "step %lld has no checkpoint: %.500s; %.400s, and the same command %s",
+                (long long)step_of(s), cause.text, saving_newest(s, newest),
+                s->newest < 0 ? "begins anew" : "goes on from it");
 }

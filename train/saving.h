@@ -33,8 +33,8 @@ typedef struct saving {
 void saving_start(saving *s, training *t, run_folder *run, metrics *log, const loss_watch *watch,
                   int64_t newest);
 
-/* After every step: its loss. Removes what is not to be kept. */
-void saving_step(saving *s, const step_result *r);
+/* After every step: its loss. Removes what is not to be kept. ERR_INPUT: another job has taken the folder. */
+status saving_step(saving *s, const step_result *r, message *why);
 /* After every step but the process's last: writes what is due. Not OK: the run cannot go on (ERR_DEVICE: the
  * ranks' weights differ; ERR_INPUT: another job has taken the folder). */
 status saving_due(saving *s, message *why);

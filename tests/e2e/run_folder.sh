@@ -3,9 +3,9 @@
 # standard descriptors that are closed; and of a file of metrics with holes.
 . "$(dirname "$0")/common.sh"
 write_config config.yaml "$golden/mla"
-run=("$REMLA" train config.yaml train.steps=100000 checkpoint.every=0)
-start() { # RUN [OPTION...]: in the background, under way
-    "${run[@]}" train.out="$1" "${@:2}" >out 2>err &
+run=("$REMLA" train config.yaml train.steps=20000 checkpoint.every=0)
+start() { # RUN [OPTION...]: in the background, under way; what it says is in the files said and complaints
+    "${run[@]}" train.out="$1" "${@:2}" >said 2>complaints &
     job=$!
     wait_for_steps "$1"
 }
@@ -13,38 +13,38 @@ stop() { # CODE: asks it to stop
     local got=0
     kill -USR1 $job
     wait $job || got=$?
-    [ $got = "$1" ] || { cat err >&2; fail "exit code $got instead of $1"; }
+    [ $got = "$1" ] || { cat complaints >&2; fail "exit code $got instead of $1"; }
 }
-check_says() { grep -q "$1" err || { cat err >&2; fail "no \"$1\""; }; }
+check_says() { grep -q "$1" complaints || { cat complaints >&2; fail "no \"$1\""; }; }
 
 # ---- without train.out the same command goes on
 check_exit 0 "$REMLA" train config.yaml train.steps=6 train.stop_after=2
 grep -q 'train.out is not set: the run is runs/config' out || fail "not said where the run is"
 check_exit 0 "$REMLA" train config.yaml train.steps=6
 grep -q 'resumed from runs/config/checkpoints/step-00000002: step 2' out || { cat out >&2; fail "the same command began anew"; }
-"${run[@]}" >out 2>err &
+"${run[@]}" >said 2>complaints &
 job=$!
-wait_for grep -q '^step 9/' out
+wait_for grep -q '^step 9/' said
 stop 85
 check_says 'runs/config/checkpoints/step-[0-9]* is the newest checkpoint, and the same command goes on'
 
 # ---- the lock is removed: taken again; or another job takes it first, and this one stops
 start a
 rm a/lock
+wait_for test -e a/lock
+check_exit 3 "$REMLA" train config.yaml train.steps=2 train.out=a
+grep -q '^remla train: a: another live job is writing there' err || { cat err >&2; fail "a lock that was removed lets a second job in"; }
 stop 85
 check_says '^remla: warning: a/lock was removed while this run had it: taken again'
-start b checkpoint.every=20
-rm b/lock
-"$REMLA" train config.yaml train.steps=100000 train.out=c >second 2>&1 & # another job, in a folder of its own, whose lock is put there
-second=$!
-wait_for_steps c
-mv c/lock b/lock
+start b
+exec 9>taken
+flock -n 9
+mv taken b/lock
 got=0
 wait $job || got=$?
-[ $got = 3 ] || { cat err >&2; fail "two jobs in one folder: exit code $got"; }
+exec 9>&-
+[ $got = 3 ] || { cat complaints >&2; fail "two jobs in one folder: exit code $got"; }
 check_says 'another job has taken b/lock'
-kill -9 $second
-{ wait $second || true; } 2>/dev/null
 
 # ---- the folder is renamed: followed; removed: made anew. Nothing that is computed is lost.
 start d
@@ -56,7 +56,9 @@ step=$(curve e | tail -n 1 | cut -d' ' -f1)
 [ -f "e/checkpoints/step-$(printf %08d "$step")/MANIFEST.json" ] || fail "step $step has no checkpoint in e"
 check_exit 0 "${run[@]}" train.out=e train.stop_after=1
 start f
+kill -STOP $job # or it would put the lock back before rm is through
 rm -r f
+kill -CONT $job
 stop 85
 check_says '^remla: warning: f was removed'
 for file in config.yaml env.json lock metrics.jsonl train.log checkpoints; do [ -e f/$file ] || fail "f/$file was not made anew"; done
@@ -78,6 +80,7 @@ check_exit 0 "$REMLA" train config.yaml train.steps=20 train.stop_after=12 train
 sed -i -e '2s/^.../\x00\x00\x00/' -e '6,7d' holes/metrics.jsonl
 cp holes/metrics.jsonl before
 check_exit 0 "$REMLA" train config.yaml train.steps=20 train.out=holes
+mv err complaints
 head -n 10 holes/metrics.jsonl | cmp - before >&2 || fail "lines of metrics are gone"
 check_says '^remla: warning: holes/metrics.jsonl:2: is not an object with a step'
 check_says '^remla: warning: holes/metrics.jsonl:3: steps 2 to 2 are missing before this line, 3 in all'

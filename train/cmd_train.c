@@ -60,13 +60,23 @@ static status validate(training *t, metrics *log, message *why)
     return OK;
 }
 
+static void validate_or_warn(training *t, metrics *log)
+{
+    message why;
+    if (validate(t, log, &why) != OK)
+        log_warning("step %lld is not validated: %s", (long long)t->at.step, why.text);
+}
+
 /* Before the first step of this process: the validation that the last one may not have come to. Held-out text
  * that is bad from the start stops a run that has nothing to lose yet. */
 static status validate_first(training *t, metrics *log, message *why)
 {
     int64_t done = log->vals && log->val[log->vals - 1].step == t->at.step; /* rank 0 knows */
     comm_max_i64(t->c, &done, 1);
-    return done || !validation_due(t) ? OK : validate(t, log, why);
+    if (done || !validation_due(t)) return OK;
+    if (t->at.step == 0) return validate(t, log, why);
+    validate_or_warn(t, log);
+    return OK;
 }
 
 /* Training data that cannot be read: nothing is wrong with the weights. */
@@ -101,17 +111,16 @@ static status train(training *t, saving *keep, metrics *log, message *why)
 
         skips = r.skipped ? skips + 1 : 0;
         if (skips == SKIPS_IN_A_ROW)
-            return fail(
-                why, ERR_INPUT,
-                "step %lld: loss or gradient was not finite %d steps in a row; %s: go on from an older "
-                "one (train.resume) or from the beginning, in another train.out, with a lower optim.lr",
-                (long long)t->at.step, skips, saving_newest(keep, newest));
+            return fail(why, ERR_INPUT,
+                        "step %lld: loss or gradient was not finite %d steps in a row; %s: go on from it "
+                        "or an older one (train.resume), or from the beginning, in another train.out, with a "
+                        "lower optim.lr",
+                        (long long)t->at.step, skips, saving_newest(keep, newest));
         signal = r.signal;
         const bool last = t->at.step == t->steps,
                    stops = last || signal || (o->train_stop_after && taken == o->train_stop_after);
         TRY(stops ? saving_last(keep, why) : saving_due(keep, why)); /* whatever validation comes to */
-        if (validation_due(t) && validate(t, log, why) != OK)
-            log_warning("step %lld is not validated: %s", (long long)t->at.step, why->text);
+        if (validation_due(t)) validate_or_warn(t, log);
         progress_pause(&p); /* validation and saving are not part of the next step's time */
     }
     saving_end(keep);

@@ -13,11 +13,13 @@
 #ifndef REMLA_BASE_COMM_H
 #define REMLA_BASE_COMM_H
 #include "base/status.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct comm {
     int rank, size;             /* in the whole job */
     int local_rank, local_size; /* among the ranks on this host */
+    bool mpirun;                /* started by Open MPI's mpirun */
     struct device *device;      /* whose memory it talks about; NULL: host memory */
     const struct comm_calls *calls;
 } comm;
@@ -26,7 +28,8 @@ typedef struct comm {
 const comm *comm_self(void);
 
 /* Starts MPI when the process was launched by mpirun or srun (their environment tells), else gives comm_self,
- * so that a program run alone needs no working MPI. Sets die_hook. Not thread-safe; call once. */
+ * so that a program run alone needs no working MPI. Sets die_hook. A rank of mpirun's dies with it, so that
+ * it does not stand in the way of the next start. Not thread-safe; call once. */
 const comm *comm_start(void);
 void comm_stop(const comm *c); /* finalises MPI if comm_start began it; ends one over devices, collectively */
 

@@ -4,8 +4,11 @@
 #include "base/comm_calls.h"
 #include <limits.h>
 #include <mpi.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 static void checked(int code, const char *call)
 {
@@ -166,6 +169,25 @@ static const char *launched(long *processes)
     return getenv("PMI_RANK") ? "PMI_RANK" : getenv("PMIX_RANK") ? "PMIX_RANK" : NULL;
 }
 
+static pid_t launcher;
+
+/* The kernel also sends the signal when only the thread that started us ends; then the parent is the same. */
+static void launcher_ended(int number)
+{
+    (void)number;
+    if (getppid() != launcher) _exit(128 + SIGKILL);
+}
+
+static void end_with_launcher(void)
+{
+    launcher = getppid();
+    struct sigaction action = {.sa_handler = launcher_ended, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGRTMIN, &action, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGRTMIN);
+    launcher_ended(0); /* it may have ended before the kernel knew whom to tell */
+}
+
 const comm *comm_mpi_start(void)
 {
     static const struct comm_calls calls = {.barrier = barrier,
@@ -178,6 +200,8 @@ const comm *comm_mpi_start(void)
     long processes = 0;
     const char *variable = launched(&processes);
     if (!variable) return NULL;
+    world.mpirun = !strcmp(variable, "OMPI_COMM_WORLD_SIZE");
+    if (world.mpirun) end_with_launcher();
     int provided;
     MPI_Comm host;
     MPI_OK(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));

@@ -2,6 +2,7 @@
  * name and renamed when its bytes are on the disk, so that a crash, a signal or a full disk leaves the old
  * one or none. */
 #include "base/file.h"
+#include "base/log.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -51,6 +53,13 @@ bool folder_exists(const char *path)
 {
     struct stat s;
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+bool path_leads_to(const char *path, int fd)
+{
+    struct stat named, opened;
+    return stat(path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
+           named.st_ino == opened.st_ino;
 }
 
 int64_t file_bytes(const char *path)
@@ -179,14 +188,6 @@ static int reserve(int fd, int64_t bytes)
     return 0;
 }
 
-/* Whether `path` still leads to the open file. */
-static bool leads_to(const char *path, int fd)
-{
-    struct stat named, opened;
-    return stat(path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
-           named.st_ino == opened.st_ino;
-}
-
 /* Opens PATH.part, locks it, and only then empties it: it may be another's. One that a killed job has left is
  * not locked. */
 static status open_part(file_writer *w, message *why)
@@ -198,7 +199,7 @@ static status open_part(file_writer *w, message *why)
         if (w->fd < 0) return fail(why, ERR_INPUT, "%s: cannot be created: %s", w->path, strerror(errno));
         const bool taken = flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
         /* Whoever had it may have finished or removed it between our opening and locking. */
-        if (!taken && leads_to(part, w->fd))
+        if (!taken && path_leads_to(part, w->fd))
             return ftruncate(w->fd, 0) == 0 ? OK : give_up(w, "empty", 0, 0, errno, why);
         close(w->fd);
         w->fd = -1;
@@ -406,19 +407,41 @@ status folder_check_vacant(const char *path, message *why)
                 path);
 }
 
-status folder_lock(const char *folder, const char *option, int *fd, message *why)
+/* 0, or the error that says why it is not ours. */
+static int try_lock(int fd, const char *path, int seconds)
+{
+    const double end = clock_seconds() + seconds;
+    for (bool said = false;; said = true) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
+        if (errno != EWOULDBLOCK || clock_seconds() >= end) return errno;
+        if (!said) log_line("%s is held by another job: waiting up to %d s for its end", path, seconds);
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+}
+
+status folder_lock(const char *folder, const char *option, int seconds, int *fd, message *why)
 {
     char path[PATH_BYTES];
     *fd = open(path_join(path, folder, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (*fd < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
-    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return OK;
-    const int error = errno;
+    const int error = try_lock(*fd, path, seconds);
+    if (!error) return OK;
     close(*fd);
     *fd = -1;
     if (error == EWOULDBLOCK)
         return fail(why, ERR_INPUT, "%s: another live job is writing there: wait for it, or give another %s",
                     folder, option);
     return fail(why, ERR_INPUT, "%s: cannot be locked: %s", path, strerror(error));
+}
+
+bool folder_path(int fd, char *out)
+{
+    char link[40];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    const ssize_t length = readlink(link, out, PATH_BYTES - 1);
+    if (length <= 0) return false;
+    out[length] = 0;
+    return path_leads_to(out, fd); /* of one that is removed the kernel says "... (deleted)" */
 }
 
 status folder_commit(const char *temporary, const char *final, message *why)

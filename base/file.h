@@ -56,9 +56,14 @@ status folder_remove(const char *path, message *why); /* recursively */
 /* Whether something new may be written there: the path is missing, or an empty folder. Nothing is ever
  * overwritten. */
 status folder_check_vacant(const char *path, message *why);
-/* Takes FOLDER/lock, which says that a live job writes there, until *fd is closed. ERR_INPUT while another
- * job has it, and *fd is -1; `option` is the one that names the folder, for the message. */
-status folder_lock(const char *folder, const char *option, int *fd, message *why);
+/* Takes FOLDER/lock, which says that a live job writes there, until *fd is closed. While another job has it,
+ * waits up to `seconds` for its end and says so. Then ERR_INPUT, and *fd is -1; `option` is the one that
+ * names the folder, for the message. */
+status folder_lock(const char *folder, const char *option, int seconds, int *fd, message *why);
+/* Whether `path` still leads to the open file or folder. */
+bool path_leads_to(const char *path, int fd);
+/* Where an open folder is by now, absolute, in `out` (PATH_BYTES); false when it has been removed. */
+bool folder_path(int fd, char *out);
 /* Renames a finished folder to its final name and makes that durable: the moment at which it exists. What is
  * there may be an empty folder. */
 status folder_commit(const char *temporary, const char *final, message *why);

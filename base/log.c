@@ -1,12 +1,15 @@
 #include "base/log.h"
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
 static int speaker = 1;
 static FILE *stream; /* NULL: standard output */
 static FILE *copy;
+static bool stream_lost, copy_lost; /* said already */
 
 void log_start(int rank, bool to_stderr)
 {
@@ -20,12 +23,22 @@ void log_file(const char *path)
     copy = path && speaker ? fopen(path, "a") : NULL;
 }
 
-static void say(FILE *out, const char *prefix, const char *format, va_list args)
+/* False when the line did not get out; errno says why. */
+static bool say(FILE *out, const char *prefix, const char *format, va_list args)
 {
     fputs(prefix, out);
     vfprintf(out, format, args);
     fputc('\n', out);
-    fflush(out);
+    return fflush(out) == 0;
+}
+
+/* A log that cannot be written is no reason to stop what it tells of: one warning, then it is tried again at
+ * every line. */
+static void lost(bool *said, const char *name, const char *beside)
+{
+    if (*said) return;
+    *said = true;
+    fprintf(stderr, "remla: warning: %s cannot be written: %s%s\n", name, strerror(errno), beside);
 }
 
 void log_line(const char *format, ...)
@@ -33,11 +46,12 @@ void log_line(const char *format, ...)
     if (!speaker) return;
     va_list args;
     va_start(args, format);
-    say(stream ? stream : stdout, "", format, args);
+    const bool out = say(stream ? stream : stdout, "", format, args);
     va_end(args);
-    if (!copy) return;
+    if (!copy) return; /* whoever prints results finds out at the end */
+    if (!out) lost(&stream_lost, "standard output", "; the log in the run's folder goes on");
     va_start(args, format);
-    say(copy, "", format, args);
+    if (!say(copy, "", format, args)) lost(&copy_lost, "the log in the run's folder", "");
     va_end(args);
 }
 
@@ -50,7 +64,7 @@ void log_warning(const char *format, ...)
     va_end(args);
     if (!copy) return;
     va_start(args, format);
-    say(copy, "warning: ", format, args);
+    if (!say(copy, "warning: ", format, args)) lost(&copy_lost, "the log in the run's folder", "");
     va_end(args);
 }
 

@@ -7,6 +7,7 @@
 
 void log_start(int rank, bool to_stderr);
 void log_file(const char *path); /* also append to this file, on rank 0; NULL closes it */
+/* Lines that cannot be written are lost, with one warning where there is a file. */
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...)
     __attribute__((format(printf, 1, 2))); /* "warning: ...", on standard error */

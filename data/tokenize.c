@@ -51,7 +51,7 @@ static status make_folders(workplace *w, message *why)
 {
     TRY(folder_check_vacant(w->job->out, why));
     TRY(folder_make(w->pieces, why));
-    TRY(folder_lock(w->folder, "tokenize.out", &w->lock, why));
+    TRY(folder_lock(w->folder, "tokenize.out", 0, &w->lock, why));
     TRY(tokenize_clear_failure(w->pieces, why));
     return folder_remove(w->shards, why);
 }

@@ -124,14 +124,14 @@ make_tokens() {
 }
 
 convert() {
-    rm -rf "$demo/mla" "$demo"/mla.tmp-*
+    rm -rf "$demo/mla"
     "$remla" convert "$demo/smollm2" "$demo/mla" convert.layout=deepseek convert.qk_rope_head_dim=32 convert.kv_lora_rank=96 \
         calib.data="$tokens/train/*.ds.zst" calib.tokens=$calib_tokens
 }
 
 # What the same conversion is by the steps of TransMLA's own converter, for comparison.
 convert_transmla() {
-    rm -rf "$demo/transmla" "$demo"/transmla.tmp-*
+    rm -rf "$demo/transmla"
     "$remla" convert "$demo/smollm2" "$demo/transmla" convert.method=transmla convert.balance=transmla convert.qk_rope_head_dim=32 \
         convert.kv_lora_rank=96 convert.freqfold=4 calib.data="$tokens/train/*.ds.zst" calib.tokens=$calib_tokens
 }

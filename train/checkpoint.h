@@ -24,6 +24,12 @@ typedef struct checkpoint_state {
     bool hashed;                         /* these are recorded */
 } checkpoint_state;
 
+/* The folder of a step's checkpoint, RUN/checkpoints/step-00000012, whether it is there or not, in `out`
+ * (PATH_BYTES). */
+void checkpoint_folder(char *out, const char *run, int64_t step);
+/* In it: the options of the run that wrote it. */
+#define CHECKPOINT_OPTIONS "options.yaml"
+
 /* Prepares RUN/checkpoints: finishes or removes what a killed run left half done under names of its own. Call
  * on one rank, holding the run's lock. */
 status checkpoint_clean(const char *run, message *why);
@@ -35,11 +41,10 @@ status checkpoint_clean(const char *run, message *why);
 status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *optim,
                        const checkpoint_state *state, const options *o, const comm *c, message *why);
 
-/* Removes the checkpoints that are older than the newest `keep` whole ones, but never that of the step `best`
- * (-1: there is none), which does not count either. Others than whole ones do not count, are told of in a
- * warning once, and stay, unless they are older and only their weights or moments are damaged. A folder is
- * read once in this process, not at all when it was written by it, and again when its files change. Call on
- * one rank. */
+/* Removes the checkpoints that are older than the newest `keep` whole ones, but for that of the step `best`
+ * (-1: there is none). Others than whole ones do not count, are told of in a warning once, and stay, unless
+ * they are older and only their weights or moments are damaged. A folder is read once in this process, not at
+ * all when it was written by it, and again when its files change. Call on one rank. */
 status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *why);
 
 /* The newest checkpoint of `run` that is whole; others are passed over with a warning that says what is

@@ -299,16 +299,14 @@ status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *wh
 {
     step_list list;
     TRY(steps_of(run, &list, why));
-    int64_t others = 0, kept = 0;
-    for (int64_t i = 0; i < list.count; i++) others += list.step[i] != best;
+    int64_t kept = 0;
     status s = OK;
-    for (int64_t i = 0; i < list.count && others > keep && s == OK; i++) {
+    for (int64_t i = 0; i < list.count && list.count > keep && s == OK; i++) {
         char folder[PATH_BYTES];
         checkpoint_folder(folder, run, list.step[i]);
-        if (list.step[i] == best) continue;
         if (kept < keep)
             kept += whole(folder, NULL);
-        else
+        else if (list.step[i] != best)
             s = retire(run, list.step[i], why);
     }
     free(list.step);

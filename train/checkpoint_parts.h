@@ -3,14 +3,11 @@
 #define REMLA_TRAIN_CHECKPOINT_PARTS_H
 #include "train/checkpoint.h"
 
-#define CHECKPOINT_OPTIONS "options.yaml"
 #define CHECKPOINT_STATE   "state.json"
 #define CHECKPOINT_MOMENTS "optim-00000.safetensors"
 
 /* ---- checkpoint_folders.c: names ---- */
 
-/* RUN/checkpoints/step-00000012, into PATH_BYTES. */
-void checkpoint_folder(char *out, const char *run, int64_t step);
 /* Where it is written before it has that name, or lies on its way out: nobody's but ours, and hidden. */
 void checkpoint_temporary(char *out, const char *run, int64_t step);
 /* The step of a folder that is called as checkpoint_folder calls it; false for all other names. */

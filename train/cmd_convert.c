@@ -9,7 +9,6 @@
 #include "train/tokenizer_check.h"
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- what is asked for -------------------- */
 
@@ -83,23 +82,9 @@ static status job_open(convert_job *j, message *why)
     return tokenizer_check(&j->held_out, "data.val", j->source, why);
 }
 
-/* The folder is made beside DST, and renamed when it is whole. It is made and removed here once, so that a
- * place that cannot be written shows before hours of work. */
-static status target_open(convert_job *j, message *why)
-{
-    if (snprintf(j->temporary, sizeof j->temporary, "%s.tmp-%d", j->target, (int)getpid()) >=
-        (int)sizeof j->temporary) {
-        j->temporary[0] = 0;
-        return fail(why, ERR_USAGE, "%s: the path is too long", j->target);
-    }
-    TRY(folder_make(j->temporary, why));
-    return folder_remove(j->temporary, why);
-}
-
 static void job_close(convert_job *j)
 {
-    message ignored;
-    if (j->temporary[0] && folder_exists(j->temporary)) folder_remove(j->temporary, &ignored);
+    temporary_close(&j->temporary);
     dataset_close(&j->calib);
     dataset_close(&j->held_out);
     config_free(&j->config);
@@ -127,7 +112,7 @@ static status choose_method(convert_job *j, message *why)
 
 status cmd_convert(const command_line *line, options *o, const comm *c, message *why)
 {
-    convert_job j = {.o = o, .c = c, .source = line->positional[0]};
+    convert_job j = {.o = o, .c = c, .source = line->positional[0], .temporary = {.lock = -1}};
     TRY(choose_method(&j, why));
     if (j.method == METHOD_TRANSMLA && (c->size > 1 || line->plan))
         return fail(why, ERR_USAGE, "convert.method=transmla %s",
@@ -137,7 +122,7 @@ status cmd_convert(const command_line *line, options *o, const comm *c, message 
     for (size_t end = strlen(j.target); end > 1 && j.target[end - 1] == '/'; end--)
         j.target[end - 1] = 0; /* the temporary folder's name is made from it */
     status s = comm_agree(c, job_open(&j, why), why);
-    if (s == OK && c->rank == 0 && !line->plan) s = target_open(&j, why);
+    if (s == OK && c->rank == 0 && !line->plan) s = temporary_open(&j.temporary, j.target, why);
     s = comm_agree(c, s, why);
     if (s == OK) s = convert_run(&j, line->plan, why);
     job_close(&j);

@@ -53,6 +53,7 @@ status cmd_eval(const command_line *line, options *o, const comm *c, message *wh
         model_init(&m, &config.d, on.k, B, o->train_seq_len, MODEL_EVALUATE, 1);
         s = comm_agree(c, model_load(folder, &m.table, &m.w, m.k, why), why);
         if (s == OK) s = evaluate(&m, &data, o->val_tokens, c, &e, why);
+        if (s == OK) s = evaluation_check(&e, &data, why);
         if (s == OK && c->rank == 0) print(line, &m, &e);
         model_free(&m);
         compute_close(&on);

@@ -11,7 +11,7 @@ typedef struct command_line {
     char **positional; /* as many as the command's row asks for, then a NULL */
     int positionals;
     uint64_t from, count; /* --from P --count N: a range of positions; 0 and 1 when not given */
-    bool plan;           /* --plan: say what it would take, and do nothing */
+    bool plan;            /* --plan: say what it would take, and do nothing */
     bool json; /* --json: standard output is one JSON object, everything else goes to standard error */
 } command_line;
 

@@ -6,6 +6,7 @@
 #include "model/config.h"
 #include "model/convert_layers.h"
 #include "train/options.h"
+#include "train/temporary_folder.h"
 
 typedef struct convert_job {
     const options *o;
@@ -14,7 +15,7 @@ typedef struct convert_job {
     config_layout layout;
     const char *source;
     char target[PATH_BYTES];
-    char temporary[PATH_BYTES]; /* beside it */
+    temporary_folder temporary; /* beside it; rank 0 */
     convert_settings how;
     model_config config;     /* of the source */
     dtype storage;           /* of the result */
@@ -23,6 +24,6 @@ typedef struct convert_job {
 
 /* Converts, into j->temporary and then j->target, and prints what became of it; with `plan_only` says what it
  * would take. The settings have been checked. MPI: collective; every rank returns the same. */
-status convert_run(const convert_job *j, bool plan_only, message *why);
+status convert_run(convert_job *j, bool plan_only, message *why);
 
 #endif

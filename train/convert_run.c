@@ -45,7 +45,8 @@ static int64_t held_out_batch(const convert_job *j)
 
 static status evaluate_model(const convert_job *j, model *m, evaluation *e, message *why)
 {
-    return evaluate(m, &j->held_out, j->o->val_tokens, comm_self(), e, why);
+    TRY(evaluate(m, &j->held_out, j->o->val_tokens, comm_self(), e, why));
+    return evaluation_check(e, &j->held_out, why);
 }
 
 /* Of the folder as it is on disk, so that what is printed is what a reader of the folder gets, rounding to
@@ -68,14 +69,14 @@ static status evaluate_folder(const convert_job *j, const char *folder, evaluati
 /* All but the weights. */
 static status begin_folder(const convert_job *j, const dims *d, message *why)
 {
-    TRY(folder_make(j->temporary, why));
+    TRY(folder_make(j->temporary.path, why));
     char path[PATH_BYTES];
     char *text = config_converted(&j->config, d, j->layout, j->storage);
     const status s =
-        file_write(path_join(path, j->temporary, "config.json"), text, (int64_t)strlen(text), NULL, why);
+        file_write(path_join(path, j->temporary.path, "config.json"), text, (int64_t)strlen(text), NULL, why);
     free(text);
     TRY(s);
-    return tokenizer_copy(j->source, j->temporary, NULL, why);
+    return tokenizer_copy(j->source, j->temporary.path, NULL, why);
 }
 
 static calibration text_of(const host_batch *rows)
@@ -109,8 +110,8 @@ static status convert_whole(const convert_job *j, conversion_record *r, message 
     }
     if (s == OK) s = begin_folder(j, &c.mla.d, why);
     if (s == OK)
-        s = model_save(j->temporary, &c.mla.table, &c.mla.w, c.mla.k, j->storage, MODEL_FILE_BYTES, why);
-    if (s == OK && j->held_out.windows) s = evaluate_folder(j, j->temporary, &e, why);
+        s = model_save(j->temporary.path, &c.mla.table, &c.mla.w, c.mla.k, j->storage, MODEL_FILE_BYTES, why);
+    if (s == OK && j->held_out.windows) s = evaluate_folder(j, j->temporary.path, &e, why);
     if (s == OK && j->held_out.windows) record_step(r, "MLA", e.loss, e.tokens);
     r->freqfold = c.chosen.freqfold;
     r->calibration_tokens = text.windows * text.T;
@@ -161,7 +162,7 @@ static status convert_by_layers(const convert_job *j, bool plan_only, conversion
                             .text = &text,
                             .held_out = &val,
                             .storage = j->storage,
-                            .folder = j->temporary,
+                            .folder = j->temporary.path,
                             .c = j->c};
     TRY(layers_text_check(&job, why));
     TRY(conversion_plan(&job, plan_only, why));
@@ -200,7 +201,7 @@ static status say_result(const convert_job *j, message *why)
     return OK;
 }
 
-status convert_run(const convert_job *j, bool plan_only, message *why)
+status convert_run(convert_job *j, bool plan_only, message *why)
 {
     const double start = clock_seconds();
     const dims to = convert_dims(&j->config.d, &j->how);
@@ -219,8 +220,8 @@ status convert_run(const convert_job *j, bool plan_only, message *why)
         j->method == METHOD_REMLA ? convert_by_layers(j, plan_only, &r, why) : convert_whole(j, &r, why);
     r.seconds = clock_seconds() - start;
     if (s == OK && !plan_only) {
-        if (j->c->rank == 0) s = conversion_record_write(&r, j->temporary, why);
-        if (j->c->rank == 0 && s == OK) s = folder_commit(j->temporary, j->target, why);
+        if (j->c->rank == 0) s = conversion_record_write(&r, j->temporary.path, why);
+        if (j->c->rank == 0 && s == OK) s = temporary_commit(&j->temporary, j->target, why);
         s = comm_agree(j->c, s, why);
     }
     if (s == OK && !plan_only && j->c->rank == 0) s = say_result(j, why);

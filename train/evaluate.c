@@ -41,13 +41,17 @@ status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, eva
         return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens",
                     data->shard[0].path, (long long)windows, (long long)m->T);
     const double loss = sums[0] / sums[1];
-    if (!isfinite(exp(loss)))
-        return fail(why, ERR_INPUT, "%s: the model's loss is %g: its perplexity is not a number",
-                    data->shard[0].path, loss);
     *out = (evaluation){.tokens = (int64_t)sums[1],
                         .read = windows * m->T,
                         .loss = loss,
                         .ppl = exp(loss),
                         .seconds = clock_seconds() - start};
     return OK;
+}
+
+status evaluation_check(const evaluation *e, const dataset *data, message *why)
+{
+    if (isfinite(e->ppl)) return OK;
+    return fail(why, ERR_INPUT, "%s: the model's loss is %g: its perplexity is not a number",
+                data->shard[0].path, e->loss);
 }

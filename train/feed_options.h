@@ -8,6 +8,6 @@
  * data.eos overrides. ERR_USAGE when an option is missing or does not go with another. MPI: collective; every
  * rank returns the same status. After a failure there is nothing to close. */
 status feed_from_options(feed *s, const options *o, int64_t vocabulary, int64_t eos, const comm *c,
-                           message *why);
+                         message *why);
 
 #endif

@@ -5,14 +5,17 @@
 #include "kernels/machine.h"
 #include "train/commands.h"
 #include "train/nearest.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef status (*command_function)(const command_line *line, options *o, const comm *c, message *why);
 
-enum { TAKES_PLAN = 1, TAKES_RANGE = 2 };
+/* LOGS: what it prints is its log, which RUN/train.log has too, and no result. */
+enum { TAKES_PLAN = 1, TAKES_RANGE = 2, LOGS = 4 };
 enum { ANY = 1 << 20 }; /* number of positionals */
 
 /* The name may be two words: `remla data order`. */
@@ -20,7 +23,7 @@ typedef struct command {
     const char *name;
     command_function run;
     bool computes;   /* needs the ranks and the machine */
-    int flags;       /* beside --json and --help: TAKES_... */
+    int flags;       /* beside --json and --help: TAKES_..., LOGS */
     bool config;     /* its first positional is a file of options */
     int least, most; /* positionals */
     const char *usage, *help;
@@ -35,7 +38,7 @@ static const command commands[] = {
     {"convert", cmd_convert, true, TAKES_PLAN, false, 2, 2,
      "SRC DST calib.data=SHARDS [section.key=value ...] [--plan]",
      "turn a GQA model folder into an MLA model folder", "convert calib data val train.seq_len"},
-    {"train", cmd_train, true, 0, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
+    {"train", cmd_train, true, LOGS, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
      "train a model on token shards, or go on from its newest checkpoint",
      "model data train optim val checkpoint debug"},
     {"eval", cmd_eval, true, 0, false, 1, 1, "MODEL data.val=SHARDS [section.key=value ...] [--json]",
@@ -275,14 +278,24 @@ static status run(const command *row, int argc, char **argv, const comm *c, mess
 }
 
 /* A result that nobody can read is not a success. */
-static status flush(status s, message *why)
+static status flush(const command *row, status s, message *why)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout)) return s;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || (row && row->flags & LOGS)) return s;
     return s == OK ? fail(why, ERR_INPUT, "standard output cannot be written") : s;
+}
+
+/* The next files that are opened would get the numbers of closed standard streams, and lines that are meant
+ * for people would land in a model. */
+static bool open_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) return false;
+    return true;
 }
 
 int main(int argc, char **argv)
 {
+    if (!open_standard_streams()) return ERR_DEVICE;
     if (argc < 2) {
         print_commands(stderr);
         return ERR_USAGE;
@@ -298,7 +311,7 @@ int main(int argc, char **argv)
     const comm *c = row && !row->computes ? comm_self() : comm_start();
     message why = {""};
     status s = row ? run(row, argc - 1 - used, argv + 1 + used, c, &why) : unknown_command(name, &why);
-    s = flush(s, &why);
+    s = flush(row, s, &why);
     if (s != OK && c->rank == 0) {
         if (row)
             fprintf(stderr, "remla %s: %s\n", row->name, why.text);

@@ -75,4 +75,7 @@ status options_write(const options *o, const char *path, message *why);
  * differs. */
 status options_same(const options *now, const options *then, message *why);
 
+/* Logs a line, "optim.lr 0.001 -> 0.0005", for every option that differs. */
+void options_log_changes(const options *now, const options *then);
+
 #endif

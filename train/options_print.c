@@ -1,6 +1,7 @@
 /* Options as text: the table for people, the YAML of a run, and the comparison on resume, which compares
  * what would be written. */
 #include "train/options_table.h"
+#include "base/log.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,4 +168,14 @@ status options_same(const options *now, const options *then, message *why)
         free(b);
     }
     return s;
+}
+
+void options_log_changes(const options *now, const options *then)
+{
+    for (const option_row *row = option_table; row < option_table + NUM_OPTIONS; row++) {
+        char *a = value_text(then, row), *b = value_text(now, row);
+        if (strcmp(a, b) != 0) log_line("changed: %s.%s %s -> %s", row->section, row->name, a, b);
+        free(a);
+        free(b);
+    }
 }

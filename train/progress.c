@@ -34,7 +34,7 @@ void progress_start(progress *p, const training *t)
 
 void progress_pause(progress *p) { p->since = clock_seconds(); }
 
-status progress_step(progress *p, const training *t, const step_result *r, metrics *log, message *why)
+void progress_step(progress *p, const training *t, const step_result *r, metrics *log)
 {
     const double seconds = clock_seconds() - p->since;
     /* The first step touches all memory for the first time; it says nothing about the others. */
@@ -56,5 +56,5 @@ status progress_step(progress *p, const training *t, const step_result *r, metri
                               .tok_s = tok_s,
                               .seconds = seconds,
                               .data_wait = r->data_wait};
-    return metrics_step(log, &row, why);
+    metrics_step(log, &row);
 }

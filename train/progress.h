@@ -16,7 +16,7 @@ typedef struct progress {
 /* Prints what is about to run. MPI: collective (the ranks' peaks are added up). */
 void progress_start(progress *p, const training *t);
 /* After a step: prints its line and writes its row. */
-status progress_step(progress *p, const training *t, const step_result *r, metrics *log, message *why);
+void progress_step(progress *p, const training *t, const step_result *r, metrics *log);
 /* The next step begins now. */
 void progress_pause(progress *p);
 

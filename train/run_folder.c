@@ -2,6 +2,8 @@
 #include "base/log.h"
 #include "kernels/machine.h"
 #include "train/checkpoint.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -10,38 +12,39 @@
 #include <time.h>
 #include <unistd.h>
 
-/* runs/NAME-DATE after the config file: runs/llama2-7b_8xh100-20261124-021530. */
+/* How long a start waits for the run before it to end: a rank that was killed frees its memory first. */
+enum { LOCK_SECONDS = 5 };
+
+/* runs/NAME after the config file, NAME.yaml: the same command finds it again. */
 static void choose_name(char *out, const char *config_path)
 {
-    char name[128], date[32];
+    char name[128];
     snprintf(name, sizeof name, "%s", path_base(config_path));
     char *dot = strrchr(name, '.');
     if (dot && dot != name) *dot = 0;
-    const time_t now = time(NULL);
-    struct tm local;
-    strftime(date, sizeof date, "%Y%m%d-%H%M%S", localtime_r(&now, &local));
-    snprintf(out, PATH_BYTES, "runs/%s-%s", name, date);
+    snprintf(out, PATH_BYTES, "runs/%s", name);
 }
 
 static status open_first_rank(run_folder *r, message *why)
 {
+    char path[PATH_BYTES];
     TRY(folder_make(r->path, why));
-    TRY(folder_lock(r->path, "train.out", &r->lock, why));
+    TRY(folder_lock(r->path, "train.out", LOCK_SECONDS, &r->lock, why));
+    r->folder = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->folder < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", r->path, strerror(errno));
+    log_file(path_join(path, r->path, "train.log"));
     return checkpoint_clean(r->path, why);
 }
 
 status run_folder_open(run_folder *r, const options *o, const char *config_path, const comm *c, message *why)
 {
-    *r = (run_folder){.lock = -1};
+    *r = (run_folder){.lock = -1, .folder = -1};
     if (o->train_out[0])
         snprintf(r->path, sizeof r->path, "%s", o->train_out);
     else
         choose_name(r->path, config_path);
-    comm_broadcast(c, r->path, sizeof r->path, 0); /* clocks of hosts differ */
     TRY(comm_agree(c, c->rank == 0 ? open_first_rank(r, why) : OK, why));
-    char path[PATH_BYTES];
-    log_file(path_join(path, r->path, "train.log"));
-    if (!o->train_out[0]) log_line("train.out is not set: writing to %s", r->path);
+    if (!o->train_out[0]) log_line("train.out is not set: the run is %s", r->path);
     return OK;
 }
 
@@ -73,12 +76,110 @@ status run_folder_describe(const run_folder *r, const options *o, const device *
     return s;
 }
 
+static void release(run_folder *r)
+{
+    if (r->lock >= 0) close(r->lock); /* and so unlocks */
+    if (r->folder >= 0) close(r->folder);
+    r->lock = r->folder = -1;
+}
+
 void run_folder_close(run_folder *r)
 {
     log_file(NULL);
-    if (r->lock >= 0) close(r->lock); /* and so unlocks */
-    r->lock = -1;
+    release(r);
 }
+
+/* ---- while it is written ------------------------------------------------------------------------------- */
+
+/* Opens what is open by its name again: more than the lock may have been removed. The files that describe a
+ * run do not decide whether it can go on. */
+static void reopen(const run_folder *r, const options *o, const device *d, const comm *c)
+{
+    char path[PATH_BYTES];
+    message detail;
+    log_file(path_join(path, r->path, "train.log"));
+    if (run_folder_describe(r, o, d, c, &detail) != OK) log_warning("%s", detail.text);
+}
+
+static status lock_again(run_folder *r, message *why)
+{
+    char path[PATH_BYTES];
+    const bool replaced = file_exists(path_join(path, r->path, "lock"));
+    int fd;
+    if (folder_lock(r->path, "train.out", 0, &fd, why) == OK) {
+        if (r->lock >= 0) close(r->lock);
+        r->lock = fd;
+        log_warning("%s was removed while this run had it: taken again", path);
+        return OK;
+    }
+    if (!replaced) return UNSAVED;
+    return fail(why, ERR_INPUT,
+                "%s: another job has taken %s, which was removed while this run had it: this one stops, so "
+                "that two do not write one run",
+                r->path, path);
+}
+
+static status make_anew(run_folder *r, message *why)
+{
+    if (!r->lost)
+        log_warning(
+            "%s was removed while this run was writing it: it is made anew; metrics and log of the steps "
+            "until now are gone",
+            r->path);
+    r->lost = true;
+    release(r);
+    if (open_first_rank(r, why) != OK) {
+        release(r);
+        return UNSAVED;
+    }
+    r->lost = false;
+    return OK;
+}
+
+static bool lock_is_ours(const run_folder *r)
+{
+    char path[PATH_BYTES];
+    return path_leads_to(path_join(path, r->path, "lock"), r->lock);
+}
+
+static status check_first_rank(run_folder *r, const options *o, const device *d, const comm *c, bool *anew,
+                               message *why)
+{
+    char now[PATH_BYTES];
+    const bool there = path_leads_to(r->path, r->folder), renamed = !there && folder_path(r->folder, now);
+    if (renamed) {
+        log_warning("%s was renamed while this run was writing it: it goes on in %s, and the same command "
+                    "only with train.out=%s",
+                    r->path, now, now);
+        strcpy(r->path, now);
+    }
+    if ((there || renamed) && lock_is_ours(r)) return OK;
+    TRY(there || renamed ? lock_again(r, why) : make_anew(r, why));
+    reopen(r, o, d, c);
+    *anew = true;
+    return OK;
+}
+
+/* As it was left, which costs two system calls and a word between the ranks. */
+static bool unchanged(const run_folder *r, const comm *c)
+{
+    int64_t changed = c->rank == 0 && !(path_leads_to(r->path, r->folder) && lock_is_ours(r));
+    comm_max_i64(c, &changed, 1);
+    return !changed;
+}
+
+status run_folder_check(run_folder *r, const options *o, const device *d, const comm *c, bool *anew,
+                        message *why)
+{
+    *anew = false;
+    if (unchanged(r, c)) return OK;
+    TRY(comm_agree(c, c->rank == 0 ? check_first_rank(r, o, d, c, anew, why) : OK, why));
+    comm_broadcast(c, r->path, sizeof r->path, 0);
+    comm_broadcast(c, anew, sizeof *anew, 0);
+    return OK;
+}
+
+/* ---- where it goes on from ----------------------------------------------------------------------------- */
 
 /* Whether `checkpoint` is one of this run's own. */
 static bool own(const run_folder *r, const char *checkpoint)

@@ -284,7 +284,7 @@ status training_step(training *t, step_result *r, message *why)
     const host_batch *batch;
     int64_t counted;
     double waited = 0;
-    TRY(comm_agree(t->c, step_batch(t, &batch, &counted, &waited, why), why));
+    if (comm_agree(t->c, step_batch(t, &batch, &counted, &waited, why), why) != OK) return ERR_DATA;
     forward_backward(t, batch);
 
     double targets = (double)counted; /* of all ranks, now */
@@ -292,7 +292,7 @@ status training_step(training *t, step_result *r, message *why)
     int64_t most[2] = {stop_requested(), (int64_t)(waited * 1e9)}; /* of all ranks */
     comm_max_i64(t->c, most, 2);
     if (!(targets > 0))
-        return fail(why, ERR_INPUT,
+        return fail(why, ERR_DATA,
                     "step %lld: no target of its %lld windows counts (data.document_mask=true and documents "
                     "of one token?)",
                     (long long)t->at.step + 1, (long long)t->sequences);

@@ -52,7 +52,9 @@ status training_resume(training *t, const char *checkpoint, message *why);
 status sequence_check(const dims *d, int64_t T, message *why);
 
 /* One optimizer step: reads the step's windows, forward and backward over the micro-batches, sums over ranks,
- * clips, updates. A device gets all of it as one queue; only the result is waited for. MPI: collective. */
+ * clips, updates. A device gets all of it as one queue; only the result is waited for. ERR_DATA when the
+ * windows cannot be read or no target counts: weights, moments and place are those of the step before. MPI:
+ * collective; every rank returns the same status. */
 status training_step(training *t, step_result *r, message *why);
 
 #endif

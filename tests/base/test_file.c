@@ -523,15 +523,46 @@ static void test_lock(void **state)
 {
     (void)state;
     int first, second;
-    expect_ok(folder_lock(root, "some.option", &first, &why));
-    expect_failure(folder_lock(root, "some.option", &second, &why), root,
+    expect_ok(folder_lock(root, "some.option", 0, &first, &why));
+    expect_failure(folder_lock(root, "some.option", 0, &second, &why), root,
                    "another live job is writing there: wait for it, or give another some.option");
     assert_int_equal(second, -1);
     close(first);
-    expect_ok(folder_lock(root, "some.option", &second, &why));
+    expect_ok(folder_lock(root, "some.option", 0, &second, &why));
     close(second);
-    expect_failure(folder_lock(in_root("none"), "some.option", &first, &why), in_root("none/lock"),
+    /* Waits for an owner that ends meanwhile. */
+    const pid_t child = fork();
+    if (child == 0) {
+        int fd;
+        const bool got = folder_lock(root, "some.option", 0, &fd, &why) == OK;
+        usleep(300000);
+        _exit(got ? 0 : 1);
+    }
+    usleep(100000);
+    expect_failure(folder_lock(root, "some.option", 0, &second, &why), root, "another live job");
+    expect_ok(folder_lock(root, "some.option", 5, &second, &why));
+    close(second);
+    int result = 0;
+    assert_true(waitpid(child, &result, 0) == child && result == 0);
+    expect_failure(folder_lock(in_root("none"), "some.option", 0, &first, &why), in_root("none/lock"),
                    "cannot be opened");
+}
+
+static void test_follows_a_folder(void **state)
+{
+    (void)state;
+    char now[PATH_BYTES];
+    expect_ok(folder_make(in_root("here"), &why));
+    const int fd = open(in_root("here"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fd >= 0 && path_leads_to(in_root("here"), fd) && folder_path(fd, now));
+    assert_int_equal(rename(in_root("here"), in_root("there")), 0);
+    expect_ok(folder_make(in_root("here"), &why)); /* another one */
+    assert_false(path_leads_to(in_root("here"), fd));
+    assert_true(folder_path(fd, now) && path_leads_to(now, fd));
+    assert_string_equal(path_base(now), "there");
+    expect_ok(folder_remove(in_root("there"), &why));
+    assert_false(folder_path(fd, now));
+    close(fd);
 }
 
 /* ---- patterns ----------------------------------------------------------------------------------------- */
@@ -564,13 +595,16 @@ static void test_patterns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FILE_TEST(test_paths),        FILE_TEST(test_existence),   FILE_TEST(test_reading),
-        FILE_TEST(test_pipe),         FILE_TEST(test_writing),     FILE_TEST(test_hash),
-        FILE_TEST(test_replacing),    FILE_TEST(test_two_writers), FILE_TEST(test_refused),
-        FILE_TEST(test_failing_disk), FILE_TEST(test_full_disk),   FILE_TEST(test_patch),
-        FILE_TEST(test_file_limit),   FILE_TEST(test_kill),        FILE_TEST(test_folders),
-        FILE_TEST(test_commit),       FILE_TEST(test_patterns),    FILE_TEST(test_vacant),
-        FILE_TEST(test_lock),
+        FILE_TEST(test_paths),      FILE_TEST(test_existence),
+        FILE_TEST(test_reading),    FILE_TEST(test_pipe),
+        FILE_TEST(test_writing),    FILE_TEST(test_hash),
+        FILE_TEST(test_replacing),  FILE_TEST(test_two_writers),
+        FILE_TEST(test_refused),    FILE_TEST(test_failing_disk),
+        FILE_TEST(test_full_disk),  FILE_TEST(test_patch),
+        FILE_TEST(test_file_limit), FILE_TEST(test_kill),
+        FILE_TEST(test_folders),    FILE_TEST(test_commit),
+        FILE_TEST(test_patterns),   FILE_TEST(test_vacant),
+        FILE_TEST(test_lock),       FILE_TEST(test_follows_a_folder),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed ? failed : skipped ? SKIPPED_CODE : 0;

@@ -21,7 +21,9 @@ static void test_codes(void **state)
     assert_int_equal(ERR_INPUT, 3);
     assert_int_equal(ERR_DEVICE, 4);
     assert_int_equal(ERR_BUG, 5);
+    assert_int_equal(ERR_DATA, 6);
     assert_int_equal(STOPPED, 85);
+    assert_int_equal(UNSAVED, 86);
 }
 
 /* In parentheses, because cmocka has a macro of this name. */

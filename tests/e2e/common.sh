@@ -63,6 +63,20 @@ curve() {
     sed -n 's/^{"step": \([0-9]*\), "loss": \([^,]*\), "grad_norm": \([^,]*\), "lr": \([^,]*\),.*/\1 \2 \3 \4/p' "$1/metrics.jsonl"
 }
 
+# wait_for COMMAND...: until it succeeds, at most half a minute.
+wait_for() {
+    local wait
+    for ((wait = 0; wait < 3000; wait++)); do
+        "$@" 2>/dev/null && return
+        sleep 0.01
+    done
+    fail "this never came: $*"
+}
+
+# wait_for_steps RUN: until three steps of it are done.
+has_steps() { [ "$(curve "$1" | wc -l)" -ge 3 ]; }
+wait_for_steps() { wait_for has_steps "$1"; }
+
 # check_close LIMIT WHAT FILE FILE: as many lines of numbers in both, none further apart than LIMIT, relatively. No number is close to NaN.
 check_close() {
     paste "$3" "$4" | awk -v limit="$1" -v what="$2" '

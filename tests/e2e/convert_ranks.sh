@@ -89,4 +89,4 @@ place=$(header nan/model.safetensors | grep -o "\"$name\":{[^}]*}" | sed 's/.*"d
 printf '\x00\x7e' | dd of=nan/model.safetensors bs=1 seek=$((8 + length + place + 6)) conv=notrunc status=none
 check_exit 3 ranks 2 "$REMLA" convert nan few "${arguments[@]}"
 grep -q "nan/model.safetensors: tensor '$name': element 3 is infinite or not a number" err || fail "NaN: $(cat err)"
-for left in few few.tmp-*; do [ ! -e "$left" ] || fail "$left was left behind"; done
+for left in few few.remla-tmp-*; do [ ! -e "$left" ] || fail "$left was left behind"; done

@@ -67,7 +67,7 @@ check_same_files "past damage" whole/$last run/$last
 rm -rf run
 cp -r base run
 echo mine >run/$last
-check_exit 3 "${command[@]}" train.out=run
+check_exit 86 "${command[@]}" train.out=run
 grep -q "run/$last: is in the way of the checkpoint of step 8: it is not a folder; move it elsewhere" err || { cat err >&2; fail "in the way: no sentence"; }
 [ "$(cat run/$last)" = mine ] || fail "in the way: the file was touched"
 rm run/$last

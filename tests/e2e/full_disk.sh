@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The disk is full in the middle of a checkpoint: one sentence, the earlier checkpoints are untouched, nothing is left half-written, and
-# with more room the same command goes on. The small disk is a tmpfs in a mount namespace of our own.
+# The disk is full in the middle of a checkpoint: training goes on, the earlier checkpoints are untouched, nothing is left half-written; at
+# the end, after some tries, the exit code says that the last one is missing, and with more room the same command goes on. A disk without
+# room for a line of metrics or of the log stops nothing either. The small disk is a tmpfs in a mount namespace of our own.
 namespace=-m
 [ "$(id -u)" = 0 ] || namespace=-rm
 if [ -z "${REMLA_IN_NAMESPACE:-}" ]; then
@@ -19,16 +20,53 @@ checkpoint=$(($(du -sk --apparent-size whole/checkpoints/step-00000002 | cut -f1
 mkdir disk
 
 # Room for two checkpoints and 1/4 or 3/4 of the third: full in its weights, full in its moments.
-for quarters in 1 3; do
-    mount -t tmpfs -o size=$((checkpoint * 2 + checkpoint * quarters / 4))k none disk
-    check_exit 3 "${command[@]}" train.out=disk/run
-    [ "$(wc -l <err)" = 1 ] && grep -q '^remla train: disk/run/checkpoints/.remla-tmp-step-00000006/.*No space left on device' err || { cat err >&2; fail "not one sentence that names the place"; }
+small_disk() { mount -t tmpfs -o size=$((checkpoint * 2 + checkpoint * $1 / 4))k none disk; }
+check_left() {
     [ "$(ls -A disk/run/checkpoints | tr '\n' ' ')" = "step-00000002 step-00000004 " ] || fail "left over: $(ls disk/run/checkpoints)"
     check_same_files "beside a full disk" whole/checkpoints/step-00000004 disk/run/checkpoints/step-00000004
     mount -o remount,size=4m disk
-    check_exit 0 "${command[@]}" train.out=disk/run
-    [ ! -s err ] || { cat err >&2; fail "with room again: something is on standard error"; }
+}
+check_whole() {
     check_same_files "with room again" whole/checkpoints/step-00000008 disk/run/checkpoints/step-00000008
     cmp <(curve whole) <(curve disk/run) >&2 || fail "with room again: the curves differ"
     umount disk
-done
+}
+
+small_disk 1
+check_exit 86 "${command[@]}" train.out=disk/run
+grep -q '^remla: warning: step 6 has no checkpoint: disk/run/checkpoints/.remla-tmp-step-00000006.*No space left on device; training goes on' err || { cat err >&2; fail "no warning of step 6"; }
+tail -n 1 err | grep -q '^remla train: step 8 has no checkpoint: .*No space left on device.*disk/run/checkpoints/step-00000004 is the newest' || { cat err >&2; fail "no sentence of step 8"; }
+[ "$(wc -l <err)" = 4 ] || { cat err >&2; fail "not one warning, two tries and a sentence"; }
+check_left
+check_exit 0 "${command[@]}" train.out=disk/run
+[ ! -s err ] || { cat err >&2; fail "with room again: something is on standard error"; }
+check_whole
+
+# Room again before the last try.
+small_disk 3
+got=0
+"${command[@]}" train.out=disk/run >out 2>err &
+job=$!
+wait_for grep -q 'step 8 .*trying again in 1 s' err
+check_left
+wait $job || got=$?
+[ $got = 0 ] || { cat err >&2; fail "with room before the last try: exit code $got"; }
+check_whole
+
+# Full while the steps are written down, and with room again before the run ends: nothing is missing but lines of the terminal and the log.
+long=("$REMLA" train config.yaml train.steps=1500 checkpoint.every=0)
+check_exit 0 "${long[@]}" train.out=long
+mount -t tmpfs -o size=1m none disk
+got=0
+"${long[@]}" train.out=disk/run >disk/out 2>err &
+job=$!
+wait_for_steps disk/run
+head -c 2000000 /dev/zero >disk/fill 2>/dev/null || true
+wait_for grep -q 'metrics.jsonl cannot be written: No space' err
+rm disk/fill
+wait $job || got=$?
+[ $got = 0 ] || { cat err >&2; fail "a full disk for a while: exit code $got"; }
+cmp <(curve long) <(curve disk/run) >&2 || fail "a full disk for a while: the curves differ"
+check_same_files "a full disk for a while" long/checkpoints/step-00001500 disk/run/checkpoints/step-00001500
+grep -q 'metrics.jsonl is written again' disk/run/train.log || fail "a full disk for a while: not said when it is over"
+umount disk

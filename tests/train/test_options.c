@@ -68,6 +68,7 @@ static void test_frozen(void **state)
         "val.tokens=0",
         "checkpoint.every=100",
         "checkpoint.keep=2",
+        "checkpoint.keep_best=true",
         "device.kind=auto",
         "device.storage=bf16",
         "device.attention=auto",

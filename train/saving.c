@@ -1,0 +1,202 @@
+#include "train/saving.h"
+#include "base/log.h"
+#include "train/weights_hash.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <time.h>
+
+enum { RETRY_SECONDS = 60, RETRY_TIMES = 10 /* what the try that failed took */ };
+enum { FAR_SAID = 8 /* steps */, REASON_BYTES = 80 };
+/* Between the tries at the end, which should be over before a batch system loses patience. */
+static const int pauses[] = {1, 4};
+enum { PAUSES = sizeof pauses / sizeof pauses[0] };
+
+static int64_t step_of(const saving *s) { return s->t->at.step; }
+
+const char *saving_newest(const saving *s, char *buffer)
+{
+    char folder[PATH_BYTES];
+    if (s->newest < 0) {
+        snprintf(buffer, NEWEST_BYTES, "there is no checkpoint yet");
+    } else {
+        checkpoint_folder(folder, s->run->path, s->newest);
+        snprintf(buffer, NEWEST_BYTES, "%s is the newest checkpoint", folder);
+    }
+    return buffer;
+}
+
+void saving_start(saving *s, training *t, run_folder *run, metrics *log, const loss_watch *watch,
+                  int64_t newest)
+{
+    /* A run that was killed between saving and removing has one too many. */
+    *s = (saving){.t = t, .run = run, .log = log, .watch = *watch, .newest = newest, .crowded = true};
+    comm_broadcast(t->c, &s->watch, sizeof s->watch, 0);
+}
+
+/* ---- removing ------------------------------------------------------------------------------------------ */
+
+static bool has_checkpoint(const saving *s, int64_t step)
+{
+    char folder[PATH_BYTES];
+    checkpoint_folder(folder, s->run->path, step);
+    return folder_exists(folder);
+}
+
+/* Of the steps that were validated and have a checkpoint, the one with the lowest loss; -1: none. */
+static int64_t best_step(const saving *s)
+{
+    const validation *best = NULL;
+    for (const validation *v = s->log->val; v < s->log->val + s->log->vals; v++) {
+        if (isfinite(v->loss) && (!best || v->loss < best->loss) && has_checkpoint(s, v->step)) best = v;
+    }
+    return best ? best->step : -1;
+}
+
+static void prune(saving *s)
+{
+    const options *o = s->t->o;
+    message why;
+    if (!s->crowded || s->watch.far) return;
+    s->crowded = false;
+    if (s->t->c->rank != 0) return;
+    const int64_t best = o->checkpoint_keep_best ? best_step(s) : -1;
+    if (checkpoint_prune(s->run->path, o->checkpoint_keep, best, &why) != OK)
+        log_warning("older checkpoints stay: %s", why.text);
+}
+
+/* Spikes of a step or two pass without a word. */
+static void say_far(saving *s, const step_result *r)
+{
+    if (s->watch.far == FAR_SAID && !s->skipped)
+        log_warning(
+            "step %lld: a loss of %.4f, and for %d steps, is far above its past, %.4f: until it is below "
+            "%.4f again, checkpoints are neither written when due nor removed",
+            (long long)step_of(s), r->loss, FAR_SAID, s->watch.past, loss_watch_limit(&s->watch));
+    if (s->watch.far >= FAR_SAID) s->said = true;
+    if (s->watch.far || !s->said) return;
+    s->said = false;
+    log_line("step %lld: the loss is not far above its past any more: checkpoints as before",
+             (long long)step_of(s));
+}
+
+/* UNSAVED: it is gone, and cannot be made anew yet. */
+static status check_folder(saving *s, message *why)
+{
+    const training *t = s->t;
+    bool anew;
+    message detail;
+    TRY(run_folder_check(s->run, t->o, t->on.device, t->c, &anew, why));
+    if (!anew) return OK;
+    if (metrics_move(s->log, s->run->path, &detail) != OK) log_warning("%s", detail.text);
+    int64_t there = t->c->rank == 0 && s->newest >= 0 && has_checkpoint(s, s->newest);
+    comm_max_i64(t->c, &there, 1);
+    if (!there) s->newest = -1;
+    return OK;
+}
+
+status saving_step(saving *s, const step_result *r, message *why)
+{
+    const status folder = check_folder(s, why); /* one that is gone is a matter for the next save */
+    if (folder != OK && folder != UNSAVED) return folder;
+    loss_watch_add(&s->watch, r->loss, r->skipped);
+    s->skipped = r->skipped;
+    say_far(s, r);
+    prune(s);
+    return OK;
+}
+
+void saving_end(saving *s) { prune(s); }
+
+/* ---- writing ------------------------------------------------------------------------------------------- */
+
+/* UNSAVED, with the reason in `why`, when it may succeed another time. */
+static status save(saving *s, message *why)
+{
+    training *t = s->t;
+    uint64_t hash;
+    TRY(weights_hash(&t->m, t->c, &hash, why));
+    TRY(check_folder(s, why));
+    metrics_sync(s->log);
+    const double start = clock_seconds();
+    if (checkpoint_save(s->run->path, &t->config, &t->m, &t->opt, &t->at, t->o, t->c, why) != OK)
+        return UNSAVED;
+    log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s | weights %016" PRIx64, s->run->path,
+             (long long)step_of(s), clock_seconds() - start, hash);
+    s->newest = step_of(s);
+    s->owed = false;
+    s->again = 0;
+    s->crowded = true;
+    return OK;
+}
+
+/* Whether one that failed is to be tried again: rank 0's clock decides. */
+static bool time_has_come(const saving *s)
+{
+    int64_t come = s->t->c->rank == 0 && clock_seconds() >= s->again;
+    comm_max_i64(s->t->c, &come, 1);
+    return come;
+}
+
+/* Why checkpoints are held back. Returns `buffer`. */
+static const char *reason(const saving *s, char *buffer)
+{
+    if (s->skipped)
+        snprintf(buffer, REASON_BYTES, "its update was skipped");
+    else
+        snprintf(buffer, REASON_BYTES, "the loss is far above its past, %.4f", s->watch.past);
+    return buffer;
+}
+
+static void hold(saving *s)
+{
+    char why[REASON_BYTES], newest[NEWEST_BYTES];
+    s->said = true;
+    log_warning("step %lld has no checkpoint, since %s; %s", (long long)step_of(s), reason(s, why),
+                saving_newest(s, newest));
+}
+
+status saving_due(saving *s, message *why)
+{
+    const int64_t every = s->t->o->checkpoint_every;
+    const bool due = every && step_of(s) % every == 0;
+    s->owed = s->owed || due;
+    if (!s->owed) return OK;
+    if (s->watch.far) {
+        if (due) hold(s);
+        return OK;
+    }
+    if (!due && s->again > 0 && !time_has_come(s)) return OK;
+    const double start = clock_seconds();
+    const status result = save(s, why);
+    if (result != UNSAVED) return result;
+    const double pause = fmax(RETRY_SECONDS, RETRY_TIMES * (clock_seconds() - start));
+    s->again = clock_seconds() + pause;
+    log_warning(
+        "step %lld has no checkpoint: %s; training goes on, the next try is in %.0f s or when the next "
+        "one is due",
+        (long long)step_of(s), why->text, pause);
+    return OK;
+}
+
+status saving_last(saving *s, message *why)
+{
+    if (s->newest == step_of(s)) return OK;
+    char held[REASON_BYTES];
+    if (s->watch.far)
+        log_warning("step %lld: the checkpoint is written, but none is removed, since %s",
+                    (long long)step_of(s), reason(s, held));
+    status result = save(s, why);
+    for (int i = 0; i < PAUSES && result == UNSAVED; i++) {
+        log_warning("step %lld has no checkpoint: %s; trying again in %d s", (long long)step_of(s), why->text,
+                    pauses[i]);
+        nanosleep(&(struct timespec){.tv_sec = pauses[i]}, NULL);
+        result = save(s, why);
+    }
+    if (result != UNSAVED) return result;
+    const message cause = *why;
+    char newest[NEWEST_BYTES];
+    return fail(why, UNSAVED, "step %lld has no checkpoint: %.500s; %.400s, and the same command %s",
+                (long long)step_of(s), cause.text, saving_newest(s, newest),
+                s->newest < 0 ? "begins anew" : "goes on from it");
+}

@@ -1,0 +1,22 @@
+/* A folder that is written beside its final name, TARGET.remla-tmp-PID, and gets that name when it is whole.
+ * Its lock says that its owner is alive: what a killed one has left is found by the next that wants the same
+ * target, and removed. */
+#ifndef REMLA_TRAIN_TEMPORARY_FOLDER_H
+#define REMLA_TRAIN_TEMPORARY_FOLDER_H
+#include "base/file.h"
+
+typedef struct temporary_folder {
+    char path[PATH_BYTES]; /* empty: there is none */
+    int lock;              /* -1: there is none */
+} temporary_folder;
+
+/* Removes leftovers, with a line for each, then makes and locks the folder, so that a place that cannot be
+ * written shows at once. A signal that kills the program removes it (base/sweep.h). ERR_USAGE: the path is
+ * too long. Whatever it returns, temporary_close ends it. */
+status temporary_open(temporary_folder *t, const char *target, message *why);
+/* Gives it its name, durably. `target` as in temporary_open. */
+status temporary_commit(temporary_folder *t, const char *target, message *why);
+/* Removes it, where it has not got its name. */
+void temporary_close(temporary_folder *t);
+
+#endif

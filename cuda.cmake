@@ -1,7 +1,7 @@
 # What REMLA_DEVICE=cuda and emu add. The same sources make both; they differ in who compiles the .cu files and in what
 # is linked: nvcc and the CUDA runtime, or the host's C++ compiler and tests/emu.
 #   remla_device          what every file that may call CUDA gets: headers, REMLA_CUDA=1, the runtime to link
-#   cuda_kernels(TARGET)  adds kernels/*.cu to it
+#   cuda_kernels(TARGET)  adds the .cu files to it
 if(DEFINED ENV{CUDA_HOME})
     set(CUDA_HOME $ENV{CUDA_HOME} CACHE PATH "the CUDA toolkit; emu needs its headers only")
 else()
@@ -53,12 +53,12 @@ else()
     # RPATH, not RUNPATH: LD_LIBRARY_PATH must not put the real libraries before the fake ones.
     target_link_options(remla_device INTERFACE -Wl,--disable-new-dtags)
     target_link_libraries(remla_device INTERFACE fakecuda)
-    set(emulator "SHELL:-include ${CMAKE_SOURCE_DIR}/tests/emu/mma.h") # what kernels/simt.h and mma.h are for nvcc
+    set(emulator "SHELL:-include ${CMAKE_SOURCE_DIR}/tests/emu/mma.h") # what kernels/cuda/simt.h and mma.h are for nvcc
 endif()
 
 # Both storages of every .cu file, like the two compilations of every op's .c file.
 function(cuda_kernels target)
-    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.cu)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.cu ${CMAKE_SOURCE_DIR}/kernels/cuda/attention/*.cu)
     if(NOT sources)
         return()
     endif()

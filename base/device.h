@@ -1,5 +1,5 @@
 /* A GPU, as the host sees it: memory, and a queue of work. No type of CUDA appears here, so that everybody
- * can include this; base/cuda.h, private to the sources of base/ and kernels/ that talk CUDA, has the
+ * can include this; base/cuda/cuda.h, private to the sources of base/ and kernels/ that talk CUDA, has the
  * insides. In a build without CUDA there is no device: device_open says so.
  *
  * One device per process, opened by the thread that uses it; nothing here may be called by two threads at

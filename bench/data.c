@@ -2,8 +2,8 @@
  * 4 bytes each, into FOLDER/bench.ds and bench.ds.zst, and reads them window by window, in their order and at
  * random. Prints one JSON object. Seconds are of the processor; files are in the system's cache. */
 #include "base/log.h"
-#include "data/shard.h"
-#include "data/shard_writer.h"
+#include "data/shards/shard.h"
+#include "data/shards/shard_writer.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

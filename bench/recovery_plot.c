@@ -1,6 +1,6 @@
 /* recovery_plot CSV STEM: draws what bench/recovery.sh has measured, the means over the orders of the data,
  * as STEM-docs.svg and STEM-other.svg: the loss above the original's over the tokens trained on. */
-#include "train/chart.h"
+#include "base/chart.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

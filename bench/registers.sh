@@ -13,7 +13,7 @@ nvcc=$(sed -n 's/.*CMAKE_CUDA_COMPILER_VERSION "\(.*\)".*/\1/p' "$objects"/*/CMa
 usage() {
     local storage object
     for storage in f32 bf16; do
-        for object in "$objects/remla_kernels_cuda_$storage.dir"/kernels/*.o; do
+        for object in $(find "$objects/remla_kernels_cuda_$storage.dir" -name "*.o" | sort); do
             cuobjdump -res-usage "$object" | c++filt | sed 's/(anonymous namespace):://g' |
                 awk -v file="$(basename "$object" .o) $storage" '
                     $1 == "arch" { arch = substr($3, 4) }

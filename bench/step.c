@@ -7,7 +7,7 @@
 #include "base/device.h"
 #include "base/log.h"
 #include "bench/shapes.h"
-#include "kernels/machine.h"
+#include "base/machine.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
 #include "train/compute.h"

@@ -2,7 +2,7 @@
  * ROUNDS times (3), and prints megabytes of text per second of the fastest round (CPU time of this thread, so
  * that a busy machine counts less) as JSON. bench/peer_tokenizers.py does the same with PyPI `tokenizers`;
  * bench/compare_tokenizer.sh runs both. */
-#include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Samples over shards: where each one lies, and what its targets and documents are. Nothing is kept but
  * the shards' indexes; a sample is read when it is asked for. */
 #include "data/dataset.h"
-#include "data/shard_listed.h"
+#include "data/shards/shard_listed.h"
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>

@@ -4,7 +4,7 @@
  * (X.ds.transmla-4096-0123456789abcdef.pack): an index of other documents has another name. */
 #ifndef REMLA_DATA_PACK_H
 #define REMLA_DATA_PACK_H
-#include "data/shard.h"
+#include "data/shards/shard.h"
 
 /* How documents become samples; the order is that of data.packing's words. */
 typedef enum packing { PACKING_CONCAT, PACKING_TRANSMLA, PACKING_BEST_FIT } packing;

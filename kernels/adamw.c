@@ -1,7 +1,7 @@
 /* AdamW in one pass over weight, moments and gradient. The operations are PyTorch's (torch/optim/adamw.py,
  * one tensor at a time), so that curves can be compared; what depends on the step alone is computed once,
  * in double. */
-#include "kernels/cpu.h"
+#include "kernels/cpu/cpu.h"
 
 enum {
     BLOCK = 4096

@@ -2,7 +2,7 @@
  * adamw.c. Per element 16 bytes are read and 12 written, and those of `weight` where it is not the master
  * itself (30 in bf16, 28 in f32). A thread takes 4 elements, 16 bytes of each float tensor, and the grid is
  * as long as the tensors. */
-#include "kernels/cuda.h"
+#include "kernels/cuda/kernel.h"
 #include <math.h>
 
 enum { THREADS = 256, EACH = 4 };

@@ -8,8 +8,8 @@
  * never visited, tiles at the edge are cut to size, and what is left over in a tile is masked row by row. Key
  * blocks start at multiples of KEYS, so that every loop below, by queries or by keys, cuts the same tiles and
  * adds them up in the same order: the bits do not depend on the number of threads. */
-#include "kernels/cpu.h"
-#include "kernels/vmath.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/vmath.h"
 #include <omp.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* The factor of the gradients, from sums that never leave the device. */
-#include "kernels/cpu.h"
+#include "kernels/cpu/cpu.h"
 
 void CPU(clip_factor)(tensor *factor, const tensor *loss, const tensor *squares, double mean, double limit,
                       stream *s)

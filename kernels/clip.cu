@@ -1,6 +1,6 @@
 /* The factor of a step's gradients, from sums that are in device memory: three numbers, one thread, so that
  * no step waits for the host. */
-#include "kernels/cuda.h"
+#include "kernels/cuda/kernel.h"
 
 static __global__ void factor_of_step(double *factor, const double *loss, const double *squares, double mean,
                                       double limit)

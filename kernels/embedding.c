@@ -1,6 +1,6 @@
 /* Rows of a table, and their gradient. The same token may come up many times, so backward is divided by
  * columns: each slice of columns walks all rows in order, and no two threads add to the same number. */
-#include "kernels/cpu.h"
+#include "kernels/cpu/cpu.h"
 #include <string.h>
 
 enum { SLICE = 64 }; /* columns: whole cache lines */

@@ -5,7 +5,7 @@
  * dout, 8 per element of the rows of dweight that change; besides, every warp that stays reads all tokens,
  * which lie in the caches. Nothing is sorted and no two warps write the same number. A kernel cannot stop the
  * job at a token outside of the table: its row becomes NaN and is left out of the gradient. */
-#include "kernels/cuda.h"
+#include "kernels/cuda/kernel.h"
 
 enum {
     THREADS = 128,

@@ -1,7 +1,7 @@
 /* The vocabulary head and the loss, a chunk of rows at a time: logits of the chunk by one product, softmax
  * and gradient in place, two more products for the gradients. Only the chunk's logits exist. */
-#include "kernels/cpu.h"
-#include "kernels/vmath.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/vmath.h"
 #include <string.h>
 
 /* Of one row of V logits: returns its loss; with `gradient` set the row becomes softmax - onehot(target). */

@@ -6,8 +6,8 @@
  * where logit i/2 was: a block takes its row in pieces from the front, reads a piece whole, waits for all its
  * threads, then writes it. What is written for elements [from,to) lies where logits [from/2,to/2) were, and
  * all logits before `to` have been read. */
-#include "kernels/cuda.h"
-#include "kernels/gemm.h"
+#include "kernels/cuda/kernel.h"
+#include "kernels/cuda/gemm.h"
 
 /* A thread takes PIECE logits at a time, in vectors of 8 (16 bytes of bf16, twice that of fp32) where rows
  * allow. */

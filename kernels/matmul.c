@@ -1,5 +1,5 @@
 /* Linear layers: one matrix product each, plus the bias and its gradient. */
-#include "kernels/cpu.h"
+#include "kernels/cpu/cpu.h"
 
 /* Rows may be strided: the row stride is the leading dimension that the library asks for. */
 static int64_t row_stride(const tensor *t) { return t->dim[0] > 1 ? t->stride[0] : t->dim[1]; }

@@ -4,8 +4,8 @@
  * as much traffic as a kernel that adds it afterwards (two writes and a read of `out`), but one rounding
  * instead of two. The gradient of the bias reads dout once: pieces of rows into partial sums in the
  * workspace, which a second kernel adds up in order. How rows are cut depends on the shape alone. */
-#include "kernels/gemm.h"
-#include "kernels/partial_sums.h"
+#include "kernels/cuda/gemm.h"
+#include "kernels/cuda/partial_sums.h"
 
 enum { THREADS = 128, BIAS_ROWS = 16, SUM_ROWS = 32, MAX_PIECES = 256, MAX_GRID_Y = 65535 };
 

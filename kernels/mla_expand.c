@@ -1,7 +1,7 @@
 /* The keys of materialised MLA are copies: each head's own part beside the rotary part that all heads
  * share. Backward takes them apart again and sums the shared part over the heads, in the order of the
  * heads. */
-#include "kernels/cpu.h"
+#include "kernels/cpu/cpu.h"
 #include <string.h>
 
 static real *head_of(const tensor *t, int64_t b, int64_t pos, int64_t h)

@@ -3,7 +3,7 @@
  * heads. 2 sizeof(act) bytes per element of k (4 in bf16), either way; the shared part is read from the
  * caches in forward and hardly written in backward. A thread takes one vector of a copy, or one vector of the
  * sum and walks the heads: the lines of a head are whole for the 8 threads or more beside each other. */
-#include "kernels/heads.h"
+#include "kernels/cuda/heads.h"
 
 enum { THREADS = 256 };
 

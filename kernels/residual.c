@@ -1,6 +1,6 @@
 /* out = a + b. Blocks of fixed size, so that vector and leftover elements are the same ones with any
  * number of threads. */
-#include "kernels/cpu.h"
+#include "kernels/cpu/cpu.h"
 
 enum { BLOCK = 4096 };
 

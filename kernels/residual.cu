@@ -1,6 +1,6 @@
 /* out = a + b. Every element passes by once: 3 sizeof(act) bytes (6 in bf16, 12 in f32). There is nothing to
  * reuse, so a thread takes one vector and the grid is as long as the tensor. */
-#include "kernels/cuda.h"
+#include "kernels/cuda/kernel.h"
 
 enum { THREADS = 256 };
 

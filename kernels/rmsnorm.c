@@ -1,7 +1,7 @@
 /* Root-mean-square norm of rows. Gradients of the input are divided over the threads by rows; the gradient
  * of the weight sums over all rows, so it is divided by columns: every column is added up in the same
  * order with any number of threads. */
-#include "kernels/cpu.h"
+#include "kernels/cpu/cpu.h"
 #include <stdbool.h>
 
 enum {

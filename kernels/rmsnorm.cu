@@ -5,7 +5,7 @@
  * and keeps its sums of dweight in shared memory; at most MAX_BLOCKS blocks, about four per multiprocessor,
  * so that their sums, which a second kernel adds up in order, are few beside what is read. How rows are cut
  * into stretches depends on N and C alone. */
-#include "kernels/partial_sums.h"
+#include "kernels/cuda/partial_sums.h"
 
 enum {
     FORWARD_WARPS = 4, /* rows per block of forward */

@@ -1,6 +1,6 @@
 /* Rotary position embedding, in place: (a, b) becomes (a cos - b sin, b cos + a sin). A rotation's
  * transpose is the rotation by the opposite angle, so backward is forward with the sine's sign turned. */
-#include "kernels/cpu.h"
+#include "kernels/cpu/cpu.h"
 
 /* The two elements of pair i are x[i*step] and x[i*step + distance]. */
 static void rotate(real *x, const real *cosine, const real *sine, real sign, int64_t half, int64_t step,

@@ -2,7 +2,7 @@
  * sine's sign. 2 sizeof(act) bytes per element (4 in bf16); the tables, 8 bytes for a pair, are read once per
  * head, from the caches. A thread takes a vector of pairs of one head: x may have many heads or, the rotary
  * key, a single one, and the grid is long enough for either. */
-#include "kernels/heads.h"
+#include "kernels/cuda/heads.h"
 
 enum { THREADS = 256 };
 

@@ -1,6 +1,6 @@
 /* Sums of all elements in double. Blocks of fixed size are summed on all threads, then their sums are
  * added up in order by one: which thread had a block changes no bit. */
-#include "kernels/cpu.h"
+#include "kernels/cpu/cpu.h"
 
 enum {
     BLOCK = 4096, /* elements per partial sum */

@@ -3,7 +3,7 @@
  * GPU holds at a time, so that the second step is short; a thread has EACH elements on the way, which a warp
  * reads as whole lines whatever the alignment. The additions in double are a fraction of the time of the
  * memory, also where a multiprocessor does two at a time (GeForce, L40S). */
-#include "kernels/cuda.h"
+#include "kernels/cuda/kernel.h"
 
 enum { THREADS = 256, EACH = 16, PIECE = THREADS * EACH, MAX_BLOCKS = 1024 };
 

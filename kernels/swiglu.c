@@ -1,7 +1,7 @@
 /* silu(gate) * up and its gradients, element by element. Blocks of fixed size, so that vector and leftover
  * elements are the same ones with any number of threads. */
-#include "kernels/cpu.h"
-#include "kernels/vmath.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/vmath.h"
 
 enum { BLOCK = 4096 };
 

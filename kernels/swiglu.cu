@@ -1,7 +1,7 @@
 /* silu(gate) * up and its gradients, element by element. Forward moves 3 sizeof(act) bytes per element (6 in
  * bf16), backward 5 (10 in bf16): far more time than the exponential and the division take, so both are the
  * exact ones. A thread takes one vector and the grid is as long as the tensor. */
-#include "kernels/cuda.h"
+#include "kernels/cuda/kernel.h"
 
 enum { THREADS = 256 };
 

@@ -1,6 +1,6 @@
 /* Between host memory and tensors: on the CPU these are copies that may change the type. A tensor is moved
  * in runs of elements that lie side by side both here and there, shared out over the threads. */
-#include "kernels/cpu.h"
+#include "kernels/cpu/cpu.h"
 #include <string.h>
 
 /* Moves n elements of a run from `from` to `to`. */

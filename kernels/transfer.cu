@@ -2,7 +2,7 @@
  * stream's scratch, between which and the tensor, of whatever type and strides, a kernel carries them. It
  * moves 6 to 16 bytes per element, one at a time: the bus, at 4 or 8 bytes per element, is an order of
  * magnitude slower. A thread takes EACH elements, and the grid is as long as the piece. */
-#include "kernels/cuda.h"
+#include "kernels/cuda/kernel.h"
 #include <string.h>
 
 enum { THREADS = 256, EACH = 8 };

@@ -2,8 +2,8 @@
  * last, read everything back, rename. A kill before the rename leaves the older checkpoints, one after it the
  * new one. */
 #include "base/file.h"
-#include "kernels/machine.h"
-#include "model/model_files.h"
+#include "base/machine.h"
+#include "model/hf/model_files.h"
 #include "train/checkpoint_parts.h"
 #include "train/manifest.h"
 #include "train/unit_file.h"

@@ -7,10 +7,10 @@
 #ifndef REMLA_TRAIN_CHECKPOINT_H
 #define REMLA_TRAIN_CHECKPOINT_H
 #include "base/comm.h"
-#include "model/config.h"
+#include "model/hf/config.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
-#include "train/options.h"
+#include "train/options/options.h"
 
 /* Where a run stands: everything but weights and moments. */
 typedef struct checkpoint_state {
@@ -57,7 +57,7 @@ status checkpoint_newest(const char *run, char *folder, message *why);
 status checkpoint_verify(const char *folder, message *why);
 
 /* Weights, moments and state from a verified folder, into a model of the same shape, for a run with the same
- * options where train/options.def says SAME. The sentence names the first difference. Every rank reads for
+ * options where train/options/options.def says SAME. The sentence names the first difference. Every rank reads for
  * itself. Not collective. */
 status checkpoint_load(const char *folder, const model *m, optimizer *optim, checkpoint_state *state,
                        const options *o, message *why);

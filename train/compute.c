@@ -1,7 +1,7 @@
 #include "train/compute.h"
 #include "base/device.h"
 #include "base/log.h"
-#include "kernels/machine.h"
+#include "base/machine.h"
 
 enum { KIND_CPU, KIND_CUDA, KIND_AUTO }; /* the words of device.kind */
 

@@ -4,7 +4,7 @@
 #include "base/comm.h"
 #include "kernels/kernels.h"
 #include "model/dims.h"
-#include "train/options.h"
+#include "train/options/options.h"
 
 typedef struct compute {
     device *device; /* this rank's GPU, or NULL: the CPU */

@@ -2,7 +2,7 @@
 #ifndef REMLA_TRAIN_FEED_OPTIONS_H
 #define REMLA_TRAIN_FEED_OPTIONS_H
 #include "data/feed.h"
-#include "train/options.h"
+#include "train/options/options.h"
 
 /* Opens data.train. Ids must be below `vocabulary`; `eos` is the model's end-of-text token, or -1, which
  * data.eos overrides. ERR_USAGE when an option is missing or does not go with another. MPI: collective; every

@@ -1,5 +1,5 @@
 #include "train/gradients.h"
-#include "model/safetensors.h"
+#include "model/hf/safetensors.h"
 #include "train/unit_file.h"
 #include <stdlib.h>
 

@@ -3,7 +3,7 @@
  * out when its batch is asked for. Memory: two batches. */
 #ifndef REMLA_TRAIN_LOADER_H
 #define REMLA_TRAIN_LOADER_H
-#include "train/batch.h"
+#include "eval/batch.h"
 
 /* Fills the batch that belongs to `position` and sets *counted to its counted targets. Runs on the loader's
  * thread: what it reads through `context` does not change while the loader runs. */

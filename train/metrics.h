@@ -8,7 +8,7 @@
 #ifndef REMLA_TRAIN_METRICS_H
 #define REMLA_TRAIN_METRICS_H
 #include "base/file.h"
-#include "train/evaluate.h"
+#include "eval/evaluate.h"
 #include "train/loss_watch.h"
 
 typedef struct validation {

@@ -1,6 +1,6 @@
 #include "train/progress.h"
 #include "base/log.h"
-#include "kernels/machine.h"
+#include "base/machine.h"
 
 static void log_source(const training *t, int i)
 {

@@ -1,6 +1,6 @@
 #include "train/run_folder.h"
 #include "base/log.h"
-#include "kernels/machine.h"
+#include "base/machine.h"
 #include "train/checkpoint.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,7 @@
 #include "base/comm.h"
 #include "base/device.h"
 #include "base/file.h"
-#include "train/options.h"
+#include "train/options/options.h"
 
 typedef struct run_folder {
     char path[PATH_BYTES];

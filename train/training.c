@@ -4,11 +4,11 @@
 #include "train/training.h"
 #include "base/log.h"
 #include "base/stop.h"
-#include "kernels/machine.h"
-#include "model/model_files.h"
+#include "base/machine.h"
+#include "model/hf/model_files.h"
 #include "train/feed_options.h"
 #include "train/gradients.h"
-#include "train/tokenizer_check.h"
+#include "data/tokenizer_check.h"
 #include "train/unit_file.h"
 #include <math.h>
 #include <stdio.h>

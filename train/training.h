@@ -2,13 +2,13 @@
 #ifndef REMLA_TRAIN_TRAINING_H
 #define REMLA_TRAIN_TRAINING_H
 #include "data/feed.h"
-#include "model/config.h"
+#include "model/hf/config.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "train/checkpoint.h"
 #include "train/compute.h"
 #include "train/loader.h"
-#include "train/options.h"
+#include "train/options/options.h"
 
 typedef struct training {
     const options *o;

@@ -1,6 +1,6 @@
 #include "train/unit_file.h"
-#include "model/model_files.h"
-#include "model/safetensors.h"
+#include "model/hf/model_files.h"
+#include "model/hf/safetensors.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -22,7 +22,7 @@ status unit_file_write(const char *path, const param_table *table, optimizer *o,
 status unit_file_read(const char *path, const param_table *table, optimizer *o, const optim_part *part,
                       const char *const *prefix, int parts, uint64_t *values, message *why);
 
-/* Writes the master weights as the float32 model files of `folder` (model/model_files.h). Rank 0 writes. MPI:
+/* Writes the master weights as the float32 model files of `folder` (model/hf/model_files.h). Rank 0 writes. MPI:
  * collective; every rank returns the same status. */
 status masters_write(const char *folder, const param_table *table, optimizer *o, const comm *c,
                      written_files *written, uint64_t *values, message *why);

@@ -2,7 +2,7 @@
  * all of a source read at once, edited copies. Included once per test program. */
 #ifndef REMLA_TESTS_IMPORT_CHECK_H
 #define REMLA_TESTS_IMPORT_CHECK_H
-#include "data/import.h"
+#include "data/prepare/import.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-// cuDNN's backend API. It knows the descriptors, attributes and modes that kernels/cudnn.c uses and refuses
+// cuDNN's backend API. It knows the descriptors, attributes and modes that kernels/cuda/cudnn.c uses and refuses
 // all others, as cuDNN does: with a status and a sentence.
 #include "tests/emu/fakecudnn.h"
 #include "tests/emu/fake.h"

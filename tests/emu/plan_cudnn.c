@@ -7,7 +7,7 @@
  *
  * Exits with 77 where cuDNN is missing or not of the version that the table of docs/KERNELS.md was made with:
  * the keys of the JSON are documented nowhere. */
-#include "kernels/attention_graph.h"
+#include "kernels/cuda/attention/attention_graph.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -94,27 +94,27 @@ say "bugs in kernels"
 all=(plain seeds asan tsan)
 barrier='s/\n *__syncthreads\(\)[^\n]*//'
 bug sums_without_barrier kernels/rmsnorm.cu 's/(\n    \}\n)    __syncthreads\(\);\n(    for \(int c = threadIdx)/$1$2/' kernels_test_rmsnorm "${all[@]}"
-bug reduction_reused_too_soon kernels/cuda.h "$barrier" kernels_test_rmsnorm "${all[@]}"
+bug reduction_reused_too_soon kernels/cuda/kernel.h "$barrier" kernels_test_rmsnorm "${all[@]}"
 bug gradient_over_unread_logits kernels/head_loss.cu 's/\n *__syncthreads\(\); \/\* the piece has been read[^\n]*//' kernels_test_head_loss "${all[@]}"
 bug one_element_too_many kernels/swiglu.cu 's/if \(i >= n\) return/if (i > n) return/g' kernels_test_swiglu "${all[@]}"
-bug shared_array_too_short kernels/cuda.h 's/part\[threadIdx\.x \/ WARP\] = x/part[threadIdx.x \/ WARP + 1] = x/' kernels_test_rmsnorm "${all[@]}"
-bug barrier_in_a_branch kernels/cuda.h 's/(threadIdx\.x % WARP == 0\)) part\[threadIdx\.x \/ WARP\] = x;\n *__syncthreads\(\);/$1 {\n part[threadIdx.x \/ WARP] = x;\n __syncthreads();\n }/' kernels_test_rmsnorm "${all[@]}"
+bug shared_array_too_short kernels/cuda/kernel.h 's/part\[threadIdx\.x \/ WARP\] = x/part[threadIdx.x \/ WARP + 1] = x/' kernels_test_rmsnorm "${all[@]}"
+bug barrier_in_a_branch kernels/cuda/kernel.h 's/(threadIdx\.x % WARP == 0\)) part\[threadIdx\.x \/ WARP\] = x;\n *__syncthreads\(\);/$1 {\n part[threadIdx.x \/ WARP] = x;\n __syncthreads();\n }/' kernels_test_rmsnorm "${all[@]}"
 bug shuffle_without_all_lanes kernels/rmsnorm.cu 's/if \(n >= N\) return;/if (n >= N || (lane > 0 && lane >= C)) return;/' kernels_test_rmsnorm "${all[@]}"
 bug blocks_share_a_sum kernels/sum.cu 's/partial\[blockIdx\.x\] = sum/partial[0] = sum/' kernels_test_sum "${all[@]}"
-bug tile_not_waited_for kernels/attention_flash_backward.cu 's/cp_async_wait<0>/cp_async_wait<1>/' kernels_test_attention "${all[@]}"
-bug key_of_the_future kernels/attention_flash.h 's/key <= query;/key <= query + 1;/' kernels_test_attention "${all[@]}"
+bug tile_not_waited_for kernels/cuda/attention/attention_flash_backward.cu 's/cp_async_wait<0>/cp_async_wait<1>/' kernels_test_attention "${all[@]}"
+bug key_of_the_future kernels/cuda/attention/attention_flash.h 's/key <= query;/key <= query + 1;/' kernels_test_attention "${all[@]}"
 
 say "bugs on the host"
 bug sums_not_waited_for optim/optimizer.c 's/\n *comm_fence\(o->tensors\);[^\n]*//' remla ranks
-bug ranks_do_not_wait base/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(d->communication[^\n]*//' remla ranks
-bug nobody_waits_for_ranks base/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(d->compute\.cuda[^\n]*//' remla ranks
-bug calls_not_seen_through base/comm_nccl.c 's/result = settle\(result\);/if (result == ncclInProgress) return;/' remla ranks
-bug slot_used_too_soon base/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
+bug ranks_do_not_wait base/cuda/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(d->communication[^\n]*//' remla ranks
+bug nobody_waits_for_ranks base/cuda/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(d->compute\.cuda[^\n]*//' remla ranks
+bug calls_not_seen_through base/cuda/comm_nccl.c 's/result = settle\(result\);/if (result == ncclInProgress) return;/' remla ranks
+bug slot_used_too_soon base/cuda/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
 bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
 bug gradients_never_cleared model/model.c 's/\n *if \(use == MODEL_TRAIN\) k->zero\(&m->g[^\n]*//' remla curve
 bug moments_never_cleared optim/optimizer.c 's/\n *k->zero\(&o->v\[u\][^\n]*//' remla curve
 bug copy_too_long kernels/transfer.cu 's/workspace<H>\(s, count\);\n(.*?)\(size_t\)bytes, cudaMemcpyHostToDevice/workspace<H>(s, count);\n$1(size_t)bytes + STAGING_BYTES, cudaMemcpyHostToDevice/s' kernels_test_transfer plain
-bug null_stream kernels/cuda.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)0 : (s)->cuda)/' kernels_test_swiglu plain
+bug null_stream kernels/cuda/kernel.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)0 : (s)->cuda)/' kernels_test_swiglu plain
 bug pointer_of_the_host kernels/clip.cu 's/data<double>\(squares\), mean/\&mean, mean/' remla curve
 bug host_writes_device_memory base/arena.c 's/(a->base = device_reserve\([^\n]*\n)/$1    a->base[0] = 0;\n/' remla curve
 bug memory_never_given_back base/arena.c 's/device_release\(a->device, a->base\)/(void)0/' remla curve

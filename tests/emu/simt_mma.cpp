@@ -1,4 +1,4 @@
-// The instructions of kernels/mma.h. How operands lie over the lanes is said there.
+// The instructions of kernels/cuda/mma.h. How operands lie over the lanes is said there.
 #include "tests/emu/simt_run.h"
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 /* dataset.json. One that is accepted finds its own shards. */
-#include "data/dataset_json.h"
+#include "data/shards/dataset_json.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /* A text, for two tokenizers: bytes that fall apart into words by GPT-2's expression, NFC in front; and
  * characters with all bytes to fall back to. What is not UTF-8 is refused; else the ids are good, encoding
  * again gives them again, and the second tokenizer, which changes nothing, gives the text back. */
-#include "data/tokenizer.h"
-#include "data/unicode.h"
+#include "data/tokenizer/tokenizer.h"
+#include "data/tokenizer/unicode.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdio.h>
 #include <stdlib.h>

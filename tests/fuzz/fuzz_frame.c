@@ -1,5 +1,5 @@
 /* One frame of X.ds.zst, its content as large as it says itself, up to 1 MiB. */
-#include "data/seekable.h"
+#include "data/shards/seekable.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 #include <zstd.h>

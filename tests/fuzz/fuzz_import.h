@@ -2,7 +2,7 @@
  */
 #ifndef REMLA_TESTS_FUZZ_IMPORT_H
 #define REMLA_TESTS_FUZZ_IMPORT_H
-#include "data/import.h"
+#include "data/prepare/import.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* X.ds.index beside a shard of 1000 ids. In one that is accepted every id has its document. */
-#include "data/shard.h"
+#include "data/shards/shard.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 #include <string.h>

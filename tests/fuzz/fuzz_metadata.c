@@ -1,5 +1,5 @@
 /* X.ds.metadata beside a shard of 1000 ids. */
-#include "data/shard.h"
+#include "data/shards/shard.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 #include <string.h>

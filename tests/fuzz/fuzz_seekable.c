@@ -1,5 +1,5 @@
 /* A file in the seekable format: its table, then all frames of up to 1 MiB of content. */
-#include "data/seekable.h"
+#include "data/shards/seekable.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* X.ds.zst as a file, without metadata and index: opened, and its ids read, up to a million of them. */
-#include "data/shard.h"
+#include "data/shards/shard.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* The header of X.ds.zst. One that is accepted is written again as it was. */
-#include "data/shard_header.h"
+#include "data/shards/shard_header.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Text files: the first byte says what kind, the second where the file is cut in two. Documents are read to the
  * end; lines that are read in two parts are the documents of the whole. */
-#include "data/text_reader.h"
+#include "data/prepare/text_reader.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 #include <xxhash.h>

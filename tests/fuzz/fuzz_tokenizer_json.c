@@ -1,6 +1,6 @@
 /* A tokenizer.json. One that is accepted encodes a text, whatever it makes of it, and decodes what it has
  * made. */
-#include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 

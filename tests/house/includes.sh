@@ -1,25 +1,42 @@
 #!/usr/bin/env bash
-# The arrows of docs/ARCHITECTURE.md, "The house": who may include whom. Every quoted #include names its folder.
+# The arrows of docs/ARCHITECTURE.md, "The house": which folder may include which. Every quoted #include names its folder. Below, a folder's line
+# names the others that it may include; it may always include itself.
 set -euo pipefail
 cd "${REMLA_SOURCE:?the root of the sources}"
 declare -A may=(
-    [base]="base"
-    [kernels]="kernels base"
-    [model]="model kernels base"
-    [data]="data base"
-    [optim]="optim kernels base"
-    [train]="train model optim data kernels base"
-    [bench]="bench train model optim data kernels base"
+    [base]=""
+    [base/cuda]="base"
+    [base/none]="base"
+    [kernels]="base kernels/cpu kernels/cuda" # .c and .cu
+    [kernels/cpu]="base kernels"
+    [kernels/cuda]="base base/cuda kernels"
+    [kernels/cuda/attention]="base base/cuda kernels kernels/cuda"
+    [kernels/none]="kernels"
+    [model]="base kernels"
+    [model/hf]="base kernels model"
+    [model/convert]="base kernels kernels/cpu model model/hf"
+    [data/tokenizer]="base"
+    [data/shards]="base data/tokenizer"
+    [data]="base data/tokenizer data/shards"
+    [data/prepare]="base data/tokenizer data/shards"
+    [optim]="base kernels"
+    [eval]="base model data"
+    [train/options]="base"
+    [train]="base kernels model model/hf data optim eval train/options"
+    [train/conversion]="base model/hf model/convert data eval train/options"
+    [train/commands]="base model/hf model/convert data data/tokenizer data/shards data/prepare eval train train/options train/conversion"
+    [bench]="base kernels model data data/tokenizer data/shards optim train"
 )
 wrong=0 seen=0
 while IFS=: read -r file line text; do
-    from=${file%%/*}
+    from=${file%/*}
     included=$(sed 's/.*"\(.*\)".*/\1/' <<<"$text")
-    to=${included%%/*}
+    to=${included%/*}
     seen=$((seen + 1))
-    [[ $included == */* && " ${may[$from]} " == *" $to "* ]] && continue
-    echo "$file:$line: $from may include ${may[$from]}, not \"$included\""
+    [[ -v may[$from] ]] || { echo "$file: its folder is not in the table of tests/house/includes.sh"; wrong=$((wrong + 1)); continue; }
+    [[ $included == */* && " $from ${may[$from]} " == *" $to "* ]] && continue
+    echo "$file:$line: $from may include ${may[$from]:-nothing else}, not \"$included\""
     wrong=$((wrong + 1))
-done < <(grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' -r "${!may[@]}" --include='*.[ch]' --include='*.def' --include='*.cu' --include='*.cuh')
+done < <(grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' -r base kernels model data optim eval train bench --include='*.[ch]' --include='*.def' --include='*.cu' --include='*.cuh')
 [ $seen -gt 0 ] || { echo "no #include lines found in $PWD"; exit 1; }
 [ $wrong = 0 ]

@@ -1,7 +1,7 @@
 /* The config.json of published models, as their authors put them on the Hugging Face hub
  * (tests/golden/configs), read into the shapes and constants that their papers and cards give. */
 #include "base/file.h"
-#include "model/config.h"
+#include "model/hf/config.h"
 #include "tests/support/scratch.h"
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* The weight table against model folders made by others, and the views into units. */
-#include "model/config.h"
+#include "model/hf/config.h"
 #include "base/file.h"
-#include "model/safetensors.h"
+#include "model/hf/safetensors.h"
 #include "model/weights.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Two ranks, each with its own gradients, against one process that got the sum of them. A failed check
  * stops both ranks (REQUIRE), because the other one would wait for ever. */
 #include "tests/support/check.h"
-#include "kernels/machine.h"
+#include "base/machine.h"
 #include "optim/optimizer.h"
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 #include "tests/support/device.h"
-#include "base/cuda.h"
+#include "base/cuda/cuda.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>

@@ -1,7 +1,7 @@
 /* Saving and loading with a real model: what was saved comes back, and values that are not what was saved are
  * refused although every file matches its manifest. */
 #include "base/file.h"
-#include "model/safetensors.h"
+#include "model/hf/safetensors.h"
 #include "tests/support/scratch.h"
 #include "train/checkpoint_parts.h"
 #include "train/manifest.h"

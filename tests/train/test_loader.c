@@ -3,7 +3,7 @@
  */
 #include "train/loader.h"
 #include "base/log.h"
-#include "data/shard_writer.h"
+#include "data/shards/shard_writer.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>
 #include <stddef.h>

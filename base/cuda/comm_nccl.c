@@ -1,0 +1,241 @@
+/* Ranks over NCCL, in the memory of their devices. Everything is queued on the device's communication stream,
+ * behind an event of the compute stream, so that it travels while the next kernels run; comm_fence is the way
+ * back. The communicator is a non-blocking one (NCCL's word for: calls return at once, and may be asked
+ * about), because a blocking one waits without limit for a rank that has died. */
+#include "base/comm_calls.h"
+#include "base/cuda/cuda.h"
+#include "base/library.h"
+#include "base/log.h"
+#include <nccl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define NCCL_CALLS(F)                                                                                        \
+    F(ncclGetUniqueId)                                                                                       \
+    F(ncclCommInitRankConfig)                                                                                \
+    F(ncclCommGetAsyncError)                                                                                 \
+    F(ncclCommFinalize)                                                                                      \
+    F(ncclCommDestroy)                                                                                       \
+    F(ncclCommAbort)                                                                                         \
+    F(ncclReduceScatter)                                                                                     \
+    F(ncclAllGather)                                                                                         \
+    F(ncclAllReduce)                                                                                         \
+    F(ncclGetErrorString)                                                                                    \
+    F(ncclGetLastError)
+LIBRARY(nccl, "NCCL", NCCL_CALLS, "libnccl.so.2");
+
+struct nccl_ranks {
+    ncclComm_t handle; /* NULL with one rank */
+    int rank, size;
+};
+
+/* A process has one device and one communicator over it. */
+static struct nccl_ranks ranks;
+static comm world;
+
+/* ---- when something is wrong --------------------------------------------------------------------------- */
+
+static const char *error_text(ncclResult_t code, char *buffer, size_t size)
+{
+    const char *const detail = nccl.ncclGetLastError(ranks.handle);
+    snprintf(buffer, size, "NCCL: %s%s%s", nccl.ncclGetErrorString(code), detail && *detail ? ": " : "",
+             detail ? detail : "");
+    return buffer;
+}
+
+const char *nccl_trouble(device *d)
+{
+    static char text[512];
+    ncclResult_t state = ncclSuccess;
+    if (!d->ranks || !ranks.handle) return NULL;
+    const ncclResult_t asked = nccl.ncclCommGetAsyncError(ranks.handle, &state);
+    if (asked != ncclSuccess) state = asked;
+    return state == ncclSuccess || state == ncclInProgress ? NULL : error_text(state, text, sizeof text);
+}
+
+/* "rank 0" or "ranks 2 to 7" */
+static const char *range_text(int first, int last, char *buffer, size_t size)
+{
+    if (first == last)
+        snprintf(buffer, size, "rank %d", first);
+    else
+        snprintf(buffer, size, "ranks %d to %d", first, last);
+    return buffer;
+}
+
+/* Which of the others is late only they know. */
+const char *nccl_peers(const device *d)
+{
+    static char text[160];
+    char before[40] = "", after[40] = "";
+    if (!d->ranks || ranks.size == 1) return "";
+    const int last = ranks.size - 1;
+    if (ranks.rank > 0) range_text(0, ranks.rank - 1, before, sizeof before);
+    if (ranks.rank < last) range_text(ranks.rank + 1, last, after, sizeof after);
+    snprintf(text, sizeof text, "; what has become of %s%s%s is not known here: see what they say", before,
+             *before && *after ? " and " : "", after);
+    return text;
+}
+
+static void *abort_thread(void *handle)
+{
+    nccl.ncclCommAbort(handle);
+    return NULL;
+}
+
+/* ncclCommAbort tells the kernels to leave, and then waits for them; on a device that has failed that may
+ * never end, so a thread does it, which the end of the process takes along. */
+void nccl_abandon(device *d)
+{
+    enum { PATIENCE = 5 }; /* seconds */
+    pthread_t thread;
+    struct timespec until;
+    ncclComm_t const handle = ranks.handle;
+    if (!d->ranks || !handle) return;
+    d->ranks = NULL;
+    ranks.handle = NULL;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE;
+    if (pthread_create(&thread, NULL, abort_thread, handle) == 0)
+        (void)pthread_timedjoin_np(thread, NULL, &until);
+}
+
+/* ---- start and stop ------------------------------------------------------------------------------------ */
+
+/* Until a call that was taken on (ncclInProgress) is through. What it came to, or ncclInProgress where that
+ * was not in time. */
+static ncclResult_t settle(ncclResult_t result)
+{
+    const double start = clock_seconds();
+    while (result == ncclInProgress && clock_seconds() - start <= world.device->wait_limit) {
+        wait_pause(clock_seconds() - start);
+        const ncclResult_t asked = nccl.ncclCommGetAsyncError(ranks.handle, &result);
+        if (asked != ncclSuccess) result = asked;
+    }
+    return result;
+}
+
+static void settled(ncclResult_t result, const char *call)
+{
+    char text[512];
+    device *const d = world.device;
+    result = settle(result);
+    if (result == ncclSuccess) return;
+    if (result == ncclInProgress)
+        snprintf(text, sizeof text, "not done within %g s (REMLA_DEVICE_SECONDS)%s", d->wait_limit,
+                 nccl_peers(d));
+    else
+        error_text(result, text, sizeof text);
+    device_failed(d, call, text);
+}
+#define NCCL_OK(call) settled(nccl.call, #call)
+
+static status join(const comm *host, message *why)
+{
+    char text[512];
+    ncclUniqueId id = {{0}};
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    ncclResult_t result = ncclSuccess;
+    /* NVLink's switches can add, in an order that changes from call to call (NCCL's issue 1497). */
+    setenv("NCCL_NVLS_ENABLE", "0", 0);
+    TRY(comm_agree(host, library_open(&nccl_library, why), why));
+    if (host->rank == 0) result = nccl.ncclGetUniqueId(&id);
+    TRY(comm_agree(host,
+                   result == ncclSuccess ? OK
+                                         : fail(why, ERR_DEVICE, "no communicator over the GPUs: %s",
+                                                error_text(result, text, sizeof text)),
+                   why));
+    comm_broadcast(host, &id, sizeof id, 0);
+    config.blocking = 0;
+    result = settle(nccl.ncclCommInitRankConfig(&ranks.handle, host->size, id, host->rank, &config));
+    status s = OK;
+    if (result == ncclInProgress)
+        s = fail(why, ERR_DEVICE, "no communicator over the GPUs: not all %d ranks have come within %g s",
+                 host->size, world.device->wait_limit);
+    else if (result != ncclSuccess)
+        s = fail(why, ERR_DEVICE, "no communicator over the GPUs: %s", error_text(result, text, sizeof text));
+    return comm_agree(host, s, why);
+}
+
+static void stop(void)
+{
+    device *const d = world.device;
+    device_sync(d);
+    if (ranks.handle) {
+        NCCL_OK(ncclCommFinalize(ranks.handle));
+        NCCL_OK(ncclCommDestroy(ranks.handle));
+    }
+    ranks.handle = NULL;
+    d->ranks = NULL;
+}
+
+/* ---- communication ------------------------------------------------------------------------------------- */
+
+/* What comes next on the communication stream waits for all that was queued on the compute stream. */
+static cudaStream_t after_compute(device *d)
+{
+    CUDA_OK(cudaEventRecord(d->computed, d->compute.cuda));
+    CUDA_OK(cudaStreamWaitEvent(d->communication.cuda, d->computed, 0));
+    return d->communication.cuda;
+}
+
+static void fence(const comm *c)
+{
+    device *const d = c->device;
+    CUDA_OK(cudaEventRecord(d->exchanged, d->communication.cuda));
+    CUDA_OK(cudaStreamWaitEvent(d->compute.cuda, d->exchanged, 0));
+}
+
+/* One rank: from where it is to where it shall be. */
+static void copy(device *d, void *to, const void *from, size_t bytes)
+{
+    if (to != from) CUDA_OK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, after_compute(d)));
+}
+
+static void sum_f64(const comm *c, double *values, int64_t count)
+{
+    if (count == 0) return;
+    NCCL_OK(ncclAllReduce(values, values, (size_t)count, ncclFloat64, ncclSum, ranks.handle,
+                          after_compute(c->device)));
+}
+
+static void reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)
+{
+    if (shard == 0) return;
+    if (c->size == 1)
+        copy(c->device, out, full, sizeof(float) * (size_t)shard);
+    else
+        NCCL_OK(ncclReduceScatter(full, out, (size_t)shard, ncclFloat32, ncclSum, ranks.handle,
+                                  after_compute(c->device)));
+}
+
+static void all_gather(const comm *c, void *all, const void *part, int64_t part_bytes)
+{
+    if (part_bytes == 0) return;
+    if (c->size == 1)
+        copy(c->device, all, part, (size_t)part_bytes);
+    else
+        NCCL_OK(
+            ncclAllGather(part, all, (size_t)part_bytes, ncclUint8, ranks.handle, after_compute(c->device)));
+}
+
+const comm *comm_nccl_start(device *d, const comm *host)
+{
+    static const struct comm_calls calls = {.sum_f64 = sum_f64,
+                                            .all_gather = all_gather,
+                                            .reduce_scatter_f32 = reduce_scatter_f32,
+                                            .fence = fence,
+                                            .stop = stop};
+    message why;
+    REQUIRE(!d->ranks, "the device has a communicator already");
+    world = *host;
+    world.device = d;
+    world.calls = &calls;
+    ranks = (struct nccl_ranks){.rank = host->rank, .size = host->size};
+    if (host->size > 1 && join(host, &why) != OK) die(ERR_DEVICE, "%s", why.text);
+    d->ranks = &ranks;
+    return &world;
+}

@@ -1,0 +1,114 @@
+/* The insides of base/device.h, private to the sources of base/ and kernels/ that talk CUDA (C11 and C++).
+ * Rules: all work goes to the stream that the caller names; CUDA's NULL stream is never used; an op waits for
+ * nothing, except where it needs a slot of the staging ring or brings a result to the host. */
+#ifndef REMLA_BASE_CUDA_H
+#define REMLA_BASE_CUDA_H
+#include "base/device.h"
+#include <cuda_runtime_api.h>
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct stream {
+    struct device *device;
+    cudaStream_t cuda;
+
+    void *workspace; /* device memory, aligned to 256; whoever queues work on this stream may use it, and
+                        nothing in it outlives an op */
+    int64_t workspace_bytes;
+
+    struct staging *staging; /* NULL on a queue that does not talk to the host */
+
+    /* What kernels/ keeps with a stream, made when first needed. device_close calls the function beside
+     * it. */
+    struct cublas *cublas;
+    void (*cublas_free)(struct cublas *handle);
+    struct cudnn *cudnn;
+    void (*cudnn_free)(struct cudnn *handle);
+};
+
+struct device {
+    int index;            /* CUDA's number of it */
+    int capability;       /* 80, 89, 90, 100, 120: major * 10 + minor */
+    int multiprocessors;  /* to size grids by */
+    int64_t shared_bytes; /* of shared memory that a block can have (opt-in) */
+    int64_t memory_bytes;
+    char name[256], pci[32], text[384];
+
+    struct stream compute;       /* device_stream */
+    struct stream communication; /* base/cuda/comm_nccl.c: runs beside the other one; no workspace, no staging */
+    struct nccl_ranks *ranks;    /* NULL without a communicator */
+    cudaEvent_t computed, exchanged; /* one stream waits for the other with them */
+    double wait_limit;               /* seconds */
+};
+
+/* Stops the job unless `call` returned cudaSuccess. CUDA reports faults of kernels late: the call that is
+ * named may be a later one than the one that failed. */
+#define CUDA_OK(call)                                                                                        \
+    do {                                                                                                     \
+        const cudaError_t cuda_ok_ = (call);                                                                 \
+        if (cuda_ok_ != cudaSuccess) cuda_failed(cuda_ok_, #call, __FILE__, __LINE__);                       \
+    } while (0)
+void cuda_failed(cudaError_t code, const char *call, const char *file, int line) __attribute__((noreturn));
+
+/* Between two questions of somebody who has waited for so many seconds. Most waits are for a few
+ * microseconds: for a millisecond it only lets other threads of this core run, later it sleeps for 50
+ * microseconds. */
+void wait_pause(double waited);
+
+/* Wait for everything queued on `s` so far, or for an event; no longer than the device's limit, and not if a
+ * peer is lost. `what` begins the sentence that then ends the job: "waiting for a download". */
+void stream_wait(struct stream *s, const char *what);
+void event_wait(struct device *d, cudaEvent_t event, const char *what);
+
+/* ---- base/cuda/staging.c: pinned memory between the device and the rest of the host ------------------------- */
+
+/* Copies between device and host overlap with computing, and do not wait, only from pinned memory, of which
+ * there should be little: a ring of slots. An upload of any size:
+ *
+ *     for (each piece of at most STAGING_BYTES) {
+ *         staging_slot *slot = staging_take(s, bytes);                     waits for the slot's last copy
+ *         memcpy(slot->host, from, bytes);
+ *         CUDA_OK(cudaMemcpyAsync(device, slot->host, bytes, cudaMemcpyHostToDevice, s->cuda));
+ *         staging_queued(s, slot);
+ *     }
+ *
+ * A download queues its copy into the slot, staging_queued, and then staging_wait before it reads slot->host;
+ * it may have up to STAGING_SLOTS pieces under way. */
+enum { STAGING_BYTES = 4 << 20, STAGING_SLOTS = 4 };
+
+typedef struct staging_slot {
+    void *host; /* STAGING_BYTES, pinned */
+    cudaEvent_t done;
+    bool queued; /* work that uses it has been queued since it was taken */
+} staging_slot;
+
+/* The slot that was taken longest ago, when the work queued on it is done. `bytes` at most STAGING_BYTES. */
+staging_slot *staging_take(struct stream *s, int64_t bytes);
+/* What was queued on `s` until now uses the slot. */
+void staging_queued(struct stream *s, staging_slot *slot);
+/* Until that is done. */
+void staging_wait(struct stream *s, staging_slot *slot);
+
+/* ---- private to base/ ---------------------------------------------------------------------------------- */
+
+status staging_open(struct stream *s, message *why);
+void staging_close(struct stream *s);
+
+/* Stops the job: "HOST, GPU 0 (name, place): call: text". Aborts the communicator first. */
+void device_failed(struct device *d, const char *call, const char *text) __attribute__((noreturn));
+struct device *device_opened(void); /* the process's device, for what dies without being told of one */
+
+/* base/cuda/comm_nccl.c, while somebody waits. What NCCL knows to be wrong, or NULL; who else is in the game, for
+ * a sentence ("; ranks 0 to 2 and 4 to 7 ..."), or ""; and the end of the communicator, which makes its
+ * kernels leave the device: it takes a few seconds at most. */
+const char *nccl_trouble(struct device *d);
+const char *nccl_peers(const struct device *d);
+void nccl_abandon(struct device *d);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,78 @@
+/* Waiting for the device without waiting for ever, and the last words when it fails. CUDA's own waits have no
+ * limit: a rank whose peer has died would sit in one until somebody looks. So we ask again and again, NCCL
+ * too, and give up at some point. */
+#include "base/cuda/cuda.h"
+#include "base/log.h"
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+void device_failed(device *d, const char *call, const char *text)
+{
+    char host[256] = "";
+    if (gethostname(host, sizeof host - 1) != 0) strcpy(host, "a host without a name");
+    if (!d) die(ERR_DEVICE, "%s: %s: %s", host, call, text);
+    nccl_abandon(d);
+    die(ERR_DEVICE, "%s, GPU %d (%s, %s): %s: %s", host, d->index, d->name, d->pci, call, text);
+}
+
+void cuda_failed(cudaError_t code, const char *call, const char *file, int line)
+{
+    char where[512], text[512];
+    snprintf(where, sizeof where, "%.300s (%s:%d)", call, file, line);
+    snprintf(text, sizeof text, "%s (%s)", cudaGetErrorString(code), cudaGetErrorName(code));
+    device_failed(device_opened(), where, text);
+}
+
+/* NCCL's error, or the clock's, ends the job. */
+static void look_around(device *d, const char *what, double since)
+{
+    char text[256];
+    const char *const trouble = nccl_trouble(d);
+    if (trouble) device_failed(d, what, trouble);
+    if (clock_seconds() - since <= d->wait_limit) return;
+    snprintf(text, sizeof text, "not done within %g s (REMLA_DEVICE_SECONDS)%s", d->wait_limit,
+             nccl_peers(d));
+    device_failed(d, what, text);
+}
+
+void wait_pause(double waited)
+{
+    if (waited < 1e-3)
+        sched_yield();
+    else
+        nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+}
+
+static cudaError_t ask(const stream *s, cudaEvent_t event)
+{
+    return s ? cudaStreamQuery(s->cuda) : cudaEventQuery(event);
+}
+
+/* For a stream or, where that is NULL, an event. */
+static void wait_for(device *d, const stream *s, cudaEvent_t event, const char *what)
+{
+    cudaError_t code = ask(s, event);
+    if (code == cudaErrorNotReady) {
+        const double start = clock_seconds();
+        do {
+            look_around(d, what, start);
+            wait_pause(clock_seconds() - start);
+            code = ask(s, event);
+        } while (code == cudaErrorNotReady);
+        (void)cudaGetLastError(); /* which would still say "not ready" */
+    }
+    if (code != cudaSuccess) cuda_failed(code, what, __FILE__, __LINE__);
+}
+
+void stream_wait(struct stream *s, const char *what) { wait_for(s->device, s, NULL, what); }
+
+void event_wait(struct device *d, cudaEvent_t event, const char *what) { wait_for(d, NULL, event, what); }
+
+void device_sync(device *d)
+{
+    stream_wait(&d->compute, "waiting for the device");
+    stream_wait(&d->communication, "waiting for the other ranks");
+}

@@ -1,0 +1,57 @@
+/* The ring of pinned slots (base/cuda/cuda.h). */
+#include "base/cuda/cuda.h"
+#include <stdlib.h>
+
+struct staging {
+    staging_slot slot[STAGING_SLOTS];
+    int next; /* the one that was taken longest ago */
+};
+
+status staging_open(struct stream *s, message *why)
+{
+    s->staging = calloc(1, sizeof *s->staging);
+    if (!s->staging) return fail(why, ERR_DEVICE, "no memory for the list of staging slots");
+    for (staging_slot *slot = s->staging->slot; slot < s->staging->slot + STAGING_SLOTS; slot++) {
+        cudaError_t code = cudaHostAlloc(&slot->host, STAGING_BYTES, cudaHostAllocDefault);
+        if (code == cudaSuccess) code = cudaEventCreateWithFlags(&slot->done, cudaEventDisableTiming);
+        if (code != cudaSuccess)
+            return fail(why, ERR_DEVICE, "%d MiB of pinned host memory cannot be had: %s",
+                        STAGING_SLOTS * (STAGING_BYTES >> 20), cudaGetErrorString(code));
+    }
+    return OK;
+}
+
+void staging_close(struct stream *s)
+{
+    if (!s->staging) return;
+    for (staging_slot *slot = s->staging->slot; slot < s->staging->slot + STAGING_SLOTS; slot++) {
+        if (slot->done) CUDA_OK(cudaEventDestroy(slot->done));
+        if (slot->host) CUDA_OK(cudaFreeHost(slot->host));
+    }
+    free(s->staging);
+    s->staging = NULL;
+}
+
+staging_slot *staging_take(struct stream *s, int64_t bytes)
+{
+    REQUIRE(s->staging, "a queue that does not talk to the host");
+    REQUIRE(bytes >= 0 && bytes <= STAGING_BYTES, "%lld bytes, expected at most %d", (long long)bytes,
+            STAGING_BYTES);
+    staging_slot *const slot = &s->staging->slot[s->staging->next];
+    s->staging->next = (s->staging->next + 1) % STAGING_SLOTS;
+    staging_wait(s, slot);
+    return slot;
+}
+
+void staging_queued(struct stream *s, staging_slot *slot)
+{
+    CUDA_OK(cudaEventRecord(slot->done, s->cuda));
+    slot->queued = true;
+}
+
+void staging_wait(struct stream *s, staging_slot *slot)
+{
+    if (!slot->queued) return;
+    event_wait(s->device, slot->done, "waiting for a copy between device and host");
+    slot->queued = false;
+}

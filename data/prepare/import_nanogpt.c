@@ -1,0 +1,16 @@
+/* Raw ids without a header, as nanoGPT's scripts write them: their width is what the caller says. */
+#include "data/prepare/import_reader.h"
+#include <stddef.h>
+
+static status open(import_source *s, const import_settings *how, message *why)
+{
+    if (!how->token_bytes)
+        return fail(why, ERR_USAGE,
+                    "%s: raw ids do not say how wide they are: give import.token_bytes=2 or 4", s->path);
+    plain_ids *p = plain_state(s);
+    TRY(plain_open(p, s->path, how->token_bytes == 2 ? ID_U16 : ID_U32, 0, how, why));
+    plain_describe(s, p);
+    return plain_look(p, why);
+}
+
+const import_reader import_nanogpt = {"nanogpt", NULL, open, plain_state_next, plain_state_close};

@@ -1,0 +1,98 @@
+/* Files that are nothing but ids from some byte on. */
+#include "data/prepare/import_reader.h"
+#include <stdlib.h>
+
+enum { LOOK = 4096, LEAST = 64 };
+
+status plain_open(plain_ids *p, const char *path, id_type type, int64_t from, const import_settings *how,
+                  message *why)
+{
+    const int bytes = id_bytes(type);
+    *p = (plain_ids){.ids = {type, how->vocabulary}};
+    TRY(bytes_open(&p->bytes, path, why));
+    const int64_t content = p->bytes.file_bytes - from;
+    if (content < 0 || content % bytes)
+        return fail(why, ERR_INPUT, "%s: %lld bytes are not a whole number of ids of %d bytes", path,
+                    (long long)content, bytes);
+    p->tokens = content / bytes;
+    return bytes_skip(&p->bytes, from, why);
+}
+
+void plain_close(plain_ids *p) { bytes_close(&p->bytes); }
+
+void plain_describe(import_source *s, const plain_ids *p)
+{
+    s->token_bytes = id_bytes(p->ids.type) <= 2 ? 2 : 4;
+    s->tokens = p->tokens;
+    s->bytes = p->bytes.file_bytes;
+}
+
+status plain_read(import_source *s, plain_ids *p, uint32_t *ids, int64_t room, int64_t *count, message *why)
+{
+    *count = p->tokens - p->read < room ? p->tokens - p->read : room;
+    TRY(ids_read(&p->bytes, &p->ids, ids, *count, "token", p->read, why));
+    p->read += *count;
+    s->done = p->bytes.at;
+    return OK;
+}
+
+/* ---- a width that nobody but a person has said --------------------------------------------------------- */
+
+/* Whether 2-byte ids are the halves of 4-byte ones: every second one, the high half, is below 256, while
+ * the others are not. */
+static bool halves(const uint32_t *ids, int64_t count)
+{
+    uint32_t low = 0, high = 0;
+    for (int64_t i = 0; i + 1 < count; i += 2) {
+        low |= ids[i];
+        high |= ids[i + 1];
+    }
+    return count >= LEAST && high < 256 && (low > 255 || (high == 0 && low > 0));
+}
+
+/* Whether 4-byte ids are pairs of 2-byte ones: many are beyond any vocabulary. */
+static bool pairs(const uint32_t *ids, int64_t count)
+{
+    int64_t beyond = 0;
+    for (int64_t i = 0; i < count; i++) beyond += ids[i] >= IMPORT_VOCABULARY;
+    return 4 * beyond > count;
+}
+
+status plain_look(const plain_ids *p, message *why)
+{
+    uint32_t ids[LOOK];
+    const id_reader any = {p->ids.type, (int64_t)1 << 32};
+    const int64_t count = p->tokens < LOOK ? p->tokens : LOOK;
+    byte_stream b;
+    TRY(bytes_open(&b, p->bytes.path, why));
+    const status read = ids_read(&b, &any, ids, count, "token", 0, why);
+    bytes_close(&b);
+    TRY(read);
+    if (p->ids.type == ID_U16 ? !halves(ids, count) : !pairs(ids, count)) return OK;
+    return fail(why, ERR_INPUT,
+                "%s: read as ids of %d bytes these are no tokens; are they of %d bytes? Then "
+                "give import.token_bytes=%d",
+                p->bytes.path, id_bytes(p->ids.type), 6 - id_bytes(p->ids.type), 6 - id_bytes(p->ids.type));
+}
+
+/* ---- readers that are nothing else --------------------------------------------------------------------- */
+
+plain_ids *plain_state(import_source *s)
+{
+    s->state = calloc(1, sizeof(plain_ids));
+    if (!s->state) die(ERR_DEVICE, "no memory to import %s", s->path);
+    return s->state;
+}
+
+status plain_state_next(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends,
+                        message *why)
+{
+    (void)ends; /* not marked */
+    return plain_read(s, s->state, ids, room, count, why);
+}
+
+void plain_state_close(import_source *s)
+{
+    plain_close(s->state);
+    free(s->state);
+}

@@ -1,0 +1,205 @@
+#include "data/prepare/tokenize.h"
+#include "base/log.h"
+#include "data/shards/shard.h"
+#include "data/shards/shard_join.h"
+#include "data/prepare/tokenize_pieces.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* What the work needs beside the job. */
+typedef struct workplace {
+    const tokenize_job *job;
+    const comm *c;
+    char folder[PATH_BYTES];                     /* OUT.part */
+    char pieces[PATH_BYTES], shards[PATH_BYTES]; /* in it */
+    int lock;
+    shard_identity identity;
+    text_pieces text;
+} workplace;
+
+/* ---- what is asked for -------------------------------------------------------------------------------- */
+
+/* What decides, with the text, what is in a piece. */
+static void describe_work(const workplace *w, char *out, size_t size)
+{
+    snprintf(out, size, "remla %s pieces|%s|%lld|%d|%d|%s", REMLA_VERSION, w->identity.tokenizer_sha256,
+             (long long)w->job->eos, w->identity.token_bytes, w->job->compress, w->job->column);
+}
+
+/* The ranks must have the same files before them. */
+static status compare_with_first_rank(const workplace *w, message *why)
+{
+    XXH3_state_t *hash = XXH3_createState();
+    REQUIRE(hash && XXH3_64bits_reset(hash) == XXH_OK, "no memory for a hash");
+    for (int64_t i = 0; i < w->text.pieces; i++)
+        XXH3_64bits_update(hash, w->text.piece[i].name, sizeof w->text.piece[i].name);
+    const uint64_t mine = XXH3_64bits_digest(hash);
+    uint64_t first = mine;
+    XXH3_freeState(hash);
+    comm_broadcast(w->c, &first, sizeof first, 0);
+    if (first == mine) return OK;
+    return fail(why, ERR_INPUT,
+                "rank %d finds other source files than rank 0: the folders are not shared, or change",
+                w->c->rank);
+}
+
+/* By the first rank alone. */
+static status make_folders(workplace *w, message *why)
+{
+    TRY(folder_check_vacant(w->job->out, why));
+    TRY(folder_make(w->pieces, why));
+    TRY(folder_lock(w->folder, "tokenize.out", 0, &w->lock, why));
+    TRY(tokenize_clear_failure(w->pieces, why));
+    return folder_remove(w->shards, why);
+}
+
+/* After a failure: pieces that are whole stay for the next time, a workplace without any does not. */
+static void tidy(const workplace *w)
+{
+    message ignored;
+    if (w->lock < 0) return;
+    tokenize_clear_failure(w->pieces, &ignored);
+    if (rmdir(w->pieces) == 0) folder_remove(w->folder, &ignored);
+}
+
+static status prepare(workplace *w, message *why)
+{
+    char work[PATH_BYTES + 256];
+    const tokenize_job *j = w->job;
+    REQUIRE(j->eos < tokenizer_vocabulary(j->tokenizer), "end of text %lld", (long long)j->eos);
+    if (snprintf(w->folder, sizeof w->folder, "%s.part", j->out) >= PATH_BYTES)
+        return fail(why, ERR_USAGE, "%.200s...: the path is too long", j->out);
+    path_join(w->pieces, w->folder, "pieces");
+    path_join(w->shards, w->folder, "shards");
+    w->identity = shard_identity_of(j->tokenizer, j->eos);
+    describe_work(w, work, sizeof work);
+    TRY(comm_agree(w->c, text_pieces_find(&w->text, j->source, j->sources, work, why), why));
+    TRY(comm_agree(w->c, compare_with_first_rank(w, why), why));
+    return comm_agree(w->c, w->c->rank == 0 ? make_folders(w, why) : OK, why);
+}
+
+/* ---- the second half: pieces to shards ---------------------------------------------------------------- */
+
+/* The pieces that have tokens. */
+typedef struct piece_list {
+    char (*path)[PATH_BYTES];
+    const char **name; /* of each, what `path` holds */
+    int64_t *tokens;
+    int64_t count;
+} piece_list;
+
+static void piece_list_free(piece_list *l)
+{
+    free(l->path);
+    free(l->name);
+    free(l->tokens);
+}
+
+/* A large file of JSON lines is several pieces, which are looked at together. */
+static status refuse_silent_file(const workplace *w, int64_t i, int64_t tokens, int64_t *of_file,
+                                 message *why)
+{
+    const text_part *part = &w->text.part[w->text.piece[i].first];
+    const bool last = i + 1 == w->text.pieces || w->text.part[w->text.piece[i + 1].first].path != part->path;
+    *of_file += tokens;
+    if (!text_part_whole(part) && last && *of_file == 0)
+        return fail(why, ERR_INPUT, "%s: no line has text in column \"%s\"", part->path, w->job->column);
+    if (last) *of_file = 0;
+    return OK;
+}
+
+static status list_pieces(const workplace *w, const piece_work *work, piece_list *l, tokenize_result *r,
+                          message *why)
+{
+    const int64_t most = w->text.pieces;
+    int64_t of_file = 0;
+    l->path = calloc((size_t)most, sizeof *l->path);
+    l->name = calloc((size_t)most, sizeof *l->name);
+    l->tokens = calloc((size_t)most, sizeof *l->tokens);
+    if (!l->path || !l->name || !l->tokens) die(ERR_DEVICE, "no memory for %lld pieces", (long long)most);
+    for (int64_t i = 0; i < most; i++) {
+        char *path = piece_path(l->path[l->count], work, &w->text.piece[i]);
+        shard s = {0};
+        if (file_exists(path)) {
+            TRY(shard_open(&s, path, why));
+            l->name[l->count] = path;
+            l->tokens[l->count++] = s.tokens;
+            r->tokens += s.tokens;
+            r->documents += s.documents;
+        }
+        const int64_t tokens = s.tokens;
+        shard_close(&s);
+        TRY(refuse_silent_file(w, i, tokens, &of_file, why));
+    }
+    return l->count ? OK : fail(why, ERR_INPUT, "%s: there is no text in it", w->text.files.path[0]);
+}
+
+static status join(const workplace *w, const piece_work *work, tokenize_result *r, message *why)
+{
+    piece_list l = {0};
+    shard_summary *summary = NULL;
+    status s = comm_agree(w->c, list_pieces(w, work, &l, r, why), why);
+    const shard_join j = {.from = l.name,
+                          .tokens = l.tokens,
+                          .count = l.count,
+                          .folder = w->shards,
+                          .suffix = w->job->compress ? ".ds.zst" : ".ds",
+                          .identity = &w->identity,
+                          .shard_tokens = w->job->shard_tokens,
+                          .threads = w->job->threads};
+    if (s == OK) s = comm_agree(w->c, w->c->rank == 0 ? folder_make(w->shards, why) : OK, why);
+    if (s == OK) s = shards_join(&j, w->c, &summary, &r->shards, why);
+    if (s == OK && w->c->rank == 0)
+        s = dataset_manifest_write(w->shards, &w->identity, summary, r->shards, why);
+    s = comm_agree(w->c, s, why);
+    free(summary);
+    piece_list_free(&l);
+    return s;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------------------- */
+
+/* The moment at which the folder exists. What cannot be removed after it is no failure. */
+static status commit(workplace *w, message *why)
+{
+    message left;
+    TRY(folder_commit(w->shards, w->job->out, why));
+    close(w->lock); /* a network file system keeps a file that is open under another name */
+    w->lock = -1;
+    if (folder_remove(w->folder, &left) != OK) log_warning("%s", left.text);
+    return OK;
+}
+
+static status run(workplace *w, tokenize_result *r, message *why)
+{
+    TRY(prepare(w, why));
+    const piece_work work = {w->job, &w->identity, &w->text, w->pieces};
+    TRY(comm_agree(w->c, tokenize_pieces(&work, w->c, r, why), why));
+    TRY(join(w, &work, r, why));
+    double counts[] = {(double)r->made, (double)r->empty};
+    comm_sum_f64(w->c, counts, 2);
+    r->made = (int64_t)counts[0];
+    r->empty = (int64_t)counts[1];
+    r->files = w->text.files.count;
+    r->bytes = w->text.bytes;
+    return comm_agree(w->c, w->c->rank == 0 ? commit(w, why) : OK, why);
+}
+
+status tokenize_text(const tokenize_job *j, const comm *c, tokenize_result *r, message *why)
+{
+    workplace w = {.job = j, .c = c, .lock = -1};
+    message inner;
+    *r = (tokenize_result){0};
+    const status s = run(&w, r, &inner);
+    if (s == STOPPED)
+        fail(why, s, "%s; what is done is in %s: start again to go on", inner.text, w.folder);
+    else
+        *why = inner;
+    if (s != OK) tidy(&w);
+    text_pieces_free(&w.text);
+    if (w.lock >= 0) close(w.lock);
+    return s;
+}

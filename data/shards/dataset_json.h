@@ -1,0 +1,30 @@
+/* FOLDER/dataset.json: what the shards of a folder hold, with hashes of every file, so that damage, a missing
+ * shard or another tokenizer's ids are seen. docs/FORMATS.md has the keys. Writing it is
+ * dataset_manifest_write of data/shards/shard_writer.h. */
+#ifndef REMLA_DATA_DATASET_JSON_H
+#define REMLA_DATA_DATASET_JSON_H
+#include "base/file.h"
+#include "base/digest.h"
+#include "data/shards/shard_writer.h"
+
+#define DATASET_JSON "dataset.json"
+
+typedef struct dataset_manifest {
+    shard_identity identity;
+    shard_summary *shard; /* in order of name */
+    int64_t count;
+    char fingerprint[SHA256_TEXT]; /* SHA-256 over everything above but the tokenizer's name */
+} dataset_manifest;
+
+/* `path` names the file. ERR_INPUT when it is malformed or its fingerprint is not that of its contents. */
+status dataset_manifest_read(dataset_manifest *m, const char *path, message *why);
+/* The same from memory; `path` is for sentences. */
+status dataset_manifest_parse(dataset_manifest *m, const char *path, const char *text, int64_t bytes,
+                              message *why);
+void dataset_manifest_free(dataset_manifest *m);
+/* What differs between two identities, for people ("vocabulary"); NULL: nothing but the tokenizer's name. */
+const char *identity_difference(const shard_identity *a, const shard_identity *b);
+/* Its entry for a file name; NULL when it lists none. */
+const shard_summary *dataset_manifest_find(const dataset_manifest *m, const char *name);
+
+#endif

@@ -1,0 +1,44 @@
+/* Writing a shard: X.ds (raw ids) or X.ds.zst (the same bytes in frames that can be read at any place), by
+ * its name, with X.ds.index and X.ds.metadata beside it. docs/FORMATS.md has the bytes. Tokens stream through
+ * bounded memory. Files get their names when they are whole; on any failure, and when abandoned, nothing of
+ * the new shard is left under a final name. An old one of the name is replaced at the end, by renaming. */
+#ifndef REMLA_DATA_SHARD_WRITER_H
+#define REMLA_DATA_SHARD_WRITER_H
+#include "data/shards/shard_identity.h"
+
+typedef struct shard_writer
+    shard_writer; /* opaque; owned by the caller from shard_create to finish or abandon */
+
+/* What a finished shard is, as dataset.json lists it. */
+typedef struct shard_summary {
+    char name[256]; /* file name without folder */
+    int64_t tokens, documents;
+    int64_t bytes;                 /* of the data file */
+    char xxh3_128[33], sha256[65]; /* of the data file; lower-case hexadecimal */
+    char index_sha256[65];         /* of X.ds.index */
+} shard_summary;
+
+/* path: FOLDER/X.ds or FOLDER/X.ds.zst; the folder exists. On failure *w is NULL. */
+status shard_create(shard_writer **w, const char *path, const shard_identity *identity, message *why);
+/* ERR_INPUT when an id does not fit the token size or the vocabulary, or the disk is full. On a failure of
+ * any function the caller ends with shard_abandon. */
+status shard_append(shard_writer *w, const uint32_t *ids, int64_t count, message *why);
+/* The document ends after the tokens so far; one without tokens is not recorded. */
+status shard_end_document(shard_writer *w, message *why);
+/* Ends the last document, makes all files durable and gives them their names, the data file last. Frees w on
+ * success. ERR_INPUT: no tokens; X.ds is there beside X.ds.zst (or the other way round) and the two, which
+ * share their index, hold different documents. */
+status shard_finish(shard_writer *w, shard_summary *summary, message *why);
+void shard_abandon(shard_writer *w); /* NULL is fine */
+/* Removes a finished shard, with its index and metadata where no other shard shares them. */
+void shard_remove(const char *path);
+
+/* Writes FOLDER/dataset.json (docs/FORMATS.md): identity, shards in order of name, hashes, fingerprint.
+ * Shards that another dataset.json there lists stay listed while their files exist; one identity per folder:
+ * ERR_INPUT when it differs from what is there. */
+status dataset_manifest_write(const char *folder, const shard_identity *identity, const shard_summary *shard,
+                              int64_t count, message *why);
+/* Whether dataset_manifest_write would take shards of this identity: to be asked before they are made. */
+status dataset_manifest_check(const char *folder, const shard_identity *identity, message *why);
+
+#endif

@@ -1,0 +1,31 @@
+/* The model of a tokenizer.json: byte pair encoding. A word begins as one symbol per character (or byte) and
+ * the pair whose merge comes first in the file's list, leftmost first, is merged until none is left. */
+#ifndef REMLA_DATA_BPE_H
+#define REMLA_DATA_BPE_H
+#include "data/tokenizer/tokenizer.h"
+
+typedef struct json_t json_t;
+typedef struct bpe bpe; /* immutable: shared by threads */
+
+/* model: the object "model" of the file `path`, whose size bounds the ids. byte_level: words are raw bytes
+ * and the file's tokens spell them in GPT-2's alphabet of 256 letters. */
+status bpe_read(bpe **out, const json_t *model, int64_t file_bytes, bool byte_level, const char *path,
+                message *why);
+void bpe_free(bpe *b); /* NULL is fine */
+
+int64_t bpe_tokens(const bpe *b); /* how many there are; ids may leave holes */
+int64_t bpe_ids(const bpe *b);    /* the largest id and one */
+/* A token as the file spells it, and its bytes; NULL where the id is a hole. */
+const char *bpe_spelling(const bpe *b, int64_t id, int64_t *bytes);
+
+int64_t bpe_id(const bpe *b, const char *spelled, int64_t bytes); /* -1: there is no such token. Slow. */
+
+/* What one thread needs: a word in progress and the words that it met before, in bounded memory. */
+typedef struct bpe_work bpe_work;
+bpe_work *bpe_work_new(const bpe *b);
+void bpe_work_free(bpe_work *w); /* NULL is fine */
+
+/* Appends the ids of a word, which is UTF-8. */
+status bpe_encode(bpe_work *w, const char *word, int64_t bytes, token_list *out, message *why);
+
+#endif

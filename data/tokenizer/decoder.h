@@ -1,0 +1,27 @@
+/* The decoder of a tokenizer.json: how the tokens of ids become text again. */
+#ifndef REMLA_DATA_DECODER_H
+#define REMLA_DATA_DECODER_H
+#include "data/tokenizer/tokenizer.h"
+
+typedef struct json_t json_t;
+typedef struct decoder decoder; /* immutable: shared by threads */
+
+/* value: that of the key "decoder" of the file `path`; NULL and null join tokens with spaces. Supported:
+ * ByteLevel, ByteFallback, Fuse, Metaspace, Replace (of a text), Strip, and a Sequence of these. */
+status decoder_read(decoder **out, const json_t *value, const char *path, message *why);
+void decoder_free(decoder *d); /* NULL is fine */
+
+/* Texts behind one another. Starts as {0}; the owner frees. */
+typedef struct pieces {
+    text_buffer text;
+    int64_t *end; /* of each */
+    int64_t count, room;
+} pieces;
+void pieces_add(pieces *p, const char *text, int64_t bytes);
+void pieces_free(pieces *p);
+
+/* Appends the text of the tokens, which are spelled as in the file. Uses `tokens` up. A text that would grow
+ * beyond text_growth_most (data/tokenizer/text_buffer.h) is an ERR_INPUT. */
+status decoder_run(const decoder *d, pieces *tokens, text_buffer *out, message *why);
+
+#endif

@@ -1,0 +1,34 @@
+/* A pre-tokenizer as a list of stages, each of which makes parts of a part. Private to pretokenizer*.c. */
+#ifndef REMLA_DATA_PRETOKENIZER_STAGES_H
+#define REMLA_DATA_PRETOKENIZER_STAGES_H
+#include "data/tokenizer/pattern.h"
+#include "data/tokenizer/pretokenizer.h"
+
+/* What becomes of what matches, and of what does not (the library's SplitDelimiterBehavior). */
+typedef enum split_behavior {
+    REMOVED,
+    ISOLATED,
+    MERGED_WITH_PREVIOUS,
+    MERGED_WITH_NEXT,
+    CONTIGUOUS
+} split_behavior;
+
+typedef enum stage_kind { SPLIT, PREFIX_SPACE, METASPACE } stage_kind;
+typedef enum prepend_scheme { ALWAYS, NEVER, FIRST } prepend_scheme;
+
+typedef struct stage {
+    stage_kind kind;
+    pattern *pattern;        /* SPLIT */
+    split_behavior behavior; /* SPLIT */
+    bool invert;             /* SPLIT: what does not match is taken for what does */
+    prepend_scheme prepend;  /* METASPACE */
+    text_buffer space;       /* METASPACE: what spaces become */
+} stage;
+
+struct pretokenizer {
+    stage *stage;
+    int64_t count, room;
+    bool byte_level;
+};
+
+#endif

@@ -1,0 +1,44 @@
+#include "data/tokenizer/text_buffer.h"
+#include <stdlib.h>
+#include <string.h>
+
+char *text_buffer_reserve(text_buffer *buffer, int64_t bytes)
+{
+    int64_t need; /* one more, so that an empty text has an address too */
+    if (__builtin_add_overflow(buffer->bytes + 1, bytes, &need)) die(ERR_DEVICE, "no memory for a text");
+    buffer->text = array_reserve(buffer->text, &buffer->room, need, 1);
+    return buffer->text + buffer->bytes;
+}
+
+void text_buffer_append(text_buffer *buffer, const char *text, int64_t bytes)
+{
+    if (!bytes) return;
+    memcpy(text_buffer_reserve(buffer, bytes), text, (size_t)bytes);
+    buffer->bytes += bytes;
+}
+
+bool text_buffer_replace(text_buffer *buffer, const char *text, int64_t bytes, const text_buffer *from,
+                         const text_buffer *to, int64_t most)
+{
+    for (const char *end = text + bytes, *hit; text < end; text = hit + from->bytes) {
+        hit = memmem(text, (size_t)(end - text), from->text, (size_t)from->bytes);
+        const int64_t before = (hit ? hit : end) - text;
+        if (before + (hit ? to->bytes : 0) > most - buffer->bytes) return false;
+        text_buffer_append(buffer, text, before);
+        if (!hit) break;
+        text_buffer_append(buffer, to->text, to->bytes);
+    }
+    return true;
+}
+
+void text_buffer_free(text_buffer *buffer)
+{
+    free(buffer->text);
+    *buffer = (text_buffer){0};
+}
+
+void token_list_free(token_list *list)
+{
+    free(list->id);
+    *list = (token_list){0};
+}

@@ -1,0 +1,81 @@
+#include "data/tokenizer/tokenizer_folder.h"
+#include "base/json_text.h"
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_CONFIG_BYTES = 16 << 20 };
+
+/* The last part of the folder's real path, so that "." has a name too. */
+static void name_of(tokenizer_folder *f)
+{
+    char *real = realpath(f->folder, NULL);
+    const char *name = path_base(real ? real : f->folder);
+    snprintf(f->name, sizeof f->name, "%s", name[0] ? name : "tokenizer");
+    free(real);
+}
+
+status tokenizer_folder_find(tokenizer_folder *f, const char *path, message *why)
+{
+    if (strlen(path) + sizeof "/tokenizer.json" > PATH_BYTES)
+        return fail(why, ERR_INPUT, "%.200s...: the path is too long", path);
+    if (folder_exists(path)) {
+        snprintf(f->folder, sizeof f->folder, "%s", path);
+        path_join(f->tokenizer, path, "tokenizer.json");
+        if (!file_exists(f->tokenizer))
+            return fail(why, ERR_INPUT, "%s: there is no tokenizer.json in it", path);
+    } else {
+        const int folder_bytes = (int)(path_base(path) - path);
+        snprintf(f->tokenizer, sizeof f->tokenizer, "%s", path);
+        snprintf(f->folder, sizeof f->folder, "%.*s", folder_bytes ? folder_bytes : 1,
+                 folder_bytes ? path : ".");
+    }
+    name_of(f);
+    return OK;
+}
+
+/* The JSON object in a file of the folder; NULL when there is no such file. */
+static status read_config(const tokenizer_folder *f, const char *name, json_t **json, message *why)
+{
+    char path[PATH_BYTES], *text;
+    int64_t bytes;
+    *json = NULL;
+    if (strlen(f->folder) + strlen(name) + 2 > PATH_BYTES || !file_exists(path_join(path, f->folder, name)))
+        return OK;
+    TRY(file_read_text(path, MAX_CONFIG_BYTES, &text, &bytes, why));
+    const status s = json_text_parse(json, text, bytes, path, why);
+    free(text);
+    return s;
+}
+
+/* "TOKEN" or {"content": "TOKEN"} */
+static int64_t id_of_token(const tokenizer *t, const json_t *value)
+{
+    if (json_is_object(value)) value = json_object_get(value, "content");
+    return json_is_string(value) ? tokenizer_id(t, json_string_value(value)) : -1;
+}
+
+static int64_t id_of_number(const tokenizer *t, const json_t *value)
+{
+    if (json_is_array(value)) value = json_array_get(value, 0);
+    const json_int_t id = json_integer_value(value);
+    return json_is_integer(value) && id >= 0 && id < tokenizer_vocabulary(t) ? id : -1;
+}
+
+status tokenizer_folder_id(const tokenizer_folder *f, const tokenizer *t, const char *kind, int64_t *id,
+                           message *why)
+{
+    static const char *const files[] = {"tokenizer_config.json", "generation_config.json", "config.json"};
+    *id = -1;
+    for (int i = 0; i < 3 && *id < 0; i++) {
+        char key[32];
+        json_t *json;
+        TRY(read_config(f, files[i], &json, why));
+        snprintf(key, sizeof key, i == 0 ? "%s_token" : "%s_token_id", kind);
+        const json_t *value = json_object_get(json, key);
+        *id = i == 0 ? id_of_token(t, value) : id_of_number(t, value);
+        json_decref(json);
+    }
+    return OK;
+}

@@ -1,0 +1,57 @@
+#include "eval/evaluate.h"
+#include "base/log.h"
+#include "eval/batch.h"
+#include <math.h>
+
+int64_t windows_read(const dataset *data, int64_t limit)
+{
+    const int64_t wanted = limit ? (limit + data->T - 1) / data->T : data->windows;
+    return wanted < data->windows ? wanted : data->windows;
+}
+
+status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, evaluation *out, message *why)
+{
+    const double start = clock_seconds();
+    const int64_t windows = windows_read(data, limit), groups = (windows + m->B - 1) / m->B;
+    host_batch batch;
+    host_batch_init(&batch, m->B, m->T);
+
+    /* Which windows go together does not depend on the number of ranks, so neither does the result, up to the
+     * order of this sum. */
+    double sums[2] = {0, 0};
+    status s = OK;
+    for (int64_t group = c->rank; group < groups && s == OK; group += c->size) {
+        int64_t counted = 0;
+        for (int64_t b = 0; b < m->B && s == OK; b++) {
+            const int64_t window = group * m->B + b;
+            if (window < windows)
+                s = host_batch_read(&batch, b, data, window, &counted, why);
+            else
+                host_batch_blank(&batch, b); /* the last group may be short */
+        }
+        if (s != OK) break;
+        const model_batch view = host_batch_view(&batch, 0);
+        sums[0] += model_evaluate(m, &view);
+        sums[1] += (double)counted;
+    }
+    host_batch_free(&batch);
+    TRY(comm_agree(c, s, why));
+    comm_sum_f64(c, sums, 2);
+    if (!(sums[1] > 0))
+        return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens",
+                    data->shard[0].path, (long long)windows, (long long)m->T);
+    const double loss = sums[0] / sums[1];
+    *out = (evaluation){.tokens = (int64_t)sums[1],
+                        .read = windows * m->T,
+                        .loss = loss,
+                        .ppl = exp(loss),
+                        .seconds = clock_seconds() - start};
+    return OK;
+}
+
+status evaluation_check(const evaluation *e, const dataset *data, message *why)
+{
+    if (isfinite(e->ppl)) return OK;
+    return fail(why, ERR_INPUT, "%s: the model's loss is %g: its perplexity is not a number",
+                data->shard[0].path, e->loss);
+}

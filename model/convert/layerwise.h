@@ -1,0 +1,88 @@
+/* Conversion layer by layer (convert.method=remla). Two residual streams of the calibration text go through
+ * the layers side by side, the original's and the converted model's; each layer is made from the inputs that
+ * the converted model really gives it, and mended towards the original's residual stream. Only one layer is
+ * in memory at a time, beside the embedding, the head and the rows of the streams. docs/CONVERSION.md has
+ * the formulas. */
+#ifndef REMLA_MODEL_CONVERT_LAYERS_H
+#define REMLA_MODEL_CONVERT_LAYERS_H
+#include "base/comm.h"
+#include "model/convert/convert.h"
+
+/* Neighbouring frequencies that are turned among each other, with those of all groups: `count` from index
+ * `from`, multiples of D/Dr. Their features are complex numbers, one per group and frequency. */
+typedef struct rope_set {
+    int64_t from, count;
+} rope_set;
+
+/* Sets that cover all frequencies, in order. */
+typedef struct rope_division {
+    rope_set *set; /* owned */
+    int64_t sets;
+} rope_division;
+
+/* What became of one layer. Errors are root mean squares over the calibration text, as shares of the
+ * original attention's output (NAN where that is zero): how far the converted attention's output is from what
+ * it is asked for, which is the original's and half of what the residual stream lacks of the original's. */
+typedef struct layer_report {
+    rope_division division;        /* owned */
+    double key_share, value_share; /* of the energy of the keys, kept by rotary key and latent, and of the
+                                      values; the latent without its constant channel */
+    double latent_rms;             /* of the latent before its norm */
+    double channel_error;          /* relative standard deviation of the constant channel; NAN without one */
+    double error_cut;              /* before refitting */
+    double error_refit;            /* after it */
+    double seconds;
+} layer_report;
+
+/* Losses on held-out text, with the layers converted up to a step. */
+typedef enum convert_step {
+    STEP_ORIGINAL,
+    STEP_ROPE,
+    STEP_CUT,
+    STEP_NORM,
+    STEP_FINAL,
+    CONVERT_STEPS
+} convert_step;
+
+typedef struct layers_report {
+    layer_report *layer; /* (layers) owned */
+    int64_t layers;
+    double loss_source, loss_mla;   /* on the calibration text */
+    double held_out[CONVERT_STEPS]; /* NAN where nothing was measured */
+} layers_report;
+
+typedef struct layers_job {
+    const char *source; /* model folder */
+    const dims *d;      /* its shape */
+    const convert_settings *how;
+    const calibration *text, *held_out; /* held_out may have no windows; both are the same on every rank */
+    dtype storage;                      /* of the result */
+    const char *folder;                 /* exists; gets the weights (model_writer) */
+    const comm *c;
+} layers_job;
+
+/* What a conversion takes of every rank. */
+typedef struct layers_plan {
+    int64_t weight_bytes; /* of the program, the layers in memory, embedding and head, and the activations of
+                             a chunk */
+    int64_t text_bytes;   /* ids and rows of both texts: all that grows with them */
+    int64_t solve_bytes;  /* Gram matrices and the linear algebra of a layer, in double */
+    double flops_f32, flops_f64;
+} layers_plan;
+/* Of the texts only T and windows are read. */
+layers_plan layers_plan_of(const layers_job *j);
+int64_t layers_plan_bytes(const layers_plan *p); /* memory in all */
+/* ERR_INPUT when there is too little text for the least squares of a layer. */
+status layers_text_check(const layers_job *j, message *why);
+/* The shape of a model of one layer, with embedding and head or without. */
+dims one_layer(dims d, bool ends);
+/* The original's, with the head that the result will have: one of its own where that has one. */
+dims source_layer(const layers_job *j);
+
+/* Converts. ERR_INPUT when there is too little text, or an activation is not finite. The caller ends with
+ * layers_report_free. MPI: collective; the windows are dealt out to the ranks, every rank returns the same.
+ */
+status convert_layers(const layers_job *j, layers_report *report, message *why);
+void layers_report_free(layers_report *r);
+
+#endif

@@ -1,0 +1,55 @@
+/* Principal components: the axes that the latent of keys and values keeps, and those of factored queries.
+ * Gram matrices are not centred, as in TransMLA. Its 1 % of damping on the diagonal moves no eigenvector,
+ * and is left out here. */
+#include "model/convert/pieces.h"
+#include "kernels/cpu/blas.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+double *principal_axes(int64_t n, int64_t rank, double *gram)
+{
+    double *values = matrix_new(1, n), *axes = matrix_new(rank, n);
+    eigen_symmetric(n, gram, values);
+    memcpy(axes, gram, sizeof(double) * (size_t)(rank * n));
+    free(values);
+    return axes;
+}
+
+/* Mean over columns [from,to) of their L2 norm over the calibration tokens. */
+static double mean_norm(const double *gram, int64_t n, int64_t from, int64_t to)
+{
+    double sum = 0;
+    for (int64_t i = from; i < to; i++) sum += sqrt(fmax(gram[i * n + i], 0));
+    return sum / (double)(to - from);
+}
+
+/* How much larger the keys are than the values. Unbalanced, the principal components would belong to the
+ * keys, which are usually far larger. */
+static double balance_ratio(const dims *d, int64_t rope, convert_balance balance, const double *joint)
+{
+    const int64_t values = d->G * d->D, keys = values - rope, n = keys + values;
+    if (balance == BALANCE_NONE) return 1;
+    const double ratio = mean_norm(joint, n, 0, keys) /
+                         mean_norm(joint, n, balance == BALANCE_TRANSMLA ? keys + rope : keys, n);
+    return isfinite(ratio) && ratio > 0 ? ratio : 1; /* no keys are left, or a layer is all zero */
+}
+
+void joint_axes(const dims *d, int64_t rope, int64_t rank, convert_balance balance, const double *joint,
+                double *down, double *up)
+{
+    const int64_t values = d->G * d->D, keys = values - rope, n = keys + values;
+    const double ratio = balance_ratio(d, rope, balance, joint);
+    double *gram = matrix_new(n, n);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++)
+            gram[i * n + j] = joint[i * n + j] / ((i < keys ? ratio : 1) * (j < keys ? ratio : 1));
+    double *axes = principal_axes(n, rank, gram);
+    for (int64_t r = 0; r < rank; r++)
+        for (int64_t i = 0; i < n; i++) {
+            down[r * n + i] = axes[r * n + i] / (i < keys ? ratio : 1);
+            up[i * rank + r] = axes[r * n + i] * (i < keys ? ratio : 1);
+        }
+    free(axes);
+    free(gram);
+}

@@ -1,0 +1,205 @@
+/* Private to model/convert/: the pieces of conversion. Matrices are row-major host arrays of double.
+ * Projections are augmented: (rows,C+1), the last column is the bias, so that W [h;1] is the output, and
+ * the Gram matrix of outputs is W S W^T with S the sum over tokens of [h;1][h;1]^T. */
+#ifndef REMLA_MODEL_CONVERT_PARTS_H
+#define REMLA_MODEL_CONVERT_PARTS_H
+#include "model/convert/layerwise.h"
+
+double *matrix_new(int64_t rows, int64_t columns); /* zeroed; stops the job when memory is short; free() it */
+double *matrix_read(const ops *k, const tensor *t);
+void matrix_write(const ops *k, tensor *t, const double *values); /* rounded to float */
+/* All elements, as k->upload takes them; stops the job when memory is short; free() it. */
+float *values_read(const ops *k, const tensor *t);
+double *transposed(const double *a, int64_t rows, int64_t columns); /* of a (rows,columns) */
+/* w (rows,columns) S w^T, (rows,rows), from S (columns,columns). */
+double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns);
+
+/* ---- transmla.c ---- */
+
+/* The shape of the model of which only the rotary part is converted: nothing is cut, its latent has full
+ * rank. */
+dims rotary_dims(const dims *source, const convert_settings *s);
+/* Copies what both models have: everything but the projections of attention, whose names or shapes differ. */
+void copy_common(model *to, const model *from);
+/* Gives `to`, which has a head of its own, the embedding of `from` as its head. */
+void untie(model *to, const model *from);
+
+/* ---- calibrate.c ---- */
+
+/* Runs the text through `m`; `tap` (may be NULL) sees activations of real rows only, whole windows, m->T
+ * rows each. Returns the mean loss. `stage` names the pass on the terminal. */
+double calibrate(model *m, const calibration *text, const char *stage, model_tap *tap, void *context);
+
+/* A model_tap with a `gram_set` as context: sums [h;1][h;1]^T over attention inputs, per layer. First
+ * tokens of windows count `first_weight` times. */
+typedef struct gram_set {
+    const ops *k;
+    int64_t L, T;
+    double first_weight;
+    double **s;               /* per layer (C+1,C+1) */
+    double *rows, *augmented; /* of a batch: (N,C), (N,C+1) */
+} gram_set;
+void gram_set_init(gram_set *g, const model *m, double first_weight);
+void gram_set_free(gram_set *g);
+/* Adds rows (rows,C) of whole windows to s; `augmented` is room for (rows,C+1). */
+void gram_add(double *s, double *augmented, const double *values, int64_t rows, int64_t C, int64_t T,
+              double first_weight);
+void gram_tap(void *context, int layer, tap_point point, const tensor *x);
+
+/* ---- layer.c ---- */
+
+/* The projections of one layer of the source. */
+typedef struct gqa_layer {
+    double *wq, *wk, *wv; /* (H*D,C+1), (G*D,C+1), (G*D,C+1) */
+    double *wo;           /* (C,H*D) */
+} gqa_layer;
+void gqa_layer_read(gqa_layer *g, const model *source, int64_t layer);
+void gqa_layer_free(gqa_layer *g);
+
+/* What turns it into a layer of MLA. NULL stands for the identity. */
+typedef struct layer_basis {
+    const double *u;     /* (G*D,G*D) orthogonal: rotated keys are u k, the rotary key in pairs comes first */
+    const double *joint; /* joint_projection with this u */
+    const double *down;  /* (R,2*G*D-Dr) the latent from [rest of the rotated keys; values] */
+    const double *up;    /* (2*G*D-Dr,R) and back */
+    const double *q_down; /* (query_rank,H*D) the latent of the queries; unused when Rq is 0 */
+    const double *q_up;   /* (H*D,query_rank) and back */
+} layer_basis;
+
+/* The projections of one MLA layer, as in model/params.def, without augmentation; what the model does not
+ * have is NULL. */
+typedef struct mla_layer {
+    double *wq, *bq, *wq_a, *bq_a, *wq_b, *bq_b, *wkv_a, *bkv_a, *wkv_b, *bo;
+} mla_layer;
+/* Dimensions of the queries' latent that carry queries: all, or all but the last, the constant channel that
+ * carries their bias. */
+static inline int64_t query_rank(const dims *d) { return d->Rq - (d->q_a_bias ? 1 : 0); }
+void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
+                     const layer_basis *b);
+/* Gives the two factors of every product the same size, without changing what they make: the rows that make a
+ * latent dimension and the columns that read it, the rotary rows of keys and of queries. Adam moves all
+ * elements alike, and would otherwise tear up the smaller factor. */
+void mla_layer_balance(mla_layer *l, const dims *d);
+void mla_layer_write(const mla_layer *l, model *m, int64_t layer);
+void mla_layer_free(mla_layer *l);
+
+/* [rest of the rotated keys; values] from [h;1]: (2*G*D-Dr,C+1). Where the result has a bias on o_proj that
+ * one takes the values' bias, and keys lose their mean over the tokens of `inputs` (C+1,C+1), the Gram matrix
+ * of the attention's inputs: what is the same for every key without a position adds the same number to all
+ * logits of a query, which softmax does not see. `inputs` is not read otherwise. */
+double *joint_projection(const dims *from, const dims *to, const gqa_layer *g, const double *u,
+                         const double *inputs);
+/* E[q q^T] times the number of tokens for every query head, (H,D,D), from s (C+1,C+1) of the attention
+ * inputs. */
+double *query_grams(const dims *d, const gqa_layer *g, const double *s);
+
+/* ---- partial_rope.c ---- */
+
+/* The rotation u of layer_basis for a division of the frequencies, from the Gram matrix (G*D,G*D) of the keys
+ * before it. */
+double *rope_rotation(const dims *d, int64_t rope, const rope_division *division, const double *key_gram);
+/* Sets of `freqfold` frequencies each. The caller ends with rope_division_free. */
+rope_division rope_uniform(const dims *d, int64_t freqfold);
+void rope_division_free(rope_division *division);
+/* Where feature a of a set lies among the G*D elements of a key (its real part; the imaginary one is D/2
+ * further). */
+static inline int64_t rope_feature(const dims *d, rope_set set, int64_t a)
+{
+    return a / set.count * d->D + set.from + a % set.count;
+}
+/* How many components of a set keep their rotation. */
+static inline int64_t rope_kept(const dims *d, int64_t rope, rope_set set)
+{
+    return set.count / (d->D / rope);
+}
+/* The Gram matrix (G*count,G*count) of a set's features, real and imaginary parts added, from that of all
+ * elements (G*D,G*D). */
+void rope_set_gram(double *out, const dims *d, rope_set set, const double *gram);
+
+/* ---- freqfold.c ---- */
+
+/* (D/2,D/2): mean over distances t of Re conj(exp(j theta_a t) - 1) (exp(j theta_b t) - 1). Of the model, not
+ * of a layer. */
+double *rotation_gram(const dims *d);
+/* Sets of frequencies as wide as suits the logits. rotation: rotation_gram; queries: query_grams. The caller
+ * ends with rope_division_free. */
+rope_division rope_divide(const dims *d, int64_t rope, const double *rotation, const double *key_gram,
+                          const double *queries);
+/* Operations that it takes, about. */
+double rope_divide_flops(const dims *d, int64_t rope);
+
+/* ---- lowrank.c ---- */
+
+/* Principal axes of keys and values together. joint: (n,n) Gram matrix of [rest of the rotated keys;
+ * values], n = 2*G*D-rope. down (rank,n) and up (n,rank) are written. */
+void joint_axes(const dims *d, int64_t rope, int64_t rank, convert_balance balance, const double *joint,
+                double *down, double *up);
+/* The first `rank` principal axes, (rank,n), of a Gram matrix (n,n), which is overwritten. */
+double *principal_axes(int64_t n, int64_t rank, double *gram);
+
+/* ---- metric.c ---- */
+
+/* down (rank,n) and up (n,rank) as joint_axes, in the metric of the attention: queries (query_grams), joint
+ * (n,n) of [rest of the keys; values]. */
+void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, const double *u,
+                 const double *queries, const double *joint, double *down, double *up);
+/* The same for queries without their bias: down (rank,H*D), up (H*D,rank). */
+void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down, double *up);
+/* Shares of the energy (sum of squares over the calibration tokens, not centred) of all keys, rotary part
+ * included, and of all values. What is lost is the energy of the difference between [rest of the keys;
+ * values] and what `up` makes of the latent, so the shares are at most 1. With the axes of metric_axes that
+ * difference is not correlated with what is kept, and the shares are at least 0. `used`: the first dimensions
+ * of the latent that carry something; all but the last beside a constant channel. rope_energy: of the rotary
+ * part, which is kept as a whole. */
+typedef struct energy_shares {
+    double keys, values;
+} energy_shares;
+energy_shares energy_kept(const dims *d, int64_t rope, int64_t rank, int64_t used, const double *joint,
+                          const double *down, const double *up, double rope_energy);
+
+/* ---- latent_norm.c ---- */
+
+typedef enum latent_kind { LATENT_KV, LATENT_Q, LATENT_KINDS } latent_kind;
+int latent_kinds(const dims *d); /* 2 when queries have a latent, else 1 */
+
+/* What one norm touches: its weight, and the last latent dimension in the projection that makes the latent (a
+ * row, a bias or rank 0) and in the one that reads it (a column). */
+typedef struct channel {
+    tensor row, bias, column, norm;
+} channel;
+channel channel_of(model *m, int64_t layer, latent_kind kind);
+
+/* Sums over tokens of a latent x, |x| its length, r its rms; y is what of it carries something: all of it, or
+ * all but the constant channel. */
+typedef struct latent_sums {
+    double energy;             /* |x|^2 of all dimensions but the last */
+    double over, over_squared; /* |y|^2/r, |y|^2/r^2 */
+    double square;             /* r^2 */
+    double tokens;
+} latent_sums;
+/* Adds latents (rows,width). */
+void latent_sums_add(latent_sums *s, const double *latents, int64_t rows, int64_t width, bool constant_last);
+/* Sets the norm's weight of a layer to the number that changes the latents of the sums least; that of a
+ * constant channel so that it leaves the norm as large as the others on average. */
+void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_sums *s, bool constant_last);
+/* Makes a layer's latents, whose norm's weight is written, of a root mean square of 1 where it is less: so
+ * large that it does not matter which eps a reader puts into the norm (transformers: 1e-6, vLLM and SGLang:
+ * rms_norm_eps). */
+void latent_enlarge(model *m, int64_t layer, latent_kind kind, const latent_sums *s);
+/* Gives up the last dimension of a layer's latents for a number that is about constant; where it carries the
+ * queries' bias it is that already, and becomes larger. inputs: Gram matrix
+ * of attention inputs (C+1,C+1) with first tokens weighted by FIRST_WEIGHT; sums (LATENT_KINDS) of the
+ * latents before. Returns the relative standard deviation of that number, 0 where a bias makes it exact. */
+double constant_channel_write(model *m, int64_t layer, const double *inputs, const latent_sums *sums);
+
+/* The first token of a window is rare, but every other one attends to it: in the constant channel it counts
+ * for this many. */
+#define FIRST_WEIGHT 16.0
+
+/* ---- norm_choice.c ---- */
+
+/* Gives m, a converted model laid out with latent norms that are still switched off (m->d.latent_norm
+ * false), the latent norms that change it least, and switches them on. Returns the loss with them. */
+double latent_norms_insert(model *m, const calibration *text);
+
+#endif

@@ -1,0 +1,123 @@
+/* Only names are looked at, and the first bytes of a file. */
+#include "model/hf/folder_check.h"
+#include "base/file.h"
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Paths in these messages; a longer one is cut. */
+#define PATH_ "%.300s"
+
+static bool has(const char *folder, const char *name)
+{
+    char path[PATH_BYTES];
+    return file_exists(path_join(path, folder, name));
+}
+
+/* The last path that FOLDER/pattern matches, in alphabetic order; false when there is none. */
+static bool last_match(char *out, const char *folder, const char *pattern)
+{
+    char path[PATH_BYTES];
+    const char *const patterns[] = {path_join(path, folder, pattern)};
+    path_list found;
+    message ignored;
+    if (path_list_expand(&found, patterns, 1, &ignored) != OK) return false;
+    snprintf(out, PATH_BYTES, "%s", found.path[found.count - 1]);
+    path_list_free(&found);
+    return true;
+}
+
+/* OWNER/NAME of letters, digits, '-', '_' and '.', which no path of the file system has to look like. */
+static bool hub_name(const char *path)
+{
+    const char *slash = strchr(path, '/');
+    if (!slash || slash == path || !slash[1] || strchr(slash + 1, '/') || path[0] == '.') return false;
+    for (const char *p = path; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr("/-_.", *p)) return false;
+    return true;
+}
+
+static bool is_gguf(const char *path)
+{
+    char magic[4] = "";
+    int fd;
+    int64_t bytes;
+    message ignored;
+    if (file_open(path, &fd, &bytes, &ignored) != OK) return false;
+    const bool read = file_read_at(fd, path, magic, sizeof magic, 0, &ignored) == OK;
+    close(fd);
+    return read && memcmp(magic, "GGUF", sizeof magic) == 0;
+}
+
+static status refuse_gguf(const char *path, message *why)
+{
+    return fail(
+        why, ERR_INPUT,
+        PATH_
+        ": is a GGUF file; make a model folder of it, if it is a llama: scripts/gguf_to_folder.py " PATH_
+        " DIR",
+        path, path);
+}
+
+static status check_absent(const char *path, message *why)
+{
+    if (hub_name(path))
+        return fail(why, ERR_INPUT,
+                    PATH_
+                    ": there is no such folder; if it is a name on the Hugging Face hub: hf download " PATH_
+                    " --local-dir DIR, then give DIR",
+                    path, path);
+    return fail(why, ERR_INPUT, PATH_ ": there is no such folder, expected that of a model", path);
+}
+
+/* RUN of `remla train`: its models are its checkpoints. */
+static status check_run(const char *path, message *why)
+{
+    char newest[PATH_BYTES];
+    if (has(path, "config.json") || !last_match(newest, path, "checkpoints/step-*[0-9]/config.json"))
+        return OK;
+    *strrchr(newest, '/') = 0;
+    return fail(why, ERR_INPUT, PATH_ ": is the folder of a training run; its newest model is " PATH_, path,
+                newest);
+}
+
+status model_path_check(const char *path, message *why)
+{
+    if (file_exists(path)) return is_gguf(path) ? refuse_gguf(path, why) : OK;
+    if (!folder_exists(path)) return check_absent(path, why);
+    return check_run(path, why);
+}
+
+static status check_weights(const char *path, message *why)
+{
+    char gguf[PATH_BYTES];
+    if (has(path, "model.safetensors") || has(path, "model.safetensors.index.json")) return OK;
+    if (has(path, "adapter_config.json"))
+        return fail(
+            why, ERR_INPUT,
+            PATH_ ": holds an adapter (adapter_config.json), not a model; merge it into its base first, in "
+                  "Python: peft.AutoPeftModelForCausalLM.from_pretrained(\"" PATH_
+                  "\").merge_and_unload().save_pretrained(\"DIR\"), then give DIR with the tokenizer's files",
+            path, path);
+    if (has(path, "pytorch_model.bin") || has(path, "pytorch_model.bin.index.json"))
+        return fail(
+            why, ERR_INPUT,
+            PATH_
+            ": holds pytorch_model.bin, expected *.safetensors; convert it, in Python: "
+            "transformers.AutoModelForCausalLM.from_pretrained(\"" PATH_
+            "\", torch_dtype=\"auto\").save_pretrained(\"DIR\", safe_serialization=True), then give DIR "
+            "with the tokenizer's files",
+            path, path);
+    return last_match(gguf, path, "*.gguf") ? refuse_gguf(gguf, why) : OK;
+}
+
+status model_folder_check(const char *path, message *why)
+{
+    TRY(model_path_check(path, why));
+    if (file_exists(path))
+        return fail(why, ERR_INPUT,
+                    PATH_ ": is a file, expected a model folder: one with config.json and *.safetensors",
+                    path);
+    return check_weights(path, why);
+}

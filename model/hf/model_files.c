@@ -1,0 +1,309 @@
+/* Weights pass through one buffer of bounded size on their way between files and device. */
+#include "model/hf/model_files.h"
+#include "base/file.h"
+#include "model/hf/safetensors.h"
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Elements that are in host memory at a time. */
+enum { CHUNK = 1 << 20 };
+
+static float *chunk_buffer(void)
+{
+    float *chunk = malloc(sizeof *chunk * CHUNK);
+    if (!chunk) die(ERR_DEVICE, "no memory for %d weights on the host", CHUNK);
+    return chunk;
+}
+
+/* Elements [from, from+count) of a parameter in the flat buffer of its unit. */
+static tensor part_of(const tensor *flat, const param *p, int64_t from, int64_t count)
+{
+    return tensor_rows(flat, p->offset + from, count);
+}
+
+static int64_t chunk_at(const param *p, int64_t from)
+{
+    return p->numel - from < CHUNK ? p->numel - from : CHUNK;
+}
+
+/* ---- loading ------------------------------------------------------------------------------------------- */
+
+static bool may_be_extra(const param_table *t, const char *name)
+{
+    /* A tied model's table has no head of its own. */
+    if (strcmp(name, "lm_head.weight") == 0) return !param_find(t, name);
+    const char *const layers = "model.layers.";
+    if (strncmp(name, layers, strlen(layers)) != 0) return false;
+    const char *const number = name + strlen(layers), *const rest = number + strspn(number, "0123456789");
+    return rest > number && strcmp(rest, ".self_attn.rotary_emb.inv_freq") == 0;
+}
+
+static void shape_text(char *out, size_t size, int rank, const int64_t *dim)
+{
+    size_t used = (size_t)snprintf(out, size, "(");
+    for (int i = 0; i < rank && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%lld", i ? "," : "", (long long)dim[i]);
+    if (used < size) snprintf(out + used, size - used, ")");
+}
+
+static status check_shape(const safetensors *s, const safetensors_entry *e, const param *p, message *why)
+{
+    bool same = e->rank == p->rank;
+    for (int i = 0; same && i < p->rank; i++) same = e->dim[i] == p->dim[i];
+    if (same) return OK;
+    char found[160], expected[64];
+    shape_text(found, sizeof found, e->rank, e->dim);
+    shape_text(expected, sizeof expected, p->rank, p->dim);
+    return fail(why, ERR_INPUT, "%s: tensor '%s' has shape %s, the config.json beside it asks for %s",
+                s->file[e->file].path, p->name, found, expected);
+}
+
+static status check_tensors(const char *folder, const safetensors *s, const param_table *t, message *why)
+{
+    for (int i = 0; i < t->count; i++) {
+        const safetensors_entry *e = safetensors_find(s, t->param[i].name);
+        if (!e)
+            return fail(why, ERR_INPUT, "%s: tensor '%s' is missing",
+                        s->num_files == 1 ? s->file[0].path : folder, t->param[i].name);
+        TRY(check_shape(s, e, &t->param[i], why));
+    }
+    for (int i = 0; i < s->count; i++) {
+        const safetensors_entry *e = &s->entry[i];
+        if (!param_find(t, e->name) && !may_be_extra(t, e->name))
+            return fail(
+                why, ERR_INPUT,
+                "%s: tensor '%.200s' does not belong to the model that the config.json beside it describes",
+                s->file[e->file].path, e->name);
+    }
+    return OK;
+}
+
+static status load_param(model_reader *r, const param *p, tensor *flat, message *why)
+{
+    const safetensors_entry *e = safetensors_find(&r->files, p->name);
+    for (int64_t from = 0; from < p->numel; from += CHUNK) {
+        TRY(safetensors_read(&r->files, e, from, chunk_at(p, from), r->chunk, why));
+        tensor part = part_of(flat, p, from, chunk_at(p, from));
+        r->k->upload(&part, r->chunk, r->k->stream);
+    }
+    return OK;
+}
+
+status model_check(const char *folder, const dims *d, message *why)
+{
+    safetensors s;
+    param_table t;
+    TRY(safetensors_open(&s, folder, why));
+    param_table_init(&t, d);
+    const status result = check_tensors(folder, &s, &t, why);
+    param_table_free(&t);
+    safetensors_close(&s);
+    return result;
+}
+
+status model_reader_open(model_reader *r, const char *folder, const param_table *t, const ops *k,
+                         message *why)
+{
+    *r = (model_reader){.table = t, .k = k};
+    TRY(safetensors_open(&r->files, folder, why));
+    const status s = check_tensors(folder, &r->files, t, why);
+    if (s == OK)
+        r->chunk = chunk_buffer();
+    else
+        safetensors_close(&r->files);
+    return s;
+}
+
+status model_reader_unit(model_reader *r, int unit, tensor *flat, message *why)
+{
+    for (int i = 0; i < r->table->count; i++)
+        if (r->table->param[i].unit == unit) TRY(load_param(r, &r->table->param[i], flat, why));
+    return OK;
+}
+
+void model_reader_close(model_reader *r)
+{
+    free(r->chunk);
+    safetensors_close(&r->files);
+}
+
+status model_load(const char *folder, const param_table *t, const weights *w, const ops *k, message *why)
+{
+    model_reader r;
+    TRY(model_reader_open(&r, folder, t, k, why));
+    status s = OK;
+    for (int u = 0; u < t->num_units && s == OK; u++) s = model_reader_unit(&r, u, &w->unit[u], why);
+    model_reader_close(&r);
+    return s;
+}
+
+/* ---- saving -------------------------------------------------------------------------------------------- */
+
+/* Where the file that begins with parameter `from` ends: it takes parameters in order while they fit, at
+ * least one. */
+static int file_end(const param_table *t, int from, dtype storage, int64_t file_bytes)
+{
+    int64_t bytes = 0;
+    int to = from;
+    while (to < t->count && (to == from || bytes + t->param[to].numel * dtype_bytes(storage) <= file_bytes))
+        bytes += t->param[to++].numel * dtype_bytes(storage);
+    return to;
+}
+
+static void file_name(const model_writer *w, int number, char *name, size_t size)
+{
+    if (w->files == 1)
+        snprintf(name, size, "model.safetensors");
+    else
+        snprintf(name, size, "model-%05d-of-%05d.safetensors", number, w->files);
+}
+
+/* Begins the file that starts with the next parameter. */
+static status begin_file(model_writer *w, message *why)
+{
+    const param_table *t = w->table;
+    const int from = w->next, to = file_end(t, from, w->storage, w->file_bytes);
+    safetensors_spec *spec = calloc((size_t)(to - from), sizeof *spec);
+    if (!spec) die(ERR_DEVICE, "no memory for %d tensor names", to - from);
+    for (int i = from; i < to; i++) {
+        const param *p = &t->param[i];
+        spec[i - from] =
+            (safetensors_spec){.type = w->storage, .rank = p->rank, .dim = {p->dim[0], p->dim[1]}};
+        snprintf(spec[i - from].name, sizeof spec->name, "%s", p->name);
+    }
+    char path[PATH_BYTES], name[64];
+    file_name(w, ++w->number, name, sizeof name);
+    const status s = safetensors_create(&w->file, path_join(path, w->folder, name), spec, to - from, why);
+    free(spec);
+    if (s == OK) w->file_end = to;
+    return s;
+}
+
+static status save_param(model_writer *w, const param *p, const tensor *flat, message *why)
+{
+    for (int64_t from = 0; from < p->numel; from += CHUNK) {
+        const tensor part = part_of(flat, p, from, chunk_at(p, from));
+        w->k->download(w->chunk, &part, w->k->stream);
+        TRY(safetensors_append(&w->file, w->chunk, part.dim[0], why));
+    }
+    return OK;
+}
+
+static status end_file(model_writer *w, message *why)
+{
+    uint64_t hash;
+    int64_t bytes;
+    char name[64];
+    const status s = safetensors_finish(&w->file, &hash, &bytes, why);
+    if (s != OK) w->file_end = 0; /* it has closed the file itself */
+    TRY(s);
+    file_name(w, w->number, name, sizeof name);
+    written_add(w->written, name, bytes, hash);
+    return OK;
+}
+
+status model_writer_open(model_writer *w, const char *folder, const param_table *t, const ops *k,
+                         dtype storage, int64_t file_bytes, message *why)
+{
+    *w = (model_writer){.table = t, .k = k, .storage = storage, .file_bytes = file_bytes};
+    if (snprintf(w->folder, sizeof w->folder, "%s", folder) >= (int)sizeof w->folder)
+        return fail(why, ERR_USAGE, "%s: the path is too long", folder);
+    for (int from = 0; from < t->count; from = file_end(t, from, storage, file_bytes)) w->files++;
+    w->chunk = chunk_buffer();
+    return OK;
+}
+
+status model_writer_unit(model_writer *w, int unit, const tensor *flat, message *why)
+{
+    const param_table *t = w->table;
+    for (; w->next < t->count && t->param[w->next].unit == unit; w->next++) {
+        if (w->next == w->file_end) TRY(begin_file(w, why));
+        const status s = save_param(w, &t->param[w->next], flat, why);
+        if (s != OK) w->file_end = 0; /* a writer that failed has closed its file */
+        TRY(s);
+        if (w->next + 1 == w->file_end) TRY(end_file(w, why));
+    }
+    return OK;
+}
+
+static status save_index(const model_writer *w, message *why)
+{
+    const param_table *t = w->table;
+    json_t *weight_map = json_object();
+    int number = 0;
+    for (int from = 0, to; from < t->count; from = to) {
+        char name[64];
+        to = file_end(t, from, w->storage, w->file_bytes);
+        file_name(w, ++number, name, sizeof name);
+        for (int i = from; i < to; i++) json_object_set_new(weight_map, t->param[i].name, json_string(name));
+    }
+    json_t *index =
+        json_pack("{s:{s:I}, s:o}", "metadata", "total_size",
+                  (json_int_t)(param_table_numel(t) * dtype_bytes(w->storage)), "weight_map", weight_map);
+    char *text = json_dumps(index, JSON_INDENT(2)), path[PATH_BYTES];
+    if (!text) die(ERR_DEVICE, "no memory for an index of %d tensors", t->count);
+    uint64_t hash;
+    const int64_t bytes = (int64_t)strlen(text);
+    const status s =
+        file_write(path_join(path, w->folder, "model.safetensors.index.json"), text, bytes, &hash, why);
+    if (s == OK) written_add(w->written, path, bytes, hash);
+    free(text);
+    json_decref(index);
+    return s;
+}
+
+status model_writer_finish(model_writer *w, message *why)
+{
+    REQUIRE(w->next == w->table->count, "%d of %d parameters are written", w->next, w->table->count);
+    free(w->chunk);
+    w->chunk = NULL;
+    if (w->files > 1) TRY(save_index(w, why));
+    return folder_sync(w->folder, why);
+}
+
+void model_writer_abandon(model_writer *w)
+{
+    if (w->next < w->file_end) safetensors_abandon(&w->file);
+    free(w->chunk);
+    *w = (model_writer){0};
+}
+
+status model_save(const char *folder, const param_table *t, const weights *w, const ops *k, dtype storage,
+                  int64_t file_bytes, message *why)
+{
+    model_writer out;
+    TRY(model_writer_open(&out, folder, t, k, storage, file_bytes, why));
+    status s = OK;
+    for (int u = 0; u < t->num_units && s == OK; u++) s = model_writer_unit(&out, u, &w->unit[u], why);
+    if (s == OK) s = model_writer_finish(&out, why);
+    if (s != OK) model_writer_abandon(&out);
+    return s;
+}
+
+/* ---- tokenizer ----------------------------------------------------------------------------------------- */
+
+status tokenizer_copy(const char *from, const char *to, written_files *written, message *why)
+{
+    static const char *const names[] = {
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "tokenizer.model",
+        "vocab.json",
+        "merges.txt",
+        "added_tokens.json",
+        "chat_template.jinja",
+        "generation_config.json",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char source[PATH_BYTES], copy[PATH_BYTES];
+        uint64_t hash;
+        int64_t bytes;
+        if (!file_exists(path_join(source, from, names[i]))) continue;
+        TRY(file_copy(source, path_join(copy, to, names[i]), &hash, &bytes, why));
+        written_add(written, copy, bytes, hash);
+    }
+    return folder_sync(to, why);
+}

@@ -1,0 +1,597 @@
+/* Options: the frozen list of keys with their defaults, what a person may write and what not, and that
+ * everything printed can be read back. */
+#include "train/options/options.h"
+#include "data/pack.h"
+#include "model/hf/config.h"
+#include "model/convert/convert.h"
+#include "optim/schedule.h"
+#include "tests/support/scratch.h"
+#include "train/options/nearest.h"
+#include "train/options/options_table.h"
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void expect_text(const char *got, const char *part)
+{
+    if (!strstr(got, part)) fail_msg("expected \"%s\" in: %s", part, got);
+}
+
+static void set(options *o, const char *assignment)
+{
+    message why = {""};
+    if (options_set(o, assignment, &why) != OK) fail_msg("%s", why.text);
+}
+
+static void read_text(options *o, const char *yaml)
+{
+    message why = {""};
+    if (options_read_yaml(o, scratch_text("read.yaml", yaml), &why) != OK) fail_msg("%s", why.text);
+}
+
+/* ---- the table ----------------------------------------------------------------------------------------- */
+
+/* A new option, or another default, is a decision: it shows here. */
+static void test_frozen(void **state)
+{
+    (void)state;
+    static const char *const want[] = {
+        "model.path=",
+        "data.train=",
+        "data.val=",
+        "data.document_mask=true",
+        "data.packing=concat",
+        "data.eos=-1",
+        "data.pack_index=",
+        "data.window=0",
+        "train.out=",
+        "train.steps=0",
+        "train.seq_len=4096",
+        "train.batch_tokens=262144",
+        "train.micro_batch=1",
+        "train.seed=42",
+        "train.resume=auto",
+        "train.stop_after=0",
+        "optim.lr=2e-5",
+        "optim.min_lr=0",
+        "optim.warmup=-1",
+        "optim.schedule=cosine",
+        "optim.beta1=0.9",
+        "optim.beta2=0.999",
+        "optim.eps=1e-8",
+        "optim.weight_decay=0.01",
+        "optim.clip=1.0",
+        "val.every=0",
+        "val.tokens=0",
+        "checkpoint.every=100",
+        "checkpoint.keep=2",
+        "checkpoint.keep_best=true",
+        "device.kind=auto",
+        "device.storage=bf16",
+        "device.attention=auto",
+        "debug.dump_gradients=",
+        "convert.qk_rope_head_dim=64",
+        "convert.kv_lora_rank=512",
+        "convert.q_lora_rank=0",
+        "convert.freqfold=auto",
+        "convert.method=remla",
+        "convert.balance=norm",
+        "convert.latent_norm=false",
+        "convert.dtype=source",
+        "convert.layout=deepseek",
+        "calib.data=",
+        "calib.tokens=0",
+        "calib.seq_len=256",
+        "import.format=auto",
+        "import.token_bytes=auto",
+        "import.model=",
+        "import.eos=-1",
+        "import.vocabulary=0",
+        "import.column=",
+        "tokenize.model=",
+        "tokenize.out=",
+        "tokenize.column=text",
+        "tokenize.eos=auto",
+        "tokenize.shard_tokens=100000000",
+        "tokenize.compress=true",
+    };
+    assert_int_equal(NUM_OPTIONS, sizeof want / sizeof want[0]);
+    for (int i = 0; i < NUM_OPTIONS; i++) {
+        char line[200];
+        snprintf(line, sizeof line, "%s.%s=%s", option_table[i].section, option_table[i].name,
+                 option_table[i].initial);
+        assert_string_equal(line, want[i]);
+    }
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    options o;
+    options_init(&o);
+    assert_int_equal(o.train_seq_len, 4096);
+    assert_int_equal(o.train_batch_tokens, 262144);
+    assert_int_equal(o.optim_warmup, -1);
+    assert_true(o.optim_lr == 2e-5 && o.optim_min_lr == 0 && o.optim_eps == 1e-8 && o.optim_clip == 1);
+    assert_true(o.data_document_mask && !o.convert_latent_norm);
+    assert_int_equal(o.convert_freqfold, 0);
+    assert_int_equal(o.data_train.count, 0);
+    assert_string_equal(o.model_path, "");
+    assert_string_equal(o.train_resume, "auto");
+    assert_false(option_is_set(&o, "train.seq_len"));
+    options_free(&o);
+}
+
+/* Words stand for the enums of other folders by their order alone. */
+static void test_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *assignment;
+        size_t at;
+        int want;
+    } cases[] = {
+        {"optim.schedule=cosine", offsetof(options, optim_schedule), SCHEDULE_COSINE},
+        {"optim.schedule=linear", offsetof(options, optim_schedule), SCHEDULE_LINEAR},
+        {"optim.schedule=constant", offsetof(options, optim_schedule), SCHEDULE_CONSTANT},
+        {"optim.schedule=one_minus_sqrt", offsetof(options, optim_schedule), SCHEDULE_ONE_MINUS_SQRT},
+        {"data.packing=concat", offsetof(options, data_packing), PACKING_CONCAT},
+        {"data.packing=transmla", offsetof(options, data_packing), PACKING_TRANSMLA},
+        {"data.packing=best_fit", offsetof(options, data_packing), PACKING_BEST_FIT},
+        {"convert.balance=norm", offsetof(options, convert_balance), BALANCE_NORM},
+        {"convert.balance=transmla", offsetof(options, convert_balance), BALANCE_TRANSMLA},
+        {"convert.balance=none", offsetof(options, convert_balance), BALANCE_NONE},
+        {"convert.layout=transmla", offsetof(options, convert_layout), LAYOUT_TRANSMLA},
+        {"convert.layout=deepseek", offsetof(options, convert_layout), LAYOUT_DEEPSEEK},
+        {"convert.dtype=source", offsetof(options, convert_dtype), CONVERT_DTYPE_SOURCE},
+        {"convert.dtype=f32", offsetof(options, convert_dtype), CONVERT_DTYPE_F32},
+        {"convert.dtype=bf16", offsetof(options, convert_dtype), CONVERT_DTYPE_BF16},
+        {"convert.dtype=f16", offsetof(options, convert_dtype), CONVERT_DTYPE_F16},
+    };
+    options o;
+    options_init(&o);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        set(&o, cases[i].assignment);
+        assert_int_equal(*(const option_ENUM *)((const char *)&o + cases[i].at), cases[i].want);
+    }
+    options_free(&o);
+}
+
+/* ---- the command line ---------------------------------------------------------------------------------- */
+
+static void test_command_line(void **state)
+{
+    (void)state;
+    options o;
+    options_init(&o);
+    set(&o, "train.seed=9223372036854775807");
+    assert_true(o.train_seed == INT64_MAX);
+    set(&o, "optim.warmup=-1");
+    set(&o, "optim.lr=5.0e-4");
+    set(&o, "optim.lr=1e-3");
+    assert_true(o.optim_lr == 1e-3); /* the later wins */
+    set(&o, "data.document_mask=false");
+    assert_false(o.data_document_mask);
+    set(&o, "convert.freqfold=4");
+    assert_int_equal(o.convert_freqfold, 4);
+    set(&o, "convert.freqfold=auto");
+    assert_int_equal(o.convert_freqfold, 0);
+    set(&o, "model.path=a=b.c");
+    assert_string_equal(o.model_path, "a=b.c");
+    set(&o, "data.train=a.ds,shards/*.ds");
+    assert_int_equal(o.data_train.count, 2);
+    assert_string_equal(o.data_train.item[0], "a.ds");
+    assert_string_equal(o.data_train.item[1], "shards/*.ds");
+    set(&o, "data.train=");
+    assert_int_equal(o.data_train.count, 0);
+    set(&o, "val.data=held-out.ds"); /* data.val by its other name */
+    assert_int_equal(o.data_val.count, 1);
+    assert_true(option_is_set(&o, "data.val") && option_is_set(&o, "val.data") &&
+                !option_is_set(&o, "val.every"));
+    options_free(&o);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *assignment, *expect;
+    } cases[] = {
+        {"optim.lr=banana", "optim.lr=banana (command line): expected a number from 0 to 1"},
+        {"optim.lr=nan", "optim.lr=nan"},
+        {"optim.lr=inf", "optim.lr=inf"},
+        {"optim.lr=-inf", "optim.lr=-inf"},
+        {"optim.lr=0x1p-3", "optim.lr=0x1p-3"},
+        {"optim.lr=1e-3x", "optim.lr=1e-3x"},
+        {"optim.lr= 1e-3", "expected a number"},
+        {"optim.lr=", "expected a number"},
+        {"optim.lr=1e999", "from 0 to 1"},
+        {"optim.lr=1e", "from 0 to 1"},
+        {"optim.lr=1.5", "from 0 to 1"},
+        {"optim.lr=-1e-9", "from 0 to 1"},
+        {"optim.eps=0", "from 1e-20 to 1"},
+        {"train.seq_len=2.5", "expected a whole number from 1 to 1048576"},
+        {"train.seq_len=1e3", "expected a whole number"},
+        {"train.seq_len=4k", "expected a whole number"},
+        {"train.seq_len=4_096", "expected a whole number"},
+        {"train.seq_len=+4", "expected a whole number"},
+        {"train.seq_len=-", "expected a whole number"},
+        {"train.seq_len=0", "train.seq_len=0 (command line): expected a whole number from 1 to 1048576"},
+        {"train.seq_len=1048577", "expected a whole number"},
+        {"train.seed=9223372036854775808", "expected a whole number"},
+        {"train.seed=18446744073709551617", "expected a whole number"},
+        {"data.document_mask=yes", "data.document_mask=yes (command line): expected true or false"},
+        {"data.document_mask=True", "expected true or false"},
+        {"optim.schedule=cos", "expected one of cosine, linear, constant, one_minus_sqrt"},
+        {"optim.schedule=", "expected one of"},
+        {"optim.schedule=cosine|linear", "expected one of"},
+        {"convert.freqfold=0", "expected auto, or a whole number from 1 to 4096"},
+        {"convert.freqfold=best", "expected auto"},
+        {"data.train=a.ds,,b.ds", "data.train (command line): item 2 of 3 is empty"},
+        {"model.path=a\nb", "control character (code 10) at byte 2"},
+        {"model.path=\xff", "not UTF-8"},
+        {"train.sep_len=3", "unknown option train.sep_len (command line); did you mean train.seq_len?"},
+        {"train.lr=3", "did you mean optim.lr?"},
+        {"trian.seq_len=3", "did you mean train.seq_len?"},
+        {"data.train_=3", "did you mean data.train?"},
+        {"x", "x: expected section.key=value"},
+        {"seq_len=3", "expected section.key=value"},
+        {"=", "expected section.key=value"},
+        {".=", "unknown option ."},
+        {"train.=1", "unknown option train."},
+    };
+    options o;
+    options_init(&o);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        message why = {""};
+        if (options_set(&o, cases[i].assignment, &why) != ERR_USAGE)
+            fail_msg("%s was not refused", cases[i].assignment);
+        expect_text(why.text, cases[i].expect);
+    }
+    for (int i = 0; i < NUM_OPTIONS; i++)
+        assert_int_equal(o.line[i], OPTION_DEFAULT); /* a refused value changes nothing */
+    assert_true(o.optim_lr == 2e-5 && o.train_seq_len == 4096 && o.train_seed == 42 && o.data_document_mask);
+    options_free(&o);
+}
+
+static void test_long_texts(void **state)
+{
+    (void)state;
+    char assignment[PATH_BYTES + 32];
+    message why = {""};
+    options o;
+    options_init(&o);
+    memset(assignment, 'a', sizeof assignment);
+    memcpy(assignment, "train.out=", 10);
+    assignment[10 + PATH_BYTES - 1] = 0;
+    set(&o, assignment);
+    assert_int_equal(strlen(o.train_out), PATH_BYTES - 1);
+    assignment[10 + PATH_BYTES - 1] = 'a';
+    assignment[10 + PATH_BYTES] = 0;
+    assert_int_equal(options_set(&o, assignment, &why), ERR_USAGE);
+    expect_text(why.text, "1024 bytes long, more than 1023");
+    options_free(&o);
+}
+
+static void test_nearest(void **state)
+{
+    (void)state;
+    assert_int_equal(edit_distance("train", "train"), 0);
+    assert_int_equal(edit_distance("trian", "train"), 1);
+    assert_int_equal(edit_distance("tran", "train"), 1);
+    assert_int_equal(edit_distance("kitten", "sitting"), 3);
+    assert_int_equal(edit_distance("", "abc"), 3);
+}
+
+/* ---- files --------------------------------------------------------------------------------------------- */
+
+static void test_yaml(void **state)
+{
+    (void)state;
+    options o;
+    options_init(&o);
+    read_text(&o, "# a run\n"
+                  "model: {path: models/llama}\n"
+                  "data:\n"
+                  "  train: [\"a,b.ds\", c.ds]\n"
+                  "  val: held out.ds\n"
+                  "train:\n"
+                  "  out: \"null\"\n"
+                  "  seq_len: 512  # tokens\n"
+                  "  steps: null\n"
+                  "  stop_after:\n"
+                  "optim:\n"
+                  "  lr: 1e-4\n"
+                  "  schedule: 'linear'\n"
+                  "calib:\n"
+                  "  data:\n"
+                  "    - one.ds\n"
+                  "    - two.ds\n"
+                  "checkpoint:\n");
+    assert_string_equal(o.model_path, "models/llama");
+    assert_int_equal(o.data_train.count, 2);
+    assert_string_equal(o.data_train.item[0], "a,b.ds"); /* commas separate on the command line only */
+    assert_int_equal(o.data_val.count, 1);
+    assert_string_equal(o.data_val.item[0], "held out.ds");
+    assert_string_equal(o.train_out, "null");
+    assert_int_equal(o.train_seq_len, 512);
+    assert_true(o.optim_lr == 1e-4);
+    assert_int_equal(o.optim_schedule, SCHEDULE_LINEAR);
+    assert_int_equal(o.calib_data.count, 2);
+    assert_int_equal(o.line[OPTION_train_seq_len], 8);
+    assert_int_equal(o.line[OPTION_calib_data], 16);
+    assert_false(option_is_set(&o, "train.steps") || option_is_set(&o, "train.stop_after"));
+    set(&o, "train.seq_len=64"); /* the command line wins */
+    assert_int_equal(o.train_seq_len, 64);
+    assert_int_equal(o.line[OPTION_train_seq_len], OPTION_COMMAND_LINE);
+    options_free(&o);
+}
+
+/* A weight is kept as it is written on the command line. */
+static void test_weights(void **state)
+{
+    (void)state;
+    options o, back;
+    message why = {""};
+    options_init(&o);
+    read_text(&o, "data:\n  train:\n    - {path: \"web, more/*.ds\", weight: 0.70}\n"
+                  "    - weight: 3\n      path: b.ds\n    - c.ds:5\n");
+    assert_int_equal(o.data_train.count, 3);
+    assert_string_equal(o.data_train.item[0], "web, more/*.ds:0.70");
+    assert_string_equal(o.data_train.item[1], "b.ds:3");
+    assert_string_equal(o.data_train.item[2], "c.ds:5");
+    assert_int_equal(options_write(&o, scratch_path("weights.yaml"), &why), OK);
+    options_init(&back);
+    assert_int_equal(options_read_yaml(&back, scratch_path("weights.yaml"), &why), OK);
+    for (int i = 0; i < 3; i++) assert_string_equal(back.data_train.item[i], o.data_train.item[i]);
+    options_free(&back);
+    options_free(&o);
+}
+
+static void test_empty_yaml(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"",     "# nothing\n", "---\n",      "null\n",
+                                        "{}\n", "train:\n",    "train: {}\n"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        options o;
+        options_init(&o);
+        read_text(&o, texts[i]);
+        assert_false(option_is_set(&o, "train.seq_len"));
+        options_free(&o);
+    }
+}
+
+static void test_yaml_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml, *expect;
+        status want;
+    } cases[] = {
+        {"train:\n  seq_len: 0\n", "train.seq_len=0 (FILE:2): expected a whole number from 1 to 1048576",
+         ERR_USAGE},
+        {"train:\n  seq_len: [1, 2]\n", "train.seq_len (FILE:2): found a list of 2", ERR_USAGE},
+        {"train:\n  seq_len: []\n", "found a list of 0", ERR_USAGE},
+        {"train:\n  sep_len: 1\n", "FILE:2: unknown option train.sep_len; did you mean train.seq_len?",
+         ERR_USAGE},
+        {"\ntrian:\n  seq_len: 1\n", "FILE:2: unknown section trian; did you mean train?", ERR_USAGE},
+        {"train:\n  steps: 1\n  seed: 1\n  steps: 1\n", "FILE:4: train.steps is set a second time",
+         ERR_USAGE},
+        {"train:\n  steps:\n  steps: 1\n", "FILE:3: train.steps is set a second time", ERR_USAGE},
+        {"data: {val: a.ds}\nval: {data: b.ds}\n", "FILE:2: val.data is set a second time", ERR_USAGE},
+        {"train: {steps: 1}\noptim:\ntrain: {seed: 1}\n", "FILE:3: the section train appears a second time",
+         ERR_USAGE},
+        {"data:\n  train: [a.ds, \"\"]\n", "item 2 of 2 is empty", ERR_USAGE},
+        {"data:\n  train: \"a\\u0001b\"\n", "control character (code 1)", ERR_USAGE},
+        {"data:\n  train: [a.ds, null]\n", "FILE:2:17: found null, expected a text", ERR_INPUT},
+        {"data:\n  train: [[a.ds]]\n", "FILE:2:11: found a nested value, expected a text", ERR_INPUT},
+        {"data:\n  train: [{path: a.ds}]\n", "FILE:2:22: found the end, expected both path and weight",
+         ERR_INPUT},
+        {"data:\n  train: [{weight: 1}]\n", "FILE:2:21: found the end, expected both", ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, weight: 1, path: b.ds}]\n", "found path again, expected it once",
+         ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, wait: 1}]\n", "found another key, expected path or weight",
+         ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, weight: 1e3}]\n", "found 1e3, expected a weight like 3 or 0.25",
+         ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, weight: -1}]\n", "found -1, expected a weight", ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, weight: [1]}]\n", "found no value, expected a text", ERR_INPUT},
+        {"data:\n  train: [{path: a.ds, weight: null}]\n", "found no value, expected a text", ERR_INPUT},
+        {"data:\n  val: [{path: a.ds, weight: 1}]\n", "FILE:2:9: found a nested value", ERR_INPUT},
+        {"data:\n  train: {a: b}\n", "FILE:2:10: found keys inside a key", ERR_INPUT},
+        {"train: 3\n", "FILE:1:8: found a value, expected the keys of the section", ERR_INPUT},
+        {"train: [steps]\n", "FILE:1:8: found a value, expected the keys of the section", ERR_INPUT},
+        {"- train\n", "FILE:1:1: found a value, expected sections of keys", ERR_INPUT},
+        {"train\n", "FILE:1:1: found a value, expected sections of keys", ERR_INPUT},
+        {"[a]: 1\n", "found a nested key, expected the name of a section", ERR_INPUT},
+        {"train: {[a]: 1}\n", "found a nested key, expected the name of a key", ERR_INPUT},
+        {"train: &t {steps: 1}\n", "FILE:1:8: found an anchor (&)", ERR_INPUT},
+        {"train: {steps: &s 1, seed: *s}\n", "FILE:1:16: found an anchor (&)", ERR_INPUT},
+        {"train: *t\n", "FILE:1:8: found an alias (*)", ERR_INPUT},
+        {"train: {steps: !!int 1}\n", "FILE:1:16: found a tag (!)", ERR_INPUT},
+        {"train: {steps: 1}\n---\ntrain: {}\n", "FILE:2:1: found a second document, expected one", ERR_INPUT},
+        {"train:\n  steps: 1\n seed: 2\n", "FILE:3:2: not valid YAML", ERR_INPUT},
+        {"train: {steps: 1\n", "FILE:2:1: not valid YAML", ERR_INPUT},
+        {"train:\n\tsteps: 1\n", "FILE:2:1: not valid YAML", ERR_INPUT},
+        {"train: \"open\n", "not valid YAML", ERR_INPUT},
+        {"train:\n  out: \xff\n", "FILE:2:8: not valid YAML", ERR_INPUT},
+        {"train:\n  out: \"a\\0b\"\n", "FILE:2:8: found a text with a zero byte", ERR_INPUT},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        options o;
+        message why = {""};
+        char expect[512] = "";
+        const char *path = scratch_text("bad.yaml", cases[i].yaml), *file = strstr(cases[i].expect, "FILE");
+        if (file)
+            snprintf(expect, sizeof expect, "%.*s%s%s", (int)(file - cases[i].expect), cases[i].expect, path,
+                     file + 4);
+        else
+            snprintf(expect, sizeof expect, "%s", cases[i].expect);
+        options_init(&o);
+        const status got = options_read_yaml(&o, path, &why);
+        if (got != cases[i].want) fail_msg("status %d for:\n%s(%s)", got, cases[i].yaml, why.text);
+        expect_text(why.text, expect);
+        options_free(&o);
+    }
+}
+
+static void test_missing_file(void **state)
+{
+    (void)state;
+    options o;
+    message why = {""};
+    options_init(&o);
+    assert_int_equal(options_read_yaml(&o, scratch_path("none.yaml"), &why), ERR_INPUT);
+    expect_text(why.text, "none.yaml");
+    options_free(&o);
+}
+
+/* Every prefix of a good file, and the file with any one byte replaced, is read or refused, never more
+ * (the sanitizer build looks on). */
+static void test_damaged_yaml(void **state)
+{
+    (void)state;
+    static const char good[] =
+        "data:\n  train: [\"a.ds\", b.ds]\noptim: {lr: 1e-4, schedule: linear}\ntrain:\n  steps: null\n";
+    static const char bytes[] = {0, '\n', '\t', '"', '&', '*', '!', '[', '{', ':', '#', '\x80'};
+    char text[sizeof good];
+    for (size_t cut = 0; cut < 2 * sizeof good; cut++)
+        for (size_t b = 0; b < (cut < sizeof good ? sizeof bytes : 1); b++) {
+            options o;
+            message why = {""};
+            memcpy(text, good, sizeof good);
+            if (cut < sizeof good) text[cut] = bytes[b];
+            const int64_t length = (int64_t)(cut < sizeof good ? sizeof good - 1 : cut - sizeof good);
+            options_init(&o);
+            const status s = options_read_yaml(&o, scratch_write("damaged.yaml", text, length), &why);
+            assert_true(s == OK || ((s == ERR_USAGE || s == ERR_INPUT) && why.text[0]));
+            options_free(&o);
+        }
+}
+
+/* ---- what is printed ----------------------------------------------------------------------------------- */
+
+static void expect_equal_values(const options *a, const options *b)
+{
+    static const size_t sizes[] = {[TYPE_INT] = sizeof(option_INT),
+                                   [TYPE_INT_OR_AUTO] = sizeof(option_INT_OR_AUTO),
+                                   [TYPE_REAL] = sizeof(option_REAL),
+                                   [TYPE_BOOL] = sizeof(option_BOOL),
+                                   [TYPE_ENUM] = sizeof(option_ENUM)};
+    for (const option_row *row = option_table; row < option_table + NUM_OPTIONS; row++) {
+        const void *x = (const char *)a + row->at, *y = (const char *)b + row->at;
+        if (row->type == TYPE_TEXT) {
+            assert_string_equal(x, y);
+        } else if (row->type == TYPE_LIST) {
+            const option_list *p = x, *q = y;
+            assert_int_equal(p->count, q->count);
+            for (int i = 0; i < p->count; i++) assert_string_equal(p->item[i], q->item[i]);
+        } else if (memcmp(x, y, sizes[row->type]) != 0) {
+            fail_msg("%s.%s differs", row->section, row->name);
+        }
+    }
+}
+
+static void test_write_and_read_back(void **state)
+{
+    (void)state;
+    options o, back;
+    message why = {""};
+    options_init(&o);
+    read_text(&o, "train: {seq_len: 77, out: \"a \\\"b\\\" \\\\ # c: \xc3\xa9\"}\n");
+    set(&o, "optim.lr=0.1234567890123456789");
+    set(&o, "optim.eps=3e-9");
+    set(&o, "optim.beta2=0.95");
+    set(&o, "optim.schedule=one_minus_sqrt");
+    set(&o, "convert.freqfold=8");
+    set(&o, "data.document_mask=false");
+    set(&o, "data.train=a b.ds,- c,null,'d',#e,\xe6\x97\xa5.ds");
+    set(&o, "train.resume=~");
+    const char *path = scratch_path("resolved.yaml");
+    assert_int_equal(options_write(&o, path, &why), OK);
+    options_init(&back);
+    if (options_read_yaml(&back, path, &why) != OK) fail_msg("%s", why.text);
+    expect_equal_values(&o, &back);
+    char *text;
+    int64_t bytes;
+    assert_int_equal(file_read_text(path, 1 << 20, &text, &bytes, &why), OK);
+    expect_text(text, "  seed: 42  # default\n");
+    expect_text(text, "  lr: 0.12345678901234568  # command line\n");
+    expect_text(text, "  eps: 3.0e-09  # command line\n");
+    expect_text(text, "  freqfold: 8  # command line\n");
+    expect_text(text, "  seq_len: 77  # /");
+    expect_text(text, "read.yaml:1\n");
+    expect_text(text, "  val: []  # default\n");
+    free(text);
+    options_free(&o);
+    options_free(&back);
+}
+
+static void test_same(void **state)
+{
+    (void)state;
+    options now, then;
+    message why = {""};
+    options_init(&now);
+    options_init(&then);
+    set(&now, "optim.lr=1e-3"); /* free to change */
+    set(&now, "data.train=elsewhere.ds");
+    set(&now, "train.seed=42");
+    assert_int_equal(options_same(&now, &then, &why), OK);
+    set(&now, "data.document_mask=false");
+    assert_int_equal(options_same(&now, &then, &why), ERR_USAGE);
+    expect_text(why.text,
+                "data.document_mask is false (command line), but the run began with true (default)");
+    set(&now, "data.document_mask=true");
+    static const char *const keys[] = {"train.seq_len=64", "train.batch_tokens=64", "train.seed=1"};
+    for (int i = 0; i < 3; i++) {
+        options other;
+        options_init(&other);
+        set(&other, keys[i]);
+        assert_int_equal(options_same(&other, &then, &why), ERR_USAGE);
+        assert_memory_equal(why.text, keys[i], strcspn(keys[i], "="));
+        options_free(&other);
+    }
+    options_free(&now);
+    options_free(&then);
+}
+
+/* docs/options.md is `remla options > docs/options.md`. */
+static void test_documentation(void **state)
+{
+    (void)state;
+    char path[PATH_BYTES], *want, *got = NULL;
+    int64_t bytes;
+    size_t printed;
+    message why = {""};
+    const char *source = getenv("REMLA_SOURCE");
+    if (!source) skip();
+    FILE *out = open_memstream(&got, &printed);
+    assert_non_null(out);
+    options_print_table(out);
+    fclose(out);
+    if (file_read_text(path_join(path, source, "docs/options.md"), 1 << 20, &want, &bytes, &why) != OK)
+        fail_msg("%s", why.text);
+    if (strcmp(want, got) != 0) fail_msg("docs/options.md is not what `remla options` prints: write it anew");
+    free(want);
+    free(got);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_frozen),        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_words),         cmocka_unit_test(test_command_line),
+        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_nearest),       cmocka_unit_test(test_yaml),
+        cmocka_unit_test(test_empty_yaml),    cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_yaml_refusals), cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_damaged_yaml),  cmocka_unit_test(test_write_and_read_back),
+        cmocka_unit_test(test_same),          cmocka_unit_test(test_documentation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,180 @@
+/* remla train CONFIG.yaml [section.key=value ...]: the main job. Read this file first: it is a training run
+ * from start to end. */
+#include "base/log.h"
+#include "base/stop.h"
+#include "train/commands/commands.h"
+#include "eval/evaluate.h"
+#include "train/progress.h"
+#include "train/saving.h"
+#include "train/training.h"
+#include <signal.h>
+#include <string.h>
+
+/* A run whose gradients are not finite this many steps in a row will not come back. */
+enum { SKIPS_IN_A_ROW = 3 };
+
+static bool due(int64_t step, int64_t every) { return every && step % every == 0; }
+
+/* What is different now is said, since nothing else shows it. */
+static void log_changes(const training *t, const char *checkpoint)
+{
+    char path[PATH_BYTES];
+    options then;
+    message ignored; /* it has been read before */
+    options_init(&then);
+    if (options_read_yaml(&then, path_join(path, checkpoint, CHECKPOINT_OPTIONS), &ignored) == OK)
+        options_log_changes(t->o, &then);
+    options_free(&then);
+}
+
+/* *elsewhere: the checkpoint is not one of this run's own. */
+static status resume(training *t, const run_folder *run, bool *elsewhere, message *why)
+{
+    char checkpoint[PATH_BYTES];
+    *elsewhere = false;
+    TRY(run_folder_resume(run, t->o, t->c, checkpoint, why));
+    if (!checkpoint[0]) return OK;
+    TRY(training_resume(t, checkpoint, why));
+    const size_t length = strlen(run->path); /* runs/ab is not inside runs/a */
+    *elsewhere = strncmp(checkpoint, run->path, length) != 0 || checkpoint[length] != '/';
+    log_line("resumed from %s: step %lld, %lld tokens", checkpoint, (long long)t->at.step,
+             (long long)t->at.tokens);
+    if (t->c->rank == 0) log_changes(t, checkpoint);
+    if (t->at.step <= t->steps) return OK;
+    return fail(why, ERR_USAGE, "train.steps=%lld, but %s has taken %lld steps already", (long long)t->steps,
+                checkpoint, (long long)t->at.step);
+}
+
+static bool validation_due(const training *t)
+{
+    return t->held_out.windows && (t->at.step == t->steps || due(t->at.step, t->o->val_every));
+}
+
+static status validate(training *t, metrics *log, message *why)
+{
+    evaluation e;
+    TRY(evaluate(&t->m, &t->held_out, t->o->val_tokens, t->c, &e, why));
+    log_line("val  %lld | loss %.4f | ppl %.3f | %lld tokens in %.1f s", (long long)t->at.step, e.loss, e.ppl,
+             (long long)e.tokens, e.seconds);
+    metrics_validation(log, t->at.step, &e);
+    return OK;
+}
+
+static void validate_or_warn(training *t, metrics *log)
+{
+    message why;
+    if (validate(t, log, &why) != OK)
+        log_warning("step %lld is not validated: %s", (long long)t->at.step, why.text);
+}
+
+/* Before the first step of this process: the validation that the last one may not have come to. Held-out text
+ * that is bad from the start stops a run that has nothing to lose yet. */
+static status validate_first(training *t, metrics *log, message *why)
+{
+    int64_t done = log->vals && log->val[log->vals - 1].step == t->at.step; /* rank 0 knows */
+    comm_max_i64(t->c, &done, 1);
+    if (done || !validation_due(t)) return OK;
+    if (t->at.step == 0) return validate(t, log, why);
+    validate_or_warn(t, log);
+    return OK;
+}
+
+/* Training data that cannot be read: nothing is wrong with the weights. */
+static status stop_for_data(saving *keep, message *why)
+{
+    const message cause = *why;
+    char newest[NEWEST_BYTES];
+    if (keep->t->at.step == 0) return ERR_INPUT; /* there is nothing to save */
+    TRY(saving_last(keep, why));
+    return fail(why, ERR_DATA,
+                "%.500s; stopped after step %lld; %.400s: mend the data, and the same command goes on",
+                cause.text, (long long)keep->t->at.step, saving_newest(keep, newest));
+}
+
+static status train(training *t, saving *keep, metrics *log, message *why)
+{
+    const options *o = t->o;
+    char newest[NEWEST_BYTES];
+    progress p;
+    progress_start(&p, t);
+    int64_t taken = 0;
+    int skips = 0, signal = 0;
+
+    while (t->at.step < t->steps && !signal && !(o->train_stop_after && taken == o->train_stop_after)) {
+        step_result r;
+        const status s = training_step(t, &r, why);
+        if (s == ERR_DATA) return stop_for_data(keep, why);
+        TRY(s);
+        taken++;
+        progress_step(&p, t, &r, log);
+        TRY(saving_step(keep, &r, why));
+
+        skips = r.skipped ? skips + 1 : 0;
+        if (skips == SKIPS_IN_A_ROW)
+            return fail(why, ERR_INPUT,
+                        "step %lld: loss or gradient was not finite %d steps in a row; %s: go on from it "
+                        "or an older one (train.resume), or from the beginning, in another train.out, with a "
+                        "lower optim.lr",
+                        (long long)t->at.step, skips, saving_newest(keep, newest));
+        signal = r.signal;
+        const bool last = t->at.step == t->steps,
+                   stops = last || signal || (o->train_stop_after && taken == o->train_stop_after);
+        TRY(stops ? saving_last(keep, why) : saving_due(keep, why)); /* whatever validation comes to */
+        if (validation_due(t)) validate_or_warn(t, log);
+        progress_pause(&p); /* validation and saving are not part of the next step's time */
+    }
+    saving_end(keep);
+    if (signal && t->at.step < t->steps)
+        return fail(why, STOPPED,
+                    "stopped by signal %d after step %lld; %.900s, and the same command goes on", signal,
+                    (long long)t->at.step, saving_newest(keep, newest));
+    log_line("done: step %lld of %lld, %lld tokens, in %s", (long long)t->at.step, (long long)t->steps,
+             (long long)t->at.tokens, keep->run->path);
+    return OK;
+}
+
+static status run_training(training *t, run_folder *run, message *why)
+{
+    metrics log;
+    saving keep;
+    loss_watch watch = {.taken = 0};
+    bool elsewhere;
+    TRY(resume(t, run, &elsewhere, why));
+    TRY(comm_agree(t->c, t->c->rank == 0 ? run_folder_describe(run, t->o, t->on.device, t->c, why) : OK,
+                   why));
+    TRY(comm_agree(t->c, metrics_open(&log, run->path, t->at.step ? t->at.step : -1, t->c->rank, &watch, why),
+                   why));
+    saving_start(&keep, t, run, &log, &watch, t->at.step && !elsewhere ? t->at.step : -1);
+    /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
+    status s = t->at.step == t->steps ? saving_last(&keep, why) : OK;
+    if (s == OK) s = validate_first(t, &log, why);
+    if (s == OK) s = train(t, &keep, &log, why);
+    metrics_close(&log);
+    return s;
+}
+
+/* Signals that ask for a stop are caught, one terminal less is none: the log has its lines. */
+static void catch_signals(const comm *c)
+{
+    stop_catch();
+    signal(SIGPIPE, SIG_IGN);
+    if (c->rank == 0)
+        stop_announce("stopping with a checkpoint after this step",
+                      c->mpirun
+                          ? "from mpirun, which kills this job within about two seconds; SIGUSR1 to mpirun "
+                            "leaves time for a checkpoint"
+                          : NULL);
+}
+
+status cmd_train(const command_line *line, options *o, const comm *c, message *why)
+{
+    training t;
+    run_folder run = {.lock = -1, .folder = -1};
+    catch_signals(c);
+    status s = training_open(&t, o, c, why);
+    if (s == OK) s = run_folder_open(&run, o, line->positional[0], c, why);
+    if (s == OK) s = run_training(&t, &run, why);
+    run_folder_close(&run);
+    training_close(&t);
+    return s;
+}

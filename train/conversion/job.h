@@ -1,0 +1,29 @@
+/* One run of `remla convert`, from what was asked for to the folder that it leaves. */
+#ifndef REMLA_TRAIN_CONVERT_JOB_H
+#define REMLA_TRAIN_CONVERT_JOB_H
+#include "base/comm.h"
+#include "data/dataset.h"
+#include "model/hf/config.h"
+#include "model/convert/layerwise.h"
+#include "train/options/options.h"
+#include "train/conversion/temporary_folder.h"
+
+typedef struct convert_job {
+    const options *o;
+    const comm *c;
+    convert_method method;
+    config_layout layout;
+    const char *source;
+    char target[PATH_BYTES];
+    temporary_folder temporary; /* beside it; rank 0 */
+    convert_settings how;
+    model_config config;     /* of the source */
+    dtype storage;           /* of the result */
+    dataset calib, held_out; /* held_out.windows is 0 without data.val */
+} convert_job;
+
+/* Converts, into j->temporary and then j->target, and prints what became of it; with `plan_only` says what it
+ * would take. The settings have been checked. MPI: collective; every rank returns the same. */
+status convert_run(convert_job *j, bool plan_only, message *why);
+
+#endif

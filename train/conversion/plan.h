@@ -1,0 +1,11 @@
+/* What a conversion by layers takes, said before it starts. */
+#ifndef REMLA_TRAIN_CONVERSION_PLAN_H
+#define REMLA_TRAIN_CONVERSION_PLAN_H
+#include "model/convert/layerwise.h"
+
+/* Prints text, memory and time (base/log.h). Unless `plan_only`, a conversion that needs more memory than its
+ * ranks can get on their machine is ERR_USAGE: the sentence has both figures and says what to lower. Of the
+ * texts only T and windows are read. MPI: collective; every rank returns the same. */
+status conversion_plan(const layers_job *job, bool plan_only, message *why);
+
+#endif

@@ -1,0 +1,81 @@
+/* Options: `section.key=value` on the command line, or sections of keys in a YAML file. train/options/options.def
+ * lists them all; a value knows where it came from, so that messages and RUN/config.yaml can say it.
+ * Relative paths are relative to the current folder, also those in a file. Nothing here is collective. */
+#ifndef REMLA_TRAIN_OPTIONS_H
+#define REMLA_TRAIN_OPTIONS_H
+#include "base/file.h"
+#include <stdio.h>
+
+typedef struct option_list {
+    char **item; /* owned */
+    int count;
+} option_list;
+
+typedef int64_t option_INT, option_INT_OR_AUTO;
+typedef double option_REAL;
+typedef bool option_BOOL;
+/* The word's place in its list: the enums of optim/schedule.h, model/convert/convert.h, model/hf/config.h,
+ * data/pack.h, data/prepare/import.h, and convert_dtype. */
+typedef int option_ENUM;
+typedef char option_TEXT[PATH_BYTES];
+typedef option_list option_LIST;
+
+/* The words of convert.dtype. */
+typedef enum convert_dtype {
+    CONVERT_DTYPE_SOURCE,
+    CONVERT_DTYPE_F32,
+    CONVERT_DTYPE_BF16,
+    CONVERT_DTYPE_F16
+} convert_dtype;
+
+enum option_id {
+#define SECTION(S_, HELP_)
+#define ALIAS(S_, N_, OF_S_, OF_N_)
+#define OPT(T_, S_, N_, D_, L_, H_, R_, HELP_) OPTION_##S_##_##N_,
+#include "train/options/options.def"
+    NUM_OPTIONS
+};
+
+/* o->train_seq_len is the option train.seq_len. */
+typedef struct options {
+#define SECTION(S_, HELP_)
+#define ALIAS(S_, N_, OF_S_, OF_N_)
+#define OPT(T_, S_, N_, D_, L_, H_, R_, HELP_) option_##T_ S_##_##N_;
+#include "train/options/options.def"
+    option_TEXT file; /* that was read, or empty */
+    /* Where each value was set: a line of `file`, OPTION_DEFAULT or OPTION_COMMAND_LINE. */
+    int line[NUM_OPTIONS];
+} options;
+enum { OPTION_DEFAULT = 0, OPTION_COMMAND_LINE = -1 };
+
+void options_init(options *o); /* the defaults */
+void options_free(options *o);
+
+/* Sets what the file says; once per `options`. null leaves the default. ERR_INPUT: the file cannot be read
+ * or is not plain YAML. ERR_USAGE: an unknown or repeated key, a bad value. Messages name file and line. */
+status options_read_yaml(options *o, const char *path, message *why);
+
+/* Sets one option from "section.key=value"; a LIST's items are separated by commas. The later of two wins.
+ * ERR_USAGE when it is not possible: the option then has its old value. */
+status options_set(options *o, const char *assignment, message *why);
+
+/* Whether a file or the command line has set the option "section.key", which must exist. */
+bool option_is_set(const options *o, const char *key);
+
+/* The table of all options in markdown: `remla options`, docs/options.md. */
+void options_print_table(FILE *out);
+
+/* All values as YAML that options_read_yaml reads back to the same values, with comments that say where each
+ * came from. The caller frees. */
+char *options_text(const options *o);
+/* Writes that text. Durable. */
+status options_write(const options *o, const char *path, message *why);
+
+/* Whether a run that began with `then` may go on with `now`: ERR_USAGE names the first SAME option that
+ * differs. */
+status options_same(const options *now, const options *then, message *why);
+
+/* Logs a line, "optim.lr 0.001 -> 0.0005", for every option that differs. */
+void options_log_changes(const options *now, const options *then);
+
+#endif

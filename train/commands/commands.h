@@ -1,4 +1,4 @@
-/* The commands of the program; train/commands/main.c has their table. To add one: write train/cmd_NAME.c, declare
+/* The commands of the program; train/commands/main.c has their table. To add one: write train/commands/cmd_NAME.c, declare
  * it here, add its row. */
 #ifndef REMLA_TRAIN_COMMANDS_H
 #define REMLA_TRAIN_COMMANDS_H

@@ -33,7 +33,7 @@ typedef struct command {
 static status print_help(const command_line *line, options *o, const comm *c, message *why);
 static status print_version(const command_line *line, options *o, const comm *c, message *why);
 
-/* To add a command: a row here and train/cmd_NAME.c. */
+/* To add a command: a row here and train/commands/cmd_NAME.c. */
 static const command commands[] = {
     {"convert", cmd_convert, true, TAKES_PLAN, false, 2, 2,
      "SRC DST calib.data=SHARDS [section.key=value ...] [--plan]",

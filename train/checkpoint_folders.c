@@ -8,6 +8,7 @@
 #include "train/manifest.h"
 #include <dirent.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,7 @@ static bool is_checkpoint(const char *folder)
 typedef struct known_folder {
     uint64_t path, content; /* hashes: of its name, of names, sizes and times of its files */
     message damage;         /* "" for a folder that is whole */
+    bool told;              /* that it stays for what else is in it */
 } known_folder;
 
 static known_folder *known;
@@ -191,6 +193,17 @@ status checkpoint_newest(const char *run, char *folder, message *why)
 
 /* ---- names change hands -------------------------------------------------------------------------------- */
 
+/* Whether its state is of another step: then it is somebody's copy. */
+static bool of_another_step(const char *folder, int64_t step)
+{
+    char path[PATH_BYTES];
+    json_t *state = json_load_file(path_join(path, folder, CHECKPOINT_STATE), 0, NULL);
+    const json_t *found = json_object_get(state, "step");
+    const bool other = json_is_integer(found) && json_integer_value(found) != step;
+    json_decref(state);
+    return other;
+}
+
 /* A folder without anything in it, not a link to one. */
 static bool empty_folder(const char *path)
 {
@@ -204,12 +217,14 @@ status checkpoint_vacant(const char *run, int64_t step, bool *replaces, message 
     struct stat s;
     checkpoint_folder(final, run, step);
     const bool missing = lstat(final, &s) != 0;
-    *replaces = !missing && folder_exists(final) && is_checkpoint(final);
+    const bool copy = !missing && of_another_step(final, step);
+    *replaces = !missing && !copy && folder_exists(final) && is_checkpoint(final);
     if (missing || *replaces || empty_folder(final)) return OK;
     return fail(why, ERR_INPUT,
                 "%s: is in the way of the checkpoint of step %lld: it is %s; move it elsewhere", final,
                 (long long)step,
-                S_ISLNK(s.st_mode)   ? "a link"
+                copy                 ? "a copy of another step's"
+                : S_ISLNK(s.st_mode) ? "a link"
                 : S_ISDIR(s.st_mode) ? "a folder of other files"
                                      : "not a folder");
 }
@@ -272,11 +287,19 @@ status checkpoint_clean(const char *run, message *why)
 
 /* ---- pruning ------------------------------------------------------------------------------------------- */
 
-/* Whether it is a checkpoint of this very name; cheap, because its weights are not read. */
+/* Whether it is a checkpoint of this very name and nothing else, which is cheap to know, because its weights
+ * are not read. What is wrong is said once. */
 static bool removable(const char *folder)
 {
-    message ignored;
-    return manifest_check(folder, &ignored) == OK && state_verify(folder, &ignored) == OK;
+    message ignored, more;
+    const bool ours = manifest_check(folder, &ignored) == OK && state_verify(folder, &ignored) == OK;
+    if (ours && manifest_lists_all(folder, &more) == OK) return true;
+    bool new;
+    if (!whole(folder, NULL) || !ours) return false;
+    known_folder *k = place_of(folder, &new);
+    if (!k->told) log_warning("%s stays: %s", folder, more.text);
+    k->told = true;
+    return false;
 }
 
 static status retire(const char *run, int64_t step, message *why)
@@ -284,10 +307,7 @@ static status retire(const char *run, int64_t step, message *why)
     char folder[PATH_BYTES], temporary[PATH_BYTES];
     checkpoint_folder(folder, run, step);
     checkpoint_temporary(temporary, run, step);
-    if (!removable(folder)) {
-        whole(folder, NULL); /* says what is wrong with it, once */
-        return OK;
-    }
+    if (!removable(folder)) return OK;
     /* First its name, so that no half-deleted folder looks like a checkpoint. */
     TRY(folder_remove(temporary, why));
     TRY(folder_commit(folder, temporary, why));

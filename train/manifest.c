@@ -161,6 +161,23 @@ static status check_unlisted(const char *folder, const json_t *files, message *w
     return s;
 }
 
+status manifest_lists_all(const char *folder, message *why)
+{
+    json_t *manifest;
+    TRY(manifest_read(folder, &manifest, why));
+    DIR *dir = opendir(folder);
+    status s = dir ? OK : fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
+    for (const struct dirent *entry; s == OK && (entry = readdir(dir));) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, MANIFEST) == 0) continue;
+        if (!listed(json_object_get(manifest, "files"), name))
+            s = fail(why, ERR_INPUT, "%s in it is not a part of the checkpoint", name);
+    }
+    if (dir) closedir(dir);
+    json_decref(manifest);
+    return s;
+}
+
 status manifest_verify(const char *folder, message *why)
 {
     json_t *manifest;

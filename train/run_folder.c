@@ -25,11 +25,12 @@ static void choose_name(char *out, const char *config_path)
     snprintf(out, PATH_BYTES, "runs/%s", name);
 }
 
-static status open_first_rank(run_folder *r, message *why)
+/* `seconds`: how long to wait for another job's lock. */
+static status open_first_rank(run_folder *r, int seconds, message *why)
 {
     char path[PATH_BYTES];
     TRY(folder_make(r->path, why));
-    TRY(folder_lock(r->path, "train.out", LOCK_SECONDS, &r->lock, why));
+    TRY(folder_lock(r->path, "train.out", seconds, &r->lock, why));
     r->folder = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (r->folder < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", r->path, strerror(errno));
     log_file(path_join(path, r->path, "train.log"));
@@ -43,7 +44,7 @@ status run_folder_open(run_folder *r, const options *o, const char *config_path,
         snprintf(r->path, sizeof r->path, "%s", o->train_out);
     else
         choose_name(r->path, config_path);
-    TRY(comm_agree(c, c->rank == 0 ? open_first_rank(r, why) : OK, why));
+    TRY(comm_agree(c, c->rank == 0 ? open_first_rank(r, LOCK_SECONDS, why) : OK, why));
     if (!o->train_out[0]) log_line("train.out is not set: the run is %s", r->path);
     return OK;
 }
@@ -121,6 +122,13 @@ static status lock_again(run_folder *r, message *why)
 
 static status make_anew(run_folder *r, message *why)
 {
+    message occupied;
+    if (!r->made && folder_exists(r->path) && folder_check_vacant(r->path, &occupied) != OK)
+        return fail(
+            why, ERR_INPUT,
+            "%s was removed while this run was writing it, and another job has made it anew: this one "
+            "stops, so that two do not write one run",
+            r->path);
     if (!r->lost)
         log_warning(
             "%s was removed while this run was writing it: it is made anew; metrics and log of the steps "
@@ -128,11 +136,12 @@ static status make_anew(run_folder *r, message *why)
             r->path);
     r->lost = true;
     release(r);
-    if (open_first_rank(r, why) != OK) {
+    r->made = true;
+    if (open_first_rank(r, 0, why) != OK) {
         release(r);
         return UNSAVED;
     }
-    r->lost = false;
+    r->lost = r->made = false;
     return OK;
 }
 
@@ -152,6 +161,7 @@ static status check_first_rank(run_folder *r, const options *o, const device *d,
                     "only with train.out=%s",
                     r->path, now, now);
         strcpy(r->path, now);
+        r->renamed = true;
     }
     if ((there || renamed) && lock_is_ours(r)) return OK;
     TRY(there || renamed ? lock_again(r, why) : make_anew(r, why));
@@ -177,6 +187,15 @@ status run_folder_check(run_folder *r, const options *o, const device *d, const 
     comm_broadcast(c, r->path, sizeof r->path, 0);
     comm_broadcast(c, anew, sizeof *anew, 0);
     return OK;
+}
+
+const char *run_folder_command(const run_folder *r, char *buffer)
+{
+    if (r->renamed)
+        snprintf(buffer, COMMAND_BYTES, "the same command with train.out=%.400s", r->path);
+    else
+        snprintf(buffer, COMMAND_BYTES, "the same command");
+    return buffer;
 }
 
 /* ---- where it goes on from ----------------------------------------------------------------------------- */

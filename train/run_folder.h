@@ -9,9 +9,11 @@
 
 typedef struct run_folder {
     char path[PATH_BYTES];
-    int lock;   /* descriptor of RUN/lock, on rank 0; -1 elsewhere */
-    int folder; /* of RUN itself, likewise */
-    bool lost;  /* it has been removed, and could not be made anew yet */
+    int lock;     /* descriptor of RUN/lock, on rank 0; -1 elsewhere */
+    int folder;   /* of RUN itself, likewise */
+    bool lost;    /* it has been removed, and could not be made anew yet */
+    bool made;    /* what is there now was made by this process trying so */
+    bool renamed; /* since the run began */
 } run_folder;
 
 /* Chooses the folder (train.out, or runs/NAME after NAME.yaml), makes and locks it, tidies checkpoints/,
@@ -27,10 +29,14 @@ void run_folder_close(run_folder *r);
 /* After every step, and before a checkpoint is written: whether the folder is still ours. One that has been
  * renamed is followed (r->path changes); one that has been removed is made anew, a lost RUN/lock is taken
  * again, both with the log and what describes the run, and *anew is true. Each is said in a warning.
- * ERR_INPUT: another job has taken the lock and writes there. UNSAVED: it cannot be made anew. MPI:
- * collective; every rank returns the same. */
+ * ERR_INPUT: another job has taken the lock, or made the folder anew, and writes there. UNSAVED: it cannot be
+ * made anew. MPI: collective; every rank returns the same. */
 status run_folder_check(run_folder *r, const options *o, const device *d, const comm *c, bool *anew,
                         message *why);
+
+/* "the same command", with the train.out that it needs where the folder was renamed. Returns `buffer`. */
+enum { COMMAND_BYTES = 512 };
+const char *run_folder_command(const run_folder *r, char *buffer);
 
 /* Where to resume from, by train.resume: a folder, or "" for a fresh start. MPI: collective. */
 status run_folder_resume(const run_folder *r, const options *o, const comm *c, char *checkpoint,

@@ -14,10 +14,17 @@ enum { PAUSES = sizeof pauses / sizeof pauses[0] };
 
 static int64_t step_of(const saving *s) { return s->t->at.step; }
 
+static bool has_checkpoint(const saving *s, int64_t step)
+{
+    char folder[PATH_BYTES];
+    checkpoint_folder(folder, s->run->path, step);
+    return folder_exists(folder);
+}
+
 const char *saving_newest(const saving *s, char *buffer)
 {
     char folder[PATH_BYTES];
-    if (s->newest < 0) {
+    if (s->newest < 0 || !has_checkpoint(s, s->newest)) {
         snprintf(buffer, NEWEST_BYTES, "there is no checkpoint yet");
     } else {
         checkpoint_folder(folder, s->run->path, s->newest);
@@ -35,13 +42,6 @@ void saving_start(saving *s, training *t, run_folder *run, metrics *log, const l
 }
 
 /* ---- removing ------------------------------------------------------------------------------------------ */
-
-static bool has_checkpoint(const saving *s, int64_t step)
-{
-    char folder[PATH_BYTES];
-    checkpoint_folder(folder, s->run->path, step);
-    return folder_exists(folder);
-}
 
 /* Of the steps that were validated and have a checkpoint, the one with the lowest loss; -1: none. */
 static int64_t best_step(const saving *s)
@@ -195,8 +195,9 @@ status saving_last(saving *s, message *why)
     }
     if (result != UNSAVED) return result;
     const message cause = *why;
-    char newest[NEWEST_BYTES];
-    return fail(why, UNSAVED, "step %lld has no checkpoint: %.500s; %.400s, and the same command %s",
+    char newest[NEWEST_BYTES], command[COMMAND_BYTES];
+    return fail(why, UNSAVED, "step %lld has no checkpoint: %.300s; %.300s, and %.300s %s",
                 (long long)step_of(s), cause.text, saving_newest(s, newest),
-                s->newest < 0 ? "begins anew" : "goes on from it");
+                run_folder_command(s->run, command),
+                s->newest < 0 || !has_checkpoint(s, s->newest) ? "begins anew" : "goes on from it");
 }

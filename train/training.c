@@ -4,7 +4,6 @@
 #include "train/training.h"
 #include "base/log.h"
 #include "base/stop.h"
-#include "base/machine.h"
 #include "model/hf/model_files.h"
 #include "train/feed_options.h"
 #include "train/gradients.h"
@@ -218,8 +217,6 @@ static void say_differences(const training *t, const checkpoint_state *then)
         int64_t then, now;
     } parts[] = {
         {"ranks", then->ranks, t->c->size},
-        {"threads", then->threads,
-         t->on.device ? 0 : machine_threads()}, /* a GPU's sums do not depend on them */
         {"train.micro_batch", then->micro_batch, t->o->train_micro_batch},
     };
     char text[200] = "";

@@ -84,7 +84,7 @@ void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_s
     const double all = (double)width * (s->square - s->tokens * LATENT_NORM_EPS), constant = all - s->energy,
                  other = s->energy / (double)(width - 1);
     tensor last = tensor_rows(&c.norm, width - 1, 1);
-    const double smaller = constant > 0 ? sqrt(other / constant) : 1;
+    const double smaller = constant > 0 && other > 0 ? sqrt(other / constant) : 1;
     fill(m->k, &last, g * smaller);
     multiply(m->k, &c.column, 1 / smaller); /* what reads the channel gets as much as before */
 }
@@ -137,6 +137,7 @@ double constant_channel_write(model *m, int64_t layer, const double *inputs, con
         channel c = channel_of(m, layer, (latent_kind)kind);
         const bool exact = tensor_present(&c.bias), carries = exact && kind == LATENT_Q;
         const double size = (exact ? KAPPA_EXACT : KAPPA) * sqrt(sums[kind].energy / sums[kind].tokens);
+        if (carries && !(size > 0)) continue; /* queries without weights: a bias is all that there is */
         for (int64_t i = 0; i < C; i++) row[i] = exact ? 0 : size * w[i];
         matrix_write(m->k, &c.row, row);
         if (carries) { /* it was a constant already, of another size */

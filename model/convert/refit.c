@@ -58,7 +58,7 @@ refit_result refit_solve(const refit *r)
     gemm_f64(false, false, w, C, w, 1, r->gram, w, delta, C, 0, image, C);
     refit_result out = {.delta = transposed(delta, w, C), .after = r->square};
     for (int64_t i = 0; i < w * C; i++) out.after += delta[i] * (image[i] - 2 * r->cross[i]);
-    out.after = fmax(out.after, 0); /* not a rounding error below */
+    if (out.after < 0) out.after = 0; /* by rounding; what is not a number stays so */
     free(gram);
     free(delta);
     free(image);

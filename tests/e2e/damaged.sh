@@ -38,7 +38,9 @@ for damage in cut_weights cut_state grow flip_header flip_weight flip_moment fli
     $damage run/$newest
     check_exit 0 "${command[@]}" train.out=run
     grep -q "^remla: warning: passing over run/$newest: " err || { cat err >&2; fail "$damage: no warning that names the checkpoint"; }
-    [ "$(wc -l <err)" = 1 ] || { cat err >&2; fail "$damage: not one warning"; }
+    expected=1
+    [ $damage != rename_older ] || expected=2 # it may be a person's, and is in the way of the run's own
+    [ "$(wc -l <err)" = $expected ] || { cat err >&2; fail "$damage: not $expected warnings"; }
     grep -q "step-00000004: step 4" out || { cat out >&2; fail "$damage: did not go on from step 4"; }
     check_same_files "$damage" whole/$last run/$last
     cmp <(curve whole) <(curve run) >&2 || fail "$damage: the curves differ"

@@ -59,12 +59,21 @@ check_exit 0 ranks 2 "$REMLA" train "${options[@]}" train.out=whole2
 in_parts parts2 ranks 2 "$REMLA"
 check_same_run "20 = 7 + 6 + 7 on two ranks" whole2 parts2
 
+# Threads decide nothing.
+for threads in 2 3; do
+    OMP_NUM_THREADS=$threads check_exit 0 "$REMLA" train "${options[@]}" train.out=threads$threads
+    cmp <(curve whole) <(curve threads$threads) >&2 || fail "$threads threads: the curves differ"
+    for file in model optim-00000; do
+        cmp whole/$last/$file.safetensors threads$threads/$last/$file.safetensors >&2 || fail "$threads threads: $file differs"
+    done
+done
+
 # One rank writes, two go on.
 check_exit 0 "$REMLA" train "${options[@]}" train.out=mixed train.stop_after=7
 check_exit 0 ranks 2 "$REMLA" train "${options[@]}" train.out=mixed train.stop_after=7
 grep -q '^ranks 1 -> 2: losses will agree to about 1e-8, not bit for bit$' out || fail "one rank, then two: no line that says so"
 OMP_NUM_THREADS=2 check_exit 0 "$REMLA" train "${options[@]}" train.out=mixed train.micro_batch=4
-grep -q '^ranks 2 -> 1, threads 1 -> 2, train.micro_batch 2 -> 4: losses will agree' out || fail "threads and micro-batch: no line that says so"
+grep -q '^ranks 2 -> 1, train.micro_batch 2 -> 4: losses will agree' out || fail "ranks and micro-batch: no line that says so"
 curve whole | cut -d' ' -f1,2 >want
 curve mixed | cut -d' ' -f1,2 >got
 check_close 1e-6 "one rank, then two, then one with two threads" got want

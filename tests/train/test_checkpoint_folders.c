@@ -195,6 +195,21 @@ static void test_prune(void **state)
     expect_warnings(0, "");
 }
 
+/* What a person has put into a checkpoint, a file or a folder, keeps it. */
+static void test_prune_beside_other_files(void **state)
+{
+    (void)state;
+    new_run();
+    make_steps("2 4 6 8");
+    put(at("step-00000002"), "notes.txt", "mine", NULL);
+    assert_int_equal(folder_make(at("step-00000004/eval"), &why), OK);
+    prune(1, -1);
+    prune(1, -1);
+    expect_names("02 04 08");
+    expect_warnings(2, "step-00000004 stays: eval in it is not a part of the checkpoint");
+    assert_true(file_exists(at("step-00000002/notes.txt")));
+}
+
 /* What does not verify neither stops pruning nor counts. */
 static void test_prune_beside_damage(void **state)
 {
@@ -318,6 +333,8 @@ static void test_in_the_way(void **state)
     put(at("step-00000005"), "notes.txt", "mine", NULL);
     put(at(""), "step-00000006", "a file", NULL);
     assert_int_equal(symlink("nowhere", at("step-00000007")), 0);
+    make("step-00000009", 3); /* a copy */
+    expect_vacant(9, "it is a copy of another step's", false);
     expect_vacant(0, NULL, false);
     expect_vacant(1, NULL, true);
     expect_vacant(2, NULL, true);
@@ -333,10 +350,10 @@ static void test_in_the_way(void **state)
         assert_int_equal(checkpoint_publish(run, step, &why), step < 5 ? OK : ERR_INPUT);
     }
     expect_names(".remla-tmp-step-00000005 .remla-tmp-step-00000006 .remla-tmp-step-00000007 "
-                 "00 01 02 03 04 05 06 07");
+                 "00 01 02 03 04 05 06 07 09");
     assert_true(file_exists(at("step-00000005/notes.txt")) && file_exists(at("step-00000006")));
     assert_int_equal(checkpoint_clean(run, &why), OK);
-    expect_names("00 01 02 03 04 05 06 07");
+    expect_names("00 01 02 03 04 05 06 07 09");
     for (int64_t step = 0; step < 5; step++) {
         char folder[PATH_BYTES];
         checkpoint_folder(folder, run, step);
@@ -407,8 +424,13 @@ static int let_warnings_go(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_names),   TEST(test_prune),     TEST(test_prune_beside_damage),
-        TEST(test_foreign), TEST(test_read_once), TEST(test_in_the_way),
+        TEST(test_names),
+        TEST(test_prune),
+        TEST(test_prune_beside_other_files),
+        TEST(test_prune_beside_damage),
+        TEST(test_foreign),
+        TEST(test_read_once),
+        TEST(test_in_the_way),
         TEST(test_old),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

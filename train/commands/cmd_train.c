@@ -83,18 +83,20 @@ static status validate_first(training *t, metrics *log, message *why)
 static status stop_for_data(saving *keep, message *why)
 {
     const message cause = *why;
-    char newest[NEWEST_BYTES];
+    char newest[NEWEST_BYTES], command[COMMAND_BYTES];
     if (keep->t->at.step == 0) return ERR_INPUT; /* there is nothing to save */
-    TRY(saving_last(keep, why));
-    return fail(why, ERR_DATA,
-                "%.500s; stopped after step %lld; %.400s: mend the data, and the same command goes on",
-                cause.text, (long long)keep->t->at.step, saving_newest(keep, newest));
+    const status saved = saving_last(keep, why);
+    if (saved != OK) log_warning("%s", cause.text); /* why it stops, which the last sentence does not say */
+    TRY(saved);
+    return fail(why, ERR_DATA, "%.300s; stopped after step %lld; %.300s: mend the data, and %.300s goes on",
+                cause.text, (long long)keep->t->at.step, saving_newest(keep, newest),
+                run_folder_command(keep->run, command));
 }
 
 static status train(training *t, saving *keep, metrics *log, message *why)
 {
     const options *o = t->o;
-    char newest[NEWEST_BYTES];
+    char newest[NEWEST_BYTES], command[COMMAND_BYTES];
     progress p;
     progress_start(&p, t);
     int64_t taken = 0;
@@ -125,9 +127,9 @@ static status train(training *t, saving *keep, metrics *log, message *why)
     }
     saving_end(keep);
     if (signal && t->at.step < t->steps)
-        return fail(why, STOPPED,
-                    "stopped by signal %d after step %lld; %.900s, and the same command goes on", signal,
-                    (long long)t->at.step, saving_newest(keep, newest));
+        return fail(why, STOPPED, "stopped by signal %d after step %lld; %.400s, and %.400s goes on", signal,
+                    (long long)t->at.step, saving_newest(keep, newest),
+                    run_folder_command(keep->run, command));
     log_line("done: step %lld of %lld, %lld tokens, in %s", (long long)t->at.step, (long long)t->steps,
              (long long)t->at.tokens, keep->run->path);
     return OK;

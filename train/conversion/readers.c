@@ -28,6 +28,9 @@ const char *readers_text(const model_config *c)
         return "transformers, and vLLM with --model-impl transformers; vLLM's and SGLang's own classes leave "
                "out "
                "its biases, without an error";
+    if (d->tied)
+        return "transformers, SGLang; vLLM's own class wants lm_head.weight and answers nonsense without it, "
+               "without an error";
     return "transformers, vLLM, SGLang";
 }
 

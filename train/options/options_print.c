@@ -170,9 +170,19 @@ status options_same(const options *now, const options *then, message *why)
     return s;
 }
 
+/* Sections of other commands, whose defaults may change from version to version. */
+static bool for_training(const char *section)
+{
+    static const char *const others[] = {"convert", "calib", "import", "tokenize"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(section, others[i]) == 0) return false;
+    return true;
+}
+
 void options_log_changes(const options *now, const options *then)
 {
     for (const option_row *row = option_table; row < option_table + NUM_OPTIONS; row++) {
+        if (!for_training(row->section)) continue;
         char *a = value_text(then, row), *b = value_text(now, row);
         if (strcmp(a, b) != 0) log_line("changed: %s.%s %s -> %s", row->section, row->name, a, b);
         free(a);

@@ -376,6 +376,41 @@ static void better_than_transmla(void **state)
     }
 }
 
+/* A layer whose queries are their bias alone: the constant channel has nothing to be larger than. */
+static void converts_queries_without_weights(void **state)
+{
+    (void)state;
+    if (!fixture_path("llama")) skip();
+    model m;
+    model_config config;
+    message why;
+    char gqa[PATH_BYTES], source[PATH_BYTES], target[PATH_BYTES], path[PATH_BYTES], calib[PATH_BYTES];
+    kept(gqa, fixture_path("qwen2_bias_tied/gqa"));
+    kept(calib, fixture_path("calib.ds"));
+    kept(source, scratch_path("no-weights"));
+    kept(target, scratch_path("no-weights-mla"));
+    assert_int_equal(config_read(&config, gqa, &why), OK);
+    model_init(&m, &config.d, ops_cpu_f32(), 1, 1, MODEL_EVALUATE, 1);
+    assert_int_equal(model_load(gqa, &m.table, &m.w, m.k, &why), OK);
+    m.k->zero(&m.w.layer[0].wq, m.k->stream);
+    assert_int_equal(folder_make(source, &why), OK);
+    assert_int_equal(model_save(source, &m.table, &m.w, m.k, F32, MODEL_FILE_BYTES, &why), OK);
+    uint64_t hash;
+    int64_t bytes;
+    assert_int_equal(file_copy(path_join(path, gqa, "config.json"), scratch_path("no-weights/config.json"),
+                               &hash, &bytes, &why),
+                     OK);
+    model_free(&m);
+    config_free(&config);
+    expect(run("convert %s %s calib.data=%s calib.seq_len=64 convert.qk_rope_head_dim=16 "
+               "convert.kv_lora_rank=80",
+               source, target, calib),
+           0, "");
+    /* At full rank but for one dimension nothing much is lost. */
+    const double loss = eval_loss(source, calib, 64), converted = eval_loss(target, calib, 64);
+    if (!(fabs(converted / loss - 1) < 0.05)) fail_msg("loss %.4f becomes %.4f", loss, converted);
+}
+
 /* ---- layouts -------------------- */
 
 static json_t *written_config(const char *more)
@@ -423,6 +458,7 @@ int main(void)
         cmocka_unit_test(as_good_as_transmla),
         cmocka_unit_test(latent_norms_cost_little),
         cmocka_unit_test(better_than_transmla),
+        cmocka_unit_test(converts_queries_without_weights),
         cmocka_unit_test(chooses_the_layout),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

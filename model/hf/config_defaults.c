@@ -3,6 +3,7 @@
  * transformers that has the class to 5.x. */
 #include "model/hf/config_defaults.h"
 #include "base/log.h"
+#include "model/hf/config_put.h"
 #include "model/hf/safetensors.h"
 #include <jansson.h>
 #include <stdlib.h>
@@ -40,12 +41,6 @@ static bool missing_or_null(const json_t *object, const char *key)
     return !value || json_is_null(value);
 }
 
-static void put(json_t *object, const char *key, json_t *value)
-{
-    if (json_object_set_new(object, key, value) != 0)
-        die(ERR_DEVICE, "no memory for key %s of config.json", key);
-}
-
 /* Where a missing key belongs; NULL: it is not missing. */
 static json_t *place_of(json_t *json, const char *key)
 {
@@ -62,7 +57,7 @@ static void take_values(config_defaults *taken, json_t *json, model_kind kind)
     for (int i = 0; i < ROWS; i++) {
         json_t *place = rows[i].value && rows[i].kinds >> kind & 1 ? place_of(json, rows[i].key) : NULL;
         if (!place) continue;
-        put(place, rows[i].key, json_loads(rows[i].value, JSON_DECODE_ANY, NULL));
+        config_put(place, rows[i].key, json_loads(rows[i].value, JSON_DECODE_ANY, NULL));
         taken->missing |= 1u << i;
     }
 }
@@ -81,7 +76,7 @@ static void take_key_value_heads(config_defaults *taken, json_t *json, model_kin
     if (!missing_or_null(json, key) || (missing(json, key) && kind != LLAMA) || !json_is_integer(heads))
         return;
     note(taken, json, KEY_VALUE_HEADS);
-    put(json, key, json_integer(json_integer_value(heads)));
+    config_put(json, key, json_integer(json_integer_value(heads)));
 }
 
 /* Of the tensor that comes first in the first file. */
@@ -108,7 +103,7 @@ static status take_storage(config_defaults *taken, json_t *json, const char *fol
                     path, reason.text);
     if (s.count) {
         note(taken, json, STORAGE);
-        put(json, "torch_dtype", json_string(names[first_type(&s)]));
+        config_put(json, "torch_dtype", json_string(names[first_type(&s)]));
     }
     safetensors_close(&s);
     return OK;

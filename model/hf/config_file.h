@@ -5,13 +5,16 @@
 #define REMLA_MODEL_CONFIG_FILE_H
 #include "base/file.h"
 #include "base/status.h"
-#include "model/hf/config_defaults.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct json_t json_t;
+typedef struct family family;
 
 typedef struct config_file {
     char path[PATH_BYTES];
     json_t *json;
-    model_kind kind;
-    bool transmla; /* an MLA model in TransMLA's layout, not a stock DeepSeek one */
+    const family *family; /* model/hf/family.h */
     message *why;
 } config_file;
 

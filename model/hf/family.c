@@ -33,9 +33,10 @@ const family *family_of(const char *name, const json_t *json)
 
 const family *family_of_layout(config_layout layout)
 {
-    for (const family *const *m = families; *m; m++)
-        if ((*m)->write && (*m)->layout == layout) return *m;
-    die(ERR_BUG, "no model family is written in layout %d", layout);
+    const family *const *m = families;
+    while (*m && !((*m)->write && (*m)->layout == layout)) m++;
+    REQUIRE(*m, "no family is written in layout %d", layout);
+    return *m;
 }
 
 bool family_latent_key(const char *key)

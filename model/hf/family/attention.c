@@ -3,7 +3,7 @@
 #include <jansson.h>
 #include <string.h>
 
-status window_read(const config_file *f, dims *d, bool used)
+status attention_window_read(const config_file *f, dims *d, bool used)
 {
     const json_t *value = config_get(f, "sliding_window");
     TRY(config_get_bool(f, "use_sliding_window", used, &used));
@@ -27,7 +27,7 @@ status window_read(const config_file *f, dims *d, bool used)
 }
 
 /* A default of transformers' class would be a guess about the shape. */
-status key_value_heads_read(const config_file *f, int64_t least, int64_t most, int64_t *out)
+status attention_key_value_heads_read(const config_file *f, int64_t least, int64_t most, int64_t *out)
 {
     if (config_get(f, "num_key_value_heads"))
         return config_get_integer(f, "num_key_value_heads", least, most, out);
@@ -38,9 +38,9 @@ status key_value_heads_read(const config_file *f, int64_t least, int64_t most, i
                 f->path, f->family->key_value_heads, type);
 }
 
-status grouped_heads_read(const config_file *f, dims *d)
+status attention_grouped_read(const config_file *f, dims *d)
 {
-    TRY(key_value_heads_read(f, 1, d->H, &d->G));
+    TRY(attention_key_value_heads_read(f, 1, d->H, &d->G));
     if (d->H % d->G)
         return fail(f->why, ERR_INPUT,
                     "%s: num_attention_heads %lld is not a multiple of num_key_value_heads %lld", f->path,
@@ -61,7 +61,7 @@ status grouped_heads_read(const config_file *f, dims *d)
     return OK;
 }
 
-status bias_check(const config_file *f, bool expected, const char *remedy)
+status attention_bias_check(const config_file *f, bool expected, const char *remedy)
 {
     bool bias;
     TRY(config_get_bool(f, "attention_bias", expected, &bias));

@@ -6,16 +6,16 @@
 enum { MAX_HEAD_WIDTH = 1 << 12 }; /* beyond it is nonsense */
 
 /* sliding_window into d->window. `used`: whether it applies where use_sliding_window does not say so. */
-status window_read(const config_file *f, dims *d, bool used);
+status attention_window_read(const config_file *f, dims *d, bool used);
 
 /* num_key_value_heads, which must be there and in [least, most]. */
-status key_value_heads_read(const config_file *f, int64_t least, int64_t most, int64_t *out);
+status attention_key_value_heads_read(const config_file *f, int64_t least, int64_t most, int64_t *out);
 
 /* Key and value heads of a GQA model, and the width of a head: d->G and d->D. */
-status grouped_heads_read(const config_file *f, dims *d);
+status attention_grouped_read(const config_file *f, dims *d);
 
 /* Refuses attention_bias unless it is `expected`, which is also the value where the key is missing: "PATH:
  * attention_bias is FOUND, REMEDY". */
-status bias_check(const config_file *f, bool expected, const char *remedy);
+status attention_bias_check(const config_file *f, bool expected, const char *remedy);
 
 #endif

@@ -34,7 +34,7 @@ status latent_check_dense(const config_file *f, const dims *d)
 status latent_read(const config_file *f, dims *d)
 {
     int64_t number;
-    TRY(window_read(f, d, true));
+    TRY(attention_window_read(f, d, true));
     TRY(config_get_integer(f, "kv_lora_rank", 1, MAX_RANK, &d->R));
     if (!json_object_get(f->json, "q_lora_rank"))
         return config_missing(f, "q_lora_rank"); /* null is a value here: queries are not factored */
@@ -48,7 +48,7 @@ status latent_read(const config_file *f, dims *d)
     if (config_get(f, "head_dim")) TRY(config_get_integer(f, "head_dim", d->Dr, d->Dr, &number));
     if (config_get(f, "qk_head_dim"))
         TRY(config_get_integer(f, "qk_head_dim", d->Dn + d->Dr, d->Dn + d->Dr, &number));
-    return key_value_heads_read(f, d->H, d->H, &number);
+    return attention_key_value_heads_read(f, d->H, d->H, &number);
 }
 
 void latent_put(json_t *json, const dims *d)

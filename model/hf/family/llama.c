@@ -4,9 +4,9 @@
 
 static status llama_read(const config_file *f, dims *d)
 {
-    TRY(window_read(f, d, true));
-    TRY(grouped_heads_read(f, d));
-    return bias_check(f, false, "which gives o_proj a bias too: not supported");
+    TRY(attention_window_read(f, d, true));
+    TRY(attention_grouped_read(f, d));
+    return attention_bias_check(f, false, "which gives o_proj a bias too: not supported");
 }
 
 const family family_llama = {

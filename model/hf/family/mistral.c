@@ -3,9 +3,9 @@
 
 static status mistral_read(const config_file *f, dims *d)
 {
-    TRY(window_read(f, d, true));
-    TRY(grouped_heads_read(f, d));
-    return bias_check(f, false, "but Mistral models have no biases");
+    TRY(attention_window_read(f, d, true));
+    TRY(attention_grouped_read(f, d));
+    return attention_bias_check(f, false, "but Mistral models have no biases");
 }
 
 const family family_mistral = {

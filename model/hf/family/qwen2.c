@@ -4,9 +4,9 @@
 
 static status qwen2_read(const config_file *f, dims *d)
 {
-    TRY(window_read(f, d, false));
-    TRY(grouped_heads_read(f, d));
-    TRY(bias_check(f, true, "but Qwen2 models have biases"));
+    TRY(attention_window_read(f, d, false));
+    TRY(attention_grouped_read(f, d));
+    TRY(attention_bias_check(f, true, "but Qwen2 models have biases"));
     d->q_bias = d->k_bias = d->v_bias = true;
     return OK;
 }

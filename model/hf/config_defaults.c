@@ -22,8 +22,7 @@ enum {
     KEY_VALUE_HEADS = 1
 };
 
-/* Row `i` of the whole table: the common rows, the family's (which may have no key), the type of the weights.
- */
+/* Row `i` of the whole table: common rows, the family's (which may have no key), the type of the weights. */
 static key_value row(const family *m, int i)
 {
     if (i < COMMON) return common[i];

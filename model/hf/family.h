@@ -22,12 +22,13 @@ struct family {
     const char *mark;           /* NULL, or a key that just this family's files have */
     attention_kind attention;
     const char *const *keys;           /* known beside config_keys.c's; ends with NULL, may be NULL */
-    key_value fixed[FAMILY_VALUES];    /* the one value of a key that is supported (null is beside it) */
+    key_value fixed[FAMILY_VALUES];    /* keys of which one value is supported (and null) */
     key_value defaults[FAMILY_VALUES]; /* transformers' defaults beside those of config_defaults.c */
     int key_value_heads;               /* transformers' default for num_key_value_heads, as a number that
                                           only some models have; 0: it is num_attention_heads */
 
-    /* Reads what is the family's own into `d`, which has all sizes but those of attention. */
+    /* Reads attention and all else that is the family's own into `d`, which has what every family has.
+     * ERR_INPUT with a sentence. */
     status (*read)(const config_file *f, dims *d);
 
     /* For a family that remla writes, NULL for the others: the config.json in `layout` of the MLA model `d`

@@ -1,7 +1,6 @@
 /* TransMLA's layout: the source's config.json with the keys of latent attention in it. TransMLA calls the
  * result deepseek_v3, and in its DeepSeek style gives it that architecture, too: qk_latent_layernorm tells
- * its files. attention_bias means other biases here than in transformers' DeepSeek-V3, so it has no default.
- */
+ * its files. attention_bias means other biases than in transformers' DeepSeek-V3 and has no default. */
 #include "model/hf/config_put.h"
 #include "model/hf/config_rope.h"
 #include "model/hf/family/latent.h"

@@ -1,16 +1,13 @@
-/* The keys, as lists: those of transformers 4 and 5 for the kinds of models that we read, and what other
- * programs leave in their files. */
+/* The keys, as lists: those of transformers 4 and 5 that every family may have, and what other programs leave
+ * in their files. */
 #include "model/hf/config_keys.h"
-#include <stdbool.h>
-#include <stddef.h>
+#include "model/hf/family.h"
 #include <string.h>
 
 /* clang-format off */
 
 /* Keys with one supported value, given as JSON (null is always allowed). */
-static const struct fixed_key {
-    const char *name, *only;
-} fixed_keys[] = {
+static const key_value fixed_keys[] = {
     {"hidden_act", "\"silu\""},
     {"mlp_bias", "false"},
     {"partial_rotary_factor", "1.0"},
@@ -20,24 +17,11 @@ static const struct fixed_key {
     {"add_cross_attention", "false"},
     {"cross_attention_hidden_size", "null"},
     {"pruned_heads", "{}"},
-    {"rope_interleave", "true"},
 };
 
-/* Keys that only models with latent attention have. The experts are unused where every layer is dense,
- * which is checked; layers that predict more tokens (mtp) do not change the next one, and their tensors,
- * if there are any, are refused by name. */
-static const char *const latent_keys[] = {
-    "kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "qk_head_dim", "v_head_dim",
-    "qk_latent_layernorm", "rope_interleave", "num_nextn_predict_layers", "num_mtp_layers",
-    "first_k_dense_replace", "n_routed_experts", "n_shared_experts", "num_experts_per_tok",
-    "num_local_experts", "moe_intermediate_size", "moe_layer_freq", "n_group", "topk_group", "topk_method",
-    "scoring_func", "norm_topk_prob", "routed_scaling_factor", "aux_loss_alpha", "seq_aux", "ep_size",
-    "output_router_logits", NULL,
-};
-
-/* All others: read by config.c, or without influence on what we compute. */
+/* All others: read, or without influence on what we compute. */
 static const char *const common_keys[] = {
-    /* read by config.c */
+    /* read by config.c and the families */
     "architectures", "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
     "num_attention_heads", "num_key_value_heads", "head_dim", "attention_bias", "rms_norm_eps",
     "tie_word_embeddings", "rope_theta", "rope_scaling", "rope_parameters", "sliding_window",
@@ -68,21 +52,26 @@ static const char *const common_keys[] = {
 };
 /* clang-format on */
 
-static bool listed(const char *const *list, const char *name)
+static bool listed(const char *const *list, const char *key)
 {
-    while (*list && strcmp(*list, name) != 0) list++;
-    return *list;
+    while (list && *list && strcmp(*list, key) != 0) list++;
+    return list && *list;
 }
 
-const char *config_key_only(const char *name)
+static const char *value_in(const key_value *list, int count, const char *key)
 {
-    for (size_t i = 0; i < sizeof fixed_keys / sizeof fixed_keys[0]; i++)
-        if (strcmp(fixed_keys[i].name, name) == 0) return fixed_keys[i].only;
+    for (int i = 0; i < count && list[i].key; i++)
+        if (strcmp(list[i].key, key) == 0) return list[i].json;
     return NULL;
 }
 
-config_key_kind config_key_kind_of(const char *name)
+const char *config_key_only(const family *m, const char *key)
 {
-    if (listed(latent_keys, name)) return KEY_LATENT;
-    return listed(common_keys, name) || config_key_only(name) ? KEY_COMMON : KEY_UNKNOWN;
+    const char *own = value_in(m->fixed, FAMILY_VALUES, key);
+    return own ? own : value_in(fixed_keys, sizeof fixed_keys / sizeof fixed_keys[0], key);
+}
+
+bool config_key_known(const family *m, const char *key)
+{
+    return listed(m->keys, key) || listed(common_keys, key) || config_key_only(m, key);
 }

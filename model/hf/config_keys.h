@@ -1,17 +1,16 @@
-/* Which keys a config.json may have: those that config.c reads, and those that change nothing we compute.
- * Any other key may be a feature that remla does not have, so it is refused. */
+/* Which keys a config.json may have: those that are read, and those that change nothing we compute. Any other
+ * key may be a feature that remla does not have, so it is refused. Private to model/hf. */
 #ifndef REMLA_MODEL_CONFIG_KEYS_H
 #define REMLA_MODEL_CONFIG_KEYS_H
+#include <stdbool.h>
 
-typedef enum config_key_kind {
-    KEY_UNKNOWN,
-    KEY_COMMON,
-    KEY_LATENT /* only in models with latent attention */
-} config_key_kind;
-config_key_kind config_key_kind_of(const char *name);
+typedef struct family family;
+
+/* Whether a file of this family may have the key. */
+bool config_key_known(const family *m, const char *key);
 
 /* The one supported value of a key as JSON text (null is supported beside it), NULL when any value will do
  * here. */
-const char *config_key_only(const char *name);
+const char *config_key_only(const family *m, const char *key);
 
 #endif

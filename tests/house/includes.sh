@@ -14,6 +14,7 @@ declare -A may=(
     [kernels/none]="kernels"
     [model]="base kernels"
     [model/hf]="base kernels model"
+    [model/hf/family]="base model model/hf"
     [model/convert]="base kernels kernels/cpu model model/hf"
     [data/tokenizer]="base"
     [data/shards]="base data/tokenizer"

@@ -3,6 +3,7 @@
  * TransMLA's converter wrote. */
 #include "model/hf/config.h"
 #include "base/file.h"
+#include "tests/model/hf/same_dims.h"
 #include "tests/support/scratch.h"
 #include <jansson.h>
 #include <stdarg.h>
@@ -387,19 +388,6 @@ static void transformers_5(void **state)
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
-
-static bool same_dims(const dims *a, const dims *b)
-{
-    return a->kind == b->kind && a->L == b->L && a->V == b->V && a->C == b->C && a->F == b->F &&
-           a->H == b->H && a->Dn == b->Dn && a->Dr == b->Dr && a->Dv == b->Dv && a->R == b->R &&
-           a->Rq == b->Rq && a->latent_norm == b->latent_norm && a->q_bias == b->q_bias &&
-           a->k_bias == b->k_bias && a->q_a_bias == b->q_a_bias && a->o_bias == b->o_bias &&
-           a->tied == b->tied && a->norm_eps == b->norm_eps && a->window == b->window &&
-           a->rope.theta == b->rope.theta && a->rope.llama3 == b->rope.llama3 &&
-           a->rope.factor == b->rope.factor && a->rope.low_freq_factor == b->rope.low_freq_factor &&
-           a->rope.high_freq_factor == b->rope.high_freq_factor &&
-           a->rope.original_max_position == b->rope.original_max_position;
-}
 
 /* What is written for `d` reads as `d`. */
 static void check_converted(const model_config *source, const dims *d, config_layout layout)

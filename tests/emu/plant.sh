@@ -105,7 +105,8 @@ bug tile_not_waited_for kernels/cuda/attention/attention_flash_backward.cu 's/cp
 bug key_of_the_future kernels/cuda/attention/attention_flash.h 's/key <= query;/key <= query + 1;/' kernels_test_attention "${all[@]}"
 
 say "bugs on the host"
-bug sums_not_waited_for optim/optimizer.c 's/\n *comm_fence\(o->tensors\);[^\n]*//' remla ranks
+bug sums_not_waited_for optim/optimizer.c 's/\n *comm_wait\(o->tensors, o->summed\);[^\n]*//' remla ranks
+bug weights_not_waited_for optim/optimizer.c 's/\n *comm_wait\(o->tensors, gathered\);//' remla ranks
 bug ranks_do_not_wait base/cuda/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(d->communication[^\n]*//' remla ranks
 bug nobody_waits_for_ranks base/cuda/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(d->compute\.cuda[^\n]*//' remla ranks
 bug calls_not_seen_through base/cuda/comm_nccl.c 's/result = settle\(result\);/if (result == ncclInProgress) return;/' remla ranks

@@ -1,15 +1,16 @@
 /* How ranks talk. Three implementations behind one type: comm_self (one process), comm_mpi (host memory) and
- * comm_nccl (memory of devices). Every function here but comm_self, comm_start, comm_stop and comm_fence is
+ * comm_nccl (memory of devices). Every function here but comm_self, comm_start, comm_stop and comm_wait is
  * collective: all ranks call it, with the same counts, in the same order. A fault of the network stops the
  * job (ERR_DEVICE). Sums run in rank order, so that the bits do not depend on which algorithm the MPI library
  * picks.
  *
- * A communicator over devices has sum_f64, reduce_scatter_f32, all_gather and fence; the host's does the
+ * A communicator over devices has sum_f64, reduce_scatter_f32, all_gather and wait; the host's does the
  * rest. Its pointers are device pointers, and its functions return when their work is queued, behind what was
- * queued on the device's stream until then; what is queued there after comm_fence sees the results. Until
- * then nobody may touch the memory that they work on. All ranks get the same bits, and the same again in
- * another run on the same machines, unless the environment's NCCL_NVLS_ENABLE lets switches add, which is
- * faster; with more than two ranks NCCL picks the order of the sums. */
+ * queued on the device's stream until then. They return a ticket: what is queued on that stream after
+ * comm_wait for the ticket sees the call's results. Until then nobody may touch the memory that the call
+ * works on. All ranks get the same bits, and the same again in another run on the same machines, unless the
+ * environment's NCCL_NVLS_ENABLE lets switches add, which is faster; with more than two ranks NCCL picks the
+ * order of the sums. */
 #ifndef REMLA_BASE_COMM_H
 #define REMLA_BASE_COMM_H
 #include "base/status.h"
@@ -23,6 +24,11 @@ typedef struct comm {
     struct device *device;      /* whose memory it talks about; NULL: host memory */
     const struct comm_calls *calls;
 } comm;
+
+/* One call, to wait for; of the communicator that gave it. A ticket of zeros is of a call that is done. */
+typedef struct comm_ticket {
+    uint64_t call; /* its number, from 1 */
+} comm_ticket;
 
 /* A communicator of this process alone; needs no MPI. */
 const comm *comm_self(void);
@@ -39,20 +45,24 @@ void comm_stop(const comm *c); /* finalises MPI if comm_start began it; ends one
 const comm *comm_nccl_start(struct device *d, const comm *host);
 
 void comm_barrier(const comm *c);
-void comm_sum_f64(const comm *c, double *values, int64_t count);  /* in place, sum over ranks, rank order */
 void comm_max_i64(const comm *c, int64_t *values, int64_t count); /* in place */
 void comm_broadcast(const comm *c, void *bytes, int64_t count, int root);
 
+/* In place, sum over ranks, rank order. */
+comm_ticket comm_sum_f64(const comm *c, double *values, int64_t count);
+
 /* Sums full[size*shard] over ranks; rank r keeps elements [r*shard, (r+1)*shard) in `out` (shard), which may
  * be the same place inside `full`. `full` is overwritten. */
-void comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard);
+comm_ticket comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard);
 
 /* all (size*part_bytes) on every rank from each rank's `part`, which may lie at its own place in `all`. */
-void comm_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes);
+comm_ticket comm_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes);
 
-/* What a device queues after this call sees what the calls before it have brought. Host memory: nothing to
- * do. Not collective. */
-void comm_fence(const comm *c);
+/* Makes what is queued on the device's stream from now on run after that call; the host goes on at once.
+ * Calls end in the order in which they were made: this waits for those before it too, and for none after it
+ * (unless dozens were made since: see comm_nccl.c). In host memory a call is done when it returns, and there
+ * is nothing to wait for. Not collective. */
+void comm_wait(const comm *c, comm_ticket ticket);
 
 /* Every rank brings its status; all return the worst one (the largest code), with the sentence of the lowest
  * rank that has it. What every function that can fail on one rank alone calls before it returns: without it

@@ -13,8 +13,10 @@ struct comm_calls {
     /* all (size*part_bytes); part may be at its own place inside it. */
     void (*all_gather)(const comm *c, void *all, const void *part, int64_t part_bytes);
     void (*reduce_scatter_f32)(const comm *c, float *out, float *full, int64_t shard);
-    void (*fence)(const comm *c); /* NULL: calls are done when they return */
-    void (*stop)(void);           /* of a communicator of one rank too */
+    /* NULL: calls are done when they return. The ticket of what was queued last. */
+    comm_ticket (*ticket)(const comm *c);
+    void (*wait)(const comm *c, comm_ticket ticket);
+    void (*stop)(void); /* of a communicator of one rank too */
 };
 
 /* The communicator of the job, or NULL when no launcher started this process. */

@@ -62,34 +62,45 @@ static void sum_f64(const comm *c, double *values, int64_t count)
     free(all);
 }
 
-void comm_sum_f64(const comm *c, double *values, int64_t count)
+static comm_ticket ticket_of_last(const comm *c)
 {
-    if (c->size == 1) return;
+    return c->calls && c->calls->ticket ? c->calls->ticket(c) : (comm_ticket){0};
+}
+
+comm_ticket comm_sum_f64(const comm *c, double *values, int64_t count)
+{
+    if (c->size == 1) return (comm_ticket){0};
     (c->calls->sum_f64 ? c->calls->sum_f64 : sum_f64)(c, values, count);
+    return ticket_of_last(c);
 }
 
 /* One rank has nothing to add, but a device's copies are the device's. */
 static bool copies(const comm *c) { return c->size == 1 && !c->device; }
 
-void comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)
+comm_ticket comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)
 {
     if (!copies(c))
         c->calls->reduce_scatter_f32(c, out, full, shard);
     else if (out != full)
         memcpy(out, full, sizeof(float) * (size_t)shard);
+    return ticket_of_last(c);
 }
 
-void comm_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes)
+comm_ticket comm_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes)
 {
     if (!copies(c))
         c->calls->all_gather(c, all, part, part_bytes);
     else if (part != all)
         memcpy(all, part, (size_t)part_bytes);
+    return ticket_of_last(c);
 }
 
-void comm_fence(const comm *c)
+void comm_wait(const comm *c, comm_ticket ticket)
 {
-    if (c->calls && c->calls->fence) c->calls->fence(c);
+    if (!ticket.call) return;
+    REQUIRE(c->calls && c->calls->wait, "the ticket of call %llu is another communicator's",
+            (unsigned long long)ticket.call);
+    c->calls->wait(c, ticket);
 }
 
 status comm_agree(const comm *c, status mine, message *why)

@@ -9,6 +9,20 @@ int64_t windows_read(const dataset *data, int64_t limit)
     return wanted < data->windows ? wanted : data->windows;
 }
 
+/* The windows of a group; nothing counts beyond the last one. */
+static status read_group(host_batch *batch, const dataset *data, int64_t group, int64_t windows,
+                         int64_t *counted, message *why)
+{
+    for (int64_t b = 0; b < batch->sequences; b++) {
+        const int64_t window = group * batch->sequences + b;
+        if (window < windows)
+            TRY(host_batch_read(batch, b, data, window, counted, why));
+        else
+            host_batch_blank(batch, b);
+    }
+    return OK;
+}
+
 status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, evaluation *out, message *why)
 {
     const double start = clock_seconds();
@@ -17,25 +31,20 @@ status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, eva
     host_batch_init(&batch, m->B, m->T);
 
     /* Which windows go together does not depend on the number of ranks, so neither does the result, up to the
-     * order of this sum. */
+     * order of this sum. A rank for which the last round has no group left computes a blank one, and the
+     * ranks agree before they compute: forward may need them all. */
     double sums[2] = {0, 0};
     status s = OK;
-    for (int64_t group = c->rank; group < groups && s == OK; group += c->size) {
+    for (int64_t first = 0; first < groups; first += c->size) {
         int64_t counted = 0;
-        for (int64_t b = 0; b < m->B && s == OK; b++) {
-            const int64_t window = group * m->B + b;
-            if (window < windows)
-                s = host_batch_read(&batch, b, data, window, &counted, why);
-            else
-                host_batch_blank(&batch, b); /* the last group may be short */
-        }
+        s = comm_agree(c, read_group(&batch, data, first + c->rank, windows, &counted, why), why);
         if (s != OK) break;
         const model_batch view = host_batch_view(&batch, 0);
         sums[0] += model_evaluate(m, &view);
         sums[1] += (double)counted;
     }
     host_batch_free(&batch);
-    TRY(comm_agree(c, s, why));
+    if (s != OK) return s;
     comm_sum_f64(c, sums, 2);
     if (!(sums[1] > 0))
         return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens",

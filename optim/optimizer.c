@@ -52,6 +52,7 @@ void optimizer_init(optimizer *o, const ops *k, const comm *c, const comm *tenso
         k->zero(&o->m[u], k->stream);
         k->zero(&o->v[u], k->stream);
     }
+    o->summed = (comm_ticket){0};
     o->squares = arena_tensor(a, F64, "squares", 1);
     o->factor = arena_tensor(a, F64, "factor", 1);
 }
@@ -71,21 +72,20 @@ void optimizer_reduce(optimizer *o, int u)
     if (o->c->size == 1) return;
     const tensor grad = o->unit[u].grad, mine = slice_of(o, &grad, u);
     REQUIRE(grad.type == F32, "gradients of type %s between ranks", dtype_name(grad.type));
-    comm_reduce_scatter_f32(o->tensors, mine.data, grad.data, shard_of(o, u));
+    o->summed = comm_reduce_scatter_f32(o->tensors, mine.data, grad.data, shard_of(o, u));
 }
 
 void optimizer_clip(optimizer *o, tensor *loss, double mean, double limit)
 {
     const ops *k = o->k;
-    comm_fence(o->tensors); /* the sums of the last units may be on their way */
+    comm_wait(o->tensors, o->summed); /* the sums of the last units may be on their way */
     k->zero(&o->squares, k->stream);
     for (int u = 0; u < o->num_units; u++) {
         const tensor mine = slice_of(o, &o->unit[u].grad, u);
         k->squared_norm(&o->squares, &mine, k->stream);
     }
     comm_sum_f64(o->tensors, loss->data, 1);
-    comm_sum_f64(o->tensors, o->squares.data, 1);
-    comm_fence(o->tensors);
+    comm_wait(o->tensors, comm_sum_f64(o->tensors, o->squares.data, 1)); /* and so for the loss */
     k->clip_factor(&o->factor, loss, &o->squares, mean, limit, k->stream);
 }
 
@@ -115,14 +115,16 @@ static void span_update(optimizer *o, int u, const optim_span *span, adamw_scala
 void optimizer_update(optimizer *o, double rate, int64_t step)
 {
     adamw_scalars a = {.rate = rate, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .step = step};
+    comm_ticket gathered = {0}; /* the last unit */
     for (int u = 0; u < o->num_units; u++) {
         for (int i = 0; i < o->unit[u].spans; i++) span_update(o, u, &o->unit[u].span[i], &a);
         if (o->c->size == 1) continue;
         /* Travels while the next unit is updated. */
         const tensor weight = o->unit[u].weight, mine = slice_of(o, &weight, u);
-        comm_all_gather(o->tensors, weight.data, mine.data, shard_of(o, u) * dtype_bytes(weight.type));
+        gathered =
+            comm_all_gather(o->tensors, weight.data, mine.data, shard_of(o, u) * dtype_bytes(weight.type));
     }
-    comm_fence(o->tensors);
+    comm_wait(o->tensors, gathered);
 }
 
 void optimizer_zero_grad(optimizer *o)

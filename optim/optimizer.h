@@ -30,12 +30,13 @@ typedef struct optimizer {
     int num_units;
     optim_unit *unit;
     tensor *m, *v, *master; /* (numel/ranks): this rank's slice of each unit */
+    comm_ticket summed;     /* the last unit that was reduced */
     tensor squares, factor; /* (1) f64: of the summed gradient; what it is multiplied by */
     double beta1, beta2, eps, decay;
 } optimizer;
 
-/* Lays the state out in `a` (which may be measuring). With memory, moments are zeroed. Masters that are not the
- * weights themselves hold nothing before OPTIM_MASTER has been scattered. */
+/* Lays the state out in `a` (which may be measuring). With memory, moments are zeroed. Masters that are not
+ * the weights themselves hold nothing before OPTIM_MASTER has been scattered. */
 void optimizer_init(optimizer *o, const ops *k, const comm *c, const comm *tensors, const optim_unit *unit,
                     int num_units, arena *a);
 void optimizer_free(optimizer *o);

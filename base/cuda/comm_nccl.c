@@ -1,7 +1,7 @@
 /* Ranks over NCCL, in the memory of their devices. Everything is queued on the device's communication stream,
- * behind an event of the compute stream, so that it travels while the next kernels run; comm_fence is the way
- * back. The communicator is a non-blocking one (NCCL's word for: calls return at once, and may be asked
- * about), because a blocking one waits without limit for a rank that has died. */
+ * behind an event of the compute stream, so that it travels while the next kernels run; comm_wait is the way
+ * back, by an event behind each call. The communicator is a non-blocking one (NCCL's word for: calls return
+ * at once, and may be asked about), because a blocking one waits without limit for a rank that has died. */
 #include "base/comm_calls.h"
 #include "base/cuda/cuda.h"
 #include "base/library.h"
@@ -27,9 +27,15 @@
     F(ncclGetLastError)
 LIBRARY(nccl, "NCCL", NCCL_CALLS, "libnccl.so.2");
 
+/* A call takes over the event of the one so many calls before it. A wait for that older one is a wait for the
+ * newer one from then on: longer than it need be, but both are queued, and neither waits for the waiter. */
+enum { EVENTS = 64 };
+
 struct nccl_ranks {
     ncclComm_t handle; /* NULL with one rank */
     int rank, size;
+    cudaEvent_t done[EVENTS]; /* behind call n on the communication stream: n % EVENTS */
+    uint64_t calls;           /* that have an event */
 };
 
 /* A process has one device and one communicator over it. */
@@ -168,6 +174,7 @@ static void stop(void)
         NCCL_OK(ncclCommFinalize(ranks.handle));
         NCCL_OK(ncclCommDestroy(ranks.handle));
     }
+    for (int i = 0; i < EVENTS; i++) CUDA_OK(cudaEventDestroy(ranks.done[i]));
     ranks.handle = NULL;
     d->ranks = NULL;
 }
@@ -182,11 +189,19 @@ static cudaStream_t after_compute(device *d)
     return d->communication.cuda;
 }
 
-static void fence(const comm *c)
+static comm_ticket ticket(const comm *c)
+{
+    const uint64_t call = ++ranks.calls;
+    CUDA_OK(cudaEventRecord(ranks.done[call % EVENTS], c->device->communication.cuda));
+    return (comm_ticket){call};
+}
+
+static void wait_for_call(const comm *c, comm_ticket ticket)
 {
     device *const d = c->device;
-    CUDA_OK(cudaEventRecord(d->exchanged, d->communication.cuda));
-    CUDA_OK(cudaStreamWaitEvent(d->compute.cuda, d->exchanged, 0));
+    REQUIRE(ticket.call <= ranks.calls, "a wait for call %llu of %llu", (unsigned long long)ticket.call,
+            (unsigned long long)ranks.calls);
+    CUDA_OK(cudaStreamWaitEvent(d->compute.cuda, ranks.done[ticket.call % EVENTS], 0));
 }
 
 /* One rank: from where it is to where it shall be. */
@@ -227,7 +242,8 @@ const comm *comm_nccl_start(device *d, const comm *host)
     static const struct comm_calls calls = {.sum_f64 = sum_f64,
                                             .all_gather = all_gather,
                                             .reduce_scatter_f32 = reduce_scatter_f32,
-                                            .fence = fence,
+                                            .ticket = ticket,
+                                            .wait = wait_for_call,
                                             .stop = stop};
     message why;
     REQUIRE(!d->ranks, "the device has a communicator already");
@@ -236,6 +252,8 @@ const comm *comm_nccl_start(device *d, const comm *host)
     world.calls = &calls;
     ranks = (struct nccl_ranks){.rank = host->rank, .size = host->size};
     if (host->size > 1 && join(host, &why) != OK) die(ERR_DEVICE, "%s", why.text);
+    for (int i = 0; i < EVENTS; i++)
+        CUDA_OK(cudaEventCreateWithFlags(&ranks.done[i], cudaEventDisableTiming));
     d->ranks = &ranks;
     return &world;
 }

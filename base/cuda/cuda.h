@@ -38,10 +38,10 @@ struct device {
     char name[256], pci[32], text[384];
 
     struct stream compute;       /* device_stream */
-    struct stream communication; /* base/cuda/comm_nccl.c: runs beside the other one; no workspace, no staging */
+    struct stream communication; /* of comm_nccl.c: runs beside the other one; no workspace, no staging */
     struct nccl_ranks *ranks;    /* NULL without a communicator */
-    cudaEvent_t computed, exchanged; /* one stream waits for the other with them */
-    double wait_limit;               /* seconds */
+    cudaEvent_t computed;        /* the communication stream waits for the other one with it */
+    double wait_limit;           /* seconds */
 };
 
 /* Stops the job unless `call` returned cudaSuccess. CUDA reports faults of kernels late: the call that is
@@ -63,7 +63,7 @@ void wait_pause(double waited);
 void stream_wait(struct stream *s, const char *what);
 void event_wait(struct device *d, cudaEvent_t event, const char *what);
 
-/* ---- base/cuda/staging.c: pinned memory between the device and the rest of the host ------------------------- */
+/* ---- base/cuda/staging.c: pinned memory between the device and the rest of the host -------------------- */
 
 /* Copies between device and host overlap with computing, and do not wait, only from pinned memory, of which
  * there should be little: a ring of slots. An upload of any size:
@@ -101,8 +101,8 @@ void staging_close(struct stream *s);
 void device_failed(struct device *d, const char *call, const char *text) __attribute__((noreturn));
 struct device *device_opened(void); /* the process's device, for what dies without being told of one */
 
-/* base/cuda/comm_nccl.c, while somebody waits. What NCCL knows to be wrong, or NULL; who else is in the game, for
- * a sentence ("; ranks 0 to 2 and 4 to 7 ..."), or ""; and the end of the communicator, which makes its
+/* base/cuda/comm_nccl.c, while somebody waits. What NCCL knows to be wrong, or NULL; who else is in the game,
+ * for a sentence ("; ranks 0 to 2 and 4 to 7 ..."), or ""; and the end of the communicator, which makes its
  * kernels leave the device: it takes a few seconds at most. */
 const char *nccl_trouble(struct device *d);
 const char *nccl_peers(const struct device *d);

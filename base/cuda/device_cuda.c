@@ -144,7 +144,6 @@ static status open_device(device *d, int local_rank, message *why)
     /* What travels goes first: it needs few blocks, and others wait for it. */
     TRY(stream_open(d, &d->communication, true, why));
     OPENING(cudaEventCreateWithFlags(&d->computed, cudaEventDisableTiming));
-    OPENING(cudaEventCreateWithFlags(&d->exchanged, cudaEventDisableTiming));
     TRY(staging_open(&d->compute, why));
     return workspace_open(d, &d->compute, WORKSPACE, why);
 }
@@ -158,7 +157,6 @@ static void give_back(device *d)
     staging_close(s);
     if (s->workspace) CUDA_OK(cudaFree(s->workspace));
     if (d->computed) CUDA_OK(cudaEventDestroy(d->computed));
-    if (d->exchanged) CUDA_OK(cudaEventDestroy(d->exchanged));
     if (s->cuda) CUDA_OK(cudaStreamDestroy(s->cuda));
     if (d->communication.cuda) CUDA_OK(cudaStreamDestroy(d->communication.cuda));
     opened = NULL;

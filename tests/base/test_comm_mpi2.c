@@ -131,6 +131,30 @@ static void test_all_gather(void **state)
         }
 }
 
+/* Calls in flight are waited for in either order: on the host their results are there before that. */
+static void test_tickets(void **state)
+{
+    (void)state;
+    enum { SHARD = 70001 }; /* more than one message */
+    const int64_t count = world->size * (int64_t)SHARD;
+    for (int last_first = 0; last_first < 2; last_first++) {
+        float *full = floats(count), *sums = floats(SHARD), *part = floats(SHARD), *all = floats(count);
+        for (int64_t i = 0; i < count; i++) full[i] = noise(world->rank, i);
+        for (int64_t i = 0; i < SHARD; i++) part[i] = noise(world->rank, i);
+        const comm_ticket a = comm_reduce_scatter_f32(world, sums, full, SHARD),
+                          b = comm_all_gather(world, all, part, SHARD * (int64_t)sizeof(float));
+        comm_wait(world, last_first ? b : a);
+        comm_wait(world, last_first ? a : b);
+        check_sums(sums, SHARD);
+        for (int64_t i = 0; i < count; i++)
+            REQUIRE(all[i] == noise((int)(i / SHARD), i % SHARD), "element %lld", (long long)i);
+        free(full);
+        free(sums);
+        free(part);
+        free(all);
+    }
+}
+
 /* Every rank has `mine[rank]` (the last one's for ranks beyond 2) and a sentence of its own. */
 static void check_agreed(const status *mine, status worst, int speaker)
 {
@@ -162,7 +186,7 @@ int main(void)
         cmocka_unit_test(test_ranks),          cmocka_unit_test(test_max),
         cmocka_unit_test(test_broadcast),      cmocka_unit_test(test_sum),
         cmocka_unit_test(test_reduce_scatter), cmocka_unit_test(test_all_gather),
-        cmocka_unit_test(test_agree)};
+        cmocka_unit_test(test_tickets),        cmocka_unit_test(test_agree)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     comm_stop(world);
     return failed;

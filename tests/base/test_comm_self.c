@@ -1,10 +1,7 @@
 /* One rank: everything is the identity, and needs no MPI. */
 #include "base/comm.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "tests/support/check.h"
 #include <string.h>
-#include <cmocka.h>
 
 static void test_identity(void **state)
 {
@@ -32,6 +29,8 @@ static void test_identity(void **state)
     memset(full, 0, sizeof full);
     comm_all_gather(c, full, out, 3 * sizeof(float));
     assert_memory_equal(out, full, sizeof full);
+    comm_wait(c, comm_all_gather(c, full, out, sizeof full)); /* done already */
+    comm_wait(c, (comm_ticket){0});
     message why = {"why"};
     assert_int_equal(comm_agree(c, ERR_INPUT, &why), ERR_INPUT);
     assert_int_equal(comm_agree(c, OK, &why), OK);
@@ -39,8 +38,21 @@ static void test_identity(void **state)
     comm_stop(c);
 }
 
+static void foreign(void *context)
+{
+    (void)context;
+    comm_wait(comm_self(), (comm_ticket){3});
+}
+
+static void test_foreign_ticket(void **state)
+{
+    (void)state;
+    check_stops(foreign, NULL, ERR_BUG, "the ticket of call 3 is another communicator's");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_identity)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_identity),
+                                       cmocka_unit_test(test_foreign_ticket)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,17 @@
 /* A communicator over one device: every function is the identity, in the order of the device's work; the
- * library is not needed. */
+ * library is not needed. What forks comes first: who has spoken to a GPU cannot. */
 #include "tests/support/check.h"
 #include "tests/support/device.h"
 #include "base/comm.h"
 #include "base/cuda/cuda.h"
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { N = 1000 };
+static bool emulated;
 
 static void two(void *context)
 {
@@ -16,11 +21,76 @@ static void two(void *context)
     comm_nccl_start(d, comm_self());
 }
 
+static void from_elsewhere(void *context)
+{
+    (void)context;
+    comm_wait(comm_nccl_start(device_open_first(), comm_self()), (comm_ticket){1});
+}
+
 static void test_refused(void **state)
 {
     (void)state;
     check_stops(two, NULL, ERR_BUG, "the device has a communicator already");
+    check_stops(from_elsewhere, NULL, ERR_BUG, "a wait for call 1 of 0");
 }
+
+/* ---- what a missing wait does -------------------------------------------------------------------------- */
+
+/* Two calls in flight. Looks at the result of call `look` after a wait for call `wait` (-1: for none), then
+ * at the other one's after a wait for that. Whether it saw something else than the results. */
+static bool saw_wrong(int look, int wait)
+{
+    device *const d = device_open_first();
+    const comm *const c = comm_nccl_start(d, comm_self());
+    const float want[2] = {1, 2};
+    float got[2], *const x = device_reserve(d, sizeof want, "x"),
+                         *const y = device_reserve(d, sizeof want, "y");
+    device_put(d, x, want, sizeof want);
+    comm_ticket call[2];
+    call[0] = comm_all_gather(c, y, x, sizeof *x);
+    call[1] = comm_reduce_scatter_f32(c, y + 1, x + 1, 1);
+    if (wait >= 0) comm_wait(c, call[wait]);
+    device_get(d, got + look, y + look, sizeof *y);
+    comm_wait(c, call[1 - look]);
+    device_get(d, got + 1 - look, y + 1 - look, sizeof *y);
+    return got[0] != want[0] || got[1] != want[1];
+}
+
+/* In how many of so many orders in which the emulator runs its streams. */
+enum { ORDERS = 16 };
+static int times_wrong(int look, int wait)
+{
+    int wrong = 0;
+    for (int seed = 1; seed <= ORDERS; seed++) {
+        char text[8];
+        int result;
+        snprintf(text, sizeof text, "%d", seed);
+        fflush(NULL);
+        const pid_t child = fork();
+        if (child == 0) {
+            setenv("FAKECUDA_LAZY", text, 1);
+            _exit(saw_wrong(look, wait));
+        }
+        assert_true(child > 0 && waitpid(child, &result, 0) == child && WIFEXITED(result));
+        assert_in_range(WEXITSTATUS(result), 0, 1);
+        wrong += WEXITSTATUS(result);
+    }
+    return wrong;
+}
+
+static void test_waits(void **state)
+{
+    (void)state;
+    if (!emulated) skip();
+    assert_int_equal(times_wrong(0, 0), 0);
+    assert_int_equal(times_wrong(1, 1), 0);
+    assert_int_equal(times_wrong(0, 1), 0); /* calls end in their order */
+    assert_in_range(times_wrong(0, -1), 2, ORDERS);
+    assert_in_range(times_wrong(1, -1), 2, ORDERS);
+    assert_in_range(times_wrong(1, 0), 2, ORDERS);
+}
+
+/* ---- what calls bring ---------------------------------------------------------------------------------- */
 
 static void test_identity(void **state)
 {
@@ -33,22 +103,19 @@ static void test_identity(void **state)
         assert_true(c->size == 1 && c->rank == 0 && c->device == d);
         for (int i = 0; i < N; i++) host[i] = (float)(i + times);
         device_put(d, a, host, sizeof host);
-        comm_reduce_scatter_f32(c, b, a, N);
-        comm_fence(c);
+        comm_wait(c, comm_reduce_scatter_f32(c, b, a, N));
         CUDA_OK(cudaMemsetAsync(a, 0, sizeof host, d->compute.cuda));
         comm_all_gather(c, a, b, sizeof host - 3); /* any number of bytes */
         comm_all_gather(c, a, a, sizeof host);     /* in place */
         comm_reduce_scatter_f32(c, b, b, N);
         comm_reduce_scatter_f32(c, b, a, 0);
-        comm_all_gather(c, b, a, 0);
-        comm_fence(c);
+        comm_wait(c, comm_all_gather(c, b, a, 0));
         device_get(d, back, b, sizeof back);
         assert_memory_equal(back, host, sizeof host);
         device_get(d, back, a, sizeof back);
         assert_memory_equal(back, host, sizeof host - 3);
         assert_memory_equal((char *)back + sizeof back - 3, "\0\0\0", 3);
-        comm_sum_f64(c, (double *)(void *)a, N / 2);
-        comm_fence(c);
+        comm_wait(c, comm_sum_f64(c, (double *)(void *)a, N / 2));
         device_get(d, back, a, sizeof back);
         assert_memory_equal(back, host, sizeof host - 3);
         message why = {"why"};
@@ -62,7 +129,8 @@ static void test_identity(void **state)
 
 int main(void)
 {
-    if (!device_here(NULL)) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused), cmocka_unit_test(test_identity)};
+    if (!device_here(&emulated)) return 77;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused), cmocka_unit_test(test_waits),
+                                       cmocka_unit_test(test_identity)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

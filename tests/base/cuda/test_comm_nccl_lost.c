@@ -117,8 +117,7 @@ static void refused(void *rank)
 static void queue_sum(void)
 {
     double *const x = device_reserve(world.device, 3 * sizeof *x, "sums");
-    comm_sum_f64(&world, x, 3);
-    comm_fence(&world);
+    comm_wait(&world, comm_sum_f64(&world, x, 3));
 }
 
 static void never_done(void *rank)

@@ -1,7 +1,7 @@
 /* Two ranks over their devices. Every rank knows what the other brings and computes the result itself: the
  * sum of two numbers has the same bits in either order. Inputs are queued for the device right before a call,
- * and results fetched right after its fence: a missing wait between the two streams gives old numbers. A
- * failed check stops all ranks (REQUIRE), because the other would wait for ever. */
+ * and results fetched right after the wait for it: a missing wait between the two streams gives old numbers.
+ * A failed check stops all ranks (REQUIRE), because the other would wait for ever. */
 #include "base/comm.h"
 #include "base/cuda/cuda.h"
 #include "tests/support/device.h"
@@ -47,8 +47,7 @@ static void test_reduce_scatter(void **state)
             float *out = in_place ? full + ranks->rank * shard : elsewhere;
             for (int64_t i = 0; i < count; i++) x[i] = noise(ranks->rank, i);
             device_put(the_device, full, x, count * 4);
-            comm_reduce_scatter_f32(ranks, out, full, shard);
-            comm_fence(ranks);
+            comm_wait(ranks, comm_reduce_scatter_f32(ranks, out, full, shard));
             device_get(the_device, x, out, shard * 4);
             for (int64_t i = 0; i < shard; i++) {
                 const int64_t at = ranks->rank * shard + i;
@@ -79,8 +78,7 @@ static void test_all_gather(void **state)
             void *part = in_place ? (char *)all + ranks->rank * bytes : (char *)elsewhere;
             for (int64_t i = 0; i < bytes; i++) b[i] = (unsigned char)(ranks->rank * 101 + i * 7 + i / 251);
             device_put(the_device, part, b, bytes);
-            comm_all_gather(ranks, all, part, bytes);
-            comm_fence(ranks);
+            comm_wait(ranks, comm_all_gather(ranks, all, part, bytes));
             device_get(the_device, b, all, count + 1);
             for (int64_t i = 0; i < count; i++) {
                 const int64_t r = i / bytes, at = i % bytes;
@@ -104,8 +102,7 @@ static void test_sum(void **state)
         for (int64_t i = 0; i <= N; i++) x[i] = (double)noise(ranks->rank, i) / 3;
         device_put(the_device, there, x, sizeof x);
         comm_sum_f64(ranks, there, count);
-        comm_sum_f64(ranks, there, count); /* queued behind the other */
-        comm_fence(ranks);
+        comm_wait(ranks, comm_sum_f64(ranks, there, count)); /* queued behind the other */
         device_get(the_device, x, there, sizeof x);
         for (int64_t i = 0; i <= N; i++) {
             const double mine = (double)noise(ranks->rank, i) / 3,
@@ -117,21 +114,23 @@ static void test_sum(void **state)
     device_release(the_device, there);
 }
 
-/* What training does: sums travel while the next are computed, one fence for all. */
+/* What training does: sums travel while the next are computed, and the last is waited for. */
 static void test_overlap(void **state)
 {
     (void)state;
     enum { UNITS = 5, SHARD = 3000 };
     float *x = floats(2 * SHARD, 0), *unit[UNITS];
+    comm_ticket last = {0};
     for (int u = 0; u < UNITS; u++) unit[u] = on_device(x, 2 * SHARD);
     for (int u = 0; u < UNITS; u++) {
         for (int i = 0; i < 2 * SHARD; i++) x[i] = noise(ranks->rank, i + u);
         device_put(the_device, unit[u], x, 2 * SHARD * 4);
-        comm_reduce_scatter_f32(ranks, unit[u] + ranks->rank * SHARD, unit[u], SHARD);
+        last = comm_reduce_scatter_f32(ranks, unit[u] + ranks->rank * SHARD, unit[u], SHARD);
     }
-    comm_fence(ranks);
-    for (int u = 0; u < UNITS; u++) comm_all_gather(ranks, unit[u], unit[u] + ranks->rank * SHARD, SHARD * 4);
-    comm_fence(ranks);
+    comm_wait(ranks, last);
+    for (int u = 0; u < UNITS; u++)
+        last = comm_all_gather(ranks, unit[u], unit[u] + ranks->rank * SHARD, SHARD * 4);
+    comm_wait(ranks, last);
     for (int u = 0; u < UNITS; u++) {
         device_get(the_device, x, unit[u], 2 * SHARD * 4);
         for (int i = 0; i < 2 * SHARD; i++)
@@ -139,6 +138,56 @@ static void test_overlap(void **state)
         device_release(the_device, unit[u]);
     }
     free(x);
+}
+
+/* More calls than there are events, waited for in either order. */
+static void test_tickets(void **state)
+{
+    (void)state;
+    enum { CALLS = 150, SHARD = 40, MOST = 2 * SHARD };
+    for (int last_first = 0; last_first < 2; last_first++) {
+        float *x = floats(CALLS * MOST, 0), *there = on_device(x, CALLS * MOST), got[MOST];
+        comm_ticket ticket[CALLS];
+        for (int n = 0; n < CALLS; n++) {
+            float *const all = there + n * MOST, *const own = all + ranks->rank * SHARD;
+            for (int i = 0; i < SHARD; i++) x[i] = noise(ranks->rank, n * SHARD + i);
+            device_put(the_device, own, x, SHARD * 4);
+            ticket[n] = comm_all_gather(ranks, all, own, SHARD * 4);
+        }
+        for (int k = 0; k < CALLS; k++) {
+            const int n = last_first ? CALLS - 1 - k : k;
+            comm_wait(ranks, ticket[n]);
+            device_get(the_device, got, there + n * MOST, sizeof got);
+            for (int i = 0; i < MOST; i++)
+                REQUIRE(got[i] == noise(i / SHARD, n * SHARD + i % SHARD), "element %d of call %d", i, n);
+        }
+        device_release(the_device, there);
+        free(x);
+    }
+}
+
+/* Who waits for a call has its result although the next one cannot end: rank 1 makes that one only once rank
+ * 0 has said so. */
+static void test_one_alone(void **state)
+{
+    (void)state;
+    const float x[2] = {noise(ranks->rank, 0), noise(ranks->rank, 1)};
+    float got, *const first = on_device(x, 1), *const second = on_device(x, 1);
+    float *const sums = on_device(x, 1);
+    comm_ticket b = {0};
+    const comm_ticket a = comm_reduce_scatter_f32(ranks, sums, first, 1);
+    if (ranks->rank == 0) b = comm_reduce_scatter_f32(ranks, sums + 1, second, 1);
+    comm_wait(ranks, a);
+    device_get(the_device, &got, sums, 4);
+    REQUIRE(got == noise(0, ranks->rank) + noise(1, ranks->rank), "the first sum is %.9g", (double)got);
+    comm_barrier(host);
+    if (ranks->rank == 1) b = comm_reduce_scatter_f32(ranks, sums + 1, second, 1);
+    comm_wait(ranks, b);
+    device_get(the_device, &got, sums + 1, 4);
+    REQUIRE(got == noise(0, ranks->rank) + noise(1, ranks->rank), "the second sum is %.9g", (double)got);
+    device_release(the_device, first);
+    device_release(the_device, second);
+    device_release(the_device, sums);
 }
 
 /* A communicator can follow another. */
@@ -160,7 +209,8 @@ static bool same_device(void)
 
 int main(void)
 {
-    setenv("FAKECUDA_DEVICES", "2", 0); /* the emulator has one for each rank */
+    setenv("FAKECUDA_DEVICES", "2", 0);      /* the emulator has one for each rank */
+    setenv("REMLA_DEVICE_SECONDS", "60", 0); /* a wait for too much ends soon enough */
     host = comm_start();
     message why;
     if (host->size != 2) return 77;
@@ -177,8 +227,12 @@ int main(void)
     }
     ranks = comm_nccl_start(the_device, host);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_reduce_scatter),
-                                       cmocka_unit_test(test_all_gather), cmocka_unit_test(test_sum),
-                                       cmocka_unit_test(test_overlap), cmocka_unit_test(test_again)};
+                                       cmocka_unit_test(test_all_gather),
+                                       cmocka_unit_test(test_sum),
+                                       cmocka_unit_test(test_overlap),
+                                       cmocka_unit_test(test_tickets),
+                                       cmocka_unit_test(test_one_alone),
+                                       cmocka_unit_test(test_again)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     comm_stop(ranks);
     device_close(the_device);

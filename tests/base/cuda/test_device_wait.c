@@ -100,8 +100,8 @@ static void test_waits(void **state)
     assert_int_equal(done, 4);
     assert_int_equal(cudaGetLastError(), cudaSuccess); /* "not ready" is forgotten */
     queue_naps(&d->communication, 2, &done);
-    CUDA_OK(cudaEventRecord(d->exchanged, d->communication.cuda));
-    CUDA_OK(cudaStreamWaitEvent(d->compute.cuda, d->exchanged, 0));
+    CUDA_OK(cudaEventRecord(d->computed, d->communication.cuda));
+    CUDA_OK(cudaStreamWaitEvent(d->compute.cuda, d->computed, 0));
     queue_naps(&d->compute, 1, &done);
     device_sync(d);
     assert_int_equal(done, 7);

@@ -1,6 +1,7 @@
 /* Each step makes new pieces of the pieces before. */
 #include "data/tokenizer/decoder.h"
 #include "base/array.h"
+#include "base/memory.h"
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/json_fields.h"
@@ -122,8 +123,8 @@ static status read_value(decoder *d, const json_t *value, const char *path, mess
 status decoder_read(decoder **out, const json_t *value, const char *path, message *why)
 {
     *out = NULL;
-    decoder *d = calloc(1, sizeof *d);
-    if (!d || !(d->path = strdup(path))) die(ERR_DEVICE, "no memory for a decoder");
+    decoder *d = memory_new(1, sizeof *d, "a decoder");
+    d->path = memory_check(strdup(path), "the name of %s", path);
     d->joins_with_spaces = !value || json_is_null(value);
     const status s = d->joins_with_spaces ? OK : read_value(d, value, path, why);
     if (s == OK)

@@ -1,4 +1,5 @@
 #include "data/tokenizer/json_fields.h"
+#include "base/memory.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,7 @@ static status wrong(const json_t *value, const char *key, const char *path, cons
     if (!value) return fail(why, ERR_INPUT, "%s: %s%s%s is missing", path, where, dot, key);
     if (json_is_object(value) || json_is_array(value))
         return fail(why, ERR_INPUT, "%s: %s%s%s is not %s", path, where, dot, key, expected);
-    char *text = json_dumps(value, JSON_ENCODE_ANY);
-    if (!text) die(ERR_DEVICE, "no memory for a value");
+    char *text = memory_check(json_dumps(value, JSON_ENCODE_ANY), "a value of %s", path);
     fail(why, ERR_INPUT, "%s: %s%s%s is %.80s, expected %s", path, where, dot, key, text, expected);
     free(text);
     return ERR_INPUT;

@@ -1,5 +1,6 @@
 #include "data/tokenizer/normalizer.h"
 #include "base/array.h"
+#include "base/memory.h"
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/json_fields.h"
 #include "data/tokenizer/normal_form.h"
@@ -93,8 +94,8 @@ static status read_value(normalizer *n, const json_t *value, const char *path, m
 status normalizer_read(normalizer **out, const json_t *value, const char *path, message *why)
 {
     *out = NULL;
-    normalizer *n = calloc(1, sizeof *n);
-    if (!n || !(n->path = strdup(path))) die(ERR_DEVICE, "no memory for a normalizer");
+    normalizer *n = memory_new(1, sizeof *n, "a normalizer");
+    n->path = memory_check(strdup(path), "the name of %s", path);
     const status s = !value || json_is_null(value) ? OK : read_value(n, value, path, why);
     if (s == OK)
         *out = n;

@@ -4,6 +4,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "base/file.h"
 #include "base/json_text.h"
+#include "base/memory.h"
 #include "data/tokenizer/added_tokens.h"
 #include "data/tokenizer/bpe.h"
 #include "data/tokenizer/decoder.h"
@@ -80,8 +81,7 @@ static status open_all(tokenizer *t, const char *path, message *why)
 status tokenizer_open(tokenizer **out, const char *path, message *why)
 {
     *out = NULL;
-    tokenizer *t = calloc(1, sizeof *t);
-    if (!t) die(ERR_DEVICE, "no memory for a tokenizer");
+    tokenizer *t = memory_new(1, sizeof *t, "a tokenizer");
     const status s = open_all(t, path, why);
     if (s == OK)
         *out = t;
@@ -127,8 +127,7 @@ int64_t tokenizer_id(const tokenizer *t, const char *token)
 
 tokenizer_work *tokenizer_work_new(const tokenizer *t)
 {
-    tokenizer_work *w = calloc(1, sizeof *w);
-    if (!w) die(ERR_DEVICE, "no memory for a tokenizer");
+    tokenizer_work *w = memory_new(1, sizeof *w, "a tokenizer");
     w->t = t;
     w->model = bpe_work_new(t->model);
     w->pretokenizer = pretokenizer_work_new(t->pretokenizer);

@@ -183,7 +183,7 @@ status device_open(device **out, int local_rank, message *why)
 void device_close(device *d)
 {
     if (!d) return;
-    REQUIRE(!d->ranks, "the communicator of the device has not been stopped");
+    REQUIRE(!d->watcher, "the communicator of the device has not been stopped");
     device_sync(d);
     give_back(d);
 }

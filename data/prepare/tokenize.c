@@ -1,6 +1,7 @@
 #include "data/prepare/tokenize.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "data/shards/dataset_json.h"
 #include "data/shards/shard.h"
 #include "data/shards/shard_join.h"
 #include "data/prepare/tokenize_pieces.h"

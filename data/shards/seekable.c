@@ -139,13 +139,6 @@ int64_t seekable_frame(const seekable *z, int64_t offset)
 
 /* ---- frames -------------------------------------------------------------------------------------------- */
 
-void frame_decoder_free(frame_decoder *d)
-{
-    ZSTD_freeDCtx(d->zstd);
-    free(d->packed);
-    *d = (frame_decoder){0};
-}
-
 static status damaged(const char *path, int64_t frame, const char *what, message *why)
 {
     return fail(why, ERR_INPUT, "%s: frame %lld is damaged: %s", path, (long long)frame, what);

@@ -276,8 +276,6 @@ void bpe_free(bpe *b)
     free(b);
 }
 
-int64_t bpe_tokens(const bpe *b) { return b->tokens; }
-
 int64_t bpe_ids(const bpe *b) { return b->ids; }
 
 const char *bpe_spelling(const bpe *b, int64_t id, int64_t *bytes)

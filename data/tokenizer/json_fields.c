@@ -1,6 +1,7 @@
 #include "data/tokenizer/json_fields.h"
 #include "base/memory.h"
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,4 +60,25 @@ status json_field_count(const json_t *object, const char *key, int64_t most, con
     return json_is_integer(value) && *out >= 0 && *out <= most
                ? OK
                : wrong(value, key, path, where, "a small whole number", why);
+}
+
+status json_field_replace(const json_t *object, const char *path, const char *where, text_buffer *from,
+                          text_buffer *to, message *why)
+{
+    const json_t *pattern;
+    const char *old = NULL, *new = "";
+    int64_t old_bytes = 0, new_bytes = 0;
+    char inside[32];
+    snprintf(inside, sizeof inside, "%s.pattern", where);
+    TRY(json_field_object(object, "pattern", path, where, &pattern, why));
+    TRY(json_field_text(pattern, "String", path, inside, &old, &old_bytes, why));
+    TRY(json_field_text(object, "content", path, where, &new, &new_bytes, why));
+    if (!old_bytes)
+        return fail(why, ERR_INPUT,
+                    "%s: %s Replace is supported for a pattern {\"String\": ...} that is not empty, and "
+                    "no other",
+                    path, where);
+    text_buffer_append(from, old, old_bytes);
+    text_buffer_append(to, new, new_bytes);
+    return OK;
 }

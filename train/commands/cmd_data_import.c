@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "data/prepare/import.h"
+#include "data/shards/dataset_json.h"
 #include "data/shards/shard.h"
 #include "data/tokenizer/tokenizer.h"
 #include "train/commands/commands.h"

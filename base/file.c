@@ -2,6 +2,7 @@
  * name and renamed when its bytes are on the disk, so that a crash, a signal or a full disk leaves the old
  * one or none. */
 #include "base/file.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include <dirent.h>

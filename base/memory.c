@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 enum { WHAT_BYTES = 1024 };
 
@@ -29,4 +30,11 @@ void *memory_check(void *got, const char *what, ...)
     vsnprintf(text, sizeof text, what, args);
     va_end(args);
     die(ERR_DEVICE, "no memory for %s", text);
+}
+
+int64_t memory_peak_bytes(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (int64_t)usage.ru_maxrss * 1024;
 }

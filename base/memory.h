@@ -2,6 +2,7 @@
  * never sees NULL and has no path for it. free gives the memory back. */
 #ifndef REMLA_BASE_MEMORY_H
 #define REMLA_BASE_MEMORY_H
+#include "base/memory.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,5 +12,8 @@ void *memory_new(int64_t count, size_t size, const char *what, ...) __attribute_
 
 /* `got`, which a library has allocated, unless it is NULL. */
 void *memory_check(void *got, const char *what, ...) __attribute__((format(printf, 2, 3)));
+
+/* The largest resident size of this process so far. */
+int64_t memory_peak_bytes(void);
 
 #endif

@@ -1,7 +1,6 @@
 /* bench/data SHARD FOLDER [TOKENS]: writes the ids of a shard, over and over up to TOKENS (20 million), with
  * 4 bytes each, into FOLDER/bench.ds and bench.ds.zst, and reads them window by window, in their order and at
  * random. Prints one JSON object. Seconds are of the processor; files are in the system's cache. */
-#include "base/log.h"
 #include "base/memory.h"
 #include "data/shards/shard.h"
 #include "data/shards/shard_writer.h"

@@ -1,7 +1,7 @@
 /* bench/permutation [MOST]: counts that the order of training is a permutation for every number of samples
  * from 1 to MOST (65536), each with a seed and epoch of its own, and that its inverse undoes it. The tests
  * count a part of these. Also the time that one position takes. */
-#include "base/log.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/status.h"
 #include "data/order.h"

@@ -3,9 +3,9 @@
  * them on one rank. The CPU's peak is measured by a loop of multiply-adds in the same run. Shapes: a (140M:
  * hidden 576, 30 layers, 9 heads (nope 64, rope 32, v 64), rank 128 with latent norm, MLP 1536, vocabulary
  * 49152, tied), llama2-7b (as TransMLA converts it); --layers takes that many of them. */
+#include "base/clock.h"
 #include "base/comm.h"
 #include "base/device.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "bench/shapes.h"
 #include "base/machine.h"

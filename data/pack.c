@@ -2,6 +2,7 @@
  * pieces begin, then their lengths. It is checked whole when it is opened and read a sample at a time
  * afterwards, so that memory does not grow with the data. */
 #include "data/pack.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "data/pack_plan.h"

@@ -1,5 +1,5 @@
 #include "eval/evaluate.h"
-#include "base/log.h"
+#include "base/clock.h"
 #include "eval/batch.h"
 #include <math.h>
 

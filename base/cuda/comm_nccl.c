@@ -2,10 +2,10 @@
  * behind an event of the compute stream, so that it travels while the next kernels run; comm_fence is the way
  * back. The communicator is a non-blocking one (NCCL's word for: calls return at once, and may be asked
  * about), because a blocking one waits without limit for a rank that has died. */
+#include "base/clock.h"
 #include "base/comm_calls.h"
 #include "base/cuda/cuda.h"
 #include "base/library.h"
-#include "base/log.h"
 #include <nccl.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* Waiting for the device without waiting for ever, and the last words when it fails. CUDA's own waits have no
  * limit: a rank whose peer has died would sit in one until somebody looks. So we ask again and again, the
  * device's watcher too, and give up at some point. */
+#include "base/clock.h"
 #include "base/cuda/cuda.h"
-#include "base/log.h"
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>

@@ -2,6 +2,7 @@
  * ids on any thread, and go to the piece's shard when its turn comes. */
 #include "data/prepare/tokenize_pieces.h"
 #include "base/array.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/stop.h"

@@ -1,4 +1,5 @@
 /* remla data import SRC DST: token files of other programs become a shard. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "data/prepare/import.h"

@@ -1,4 +1,5 @@
 #include "train/conversion/plan.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory_available.h"
 #include "base/machine.h"

@@ -1,6 +1,5 @@
 /* An arena is one block of memory that is cut from the front and given back all at once. Lay-out code runs
- * twice: first on an arena without memory, which only counts, then on one of exactly that size; `remla plan`
- * prints the first run. */
+ * twice: first on an arena without memory, which only counts, then on one of exactly that size. */
 #ifndef REMLA_BASE_ARENA_H
 #define REMLA_BASE_ARENA_H
 #include "base/tensor.h"

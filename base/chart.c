@@ -1,4 +1,5 @@
 #include "base/chart.h"
+#include "base/memory.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,8 +77,7 @@ status chart_write(const chart *c, const char *path, message *why)
     REQUIRE(c->lines <= (int)(sizeof colours / sizeof *colours), "%d lines in one chart", c->lines);
     char *text;
     size_t bytes;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) die(ERR_DEVICE, "no memory for a chart");
+    FILE *out = memory_check(open_memstream(&text, &bytes), "a chart");
     const frame f = frame_of(c);
     fprintf(out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "

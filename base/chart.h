@@ -1,6 +1,6 @@
 /* Line charts as SVG files. */
-#ifndef REMLA_TRAIN_CHART_H
-#define REMLA_TRAIN_CHART_H
+#ifndef REMLA_BASE_CHART_H
+#define REMLA_BASE_CHART_H
 #include "base/file.h"
 
 typedef struct chart_line {

@@ -1,5 +1,6 @@
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,10 +32,8 @@ int hex_read(uint8_t *out, const char *text, int bytes)
 
 digest_state *digest_start(void)
 {
-    digest_state *d = malloc(sizeof *d);
-    XXH3_state_t *xxh3 = XXH3_createState();
-    if (!d || !xxh3) die(ERR_DEVICE, "no memory for a hash");
-    d->xxh3 = xxh3;
+    digest_state *d = memory_new(1, sizeof *d, "a hash");
+    d->xxh3 = memory_check(XXH3_createState(), "a hash");
     sha256_init(&d->sha256);
     XXH3_128bits_reset(d->xxh3);
     return d;
@@ -63,8 +62,7 @@ status digest_file(const char *path, digest_text *out, int64_t *bytes, message *
     int fd;
     int64_t size;
     TRY(file_open(path, &fd, &size, why));
-    char *chunk = malloc(CHUNK);
-    if (!chunk) die(ERR_DEVICE, "no memory to hash %s", path);
+    char *chunk = memory_new(CHUNK, 1, "the hash of %s", path);
     digest_state *d = digest_start();
     status s = OK;
     for (int64_t done = 0; done < size && s == OK; done += CHUNK) {

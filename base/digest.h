@@ -1,6 +1,6 @@
 /* The two hashes that dataset.json keeps of a file: XXH3-128 for damage, SHA-256 for identity. */
-#ifndef REMLA_DATA_DIGEST_H
-#define REMLA_DATA_DIGEST_H
+#ifndef REMLA_BASE_DIGEST_H
+#define REMLA_BASE_DIGEST_H
 #include "base/status.h"
 #include <stddef.h>
 #include <stdint.h>

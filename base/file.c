@@ -2,7 +2,9 @@
  * name and renamed when its bytes are on the disk, so that a crash, a signal or a full disk leaves the old
  * one or none. */
 #include "base/file.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -110,8 +112,10 @@ status file_read_text(const char *path, int64_t limit, char **text, int64_t *byt
     if (*bytes > limit)
         s = fail(why, ERR_INPUT, "%s: has %lld bytes, at most %lld were expected", path, (long long)*bytes,
                  (long long)limit);
-    if (s == OK && !(*text = malloc((size_t)*bytes + 1))) die(ERR_DEVICE, "no memory for %s", path);
-    if (s == OK) s = file_read_at(fd, path, *text, *bytes, 0, why);
+    if (s == OK) {
+        *text = memory_new(*bytes + 1, 1, "%s", path);
+        s = file_read_at(fd, path, *text, *bytes, 0, why);
+    }
     if (s == OK) {
         (*text)[*bytes] = 0;
     } else {
@@ -126,9 +130,8 @@ status file_hash(const char *path, uint64_t *hash, int64_t *bytes, message *why)
 {
     int fd;
     TRY(file_open(path, &fd, bytes, why));
-    XXH3_state_t *state = XXH3_createState();
-    char *chunk = malloc(CHUNK);
-    if (!state || !chunk) die(ERR_DEVICE, "no memory to hash %s", path);
+    XXH3_state_t *state = memory_check(XXH3_createState(), "a hash");
+    char *chunk = memory_new(CHUNK, 1, "the hash of %s", path);
     XXH3_64bits_reset(state);
     status s = OK;
     for (int64_t done = 0; done < *bytes && s == OK; done += CHUNK) {
@@ -221,8 +224,7 @@ status file_create(file_writer *w, const char *path, int64_t expected, message *
         return fail(why, ERR_INPUT, "%s: cannot be written: it is not a regular file", path);
     strcpy(w->path, path);
     TRY(open_part(w, why));
-    w->hash = XXH3_createState();
-    if (!w->hash) die(ERR_DEVICE, "no memory to write %s", path);
+    w->hash = memory_check(XXH3_createState(), "a hash");
     XXH3_64bits_reset(w->hash);
     const int error = expected > 0 ? reserve(w->fd, expected) : 0;
     return error ? give_up(w, "reserve", 0, expected, error, why) : OK;
@@ -318,8 +320,7 @@ status file_copy(const char *from, const char *to, uint64_t *hash, int64_t *byte
     int fd;
     file_writer w;
     TRY(file_open(from, &fd, bytes, why));
-    char *chunk = malloc(CHUNK);
-    if (!chunk) die(ERR_DEVICE, "no memory to copy %s", from);
+    char *chunk = memory_new(CHUNK, 1, "a copy of %s", from);
     status s = file_create(&w, to, *bytes, why);
     for (int64_t done = 0; done < *bytes && s == OK; done += CHUNK) {
         const int64_t n = *bytes - done < CHUNK ? *bytes - done : CHUNK;
@@ -458,10 +459,9 @@ status folder_commit(const char *temporary, const char *final, message *why)
 
 void path_list_add(path_list *list, const char *path)
 {
-    list->path = realloc(list->path, sizeof *list->path * (size_t)(list->count + 1));
-    char *copy = strdup(path);
-    if (!list->path || !copy) die(ERR_DEVICE, "no memory for the name of %s", path);
-    list->path[list->count++] = copy;
+    list->path = memory_check(realloc(list->path, sizeof *list->path * (size_t)(list->count + 1)),
+                              "%d names of files", list->count + 1);
+    list->path[list->count++] = memory_check(strdup(path), "the name of %s", path);
 }
 
 status path_list_expand(path_list *out, const char *const *patterns, int count, message *why)

@@ -1,5 +1,6 @@
 /* Parsing: a scan for depth and number of values, then jansson. */
 #include "base/json_text.h"
+#include "base/memory.h"
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -69,8 +70,7 @@ json_t *json_text_string(const char *text)
 {
     json_t *whole = json_string(text);
     if (whole) return whole;
-    char *ascii = strdup(text);
-    if (!ascii) die(ERR_DEVICE, "no memory for a text");
+    char *ascii = memory_check(strdup(text), "a text");
     for (char *c = ascii; *c; c++)
         if ((unsigned char)*c >= 0x80) *c = '?';
     json_t *string = json_string(ascii);

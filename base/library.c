@@ -65,9 +65,3 @@ status library_open(library *l, message *why)
     pthread_mutex_unlock(&one_at_a_time);
     return s;
 }
-
-void *library_symbol(const library *l, const char *symbol)
-{
-    REQUIRE(l->handle, "%s is not open", l->what);
-    return dlsym(l->handle, symbol);
-}

@@ -41,9 +41,6 @@ typedef struct library {
  * stays open until the process ends. */
 status library_open(library *l, message *why);
 
-/* A symbol of an open library, NULL when it has none: for what only newer versions have. */
-void *library_symbol(const library *l, const char *symbol);
-
 #ifdef __cplusplus
 }
 #endif

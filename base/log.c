@@ -3,8 +3,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 
 static int speaker = 1;
 static FILE *stream; /* NULL: standard output */
@@ -66,28 +64,4 @@ void log_warning(const char *format, ...)
     va_start(args, format);
     if (!say(copy, "warning: ", format, args)) lost(&copy_lost, "the log in the run's folder", "");
     va_end(args);
-}
-
-double clock_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-int64_t memory_peak_bytes(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (int64_t)usage.ru_maxrss * 1024;
-}
-
-const char *duration_text(double seconds, char *buffer)
-{
-    const long long s = seconds > 0 ? (long long)(seconds + 0.5) : 0;
-    if (s >= 3600)
-        snprintf(buffer, 24, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(buffer, 24, "%lld:%02lld", s / 60, s % 60);
-    return buffer;
 }

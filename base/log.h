@@ -3,7 +3,6 @@
 #ifndef REMLA_BASE_LOG_H
 #define REMLA_BASE_LOG_H
 #include <stdbool.h>
-#include <stdint.h>
 
 void log_start(int rank, bool to_stderr);
 void log_file(const char *path); /* also append to this file, on rank 0; NULL closes it */
@@ -11,10 +10,5 @@ void log_file(const char *path); /* also append to this file, on rank 0; NULL cl
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...)
     __attribute__((format(printf, 1, 2))); /* "warning: ...", on standard error */
-
-double clock_seconds(void);      /* monotonic */
-int64_t memory_peak_bytes(void); /* largest resident size of this process so far */
-/* "1:02:03" or "4:05" for people. Returns `buffer` (at least 24 bytes). */
-const char *duration_text(double seconds, char *buffer);
 
 #endif

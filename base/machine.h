@@ -1,6 +1,6 @@
 /* What the kernels run on. */
-#ifndef REMLA_KERNELS_MACHINE_H
-#define REMLA_KERNELS_MACHINE_H
+#ifndef REMLA_BASE_MACHINE_H
+#define REMLA_BASE_MACHINE_H
 #include "base/status.h"
 #include <stdint.h>
 

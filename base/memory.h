@@ -1,13 +1,19 @@
-/* How much memory there is left. */
+/* Memory of the host. Running out of it stops the job (ERR_DEVICE, which a launcher may restart), so a caller
+ * never sees NULL and has no path for it. free gives the memory back. */
 #ifndef REMLA_BASE_MEMORY_H
 #define REMLA_BASE_MEMORY_H
+#include "base/memory.h"
+#include <stddef.h>
 #include <stdint.h>
 
-/* Bytes that this process and its children can still get without swapping: what the kernel calls available,
- * and not more than its control groups (versions 1 and 2) leave, whose page cache counts as free. INT64_MAX
- * where nothing is known. */
-int64_t memory_available_bytes(void);
-/* The same from other places than /proc and /sys/fs/cgroup. */
-int64_t memory_available_at(const char *proc, const char *groups);
+/* `count` elements of `size` bytes, all zero; with a count of 0 an address that is not NULL. `what` and its
+ * arguments end the sentence "no memory for ...". */
+void *memory_new(int64_t count, size_t size, const char *what, ...) __attribute__((format(printf, 3, 4)));
+
+/* `got`, which a library has allocated, unless it is NULL. */
+void *memory_check(void *got, const char *what, ...) __attribute__((format(printf, 2, 3)));
+
+/* The largest resident size of this process so far. */
+int64_t memory_peak_bytes(void);
 
 #endif

@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-/* Name, exit code of the program, meaning. 2, 3 and 5: do not restart; 4, 85 and 86: restart; 6: restart when
- * the data are mended. Of several ranks' codes the largest counts. */
+/* Name, exit code of the program, meaning. 2, 3, 5 and 7: do not restart; 4, 85 and 86: restart; 6: restart
+ * when the data are mended. Of several ranks' codes the largest counts. */
 #define STATUS_LIST(X)                                                                                       \
     X(OK, 0, "done")                                                                                         \
     X(ERR_USAGE, 2, "bad command line or option")                                                            \
@@ -17,6 +17,7 @@ extern "C" {
     X(ERR_DEVICE, 4, "fault of the machine: memory, device, network")                                        \
     X(ERR_BUG, 5, "internal inconsistency: a bug in remla")                                                  \
     X(ERR_DATA, 6, "training data cannot be read; the checkpoint is written")                                \
+    X(DIVERGED, 7, "the loss is no longer finite")                                                           \
     X(STOPPED, 85, "stopped by a signal after writing a checkpoint; start again to go on")                   \
     X(UNSAVED, 86, "the last checkpoint cannot be written; start again to go on from the one before it")
 

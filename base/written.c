@@ -1,6 +1,7 @@
 #include "base/written.h"
 #include "base/array.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,8 +9,7 @@ void written_add(written_files *list, const char *path, int64_t bytes, uint64_t 
 {
     if (!list) return;
     list->file = array_reserve(list->file, &list->room, list->count + 1, sizeof *list->file);
-    char *name = strdup(path_base(path));
-    if (!name) die(ERR_DEVICE, "no memory for the name of %s", path);
+    char *name = memory_check(strdup(path_base(path)), "the name of %s", path);
     list->file[list->count++] = (written_file){name, bytes, hash};
 }
 

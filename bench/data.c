@@ -1,7 +1,7 @@
 /* bench/data SHARD FOLDER [TOKENS]: writes the ids of a shard, over and over up to TOKENS (20 million), with
  * 4 bytes each, into FOLDER/bench.ds and bench.ds.zst, and reads them window by window, in their order and at
  * random. Prints one JSON object. Seconds are of the processor; files are in the system's cache. */
-#include "base/log.h"
+#include "base/memory.h"
 #include "data/shards/shard.h"
 #include "data/shards/shard_writer.h"
 #include <stdio.h>
@@ -47,8 +47,7 @@ static uint32_t *read_ids(const char *path, int64_t *count)
     shard s;
     check(shard_open(&s, path, &why), &why);
     *count = s.tokens;
-    int32_t *ids = malloc(sizeof *ids * (size_t)s.tokens);
-    REQUIRE(ids, "no memory for %lld ids", (long long)s.tokens);
+    int32_t *ids = memory_new(s.tokens, sizeof *ids, "ids");
     check(shard_read(&s, 0, s.tokens, (int64_t)1 << 32, ids, &why), &why);
     shard_close(&s);
     return (uint32_t *)ids;

@@ -1,7 +1,8 @@
 /* bench/permutation [MOST]: counts that the order of training is a permutation for every number of samples
  * from 1 to MOST (65536), each with a seed and epoch of its own, and that its inverse undoes it. The tests
  * count a part of these. Also the time that one position takes. */
-#include "base/log.h"
+#include "base/clock.h"
+#include "base/memory.h"
 #include "base/status.h"
 #include "data/order.h"
 #include <omp.h>
@@ -26,8 +27,7 @@ static int64_t wrong_sizes(int64_t most)
     int64_t wrong = 0;
 #pragma omp parallel reduction(+ : wrong)
     {
-        unsigned char *seen = malloc((size_t)most);
-        if (!seen) die(ERR_DEVICE, "no memory for %lld samples", (long long)most);
+        unsigned char *seen = memory_new(most, 1, "samples");
 #pragma omp for schedule(dynamic, 16)
         for (int64_t n = most; n >= 1; n--) {
             const int64_t i = first_wrong(n, seen);

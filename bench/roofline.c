@@ -7,6 +7,7 @@
  *
  * A step is M micro-batches of B sequences of T tokens on each of R ranks, and one update. */
 #include "base/comm_calls.h"
+#include "base/memory.h"
 #include "bench/shapes.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
@@ -262,9 +263,8 @@ static void count_step(const plan *p, int64_t layers)
     const comm ranks = {.size = p->ranks, .local_size = p->ranks, .calls = &counting_calls};
     model m;
     model_init(&m, &d, &counting, p->B, p->T, MODEL_TRAIN, 16 * p->ranks);
-    optim_unit *unit = calloc((size_t)m.w.num_units, sizeof *unit);
-    optim_span *span = calloc((size_t)m.w.num_units, sizeof *span);
-    REQUIRE(unit && span, "memory");
+    optim_unit *unit = memory_new(m.w.num_units, sizeof *unit, "units of parameters");
+    optim_span *span = memory_new(m.w.num_units, sizeof *span, "parameters");
     for (int u = 0; u < m.w.num_units; u++) {
         span[u] = (optim_span){.count = m.w.unit[u].dim[0]};
         unit[u] = (optim_unit){

@@ -3,9 +3,10 @@
  * them on one rank. The CPU's peak is measured by a loop of multiply-adds in the same run. Shapes: a (140M:
  * hidden 576, 30 layers, 9 heads (nope 64, rope 32, v 64), rank 128 with latent norm, MLP 1536, vocabulary
  * 49152, tied), llama2-7b (as TransMLA converts it); --layers takes that many of them. */
+#include "base/clock.h"
 #include "base/comm.h"
 #include "base/device.h"
-#include "base/log.h"
+#include "base/memory.h"
 #include "bench/shapes.h"
 #include "base/machine.h"
 #include "model/model.h"
@@ -93,8 +94,7 @@ static void weights_random(model *m)
     uint64_t state = 1;
     for (int i = 0; i < m->table.count; i++) {
         const param *p = &m->table.param[i];
-        float *values = malloc(sizeof(float) * (size_t)p->numel);
-        REQUIRE(values, "no memory for %s", p->name);
+        float *values = memory_new(p->numel, sizeof *values, "%s", p->name);
         for (int64_t n = 0; n < p->numel; n++)
             values[n] =
                 p->rank == 1 ? 1.f : ((float)(next_random(&state) >> 40) / (float)(1 << 24) - 0.5f) * 0.0693f;
@@ -165,11 +165,10 @@ int main(int argc, char **argv)
     model_init(&m, &s.shape, on.k, s.batch, s.seq_len, MODEL_TRAIN, 16);
     weights_random(&m);
     const size_t N = (size_t)(s.batch * s.seq_len), U = (size_t)m.w.num_units;
-    int32_t *ids = malloc(3 * N * sizeof *ids);
-    optim_unit *unit = calloc(U, sizeof *unit);
-    optim_span *span = calloc(U, sizeof *span);
-    double *seconds = malloc((size_t)s.steps * sizeof *seconds);
-    REQUIRE(ids && unit && span && seconds, "no memory for %zu tokens", N);
+    int32_t *ids = memory_new(3 * (int64_t)N, sizeof *ids, "ids");
+    optim_unit *unit = memory_new((int64_t)U, sizeof *unit, "units of parameters");
+    optim_span *span = memory_new((int64_t)U, sizeof *span, "parameters");
+    double *seconds = memory_new(s.steps, sizeof *seconds, "times of steps");
     batch_random(&m, ids, ids + N, ids + 2 * N);
     const model_batch batch = {.tokens = ids, .targets = ids + N, .first = ids + 2 * N};
     optimizer o;

@@ -1,6 +1,7 @@
 /* Samples over shards: where each one lies, and what its targets and documents are. Nothing is kept but
  * the shards' indexes; a sample is read when it is asked for. */
 #include "data/dataset.h"
+#include "base/memory.h"
 #include "data/shards/shard_listed.h"
 #include <stdlib.h>
 #include <string.h>
@@ -49,13 +50,11 @@ static status shard_add(dataset *d, const char *key, const char *path, const dat
 static status shards_open(dataset *d, const char *key, const path_list *list, const dataset_form *form,
                           message *why)
 {
-    const size_t count = (size_t)list->count;
+    const int64_t count = list->count;
     const bool packed = form->packing != PACKING_CONCAT;
-    d->shard = calloc(count, sizeof *d->shard);
-    d->first_window = calloc(count + 1, sizeof *d->first_window);
-    d->pack = packed ? calloc(count, sizeof *d->pack) : NULL;
-    if (!d->shard || !d->first_window || (packed && !d->pack))
-        die(ERR_DEVICE, "no memory for %d shards", list->count);
+    d->shard = memory_new(count, sizeof *d->shard, "shards");
+    d->first_window = memory_new(count + 1, sizeof *d->first_window, "shards");
+    d->pack = packed ? memory_new(count, sizeof *d->pack, "packed shards") : NULL;
     listed l = {0};
     status s = OK;
     for (int i = 0; i < list->count && s == OK; i++) s = shard_add(d, key, list->path[i], form, &l, why);
@@ -200,8 +199,8 @@ status dataset_window(const dataset *d, int64_t i, int32_t *inputs, int32_t *tar
 
 uint64_t dataset_fingerprint(const dataset *d, bool content)
 {
-    XXH3_state_t *hash = XXH3_createState();
-    REQUIRE(hash && XXH3_64bits_reset(hash) == XXH_OK, "no memory for a hash");
+    XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
+    XXH3_64bits_reset(hash);
     for (int i = 0; i < d->shards; i++) {
         const shard *s = &d->shard[i];
         const int64_t shape[] = {s->tokens, s->token_bytes, s->documents};

@@ -1,5 +1,6 @@
 /* Where mixture (whose turn is it), order (which of its samples) and dataset (what that is) meet. */
 #include "data/feed.h"
+#include "base/memory.h"
 #include "data/order.h"
 #include <stdlib.h>
 #include <string.h>
@@ -25,13 +26,11 @@ static char *weight_colon(char *item)
 
 static void items_split(item_list *list, const char *const *items, int count)
 {
-    *list = (item_list){.pattern = calloc((size_t)count, sizeof *list->pattern),
-                        .weight = calloc((size_t)count, sizeof *list->weight),
+    *list = (item_list){.pattern = memory_new(count, sizeof *list->pattern, "names of data"),
+                        .weight = memory_new(count, sizeof *list->weight, "weights of data"),
                         .count = count};
-    if (!list->pattern || !list->weight) die(ERR_DEVICE, "no memory for %d names", count);
     for (int i = 0; i < count; i++) {
-        char *text = list->pattern[i] = strdup(items[i]);
-        if (!text) die(ERR_DEVICE, "no memory for a name");
+        char *text = list->pattern[i] = memory_check(strdup(items[i]), "a name");
         char *colon = weight_colon(text);
         if (!colon) continue;
         *colon = 0;
@@ -60,8 +59,7 @@ static status sources_open(feed *s, const char *key, const item_list *list, cons
     }
     const int sources = list->weighted ? list->count : 1;
     TRY(mixture_open(&s->blend, key, list->weighted ? list->weight : &whole, sources, why));
-    s->source = calloc((size_t)sources, sizeof *s->source);
-    if (!s->source) die(ERR_DEVICE, "no memory for %d sources", sources);
+    s->source = memory_new(sources, sizeof *s->source, "sources of data");
     for (; s->sources < sources; s->sources++)
         TRY(dataset_open(&s->source[s->sources], key, (const char *const *)list->pattern + s->sources,
                          list->weighted ? 1 : list->count, form, why));
@@ -118,8 +116,8 @@ uint64_t feed_pass(const feed *s)
 uint64_t feed_fingerprint(const feed *s, bool content)
 {
     if (s->sources == 1) return dataset_fingerprint(&s->source[0], content);
-    XXH3_state_t *hash = XXH3_createState();
-    REQUIRE(hash && XXH3_64bits_reset(hash) == XXH_OK, "no memory for a hash");
+    XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
+    XXH3_64bits_reset(hash);
     for (int i = 0; i < s->sources; i++) {
         const uint64_t part[] = {dataset_fingerprint(&s->source[i], content), (uint64_t)s->blend.weight[i]};
         XXH3_64bits_update(hash, part, sizeof part);

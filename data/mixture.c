@@ -1,17 +1,11 @@
 /* Weights as whole numbers, and the turns of one period. */
 #include "data/mixture.h"
+#include "base/memory.h"
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MOST_DIGITS = 15 };
-
-static void *room(int64_t count, size_t size)
-{
-    void *memory = calloc((size_t)count, size);
-    if (!memory) die(ERR_DEVICE, "no memory for a mixture");
-    return memory;
-}
 
 /* ---- weights ------------------------------------------------------------------------------------------- */
 
@@ -97,9 +91,9 @@ static int next_turn(const mixture *m, const int32_t *had, int64_t t)
 
 static void turns_open(mixture *m)
 {
-    m->source = room(m->period, sizeof *m->source);
-    m->before = room(m->period, sizeof *m->before);
-    int32_t *had = room(m->sources, sizeof *had);
+    m->source = memory_new(m->period, sizeof *m->source, "a mixture");
+    m->before = memory_new(m->period, sizeof *m->before, "a mixture");
+    int32_t *had = memory_new(m->sources, sizeof *had, "a mixture");
     for (int64_t t = 0; t < m->period; t++) {
         const int i = next_turn(m, had, t);
         m->source[t] = i;
@@ -115,7 +109,7 @@ status mixture_open(mixture *m, const char *key, const char *const *weight, int 
     *m = (mixture){.sources = sources};
     if (sources > MIXTURE_SOURCES)
         return fail(why, ERR_USAGE, "%s: %d sources, at most %d are possible", key, sources, MIXTURE_SOURCES);
-    m->weight = room(sources, sizeof *m->weight);
+    m->weight = memory_new(sources, sizeof *m->weight, "a mixture");
     const status s = weights_open(m, key, weight, why);
     if (s == OK)
         turns_open(m);

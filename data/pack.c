@@ -2,7 +2,9 @@
  * pieces begin, then their lengths. It is checked whole when it is opened and read a sample at a time
  * afterwards, so that memory does not grow with the data. */
 #include "data/pack.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "data/pack_plan.h"
 #include <errno.h>
 #include <stddef.h>
@@ -38,8 +40,8 @@ static uint64_t documents_hash(const shard *s)
 
 static uint64_t file_hash_of(const header *h, const void *const part[3], const int64_t bytes[3])
 {
-    XXH3_state_t *state = XXH3_createState();
-    REQUIRE(state && XXH3_64bits_reset(state) == XXH_OK, "no memory for a hash");
+    XXH3_state_t *state = memory_check(XXH3_createState(), "a hash");
+    XXH3_64bits_reset(state);
     XXH3_64bits_update(state, h, offsetof(header, hash));
     for (int i = 0; i < 3; i++) XXH3_64bits_update(state, part[i], (size_t)bytes[i]);
     const uint64_t digest = XXH3_64bits_digest(state);
@@ -138,8 +140,7 @@ status pack_check(pack *p, const char *name, const void *bytes, int64_t count, c
 /* ends[d]: whether document d ends with the end-of-text token. Reads the whole shard once. */
 static status find_ends(const shard *s, int64_t eos, uint8_t *ends, message *why)
 {
-    int32_t *token = malloc(sizeof *token * READ_TOKENS);
-    if (!token) die(ERR_DEVICE, "no memory to read %s", s->path);
+    int32_t *token = memory_new(READ_TOKENS, sizeof *token, "ids of %s", s->path);
     status result = OK;
     int64_t d = 0, found = 0;
     uint32_t last = 0; /* token of the last document */
@@ -164,8 +165,7 @@ static status plan(pack_plan *out, const shard *s, const pack_rule *rule, messag
         pack_best_fit(out, s->document_end, s->documents, rule->T);
         return OK;
     }
-    uint8_t *ends = malloc((size_t)s->documents);
-    if (!ends) die(ERR_DEVICE, "no memory for the %lld documents of %s", (long long)s->documents, s->path);
+    uint8_t *ends = memory_new(s->documents, sizeof *ends, "the documents of %s", s->path);
     const status result = find_ends(s, rule->eos, ends, why);
     if (result == OK) pack_transmla(out, s->document_end, s->documents, ends, rule->T);
     free(ends);
@@ -270,8 +270,7 @@ static status read_pieces(const pack *p, int fd, int64_t sample, pack_piece **pi
     if (range[1] > (uint64_t)p->pieces || count < 1 || count > p->rule.T)
         return fail(why, ERR_INPUT, "%s: has changed since it was opened", p->path);
     *pieces = (int)count;
-    *piece = malloc((size_t)count * (sizeof **piece + 12));
-    if (!*piece) die(ERR_DEVICE, "no memory for %lld pieces", (long long)count);
+    *piece = memory_new(count, sizeof **piece + 12, "pieces");
     uint64_t *from = (uint64_t *)(*piece + count);
     uint32_t *length = (uint32_t *)(from + count);
     TRY(file_read_at(fd, p->path, from, 8 * count, from_at(p, first), why));

@@ -1,6 +1,7 @@
 /* Both ways go through a shard's documents once, in order, and look at a bounded number of them at a time, so
  * that samples that are close in number are close in the shard. */
 #include "data/pack_plan.h"
+#include "base/memory.h"
 #include "base/status.h"
 #include <stdbool.h>
 #include <stdlib.h>
@@ -8,18 +9,11 @@
 
 enum { TRANSMLA_BATCH = 1024, BEST_FIT_SCOPE = 8192 };
 
-static void *room(int64_t count, size_t size)
-{
-    void *memory = malloc((size_t)count * size + 1);
-    if (!memory) die(ERR_DEVICE, "no memory to pack %lld pieces", (long long)count);
-    return memory;
-}
-
 static void plan_init(pack_plan *p, int64_t pieces)
 {
-    *p = (pack_plan){.first = room(pieces + 1, sizeof *p->first),
-                     .from = room(pieces, sizeof *p->from),
-                     .length = room(pieces, sizeof *p->length)};
+    *p = (pack_plan){.first = memory_new(pieces + 1, sizeof *p->first, "pieces of samples"),
+                     .from = memory_new(pieces, sizeof *p->from, "pieces of samples"),
+                     .length = memory_new(pieces, sizeof *p->length, "pieces of samples")};
     p->first[0] = 0;
 }
 
@@ -144,11 +138,11 @@ void pack_best_fit(pack_plan *out, const int64_t *document_end, int64_t document
     for (int64_t d = 0; d < documents; d++)
         pieces += (document_end[d] - document_start(document_end, d) - 1 + T - 1) / T;
     plan_init(out, pieces);
-    shelf *s = room(1, sizeof *s);
-    rest *r = room(BEST_FIT_SCOPE, sizeof *r);
+    shelf *s = memory_new(1, sizeof *s, "a shelf");
+    rest *r = memory_new(BEST_FIT_SCOPE, sizeof *r, "the rests of samples");
     s->T = T;
-    s->newest = room(T + 1, sizeof *s->newest);
-    s->taken = room(T / 64 + 1, sizeof *s->taken);
+    s->newest = memory_new(T + 1, sizeof *s->newest, "a shelf");
+    s->taken = memory_new(T / 64 + 1, sizeof *s->taken, "a shelf");
     for (int64_t scope = 0; scope < documents; scope += BEST_FIT_SCOPE) {
         int count = 0;
         for (int64_t d = scope; d < documents && d < scope + BEST_FIT_SCOPE; d++) {

@@ -1,6 +1,6 @@
 /* Whether shards were made by the tokenizer of a model folder. */
-#ifndef REMLA_TRAIN_TOKENIZER_CHECK_H
-#define REMLA_TRAIN_TOKENIZER_CHECK_H
+#ifndef REMLA_DATA_TOKENIZER_CHECK_H
+#define REMLA_DATA_TOKENIZER_CHECK_H
 #include "data/dataset.h"
 
 /* Shards that name their tokenizer's hash are compared with MODEL/tokenizer.json, where that exists: one of

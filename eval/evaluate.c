@@ -1,5 +1,5 @@
 #include "eval/evaluate.h"
-#include "base/log.h"
+#include "base/clock.h"
 #include "eval/batch.h"
 #include <math.h>
 
@@ -61,6 +61,6 @@ status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, eva
 status evaluation_check(const evaluation *e, const dataset *data, message *why)
 {
     if (isfinite(e->ppl)) return OK;
-    return fail(why, ERR_INPUT, "%s: the model's loss is %g: its perplexity is not a number",
+    return fail(why, DIVERGED, "%s: the model's loss is %g: its perplexity is not a number",
                 data->shard[0].path, e->loss);
 }

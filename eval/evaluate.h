@@ -22,7 +22,7 @@ int64_t windows_read(const dataset *data, int64_t limit);
  * status. */
 status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, evaluation *out, message *why);
 
-/* For whoever wants a number: ERR_INPUT when the perplexity is none. */
+/* For whoever wants a number: DIVERGED when the perplexity is none. */
 status evaluation_check(const evaluation *e, const dataset *data, message *why);
 
 #endif

@@ -221,8 +221,8 @@ static void require_first(const problem *p)
 }
 
 /* Checks the arguments that forward and backward share. */
-static problem problem_of(const char *function, const tensor *out, const tensor *lse, const tensor *q,
-                          const tensor *k, const tensor *v, const tensor *first, double scale)
+static problem attention_problem(const char *function, const tensor *out, const tensor *lse, const tensor *q,
+                                 const tensor *k, const tensor *v, const tensor *first, double scale)
 {
     problem p = {.B = q->dim[0],
                  .T = q->dim[1],
@@ -255,7 +255,7 @@ void CPU(attention_forward)(tensor *out, tensor *lse, const tensor *q, const ten
                             const tensor *first, double scale, stream *s)
 {
     (void)s;
-    const problem p = problem_of(__func__, out, lse, q, k, v, first, scale);
+    const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
     const int64_t blocks = blocks_of(p.T, QUERIES), count = p.B * p.H * blocks;
     /* Blocks of one head in turn: its keys and values stay in the cache. The last blocks see the most keys
      * and come first, so that no thread is left alone with one at the end. */
@@ -269,7 +269,7 @@ void CPU(attention_backward)(tensor *dq, tensor *dk, tensor *dv, const tensor *d
                              const tensor *first, double scale, stream *s)
 {
     (void)s;
-    const problem p = problem_of(__func__, out, lse, q, k, v, first, scale);
+    const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
     REQUIRE_SHAPE(dq, REAL_TYPE, p.B, p.T, p.H, p.D);
     REQUIRE_SHAPE(dk, REAL_TYPE, p.B, p.T, p.G, p.D);
     REQUIRE_SHAPE(dv, REAL_TYPE, p.B, p.T, p.G, p.Dv);

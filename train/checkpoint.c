@@ -3,6 +3,7 @@
  * new one. */
 #include "base/file.h"
 #include "base/machine.h"
+#include "base/memory.h"
 #include "model/hf/model_files.h"
 #include "train/checkpoint_parts.h"
 #include "train/manifest.h"
@@ -21,7 +22,7 @@ static status text_write(const char *folder, const char *name, char *text, writt
 {
     char path[PATH_BYTES];
     uint64_t hash;
-    REQUIRE(text, "no memory for %s", name);
+    memory_check(text, "%s", name);
     const int64_t bytes = (int64_t)strlen(text);
     const status s = file_write(path_join(path, folder, name), text, bytes, &hash, why);
     if (s == OK) written_add(written, path, bytes, hash);

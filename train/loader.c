@@ -1,5 +1,5 @@
 #include "train/loader.h"
-#include "base/log.h"
+#include "base/clock.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 #include "train/manifest.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -19,8 +20,7 @@ static void hex_of(char *out, size_t size, uint64_t hash) { snprintf(out, size, 
  * the file. */
 static void self_hash(char *out, size_t size, const json_t *files)
 {
-    char *text = json_dumps(files, JSON_COMPACT | JSON_SORT_KEYS);
-    REQUIRE(text, "no memory for a manifest");
+    char *text = memory_check(json_dumps(files, JSON_COMPACT | JSON_SORT_KEYS), "a manifest");
     hex_of(out, size, XXH3_64bits(text, strlen(text)));
     free(text);
 }
@@ -49,9 +49,8 @@ status manifest_write(const char *folder, written_files *files, message *why)
     }
     self_hash(hex, sizeof hex, list);
     json_t *manifest = json_pack("{s:s, s:o, s:s}", "format", FORMAT, "files", list, "self", hex);
-    char *text = json_dumps(manifest, JSON_INDENT(1));
+    char *text = memory_check(json_dumps(manifest, JSON_INDENT(1)), "a manifest");
     json_decref(manifest);
-    REQUIRE(text, "no memory for a manifest of %lld files", (long long)files->count);
     const status s = file_write(path_join(path, folder, MANIFEST), text, (int64_t)strlen(text), NULL, why);
     free(text);
     return s;

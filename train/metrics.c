@@ -1,5 +1,6 @@
 #include "train/metrics.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -13,8 +14,7 @@ enum { METRICS_LIMIT = 1 << 30, LINE_BYTES = 512, WAITING_LIMIT = 1 << 26 };
 
 static void remember_validation(metrics *m, int64_t step, double loss)
 {
-    m->val = realloc(m->val, sizeof *m->val * (size_t)(m->vals + 1));
-    REQUIRE(m->val, "no memory for %d validations", m->vals);
+    m->val = memory_check(realloc(m->val, sizeof *m->val * (size_t)(m->vals + 1)), "validations");
     m->val[m->vals++] = (validation){step, loss};
 }
 
@@ -153,8 +153,7 @@ static void add_line(metrics *m, const char *line)
 {
     const int64_t length = (int64_t)strlen(line);
     if (length && m->bytes + length <= WAITING_LIMIT) {
-        m->waiting = realloc(m->waiting, (size_t)(m->bytes + length));
-        REQUIRE(m->waiting, "no memory for a line of metrics");
+        m->waiting = memory_check(realloc(m->waiting, (size_t)(m->bytes + length)), "lines of metrics");
         memcpy(m->waiting + m->bytes, line, (size_t)length);
         m->bytes += length;
     }

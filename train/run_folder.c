@@ -1,6 +1,7 @@
 #include "train/run_folder.h"
 #include "base/log.h"
 #include "base/machine.h"
+#include "base/memory.h"
 #include "train/checkpoint.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -60,9 +61,8 @@ static char *environment_text(const device *d, const comm *c)
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "remla", REMLA_VERSION, "compiler", __VERSION__,
                   "host", host, "machine", machine_text(), "device", d ? device_text(d) : "CPU", "ranks",
                   c->size, "threads_per_rank", machine_threads(), "started", date);
-    char *text = json_dumps(json, JSON_INDENT(2));
+    char *text = memory_check(json_dumps(json, JSON_INDENT(2)), "env.json");
     json_decref(json);
-    REQUIRE(text, "no memory for env.json");
     return text;
 }
 

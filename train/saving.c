@@ -1,4 +1,5 @@
 #include "train/saving.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "train/weights_hash.h"
 #include <inttypes.h>

@@ -3,6 +3,7 @@
  * gradients of summed losses, and the division by the global count happens once, in the update. */
 #include "train/training.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/stop.h"
 #include "model/hf/model_files.h"
 #include "train/feed_options.h"
@@ -83,9 +84,8 @@ static void schedule_open(training *t)
 static void units_open(training *t)
 {
     const param_table *table = &t->m.table;
-    t->span = calloc((size_t)table->count, sizeof *t->span);
-    t->unit = calloc((size_t)table->num_units, sizeof *t->unit);
-    REQUIRE(t->span && t->unit, "no memory for %d parameters", table->count);
+    t->span = memory_new(table->count, sizeof *t->span, "parameters");
+    t->unit = memory_new(table->num_units, sizeof *t->unit, "units of parameters");
     for (int i = 0; i < table->count; i++) {
         const param *p = &table->param[i];
         optim_unit *u = &t->unit[p->unit];

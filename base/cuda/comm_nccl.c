@@ -2,10 +2,10 @@
  * behind an event of the compute stream, so that it travels while the next kernels run; comm_wait is the way
  * back, by an event behind each call. The communicator is a non-blocking one (NCCL's word for: calls return
  * at once, and may be asked about), because a blocking one waits without limit for a rank that has died. */
+#include "base/clock.h"
 #include "base/comm_calls.h"
 #include "base/cuda/cuda.h"
 #include "base/library.h"
-#include "base/log.h"
 #include <nccl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -52,11 +52,12 @@ static const char *error_text(ncclResult_t code, char *buffer, size_t size)
     return buffer;
 }
 
-const char *nccl_trouble(device *d)
+static const char *nccl_trouble(device *d)
 {
     static char text[512];
     ncclResult_t state = ncclSuccess;
-    if (!d->ranks || !ranks.handle) return NULL;
+    (void)d;
+    if (!ranks.handle) return NULL;
     const ncclResult_t asked = nccl.ncclCommGetAsyncError(ranks.handle, &state);
     if (asked != ncclSuccess) state = asked;
     return state == ncclSuccess || state == ncclInProgress ? NULL : error_text(state, text, sizeof text);
@@ -73,11 +74,12 @@ static const char *range_text(int first, int last, char *buffer, size_t size)
 }
 
 /* Which of the others is late only they know. */
-const char *nccl_peers(const device *d)
+static const char *nccl_peers(const device *d)
 {
     static char text[160];
     char before[40] = "", after[40] = "";
-    if (!d->ranks || ranks.size == 1) return "";
+    (void)d;
+    if (ranks.size == 1) return "";
     const int last = ranks.size - 1;
     if (ranks.rank > 0) range_text(0, ranks.rank - 1, before, sizeof before);
     if (ranks.rank < last) range_text(ranks.rank + 1, last, after, sizeof after);
@@ -94,20 +96,22 @@ static void *abort_thread(void *handle)
 
 /* ncclCommAbort tells the kernels to leave, and then waits for them; on a device that has failed that may
  * never end, so a thread does it, which the end of the process takes along. */
-void nccl_abandon(device *d)
+static void nccl_abandon(device *d)
 {
     enum { PATIENCE = 5 }; /* seconds */
     pthread_t thread;
     struct timespec until;
     ncclComm_t const handle = ranks.handle;
-    if (!d->ranks || !handle) return;
-    d->ranks = NULL;
+    if (!handle) return;
+    d->watcher = NULL;
     ranks.handle = NULL;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += PATIENCE;
     if (pthread_create(&thread, NULL, abort_thread, handle) == 0)
         (void)pthread_timedjoin_np(thread, NULL, &until);
 }
+
+static const watcher nccl_watcher = {nccl_trouble, nccl_peers, nccl_abandon};
 
 /* ---- start and stop ------------------------------------------------------------------------------------ */
 
@@ -176,7 +180,7 @@ static void stop(void)
     }
     for (int i = 0; i < EVENTS; i++) CUDA_OK(cudaEventDestroy(ranks.done[i]));
     ranks.handle = NULL;
-    d->ranks = NULL;
+    d->watcher = NULL;
 }
 
 /* ---- communication ------------------------------------------------------------------------------------- */
@@ -246,7 +250,7 @@ const comm *comm_nccl_start(device *d, const comm *host)
                                             .wait = wait_for_call,
                                             .stop = stop};
     message why;
-    REQUIRE(!d->ranks, "the device has a communicator already");
+    REQUIRE(!d->watcher, "the device has a communicator already");
     world = *host;
     world.device = d;
     world.calls = &calls;
@@ -254,6 +258,6 @@ const comm *comm_nccl_start(device *d, const comm *host)
     if (host->size > 1 && join(host, &why) != OK) die(ERR_DEVICE, "%s", why.text);
     for (int i = 0; i < EVENTS; i++)
         CUDA_OK(cudaEventCreateWithFlags(&ranks.done[i], cudaEventDisableTiming));
-    d->ranks = &ranks;
+    d->watcher = &nccl_watcher;
     return &world;
 }

@@ -37,11 +37,11 @@ struct device {
     int64_t memory_bytes;
     char name[256], pci[32], text[384];
 
-    struct stream compute;       /* device_stream */
-    struct stream communication; /* of comm_nccl.c: runs beside the other one; no workspace, no staging */
-    struct nccl_ranks *ranks;    /* NULL without a communicator */
-    cudaEvent_t computed;        /* the communication stream waits for the other one with it */
-    double wait_limit;           /* seconds */
+    struct stream compute;         /* device_stream */
+    struct stream communication;   /* of comm_nccl.c: runs beside the other one; no workspace, no staging */
+    const struct watcher *watcher; /* NULL: only the clock ends a wait */
+    cudaEvent_t computed;          /* the communication stream waits for the other one with it */
+    double wait_limit;             /* seconds */
 };
 
 /* Stops the job unless `call` returned cudaSuccess. CUDA reports faults of kernels late: the call that is
@@ -63,7 +63,7 @@ void wait_pause(double waited);
 void stream_wait(struct stream *s, const char *what);
 void event_wait(struct device *d, cudaEvent_t event, const char *what);
 
-/* ---- base/cuda/staging.c: pinned memory between the device and the rest of the host -------------------- */
+/* ---- staging.c: pinned memory between the device and the rest of the host ------------------------------ */
 
 /* Copies between device and host overlap with computing, and do not wait, only from pinned memory, of which
  * there should be little: a ring of slots. An upload of any size:
@@ -101,12 +101,16 @@ void staging_close(struct stream *s);
 void device_failed(struct device *d, const char *call, const char *text) __attribute__((noreturn));
 struct device *device_opened(void); /* the process's device, for what dies without being told of one */
 
-/* base/cuda/comm_nccl.c, while somebody waits. What NCCL knows to be wrong, or NULL; who else is in the game,
- * for a sentence ("; ranks 0 to 2 and 4 to 7 ..."), or ""; and the end of the communicator, which makes its
- * kernels leave the device: it takes a few seconds at most. */
-const char *nccl_trouble(struct device *d);
-const char *nccl_peers(const struct device *d);
-void nccl_abandon(struct device *d);
+/* A source of work on the device that waits for other machines (comm_nccl.c). It sets device.watcher while it
+ * has work there; every wait asks it. */
+typedef struct watcher {
+    /* The error that it knows of, or NULL. */
+    const char *(*trouble)(struct device *d);
+    /* The other machines, for the end of a sentence ("; what has become of ranks 0 to 2 ..."), or "". */
+    const char *(*peers)(const struct device *d);
+    /* Makes its kernels leave the device; takes a few seconds at most. */
+    void (*abandon)(struct device *d);
+} watcher;
 
 #ifdef __cplusplus
 }

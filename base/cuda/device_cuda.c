@@ -2,6 +2,7 @@
  * program built for GPUs is started on machines without one, too. Waiting, and failing later, is in
  * device_wait.c. */
 #include "base/cuda/cuda.h"
+#include "base/memory.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -168,8 +169,7 @@ status device_open(device **out, int local_rank, message *why)
     *out = NULL;
     REQUIRE(!opened, "a process has one device");
     REQUIRE(local_rank >= 0, "rank %d", local_rank);
-    device *const d = calloc(1, sizeof *d);
-    if (!d) return fail(why, ERR_DEVICE, "no memory to describe a GPU");
+    device *const d = memory_new(1, sizeof *d, "what is known of a GPU");
     const status s = open_device(d, local_rank, why);
     if (s == OK)
         *out = opened = d;
@@ -181,7 +181,7 @@ status device_open(device **out, int local_rank, message *why)
 void device_close(device *d)
 {
     if (!d) return;
-    REQUIRE(!d->ranks, "the communicator of the device has not been stopped");
+    REQUIRE(!d->watcher, "the communicator of the device has not been stopped");
     device_sync(d);
     give_back(d);
 }

@@ -1,8 +1,8 @@
 /* Waiting for the device without waiting for ever, and the last words when it fails. CUDA's own waits have no
- * limit: a rank whose peer has died would sit in one until somebody looks. So we ask again and again, NCCL
- * too, and give up at some point. */
+ * limit: a rank whose peer has died would sit in one until somebody looks. So we ask again and again, the
+ * device's watcher too, and give up at some point. */
+#include "base/clock.h"
 #include "base/cuda/cuda.h"
-#include "base/log.h"
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +14,7 @@ void device_failed(device *d, const char *call, const char *text)
     char host[256] = "";
     if (gethostname(host, sizeof host - 1) != 0) strcpy(host, "a host without a name");
     if (!d) die(ERR_DEVICE, "%s: %s: %s", host, call, text);
-    nccl_abandon(d);
+    if (d->watcher) d->watcher->abandon(d);
     die(ERR_DEVICE, "%s, GPU %d (%s, %s): %s: %s", host, d->index, d->name, d->pci, call, text);
 }
 
@@ -26,15 +26,16 @@ void cuda_failed(cudaError_t code, const char *call, const char *file, int line)
     device_failed(device_opened(), where, text);
 }
 
-/* NCCL's error, or the clock's, ends the job. */
+/* The watcher's error, or the clock's, ends the job. */
 static void look_around(device *d, const char *what, double since)
 {
     char text[256];
-    const char *const trouble = nccl_trouble(d);
+    const watcher *const w = d->watcher;
+    const char *const trouble = w ? w->trouble(d) : NULL;
     if (trouble) device_failed(d, what, trouble);
     if (clock_seconds() - since <= d->wait_limit) return;
     snprintf(text, sizeof text, "not done within %g s (REMLA_DEVICE_SECONDS)%s", d->wait_limit,
-             nccl_peers(d));
+             w ? w->peers(d) : "");
     device_failed(d, what, text);
 }
 

@@ -1,5 +1,6 @@
 /* The ring of pinned slots (base/cuda/cuda.h). */
 #include "base/cuda/cuda.h"
+#include "base/memory.h"
 #include <stdlib.h>
 
 struct staging {
@@ -9,8 +10,7 @@ struct staging {
 
 status staging_open(struct stream *s, message *why)
 {
-    s->staging = calloc(1, sizeof *s->staging);
-    if (!s->staging) return fail(why, ERR_DEVICE, "no memory for the list of staging slots");
+    s->staging = memory_new(1, sizeof *s->staging, "the list of staging slots");
     for (staging_slot *slot = s->staging->slot; slot < s->staging->slot + STAGING_SLOTS; slot++) {
         cudaError_t code = cudaHostAlloc(&slot->host, STAGING_BYTES, cudaHostAllocDefault);
         if (code == cudaSuccess) code = cudaEventCreateWithFlags(&slot->done, cudaEventDisableTiming);

@@ -1,6 +1,5 @@
 /* Builds without CUDA: there is no device, and whoever asks for one is told so. Nothing else here is ever
  * reached. */
-#include "base/comm.h"
 #include "base/device.h"
 #include <stddef.h>
 
@@ -51,10 +50,3 @@ stream *device_stream(device *d)
 }
 
 void device_sync(device *d) { REQUIRE(!d, "no device is ever open"); }
-
-const comm *comm_nccl_start(device *d, const comm *host)
-{
-    (void)host;
-    REQUIRE(!d, "no device is ever open");
-    return NULL;
-}

@@ -1,5 +1,6 @@
 /* A buffer between a file and its reader, filled by pread or by zstd. */
 #include "data/prepare/byte_stream.h"
+#include "base/memory.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,18 +24,16 @@ status bytes_open(byte_stream *b, const char *path, message *why)
     if (snprintf(b->path, sizeof b->path, "%s", path) >= (int)sizeof b->path)
         return fail(why, ERR_INPUT, "%.200s...: the path is too long", path);
     TRY(file_open(path, &b->fd, &b->file_bytes, why));
-    b->buffer = malloc(BUFFER_BYTES);
-    if (!b->buffer) die(ERR_DEVICE, "no memory to read %s", path);
+    b->buffer = memory_new(BUFFER_BYTES, 1, "bytes of %s", path);
     return OK;
 }
 
 status bytes_open_zstd(byte_stream *b, const char *path, message *why)
 {
     TRY(bytes_open(b, path, why));
-    struct zstd_source *z = calloc(1, sizeof *z);
-    if (z) z->stream = ZSTD_createDStream();
-    if (z) z->packed = malloc(BUFFER_BYTES);
-    if (!z || !z->stream || !z->packed) die(ERR_DEVICE, "no memory to decompress %s", path);
+    struct zstd_source *z = memory_new(1, sizeof *z, "decompression of %s", path);
+    z->stream = memory_check(ZSTD_createDStream(), "decompression of %s", path);
+    z->packed = memory_new(BUFFER_BYTES, 1, "decompression of %s", path);
     ZSTD_DCtx_setParameter(z->stream, ZSTD_d_windowLogMax, WINDOW_LOG);
     z->in = (ZSTD_inBuffer){z->packed, 0, 0};
     b->zstd = z;

@@ -2,6 +2,7 @@
  * index is read along with the ids. Where a tokenizer adds nothing to empty texts it lists empty documents,
  * which are left out here. */
 #include "base/log.h"
+#include "base/memory.h"
 #include "data/prepare/import_reader.h"
 #include "data/shards/shard_metadata.h"
 #include <stdio.h>
@@ -64,8 +65,7 @@ static status open(import_source *s, const import_settings *how, message *why)
 {
     int width;
     char loss[PATH_BYTES];
-    datatrove *d = s->state = calloc(1, sizeof *d);
-    if (!d) die(ERR_DEVICE, "no memory to import %s", s->path);
+    datatrove *d = s->state = memory_new(1, sizeof *d, "the import of %s", s->path);
     plain_ids *p = &d->ids;
     TRY(width_read(s, how, &width, why));
     TRY(plain_open(p, s->path, width == 2 ? ID_U16 : ID_U32, 0, how, why));

@@ -3,6 +3,7 @@
  * be compressed as a whole. Offsets and samples are read side by side, from two streams: a compressed shard
  * is never in memory, nor is its table. A file whose hashes are known is hashed before it is read. */
 #include "base/log.h"
+#include "base/memory.h"
 #include "data/prepare/mds_index.h"
 #include "data/prepare/named_hash.h"
 #include <stdio.h>
@@ -36,8 +37,7 @@ static bool recognise(const char *path, const unsigned char head[HEAD_BYTES])
 
 static status open(import_source *s, const import_settings *how, message *why)
 {
-    mds *m = s->state = calloc(1, sizeof *m);
-    if (!m) die(ERR_DEVICE, "no memory to import %s", s->path);
+    mds *m = s->state = memory_new(1, sizeof *m, "the import of %s", s->path);
     if (snprintf(m->column, sizeof m->column, "%s", how->column) >= (int)sizeof m->column)
         return fail(why, ERR_USAGE, "import.column is longer than %zu bytes", sizeof m->column - 1);
     TRY(mds_index_read(&m->index, s->path, m->column, why));

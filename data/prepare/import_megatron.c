@@ -6,6 +6,7 @@
  *
  * The three arrays are read side by side. Sequences lie one behind the other: every writer makes them so,
  * and a file where they do not is damaged. */
+#include "base/memory.h"
 #include "data/prepare/import_reader.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,8 +111,7 @@ static status open_index(megatron *m, const char *path, message *why)
 static status open(import_source *s, const import_settings *how, message *why)
 {
     char index[PATH_BYTES];
-    megatron *m = s->state = calloc(1, sizeof *m);
-    if (!m) die(ERR_DEVICE, "no memory to import %s", s->path);
+    megatron *m = s->state = memory_new(1, sizeof *m, "the import of %s", s->path);
     if (!index_path(index, s->path))
         return fail(why, ERR_INPUT, "%s: expected a name that ends with .bin, with its .idx beside it",
                     s->path);

@@ -1,4 +1,5 @@
 /* Files that are nothing but ids from some byte on. */
+#include "base/memory.h"
 #include "data/prepare/import_reader.h"
 #include <stdlib.h>
 
@@ -79,9 +80,7 @@ status plain_look(const plain_ids *p, message *why)
 
 plain_ids *plain_state(import_source *s)
 {
-    s->state = calloc(1, sizeof(plain_ids));
-    if (!s->state) die(ERR_DEVICE, "no memory to import %s", s->path);
-    return s->state;
+    return s->state = memory_new(1, sizeof(plain_ids), "the import of %s", s->path);
 }
 
 status plain_state_next(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends,

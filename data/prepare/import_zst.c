@@ -1,4 +1,5 @@
 /* Shards of this program that are compressed, X.ds.zst, with what they say of their ids. */
+#include "base/memory.h"
 #include "data/prepare/import_reader.h"
 #include "data/shards/shard.h"
 #include <stdlib.h>
@@ -17,8 +18,7 @@ static bool recognise(const char *path, const unsigned char head[HEAD_BYTES])
 
 static status open(import_source *s, const import_settings *how, message *why)
 {
-    zst *z = calloc(1, sizeof *z);
-    if (!z) die(ERR_DEVICE, "no memory to import %s", s->path);
+    zst *z = memory_new(1, sizeof *z, "the import of %s", s->path);
     const status result = shard_open(&z->s, s->path, why);
     if (result != OK) {
         free(z);

@@ -1,4 +1,5 @@
 #include "data/prepare/named_hash.h"
+#include "base/memory.h"
 #include "base/status.h"
 #include "base/digest.h"
 #include <nettle/nettle-meta.h>
@@ -47,9 +48,9 @@ named_hash *named_hash_start(const char *name)
     const struct nettle_hash *nettle = nettle_lookup_hash(name);
     const xxh kind = xxhash_kind(name);
     if (!nettle && kind == XXH_NONE) return NULL;
-    named_hash *h = calloc(1, sizeof *h);
-    void *state = nettle ? malloc(nettle->context_size) : xxhash_start(kind);
-    if (!h || !state) die(ERR_DEVICE, "no memory for a hash");
+    named_hash *h = memory_new(1, sizeof *h, "a hash");
+    void *state =
+        nettle ? memory_new(1, nettle->context_size, "a hash") : memory_check(xxhash_start(kind), "a hash");
     *h = (named_hash){nettle, kind, state};
     if (nettle) nettle->init(state);
     return h;

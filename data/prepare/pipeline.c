@@ -1,4 +1,5 @@
 #include "data/prepare/pipeline.h"
+#include "base/memory.h"
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -108,9 +109,8 @@ status pipeline_run(const pipeline *p, message *why)
 {
     REQUIRE(p->items > 0 && p->threads > 0, "%d items, %d threads", p->items, p->threads);
     line l = {.p = p, .why = why, .lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
-    l.slot = calloc((size_t)p->items, sizeof *l.slot);
-    worker *w = calloc((size_t)p->threads, sizeof *w);
-    if (!l.slot || !w) die(ERR_DEVICE, "no memory for %d items", p->items);
+    l.slot = memory_new(p->items, sizeof *l.slot, "items of a pipeline");
+    worker *w = memory_new(p->threads, sizeof *w, "threads of a pipeline");
     for (int i = 0; i < p->threads; i++) w[i] = (worker){.line = &l, .thread = i};
     /* The caller is the first of them; with fewer than were asked for it only takes longer. */
     for (int i = 1; i < p->threads; i++) w[i].started = pthread_create(&w[i].id, NULL, run, &w[i]) == 0;

@@ -1,5 +1,6 @@
 #include "data/prepare/text_pieces.h"
 #include "base/array.h"
+#include "base/memory.h"
 #include "data/prepare/text_reader.h"
 #include <dirent.h>
 #include <errno.h>
@@ -71,8 +72,7 @@ static status find_source(path_list *out, const char *source, message *why)
 /* A text that is read twice counts twice in training, which nobody would notice. */
 static status refuse_twins(const path_list *list, message *why)
 {
-    char **sorted = malloc(sizeof *sorted * (size_t)list->count);
-    if (!sorted) die(ERR_DEVICE, "no memory for the names of %d files", list->count);
+    char **sorted = memory_new(list->count, sizeof *sorted, "names of files");
     memcpy(sorted, list->path, sizeof *sorted * (size_t)list->count);
     qsort(sorted, (size_t)list->count, sizeof *sorted, by_text);
     status s = OK;
@@ -143,8 +143,8 @@ static void hash_text(XXH3_state_t *hash, const char *text)
 
 static void name_piece(const text_pieces *t, text_piece *p, const char *work)
 {
-    XXH3_state_t *hash = XXH3_createState();
-    REQUIRE(hash && XXH3_128bits_reset(hash) == XXH_OK, "no memory for a hash");
+    XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
+    XXH3_128bits_reset(hash);
     hash_text(hash, work);
     for (const text_part *part = t->part + p->first; part < t->part + p->first + p->parts; part++) {
         struct stat s = {0};

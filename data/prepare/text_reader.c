@@ -1,6 +1,7 @@
 #include "data/prepare/text_reader.h"
 #include "base/array.h"
 #include "base/json_text.h"
+#include "base/memory.h"
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -70,8 +71,7 @@ status text_reader_open(text_reader *r, const char *path, int64_t from, int64_t 
     r->skipping = from > 0;
     r->read = -r->skipping;
     TRY(text_stream_open(&r->stream, path, from - r->skipping, why));
-    r->buffer = malloc(BUFFER_BYTES);
-    if (!r->buffer) die(ERR_DEVICE, "no memory to read %s", path);
+    r->buffer = memory_new(BUFFER_BYTES, 1, "bytes of %s", path);
     return OK;
 }
 
@@ -173,8 +173,7 @@ static int64_t line_number(const text_record *r)
     if (r->from == 0) return r->line;
     int fd;
     message ignored;
-    char *chunk = malloc(BUFFER_BYTES);
-    if (!chunk) die(ERR_DEVICE, "no memory to read %s", r->path);
+    char *chunk = memory_new(BUFFER_BYTES, 1, "bytes of %s", r->path);
     status s = file_open(r->path, &fd, &bytes, &ignored);
     for (; s == OK && at < r->from;) {
         const int64_t n = r->from - at < BUFFER_BYTES ? r->from - at : BUFFER_BYTES;

@@ -1,4 +1,5 @@
 #include "data/prepare/text_stream.h"
+#include "base/memory.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,16 +39,14 @@ int text_name_length(const char *path)
 
 static struct packed *packed_new(const char *path)
 {
-    struct packed *p = calloc(1, sizeof *p);
-    if (p) p->in = malloc(IN_BYTES);
-    bool made = p && p->in;
-    if (made && ends_with(path, ".zst")) {
-        p->zstd = ZSTD_createDCtx();
-        made = p->zstd && !ZSTD_isError(ZSTD_DCtx_setParameter(p->zstd, ZSTD_d_windowLogMax, WINDOW_LOG));
-    } else if (made) {
-        made = inflateInit2(&p->gzip, MAX_WBITS + 16) == Z_OK; /* 16: gzip's header, not zlib's */
+    struct packed *p = memory_new(1, sizeof *p, "decompression of %s", path);
+    p->in = memory_new(IN_BYTES, 1, "decompression of %s", path);
+    if (ends_with(path, ".zst")) {
+        p->zstd = memory_check(ZSTD_createDCtx(), "decompression of %s", path);
+        ZSTD_DCtx_setParameter(p->zstd, ZSTD_d_windowLogMax, WINDOW_LOG);
+    } else if (inflateInit2(&p->gzip, MAX_WBITS + 16) != Z_OK) { /* 16: gzip's header, not zlib's */
+        die(ERR_DEVICE, "no memory for decompression of %s", path);
     }
-    if (!made) die(ERR_DEVICE, "no memory to decompress %s", path);
     return p;
 }
 

@@ -1,5 +1,7 @@
 #include "data/prepare/tokenize.h"
 #include "base/log.h"
+#include "base/memory.h"
+#include "data/shards/dataset_json.h"
 #include "data/shards/shard.h"
 #include "data/shards/shard_join.h"
 #include "data/prepare/tokenize_pieces.h"
@@ -32,8 +34,8 @@ static void describe_work(const workplace *w, char *out, size_t size)
 /* The ranks must have the same files before them. */
 static status compare_with_first_rank(const workplace *w, message *why)
 {
-    XXH3_state_t *hash = XXH3_createState();
-    REQUIRE(hash && XXH3_64bits_reset(hash) == XXH_OK, "no memory for a hash");
+    XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
+    XXH3_64bits_reset(hash);
     for (int64_t i = 0; i < w->text.pieces; i++)
         XXH3_64bits_update(hash, w->text.piece[i].name, sizeof w->text.piece[i].name);
     const uint64_t mine = XXH3_64bits_digest(hash);
@@ -116,10 +118,9 @@ static status list_pieces(const workplace *w, const piece_work *work, piece_list
 {
     const int64_t most = w->text.pieces;
     int64_t of_file = 0;
-    l->path = calloc((size_t)most, sizeof *l->path);
-    l->name = calloc((size_t)most, sizeof *l->name);
-    l->tokens = calloc((size_t)most, sizeof *l->tokens);
-    if (!l->path || !l->name || !l->tokens) die(ERR_DEVICE, "no memory for %lld pieces", (long long)most);
+    l->path = memory_new(most, sizeof *l->path, "pieces of text");
+    l->name = memory_new(most, sizeof *l->name, "pieces of text");
+    l->tokens = memory_new(most, sizeof *l->tokens, "pieces of text");
     for (int64_t i = 0; i < most; i++) {
         char *path = piece_path(l->path[l->count], work, &w->text.piece[i]);
         shard s = {0};

@@ -2,7 +2,9 @@
  * ids on any thread, and go to the piece's shard when its turn comes. */
 #include "data/prepare/tokenize_pieces.h"
 #include "base/array.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/stop.h"
 #include "data/prepare/pipeline.h"
 #include "data/shards/shard_verify.h"
@@ -246,9 +248,8 @@ static bool is_there(const piece_work *w, const text_piece *p)
 static void choose_pieces(stage *s)
 {
     const text_pieces *t = s->w->text;
-    int64_t *load = calloc((size_t)s->c->size, sizeof *load), there = 0;
-    s->piece = calloc((size_t)t->pieces, sizeof *s->piece);
-    if (!load || !s->piece) die(ERR_DEVICE, "no memory for %lld pieces of text", (long long)t->pieces);
+    int64_t *load = memory_new(s->c->size, sizeof *load, "loads of ranks"), there = 0;
+    s->piece = memory_new(t->pieces, sizeof *s->piece, "pieces of text");
     for (int64_t i = 0; i < t->pieces; i++) {
         int least = 0;
         for (int r = 1; r < s->c->size; r++)
@@ -271,10 +272,9 @@ static void choose_pieces(stage *s)
 static status run(stage *s, message *why)
 {
     const int threads = s->w->job->threads, chunks = threads * CHUNKS_PER_THREAD;
-    chunk *all = calloc((size_t)chunks, sizeof *all);
-    void **item = calloc((size_t)chunks, sizeof *item);
-    s->work = calloc((size_t)threads, sizeof *s->work);
-    if (!all || !item || !s->work) die(ERR_DEVICE, "no memory for %d chunks of text", chunks);
+    chunk *all = memory_new(chunks, sizeof *all, "chunks of text");
+    void **item = memory_new(chunks, sizeof *item, "chunks of text");
+    s->work = memory_new(threads, sizeof *s->work, "tokenizers of threads");
     for (int i = 0; i < chunks; i++) item[i] = &all[i];
     for (int i = 0; i < threads; i++) s->work[i] = tokenizer_work_new(s->w->job->tokenizer);
     const pipeline p = {.read = read_chunk,

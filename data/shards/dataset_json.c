@@ -1,5 +1,6 @@
 #include "data/shards/dataset_json.h"
 #include "base/json_text.h"
+#include "base/memory.h"
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -45,8 +46,7 @@ static void fingerprint(const dataset_manifest *m, char out[SHA256_TEXT])
     enum { LINE = 768 };
     const shard_identity *i = &m->identity;
     const size_t room = (size_t)(m->count + 1) * LINE;
-    char *text = malloc(room);
-    if (!text) die(ERR_DEVICE, "no memory for %lld shards", (long long)m->count);
+    char *text = memory_new(m->count + 1, LINE, "a line for each shard");
     size_t at = (size_t)snprintf(text, room, "%d %lld %lld %lld %lld %s\n", i->token_bytes,
                                  (long long)i->vocabulary, (long long)i->eos, (long long)i->bos,
                                  (long long)i->pad, i->tokenizer_sha256[0] ? i->tokenizer_sha256 : "-");
@@ -143,8 +143,7 @@ static status shards_parse(dataset_manifest *m, const char *path, const json_t *
         json_array_size(list) > (size_t)bytes / SHORTEST_ENTRY)
         return malformed(path, "\"shards\" is not a list of shards", why);
     const size_t count = json_array_size(list);
-    m->shard = calloc(count, sizeof *m->shard);
-    if (!m->shard) die(ERR_DEVICE, "no memory for the %zu shards of %s", count, path);
+    m->shard = memory_new((int64_t)count, sizeof *m->shard, "the shards of %s", path);
     for (size_t i = 0; i < count; i++) {
         TRY(shard_parse(&m->shard[i], path, json_array_get(list, i), why));
         if (i > 0 && by_name(&m->shard[i - 1], &m->shard[i]) >= 0)
@@ -248,8 +247,7 @@ static status keep_listed(dataset_manifest *m, const char *folder, const char *p
 {
     dataset_manifest old = {0};
     if (file_exists(path)) TRY(dataset_manifest_read(&old, path, why));
-    m->shard = calloc((size_t)(old.count + added), sizeof *m->shard);
-    if (!m->shard) die(ERR_DEVICE, "no memory for the shards of %s", path);
+    m->shard = memory_new(old.count + added, sizeof *m->shard, "the shards of %s", path);
     for (int64_t k = 0; k < old.count; k++) {
         char file[PATH_BYTES];
         if (!file_exists(path_join(file, folder, old.shard[k].name))) continue;

@@ -1,6 +1,5 @@
 /* FOLDER/dataset.json: what the shards of a folder hold, with hashes of every file, so that damage, a missing
- * shard or another tokenizer's ids are seen. docs/FORMATS.md has the keys. Writing it is
- * dataset_manifest_write of data/shards/shard_writer.h. */
+ * shard or another tokenizer's ids are seen. docs/FORMATS.md has the keys. */
 #ifndef REMLA_DATA_DATASET_JSON_H
 #define REMLA_DATA_DATASET_JSON_H
 #include "base/file.h"
@@ -26,5 +25,13 @@ void dataset_manifest_free(dataset_manifest *m);
 const char *identity_difference(const shard_identity *a, const shard_identity *b);
 /* Its entry for a file name; NULL when it lists none. */
 const shard_summary *dataset_manifest_find(const dataset_manifest *m, const char *name);
+
+/* Writes FOLDER/dataset.json (docs/FORMATS.md): identity, shards in order of name, hashes, fingerprint.
+ * Shards that another dataset.json there lists stay listed while their files exist; one identity per folder:
+ * ERR_INPUT when it differs from what is there. */
+status dataset_manifest_write(const char *folder, const shard_identity *identity, const shard_summary *shard,
+                              int64_t count, message *why);
+/* Whether dataset_manifest_write would take shards of this identity: to be asked before they are made. */
+status dataset_manifest_check(const char *folder, const shard_identity *identity, message *why);
 
 #endif

@@ -1,5 +1,6 @@
 #include "data/shards/frame_cache.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,8 +41,7 @@ static status slot_fill(slot **out, uint64_t number, const seekable *z, const ch
     if (bytes > s->room) {
         free(s->content);
         s->room = bytes;
-        s->content = malloc((size_t)bytes);
-        if (!s->content) die(ERR_DEVICE, "no memory for a frame of %s", path);
+        s->content = memory_new(bytes, 1, "a frame of %s", path);
     }
     int fd;
     int64_t now;

@@ -1,5 +1,6 @@
 #include "data/shards/seekable.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -45,12 +46,10 @@ static status footer_parse(footer *f, const char *path, const uint8_t *data, int
 
 static void reserve(seekable *z, const char *path, bool checksums)
 {
-    const size_t n = (size_t)z->frames;
-    z->at = calloc(n + 1, sizeof *z->at);
-    z->from = calloc(n + 1, sizeof *z->from);
-    z->checksum = checksums ? calloc(n + 1, sizeof *z->checksum) : NULL;
-    if (!z->at || !z->from || (checksums && !z->checksum))
-        die(ERR_DEVICE, "no memory for the %lld frames of %s", (long long)z->frames, path);
+    const int64_t n = z->frames + 1;
+    z->at = memory_new(n, sizeof *z->at, "the frames of %s", path);
+    z->from = memory_new(n, sizeof *z->from, "the frames of %s", path);
+    z->checksum = checksums ? memory_new(n, sizeof *z->checksum, "the frames of %s", path) : NULL;
 }
 
 static status entries_parse(seekable *z, const char *path, const uint8_t *entry, const footer *f,
@@ -105,8 +104,7 @@ status seekable_open(seekable *z, int fd, const char *path, int64_t bytes, messa
     *z = (seekable){0};
     if (bytes >= FOOTER_BYTES) TRY(file_read_at(fd, path, end, FOOTER_BYTES, bytes - FOOTER_BYTES, why));
     TRY(footer_parse(&f, path, end, bytes, why));
-    uint8_t *tail = malloc((size_t)f.bytes);
-    if (!tail) die(ERR_DEVICE, "no memory for the seek table of %s", path);
+    uint8_t *tail = memory_new(f.bytes, 1, "the seek table of %s", path);
     status s = file_read_at(fd, path, tail, f.bytes, bytes - f.bytes, why);
     if (s == OK) s = seekable_parse(z, path, tail, f.bytes, bytes, why);
     free(tail);
@@ -140,13 +138,6 @@ int64_t seekable_frame(const seekable *z, int64_t offset)
 }
 
 /* ---- frames -------------------------------------------------------------------------------------------- */
-
-void frame_decoder_free(frame_decoder *d)
-{
-    ZSTD_freeDCtx(d->zstd);
-    free(d->packed);
-    *d = (frame_decoder){0};
-}
 
 static status damaged(const char *path, int64_t frame, const char *what, message *why)
 {
@@ -182,8 +173,7 @@ status frame_decode(frame_decoder *d, const char *path, int64_t frame, const uin
     if (fault) return damaged(path, frame, fault, why);
     if (ZSTD_findFrameCompressedSize(packed, (size_t)packed_bytes) != (size_t)packed_bytes)
         return damaged(path, frame, "it is not as long as the seek table says", why);
-    if (!d->zstd) d->zstd = ZSTD_createDCtx();
-    if (!d->zstd) die(ERR_DEVICE, "no memory to decompress %s", path);
+    if (!d->zstd) d->zstd = memory_check(ZSTD_createDCtx(), "decompression of %s", path);
     const size_t got = ZSTD_decompressDCtx(d->zstd, out, (size_t)bytes, packed, (size_t)packed_bytes);
     if (ZSTD_isError(got)) return damaged(path, frame, ZSTD_getErrorName(got), why);
     if (got != (size_t)bytes) return damaged(path, frame, "its content is shorter than it says", why);
@@ -202,8 +192,7 @@ status seekable_decode(frame_decoder *d, const seekable *z, int fd, const char *
     if (packed > d->room) {
         free(d->packed);
         d->room = packed;
-        d->packed = malloc((size_t)packed);
-        if (!d->packed) die(ERR_DEVICE, "no memory for a frame of %s", path);
+        d->packed = memory_new(packed, 1, "a frame of %s", path);
     }
     TRY(file_read_at(fd, path, d->packed, packed, z->at[frame], why));
     return frame_decode(d, path, frame, d->packed, packed, out, bytes,

@@ -36,13 +36,13 @@ int64_t seekable_bytes(const seekable *z); /* of content */
 /* The frame that holds byte `offset` of the content. */
 int64_t seekable_frame(const seekable *z, int64_t offset);
 
-/* What decoding needs, for one thread at a time. Starts as {0}. */
+/* What decoding needs, for one thread at a time. Starts as {0} and lives as long as the
+ * process. */
 typedef struct frame_decoder {
     void *zstd;
     uint8_t *packed;
     int64_t room; /* of packed */
 } frame_decoder;
-void frame_decoder_free(frame_decoder *d);
 
 /* Reads frame `frame`, decodes it into `out` (from[frame+1] - from[frame] bytes) and verifies it. A damaged
  * frame is an ERR_INPUT naming file and frame. */

@@ -1,4 +1,6 @@
 #include "data/shards/seekable_writer.h"
+#include "base/array.h"
+#include "base/memory.h"
 #include "data/shards/seekable.h"
 #include <stdlib.h>
 #include <string.h>
@@ -21,14 +23,12 @@ struct seekable_writer {
 
 seekable_writer *seekable_create(file_writer *out)
 {
-    seekable_writer *w = calloc(1, sizeof *w);
-    if (!w) die(ERR_DEVICE, "no memory to compress %s", out->path);
+    seekable_writer *w = memory_new(1, sizeof *w, "compression of %s", out->path);
     w->out = out;
     w->packed_size = ZSTD_compressBound(FRAME_BYTES);
-    w->raw = malloc(FRAME_BYTES);
-    w->packed = malloc(w->packed_size);
-    w->zstd = ZSTD_createCCtx();
-    if (!w->raw || !w->packed || !w->zstd) die(ERR_DEVICE, "no memory to compress %s", out->path);
+    w->raw = memory_new(FRAME_BYTES, 1, "compression of %s", out->path);
+    w->packed = memory_new((int64_t)w->packed_size, 1, "compression of %s", out->path);
+    w->zstd = memory_check(ZSTD_createCCtx(), "compression of %s", out->path);
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, LEVEL);
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_windowLog, WINDOW_LOG);
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1);
@@ -50,11 +50,7 @@ static status entry_add(seekable_writer *w, int64_t packed, const void *content,
     if (w->entries == MOST_FRAMES)
         return fail(why, ERR_INPUT, "%s: a shard cannot be larger than %lld bytes before compression",
                     w->out->path, (long long)MOST_FRAMES * FRAME_BYTES);
-    if (w->entries == w->room) {
-        w->room = w->room ? 2 * w->room : 64;
-        w->entry = realloc(w->entry, sizeof *w->entry * (size_t)w->room);
-        if (!w->entry) die(ERR_DEVICE, "no memory for the seek table of %s", w->out->path);
-    }
+    w->entry = array_reserve(w->entry, &w->room, w->entries + 1, sizeof *w->entry);
     uint32_t *e = w->entry[w->entries++];
     e[0] = (uint32_t)packed;
     e[1] = (uint32_t)bytes;

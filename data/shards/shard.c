@@ -2,6 +2,7 @@
  * offset. Little-endian, like the machines that this runs on. */
 #include "data/shards/shard.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "data/shards/frame_cache.h"
 #include "data/shards/shard_header.h"
 #include "data/shards/shard_metadata.h"
@@ -100,9 +101,7 @@ static status index_check(const shard *s, const char *path, message *why)
 static void index_reserve(shard *s, int64_t documents)
 {
     s->documents = documents;
-    s->document_end = malloc(sizeof *s->document_end * (size_t)documents);
-    if (!s->document_end)
-        die(ERR_DEVICE, "no memory for the %lld documents of %s", (long long)documents, s->path);
+    s->document_end = memory_new(documents, sizeof *s->document_end, "the documents of %s", s->path);
 }
 
 static status index_load(shard *s, const char *path, message *why)
@@ -151,8 +150,7 @@ static status header_read(shard *s, int fd, int64_t bytes, message *why)
 static uint64_t content_hash(const seekable *z)
 {
     if (!z->checksum) return 0;
-    XXH3_state_t *hash = XXH3_createState();
-    if (!hash) die(ERR_DEVICE, "no memory for a hash");
+    XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
     XXH3_64bits_reset(hash);
     XXH3_64bits_update(hash, z->from, sizeof *z->from * (size_t)(z->frames + 1));
     XXH3_64bits_update(hash, z->checksum, sizeof *z->checksum * (size_t)z->frames);

@@ -1,4 +1,5 @@
 #include "data/shards/shard_join.h"
+#include "base/memory.h"
 #include "base/stop.h"
 #include "data/shards/shard.h"
 #include <stdio.h>
@@ -37,8 +38,7 @@ static status find_cuts(const shard_join *j, int64_t total, int64_t n, cuts *out
     shard s;
     int64_t open = -1, first = 0;
     status result = OK;
-    out->cut = calloc((size_t)n + 1, sizeof *out->cut);
-    if (!out->cut) die(ERR_DEVICE, "no memory for %lld shards", (long long)n);
+    out->cut = memory_new(n + 1, sizeof *out->cut, "the ends of shards");
     for (int64_t k = 1; k <= n && result == OK; k++) {
         const int64_t bound = (int64_t)((__int128)k * total / n);
         int64_t end = out->cut[out->shards];
@@ -98,8 +98,7 @@ static status join_one(const shard_join *j, const cuts *c, int64_t k, shard_summ
     shard_writer *w;
     snprintf(name, sizeof name, "tokens-%05lld%s", (long long)k, j->suffix);
     TRY(shard_create(&w, path_join(path, j->folder, name), j->identity, why));
-    int32_t *block = malloc(sizeof *block * BLOCK_TOKENS);
-    if (!block) die(ERR_DEVICE, "no memory to write %s", path);
+    int32_t *block = memory_new(BLOCK_TOKENS, sizeof *block, "ids of %s", path);
     status s = copy_all(j, w, c->cut[k], c->cut[k + 1], block, why);
     if (s == OK) s = shard_finish(w, summary, why);
     if (s != OK) shard_abandon(w);
@@ -153,8 +152,7 @@ status shards_join(const shard_join *j, const comm *c, shard_summary **summary, 
     status s = comm_agree(c, plan(j, &all, why), why);
     if (s == OK) {
         *shards = all.shards;
-        *summary = calloc((size_t)all.shards, sizeof **summary);
-        if (!*summary) die(ERR_DEVICE, "no memory for %lld shards", (long long)all.shards);
+        *summary = memory_new(all.shards, sizeof **summary, "shards");
         s = comm_agree(c, join_mine(j, &all, c, *summary, why), why);
     }
     for (int64_t k = 0; k < *shards && s == OK; k++)

@@ -1,4 +1,5 @@
 #include "data/shards/shard_verify.h"
+#include "base/memory.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,8 +82,7 @@ static status tokens_check(verified *v, const shard *s, message *why)
 {
     ends_check ends = {.eos = s->identity.eos, .misplaced = -1};
     const int64_t limit = s->identity.vocabulary < 0 ? (int64_t)1 << 32 : s->identity.vocabulary;
-    int32_t *ids = malloc(sizeof *ids * TOKENS_AT_ONCE);
-    if (!ids) die(ERR_DEVICE, "no memory to read %s", s->path);
+    int32_t *ids = memory_new(TOKENS_AT_ONCE, sizeof *ids, "ids of %s", s->path);
     status result = OK;
     for (int64_t at = 0; at < s->tokens && result == OK; at += TOKENS_AT_ONCE) {
         const int64_t left = s->tokens - at;

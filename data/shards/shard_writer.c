@@ -2,6 +2,7 @@
  * to the index. All three files are .part files until shard_finish. */
 #include "data/shards/shard_writer.h"
 #include "base/digest.h"
+#include "base/memory.h"
 #include "data/shards/seekable_writer.h"
 #include "data/shards/shard.h"
 #include "data/shards/shard_header.h"
@@ -75,8 +76,7 @@ static status open_files(shard_writer *w, bool compressed, message *why)
 status shard_create(shard_writer **out, const char *path, const shard_identity *identity, message *why)
 {
     identity_check(identity);
-    shard_writer *w = calloc(1, sizeof *w);
-    if (!w) die(ERR_DEVICE, "no memory to write %s", path);
+    shard_writer *w = memory_new(1, sizeof *w, "the writing of %s", path);
     w->data.fd = w->index.fd = w->metadata.fd = -1;
     w->identity = *identity;
     w->limit = identity->token_bytes == 2 ? 1 << 16 : (int64_t)1 << 32;
@@ -219,9 +219,8 @@ static status read_back(const shard_writer *w, uint64_t given, shard_summary *ou
 {
     int fd;
     TRY(file_open(w->path, &fd, &out->bytes, why));
-    char *chunk = malloc(CHUNK);
-    XXH3_state_t *again = XXH3_createState();
-    if (!chunk || !again) die(ERR_DEVICE, "no memory to read %s", w->path);
+    char *chunk = memory_new(CHUNK, 1, "bytes of %s", w->path);
+    XXH3_state_t *again = memory_check(XXH3_createState(), "a hash");
     XXH3_64bits_reset(again);
     digest_state *d = digest_start();
     status s = OK;
@@ -284,8 +283,7 @@ void shard_remove(const char *path)
 {
     bool compressed;
     message why;
-    shard_writer *w = calloc(1, sizeof *w);
-    if (!w) die(ERR_DEVICE, "no memory to remove %s", path);
+    shard_writer *w = memory_new(1, sizeof *w, "the names of %s", path);
     if (names(w, path, &compressed, &why) == OK) remove_files(w);
     free(w);
 }

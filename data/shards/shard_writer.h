@@ -33,12 +33,4 @@ void shard_abandon(shard_writer *w); /* NULL is fine */
 /* Removes a finished shard, with its index and metadata where no other shard shares them. */
 void shard_remove(const char *path);
 
-/* Writes FOLDER/dataset.json (docs/FORMATS.md): identity, shards in order of name, hashes, fingerprint.
- * Shards that another dataset.json there lists stay listed while their files exist; one identity per folder:
- * ERR_INPUT when it differs from what is there. */
-status dataset_manifest_write(const char *folder, const shard_identity *identity, const shard_summary *shard,
-                              int64_t count, message *why);
-/* Whether dataset_manifest_write would take shards of this identity: to be asked before they are made. */
-status dataset_manifest_check(const char *folder, const shard_identity *identity, message *why);
-
 #endif

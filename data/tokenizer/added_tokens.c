@@ -2,6 +2,7 @@
 #include "data/tokenizer/added_tokens.h"
 #include "base/array.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/json_fields.h"
 #include "data/tokenizer/unicode.h"
@@ -190,8 +191,7 @@ static status read_all(reading *r, const json_t *root)
     json_array_foreach((json_t *)list, i, entry) TRY(read_token(r, entry, i));
     for (int64_t k = 0; k < a->count; k++)
         if (a->token[k].id >= a->ids) a->ids = (int64_t)a->token[k].id + 1;
-    a->of_id = malloc(sizeof *a->of_id * (size_t)(a->ids + 1));
-    if (!a->of_id) die(ERR_DEVICE, "no memory for added tokens");
+    a->of_id = memory_new(a->ids + 1, sizeof *a->of_id, "ids of added tokens");
     memset(a->of_id, 0xff, sizeof *a->of_id * (size_t)a->ids);
     for (int32_t k = 0; k < a->count; k++) TRY(index_token(r, k));
     /* The library looks whether what an id decodes to is the spelling of a special token. */
@@ -206,9 +206,8 @@ status added_tokens_read(added_tokens **out, const json_t *root, const json_t *v
                          const char *path, message *why)
 {
     *out = NULL;
-    added_tokens *a = calloc(1, sizeof *a);
-    json_t *index = json_object();
-    if (!a || !index) die(ERR_DEVICE, "no memory for added tokens");
+    added_tokens *a = memory_new(1, sizeof *a, "added tokens");
+    json_t *index = memory_check(json_object(), "added tokens");
     memset(a->trie[ADDED_RAW].first, 0xff, sizeof a->trie[ADDED_RAW].first);
     memset(a->trie[ADDED_NORMALIZED].first, 0xff, sizeof a->trie[ADDED_NORMALIZED].first);
     reading r = {.a = a,

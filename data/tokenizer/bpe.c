@@ -1,5 +1,6 @@
 /* A word becomes ids: cut where no merge reaches, looked up, or merged. Merging a short word looks at all
  * neighbours again after every merge; a long one keeps them in a heap, so that n symbols take n log n. */
+#include "base/memory.h"
 #include "data/tokenizer/bpe_tables.h"
 #include "base/array.h"
 #include "data/tokenizer/byte_alphabet.h"
@@ -32,8 +33,7 @@ struct bpe_work {
 
 bpe_work *bpe_work_new(const bpe *b)
 {
-    bpe_work *w = calloc(1, sizeof *w);
-    if (!w) die(ERR_DEVICE, "no memory for a tokenizer");
+    bpe_work *w = memory_new(1, sizeof *w, "a tokenizer");
     w->b = b;
     w->cache = word_cache_new();
     return w;

@@ -2,7 +2,8 @@
  * the pair whose merge comes first in the file's list, leftmost first, is merged until none is left. */
 #ifndef REMLA_DATA_BPE_H
 #define REMLA_DATA_BPE_H
-#include "data/tokenizer/tokenizer.h"
+#include "base/status.h"
+#include "data/tokenizer/text_buffer.h"
 
 typedef struct json_t json_t;
 typedef struct bpe bpe; /* immutable: shared by threads */
@@ -13,8 +14,7 @@ status bpe_read(bpe **out, const json_t *model, int64_t file_bytes, bool byte_le
                 message *why);
 void bpe_free(bpe *b); /* NULL is fine */
 
-int64_t bpe_tokens(const bpe *b); /* how many there are; ids may leave holes */
-int64_t bpe_ids(const bpe *b);    /* the largest id and one */
+int64_t bpe_ids(const bpe *b); /* the largest id and one */
 /* A token as the file spells it, and its bytes; NULL where the id is a hole. */
 const char *bpe_spelling(const bpe *b, int64_t id, int64_t *bytes);
 

@@ -1,16 +1,10 @@
 /* The tables that make encoding fast: tokens by their character or text, and where words can be cut. */
+#include "base/memory.h"
 #include "data/tokenizer/bpe_tables.h"
 #include "data/tokenizer/unicode.h"
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
-
-void *bpe_allocate(int64_t count, size_t size)
-{
-    void *memory = calloc((size_t)count, size);
-    if (!memory) die(ERR_DEVICE, "no memory for a vocabulary of %lld tokens", (long long)count);
-    return memory;
-}
 
 /* The power of two that leaves half of a table of `count` free, less one. */
 uint64_t bpe_table_mask(int64_t count)
@@ -33,7 +27,7 @@ static void index_letters(bpe *b)
     int64_t count = 0;
     for (int64_t id = 0; id < b->ids; id++) count += !b->byte_level && is_letter(b, id);
     b->letter_mask = bpe_table_mask(count);
-    b->letters = bpe_allocate((int64_t)b->letter_mask + 1, sizeof *b->letters);
+    b->letters = memory_new((int64_t)b->letter_mask + 1, sizeof *b->letters, "a vocabulary");
     memset(b->letters, 0xff, sizeof *b->letters * (b->letter_mask + 1));
     for (int64_t id = 0; id < b->ids && count; id++) {
         if (!is_letter(b, id)) continue;
@@ -63,7 +57,7 @@ uint32_t bpe_whole_word(const bpe *b, const char *word, int64_t bytes)
 static void index_words(bpe *b)
 {
     b->word_mask = bpe_table_mask(b->tokens);
-    b->words = bpe_allocate((int64_t)b->word_mask + 1, sizeof *b->words);
+    b->words = memory_new((int64_t)b->word_mask + 1, sizeof *b->words, "a vocabulary");
     memset(b->words, 0xff, sizeof *b->words * (b->word_mask + 1));
     for (int64_t id = 0; id < b->ids; id++)
         if (b->raw[id].bytes > 0)
@@ -111,7 +105,8 @@ static void index_joins(bpe *b)
     /* Characters without a token of their own would be dropped or fused: what was apart in the text may come
      * together. */
     if (!bpe_has_all_bytes(b) || !(b->byte_level || b->byte_fallback)) return;
-    b->joins = bpe_allocate((1 << (b->byte_level ? BYTE_JOIN_BITS : UTF8_JOIN_BITS)) / 64, sizeof *b->joins);
+    b->joins = memory_new((1 << (b->byte_level ? BYTE_JOIN_BITS : UTF8_JOIN_BITS)) / 64, sizeof *b->joins,
+                          "a vocabulary");
     for (uint64_t i = 0; i <= b->merge_mask; i++) {
         const merge *m = &b->merges[i];
         if (m->rank == NO_TOKEN) continue;

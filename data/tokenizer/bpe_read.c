@@ -1,4 +1,5 @@
 /* The object "model" of a tokenizer.json: vocabulary, merges, and the tables that make encoding fast. */
+#include "base/memory.h"
 #include "data/tokenizer/bpe_tables.h"
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/text_buffer.h"
@@ -72,9 +73,9 @@ static status read_vocabulary(reading *r)
     int64_t text_bytes;
     TRY(json_field_object(r->model, "vocab", r->path, "model", &r->vocab, r->why));
     TRY(measure_vocabulary(r, &text_bytes));
-    b->text = bpe_allocate(2 * text_bytes + 1, 1);
-    b->spelled = bpe_allocate(b->ids, sizeof *b->spelled);
-    b->raw = bpe_allocate(b->ids, sizeof *b->raw);
+    b->text = memory_new(2 * text_bytes + 1, 1, "a vocabulary");
+    b->spelled = memory_new(b->ids, sizeof *b->spelled, "a vocabulary");
+    b->raw = memory_new(b->ids, sizeof *b->raw, "a vocabulary");
     for (int64_t i = 0; i < b->ids; i++) b->spelled[i].bytes = b->raw[i].bytes = -1;
     const char *token;
     size_t bytes;
@@ -111,8 +112,8 @@ static status read_unknown(reading *r)
     int64_t bytes;
     TRY(json_field_text(r->model, "unk_token", r->path, "model", &unk, &bytes, r->why));
     r->b->unk = unk ? find_token(r, unk, bytes) : NO_TOKEN;
-    if (unk && r->b->unk == NO_TOKEN && !(r->b->unk_missing = strndup(unk, (size_t)bytes)))
-        die(ERR_DEVICE, "no memory for a token");
+    if (unk && r->b->unk == NO_TOKEN)
+        r->b->unk_missing = memory_check(strndup(unk, (size_t)bytes), "a token");
     return OK;
 }
 
@@ -183,7 +184,7 @@ static status read_merges(reading *r)
     TRY(json_field_array(r->model, "merges", r->path, "model", &merges, r->why));
     const size_t count = json_array_size(merges);
     r->b->merge_mask = bpe_table_mask((int64_t)count);
-    r->b->merges = bpe_allocate((int64_t)r->b->merge_mask + 1, sizeof *r->b->merges);
+    r->b->merges = memory_new((int64_t)r->b->merge_mask + 1, sizeof *r->b->merges, "merges");
     memset(r->b->merges, 0xff, sizeof *r->b->merges * (r->b->merge_mask + 1));
     text_buffer both = {0};
     status s = OK;
@@ -250,7 +251,7 @@ status bpe_read(bpe **out, const json_t *model, int64_t file_bytes, bool byte_le
                 message *why)
 {
     *out = NULL;
-    bpe *b = bpe_allocate(1, sizeof *b);
+    bpe *b = memory_new(1, sizeof *b, "a vocabulary");
     b->byte_level = byte_level;
     reading r = {.b = b, .model = model, .file_bytes = file_bytes, .path = path, .why = why};
     const status s = read_all(&r);
@@ -274,8 +275,6 @@ void bpe_free(bpe *b)
     free(b->joins);
     free(b);
 }
-
-int64_t bpe_tokens(const bpe *b) { return b->tokens; }
 
 int64_t bpe_ids(const bpe *b) { return b->ids; }
 

@@ -78,7 +78,6 @@ static inline bool bpe_joins(const bpe *b, uint32_t left, uint32_t right)
     return b->joins[bit / 64] >> bit % 64 & 1;
 }
 
-void *bpe_allocate(int64_t count, size_t size); /* zeros */
 /* The power of two that leaves half of a table of `count` free, less one. */
 uint64_t bpe_table_mask(int64_t count);
 

@@ -16,7 +16,8 @@ static int other(int n)
     return n == NUM_OTHER - 1 ? 0xad : n - 0x21 + 0x7f;
 }
 
-int byte_of_letter(uint32_t letter)
+/* The byte that a character spells, or -1. */
+static int byte_of_letter(uint32_t letter)
 {
     if (letter < FIRST_OTHER) return spells_itself((int)letter) ? (int)letter : -1;
     return letter < FIRST_OTHER + NUM_OTHER ? other((int)letter - FIRST_OTHER) : -1;

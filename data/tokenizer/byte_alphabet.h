@@ -4,8 +4,7 @@
 #define REMLA_DATA_BYTE_ALPHABET_H
 #include <stdint.h>
 
-/* The byte that a character spells, or -1. */
-int byte_of_letter(uint32_t letter);
+/* The character that spells a byte. */
 uint32_t letter_of_byte(int byte);
 /* The bytes that a token, which is UTF-8, spells: at most as many as it has; -1 when a character is no
  * letter. */

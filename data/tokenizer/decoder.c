@@ -1,6 +1,7 @@
 /* Each step makes new pieces of the pieces before. */
 #include "data/tokenizer/decoder.h"
 #include "base/array.h"
+#include "base/memory.h"
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/json_fields.h"
@@ -64,21 +65,8 @@ static status read_metaspace(decoder *d, const json_t *value, const char *path, 
 
 static status read_replace(decoder *d, const json_t *value, const char *path, message *why)
 {
-    const json_t *pattern;
-    const char *from = NULL, *to = "";
-    int64_t from_bytes = 0, to_bytes = 0;
-    TRY(json_field_object(value, "pattern", path, "decoder", &pattern, why));
-    TRY(json_field_text(pattern, "String", path, "decoder.pattern", &from, &from_bytes, why));
-    TRY(json_field_text(value, "content", path, "decoder", &to, &to_bytes, why));
-    if (!from_bytes)
-        return fail(why, ERR_INPUT,
-                    "%s: decoder Replace is supported for a pattern {\"String\": ...} that is not empty, and "
-                    "no other",
-                    path);
     step *s = add_step(d, REPLACE);
-    text_buffer_append(&s->from, from, from_bytes);
-    text_buffer_append(&s->to, to, to_bytes);
-    return OK;
+    return json_field_replace(value, path, "decoder", &s->from, &s->to, why);
 }
 
 static status read_strip(decoder *d, const json_t *value, const char *path, message *why)
@@ -122,8 +110,8 @@ static status read_value(decoder *d, const json_t *value, const char *path, mess
 status decoder_read(decoder **out, const json_t *value, const char *path, message *why)
 {
     *out = NULL;
-    decoder *d = calloc(1, sizeof *d);
-    if (!d || !(d->path = strdup(path))) die(ERR_DEVICE, "no memory for a decoder");
+    decoder *d = memory_new(1, sizeof *d, "a decoder");
+    d->path = memory_check(strdup(path), "the name of %s", path);
     d->joins_with_spaces = !value || json_is_null(value);
     const status s = d->joins_with_spaces ? OK : read_value(d, value, path, why);
     if (s == OK)

@@ -1,7 +1,8 @@
 /* The decoder of a tokenizer.json: how the tokens of ids become text again. */
 #ifndef REMLA_DATA_DECODER_H
 #define REMLA_DATA_DECODER_H
-#include "data/tokenizer/tokenizer.h"
+#include "base/status.h"
+#include "data/tokenizer/text_buffer.h"
 
 typedef struct json_t json_t;
 typedef struct decoder decoder; /* immutable: shared by threads */

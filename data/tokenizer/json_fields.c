@@ -1,5 +1,7 @@
 #include "data/tokenizer/json_fields.h"
+#include "base/memory.h"
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +12,7 @@ static status wrong(const json_t *value, const char *key, const char *path, cons
     if (!value) return fail(why, ERR_INPUT, "%s: %s%s%s is missing", path, where, dot, key);
     if (json_is_object(value) || json_is_array(value))
         return fail(why, ERR_INPUT, "%s: %s%s%s is not %s", path, where, dot, key, expected);
-    char *text = json_dumps(value, JSON_ENCODE_ANY);
-    if (!text) die(ERR_DEVICE, "no memory for a value");
+    char *text = memory_check(json_dumps(value, JSON_ENCODE_ANY), "a value of %s", path);
     fail(why, ERR_INPUT, "%s: %s%s%s is %.80s, expected %s", path, where, dot, key, text, expected);
     free(text);
     return ERR_INPUT;
@@ -59,4 +60,25 @@ status json_field_count(const json_t *object, const char *key, int64_t most, con
     return json_is_integer(value) && *out >= 0 && *out <= most
                ? OK
                : wrong(value, key, path, where, "a small whole number", why);
+}
+
+status json_field_replace(const json_t *object, const char *path, const char *where, text_buffer *from,
+                          text_buffer *to, message *why)
+{
+    const json_t *pattern;
+    const char *old = NULL, *new = "";
+    int64_t old_bytes = 0, new_bytes = 0;
+    char inside[32];
+    snprintf(inside, sizeof inside, "%s.pattern", where);
+    TRY(json_field_object(object, "pattern", path, where, &pattern, why));
+    TRY(json_field_text(pattern, "String", path, inside, &old, &old_bytes, why));
+    TRY(json_field_text(object, "content", path, where, &new, &new_bytes, why));
+    if (!old_bytes)
+        return fail(why, ERR_INPUT,
+                    "%s: %s Replace is supported for a pattern {\"String\": ...} that is not empty, and "
+                    "no other",
+                    path, where);
+    text_buffer_append(from, old, old_bytes);
+    text_buffer_append(to, new, new_bytes);
+    return OK;
 }

@@ -3,6 +3,7 @@
 #ifndef REMLA_DATA_JSON_FIELDS_H
 #define REMLA_DATA_JSON_FIELDS_H
 #include "base/status.h"
+#include "data/tokenizer/text_buffer.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,6 +20,10 @@ status json_field_text(const json_t *object, const char *key, const char *path, 
 /* May be missing or null: then it is `otherwise`. */
 status json_field_bool(const json_t *object, const char *key, bool otherwise, const char *path,
                        const char *where, bool *out, message *why);
+/* A step Replace of a normalizer or decoder (`where`): the text to look for, which is not empty, and the one
+ * that takes its place, appended to `from` and `to`. */
+status json_field_replace(const json_t *object, const char *path, const char *where, text_buffer *from,
+                          text_buffer *to, message *why);
 /* A number of 0 to `most`; must be there. */
 status json_field_count(const json_t *object, const char *key, int64_t most, const char *path,
                         const char *where, int64_t *out, message *why);

@@ -4,6 +4,7 @@
  * here, because a text of nothing but marks must not take quadratic time. */
 #include "data/tokenizer/normal_form.h"
 #include "base/array.h"
+#include "base/memory.h"
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/unicode.h"
 #include <stdlib.h>
@@ -80,8 +81,7 @@ static void append_span(normal_form form, const char *text, int64_t bytes, text_
                 .c = parts[k], .class = utf8proc_get_property(parts[k])->combining_class, .place = count};
     }
     order_marks(m, count);
-    utf8proc_int32_t *c = malloc(sizeof *c * (size_t)(count + 1));
-    if (!c) die(ERR_DEVICE, "no memory for a text");
+    utf8proc_int32_t *c = memory_new(count + 1, sizeof *c, "a text");
     for (int64_t i = 0; i < count; i++) c[i] = m[i].c;
     count = utf8proc_normalize_utf32(c, count, options);
     char *to = text_buffer_reserve(out, 4 * count);

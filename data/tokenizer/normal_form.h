@@ -1,7 +1,8 @@
 /* Unicode's normal forms as the library `tokenizers` has them, which is of Unicode 9. */
 #ifndef REMLA_DATA_NORMAL_FORM_H
 #define REMLA_DATA_NORMAL_FORM_H
-#include "data/tokenizer/tokenizer.h"
+#include "base/status.h"
+#include "data/tokenizer/text_buffer.h"
 
 typedef enum normal_form { NFC, NFD, NFKC, NFKD, NUM_NORMAL_FORMS } normal_form;
 

@@ -1,5 +1,6 @@
 #include "data/tokenizer/normalizer.h"
 #include "base/array.h"
+#include "base/memory.h"
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/json_fields.h"
 #include "data/tokenizer/normal_form.h"
@@ -43,21 +44,8 @@ static status read_prepend(normalizer *n, const json_t *value, const char *path,
 
 static status read_replace(normalizer *n, const json_t *value, const char *path, message *why)
 {
-    const json_t *pattern;
-    const char *from = NULL, *to = "";
-    int64_t from_bytes = 0, to_bytes = 0;
-    TRY(json_field_object(value, "pattern", path, "normalizer", &pattern, why));
-    TRY(json_field_text(pattern, "String", path, "normalizer.pattern", &from, &from_bytes, why));
-    TRY(json_field_text(value, "content", path, "normalizer", &to, &to_bytes, why));
-    if (!from_bytes)
-        return fail(why, ERR_INPUT,
-                    "%s: normalizer Replace is supported for a pattern {\"String\": ...} that is not empty, "
-                    "and no other",
-                    path);
     step *s = add_step(n, REPLACE);
-    text_buffer_append(&s->from, from, from_bytes);
-    text_buffer_append(&s->to, to, to_bytes);
-    return OK;
+    return json_field_replace(value, path, "normalizer", &s->from, &s->to, why);
 }
 
 static status read_value(normalizer *n, const json_t *value, const char *path, message *why);
@@ -93,8 +81,8 @@ static status read_value(normalizer *n, const json_t *value, const char *path, m
 status normalizer_read(normalizer **out, const json_t *value, const char *path, message *why)
 {
     *out = NULL;
-    normalizer *n = calloc(1, sizeof *n);
-    if (!n || !(n->path = strdup(path))) die(ERR_DEVICE, "no memory for a normalizer");
+    normalizer *n = memory_new(1, sizeof *n, "a normalizer");
+    n->path = memory_check(strdup(path), "the name of %s", path);
     const status s = !value || json_is_null(value) ? OK : read_value(n, value, path, why);
     if (s == OK)
         *out = n;

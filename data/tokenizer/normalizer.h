@@ -1,7 +1,8 @@
 /* The normalizer of a tokenizer.json: what is done to the text between added tokens before it is split. */
 #ifndef REMLA_DATA_NORMALIZER_H
 #define REMLA_DATA_NORMALIZER_H
-#include "data/tokenizer/tokenizer.h"
+#include "base/status.h"
+#include "data/tokenizer/text_buffer.h"
 
 typedef struct json_t json_t;
 typedef struct normalizer normalizer; /* immutable: shared by threads */

@@ -1,5 +1,6 @@
 /* Matching with PCRE2. */
 #include "data/tokenizer/pattern.h"
+#include "base/memory.h"
 #include "data/tokenizer/pattern_translate.h"
 #include "data/tokenizer/unicode.h"
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -49,9 +50,8 @@ status pattern_compile(pattern **out, const char *text, int64_t bytes, bool lite
     char *translated = NULL;
     bool classes = false;
     if (!literal) TRY(pattern_translate(&translated, &classes, text, bytes, where, why));
-    pattern *p = calloc(1, sizeof *p);
-    if (!p || !(p->text = strndup(text, (size_t)bytes)))
-        die(ERR_DEVICE, "no memory for a regular expression");
+    pattern *p = memory_new(1, sizeof *p, "a regular expression");
+    p->text = memory_check(strndup(text, (size_t)bytes), "a regular expression");
     p->classes = classes;
     const status s = literal ? compile(p, text, bytes, PCRE2_LITERAL, where, why)
                              : compile(p, translated, (int64_t)strlen(translated),
@@ -76,13 +76,11 @@ bool pattern_has_classes(const pattern *p) { return p->classes; }
 
 pattern_work *pattern_work_new(void)
 {
-    pattern_work *w = calloc(1, sizeof *w);
-    if (w) {
-        w->match = pcre2_match_data_create(1, NULL); /* only the place of the whole match */
-        w->context = pcre2_match_context_create(NULL);
-        w->stack = pcre2_jit_stack_create(STACK_START, STACK_LIMIT, NULL);
-    }
-    if (!w || !w->match || !w->context || !w->stack) die(ERR_DEVICE, "no memory for a regular expression");
+    static const char what[] = "a regular expression";
+    pattern_work *w = memory_new(1, sizeof *w, what);
+    w->match = memory_check(pcre2_match_data_create(1, NULL), what); /* only the place of the whole match */
+    w->context = memory_check(pcre2_match_context_create(NULL), what);
+    w->stack = memory_check(pcre2_jit_stack_create(STACK_START, STACK_LIMIT, NULL), what);
     pcre2_jit_stack_assign(w->context, NULL, w->stack);
     pcre2_set_match_limit(w->context, MATCH_LIMIT);
     pcre2_set_heap_limit(w->context, HEAP_LIMIT_KIB);

@@ -1,5 +1,6 @@
 /* Running the stages, depth first: each part goes through the stages behind before the next is made, so that
  * words come out in order and nothing is listed. */
+#include "base/memory.h"
 #include "data/tokenizer/pretokenizer_stages.h"
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/unicode.h"
@@ -36,9 +37,8 @@ typedef struct run {
 
 pretokenizer_work *pretokenizer_work_new(const pretokenizer *p)
 {
-    pretokenizer_work *w = calloc(1, sizeof *w);
-    if (w) w->scratch = calloc((size_t)p->count + 1, sizeof *w->scratch);
-    if (!w || !w->scratch) die(ERR_DEVICE, "no memory for a pre-tokenizer");
+    pretokenizer_work *w = memory_new(1, sizeof *w, "a pre-tokenizer");
+    w->scratch = memory_new(p->count + 1, sizeof *w->scratch, "a pre-tokenizer");
     w->p = p;
     w->match = pattern_work_new();
     return w;

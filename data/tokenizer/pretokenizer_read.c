@@ -1,3 +1,4 @@
+#include "base/memory.h"
 #include "data/tokenizer/pretokenizer_stages.h"
 #include "base/array.h"
 #include "data/tokenizer/text_buffer.h"
@@ -167,8 +168,7 @@ static status read_value(pretokenizer *p, const json_t *value, const char *path,
 status pretokenizer_read(pretokenizer **out, const json_t *value, const char *path, message *why)
 {
     *out = NULL;
-    pretokenizer *p = calloc(1, sizeof *p);
-    if (!p) die(ERR_DEVICE, "no memory for a pre-tokenizer");
+    pretokenizer *p = memory_new(1, sizeof *p, "a pre-tokenizer");
     const status s = !value || json_is_null(value) ? OK : read_value(p, value, path, why);
     if (s == OK)
         *out = p;

@@ -1,4 +1,5 @@
 #include "data/tokenizer/text_buffer.h"
+#include "base/status.h"
 #include <stdlib.h>
 #include <string.h>
 

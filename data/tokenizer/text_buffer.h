@@ -1,8 +1,23 @@
-/* Filling the buffers that data/tokenizer/tokenizer.h declares. */
+/* Texts and lists of ids that grow. */
 #ifndef REMLA_DATA_TEXT_BUFFER_H
 #define REMLA_DATA_TEXT_BUFFER_H
 #include "base/array.h"
-#include "data/tokenizer/tokenizer.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Ids that grow. Starts as {0}; the caller frees it. */
+typedef struct token_list {
+    uint32_t *id;
+    int64_t count, room;
+} token_list;
+void token_list_free(token_list *list);
+
+/* Bytes that grow, not zero-terminated. Starts as {0}; the caller frees it. */
+typedef struct text_buffer {
+    char *text;
+    int64_t bytes, room;
+} text_buffer;
+void text_buffer_free(text_buffer *buffer);
 
 /* Room for `bytes` more, behind what is there; the caller fills them and adds them to buffer->bytes. */
 char *text_buffer_reserve(text_buffer *buffer, int64_t bytes);

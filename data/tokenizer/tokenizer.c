@@ -4,6 +4,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "base/file.h"
 #include "base/json_text.h"
+#include "base/memory.h"
 #include "data/tokenizer/added_tokens.h"
 #include "data/tokenizer/bpe.h"
 #include "data/tokenizer/decoder.h"
@@ -68,20 +69,35 @@ static status read_file(tokenizer *t, message *why)
     return s;
 }
 
+/* What the files say first that is a token of this tokenizer; -1: nothing is. */
+static status find_special(const tokenizer *t, const char *kind, int64_t *id, message *why)
+{
+    *id = -1;
+    for (int place = 0; place < SPECIAL_PLACES && *id < 0; place++) {
+        special_token said;
+        TRY(tokenizer_folder_special(&t->folder, place, kind, &said, why));
+        if (said.text)
+            *id = tokenizer_id(t, said.text);
+        else if (said.id < tokenizer_vocabulary(t))
+            *id = said.id;
+        free(said.text);
+    }
+    return OK;
+}
+
 static status open_all(tokenizer *t, const char *path, message *why)
 {
     TRY(tokenizer_folder_find(&t->folder, path, why));
     TRY(read_file(t, why));
-    TRY(tokenizer_folder_id(&t->folder, t, "eos", &t->eos, why));
-    TRY(tokenizer_folder_id(&t->folder, t, "bos", &t->bos, why));
-    return tokenizer_folder_id(&t->folder, t, "pad", &t->pad, why);
+    TRY(find_special(t, "eos", &t->eos, why));
+    TRY(find_special(t, "bos", &t->bos, why));
+    return find_special(t, "pad", &t->pad, why);
 }
 
 status tokenizer_open(tokenizer **out, const char *path, message *why)
 {
     *out = NULL;
-    tokenizer *t = calloc(1, sizeof *t);
-    if (!t) die(ERR_DEVICE, "no memory for a tokenizer");
+    tokenizer *t = memory_new(1, sizeof *t, "a tokenizer");
     const status s = open_all(t, path, why);
     if (s == OK)
         *out = t;
@@ -127,8 +143,7 @@ int64_t tokenizer_id(const tokenizer *t, const char *token)
 
 tokenizer_work *tokenizer_work_new(const tokenizer *t)
 {
-    tokenizer_work *w = calloc(1, sizeof *w);
-    if (!w) die(ERR_DEVICE, "no memory for a tokenizer");
+    tokenizer_work *w = memory_new(1, sizeof *w, "a tokenizer");
     w->t = t;
     w->model = bpe_work_new(t->model);
     w->pretokenizer = pretokenizer_work_new(t->pretokenizer);

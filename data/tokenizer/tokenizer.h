@@ -5,6 +5,7 @@
 #ifndef REMLA_DATA_TOKENIZER_H
 #define REMLA_DATA_TOKENIZER_H
 #include "base/status.h"
+#include "data/tokenizer/text_buffer.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,20 +28,6 @@ int64_t tokenizer_bos(const tokenizer *t);
 int64_t tokenizer_pad(const tokenizer *t);
 const char *tokenizer_name(const tokenizer *t);   /* for people: the name of the folder; never empty */
 const char *tokenizer_sha256(const tokenizer *t); /* of tokenizer.json, 64 lower-case hexadecimal digits */
-
-/* Ids that grow. Starts as {0}; the caller frees it. */
-typedef struct token_list {
-    uint32_t *id;
-    int64_t count, room;
-} token_list;
-void token_list_free(token_list *list);
-
-/* Bytes that grow, not zero-terminated. Starts as {0}; the caller frees it. */
-typedef struct text_buffer {
-    char *text;
-    int64_t bytes, room;
-} text_buffer;
-void text_buffer_free(text_buffer *buffer);
 
 /* What one thread needs to encode: room to work in and the words that it met before. Borrows t, which must
  * outlive it. Results do not depend on what it encoded before. */

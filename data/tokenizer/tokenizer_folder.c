@@ -1,5 +1,6 @@
 #include "data/tokenizer/tokenizer_folder.h"
 #include "base/json_text.h"
+#include "base/memory.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,32 +51,34 @@ static status read_config(const tokenizer_folder *f, const char *name, json_t **
 }
 
 /* "TOKEN" or {"content": "TOKEN"} */
-static int64_t id_of_token(const tokenizer *t, const json_t *value)
+static char *text_of(const json_t *value)
 {
     if (json_is_object(value)) value = json_object_get(value, "content");
-    return json_is_string(value) ? tokenizer_id(t, json_string_value(value)) : -1;
+    return json_is_string(value) ? memory_check(strdup(json_string_value(value)), "a token") : NULL;
 }
 
-static int64_t id_of_number(const tokenizer *t, const json_t *value)
+static int64_t number_of(const json_t *value)
 {
     if (json_is_array(value)) value = json_array_get(value, 0);
-    const json_int_t id = json_integer_value(value);
-    return json_is_integer(value) && id >= 0 && id < tokenizer_vocabulary(t) ? id : -1;
+    return json_is_integer(value) ? json_integer_value(value) : -1;
 }
 
-status tokenizer_folder_id(const tokenizer_folder *f, const tokenizer *t, const char *kind, int64_t *id,
-                           message *why)
+status tokenizer_folder_special(const tokenizer_folder *f, int place, const char *kind, special_token *out,
+                                message *why)
 {
-    static const char *const files[] = {"tokenizer_config.json", "generation_config.json", "config.json"};
-    *id = -1;
-    for (int i = 0; i < 3 && *id < 0; i++) {
-        char key[32];
-        json_t *json;
-        TRY(read_config(f, files[i], &json, why));
-        snprintf(key, sizeof key, i == 0 ? "%s_token" : "%s_token_id", kind);
-        const json_t *value = json_object_get(json, key);
-        *id = i == 0 ? id_of_token(t, value) : id_of_number(t, value);
-        json_decref(json);
-    }
+    static const char *const files[SPECIAL_PLACES] = {"tokenizer_config.json", "generation_config.json",
+                                                      "config.json"};
+    const bool spelled = place == 0;
+    char key[32];
+    json_t *json;
+    *out = (special_token){.id = -1};
+    TRY(read_config(f, files[place], &json, why));
+    snprintf(key, sizeof key, spelled ? "%s_token" : "%s_token_id", kind);
+    const json_t *value = json_object_get(json, key);
+    if (spelled)
+        out->text = text_of(value);
+    else
+        out->id = number_of(value);
+    json_decref(json);
     return OK;
 }

@@ -1,6 +1,7 @@
 /* One slot per hash: a word drives out the one that was there. Texts and ids lie behind one another in
  * `store`, in units of an id, so that what is used often lies close together. */
 #include "data/tokenizer/word_cache.h"
+#include "base/memory.h"
 #include "base/status.h"
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +21,7 @@ struct word_cache {
     uint32_t used;
 };
 
-word_cache *word_cache_new(void)
-{
-    word_cache *c = calloc(1, sizeof *c);
-    if (!c) die(ERR_DEVICE, "no memory for a cache of words");
-    return c;
-}
+word_cache *word_cache_new(void) { return memory_new(1, sizeof(word_cache), "a cache of words"); }
 
 void word_cache_free(word_cache *c) { free(c); }
 

@@ -1,4 +1,5 @@
 /* See gemm.h. cuBLAS is opened when the first product is computed. */
+#include "base/memory.h"
 #include "kernels/cuda/gemm.h"
 #include "base/library.h"
 #include <cublas_v2.h>
@@ -50,8 +51,7 @@ static cublasHandle_t handle_of(stream *s)
     if (s->cublas) return s->cublas->handle;
     message why;
     if (library_open(&cublas_library, &why) != OK) die(ERR_DEVICE, "%s", why.text);
-    struct cublas *b = malloc(sizeof *b);
-    if (!b) die(ERR_DEVICE, "no memory for a cuBLAS handle");
+    struct cublas *b = memory_new(1, sizeof *b, "a cuBLAS handle");
     b->device = s->device;
     require_ok(cublas.cublasCreate_v2(&b->handle), "cublasCreate", s->device);
     /* In this order: setting the stream puts the library's own workspace back. */

@@ -1,6 +1,7 @@
 /* The tables of a GPU. An op that is missing from kernels/ is an undefined symbol here, named by the
  * linker. */
 #include "base/device.h"
+#include "base/memory.h"
 #include "kernels/cuda/attention.h"
 #include <stdlib.h>
 
@@ -31,8 +32,7 @@ static const ops cuda_bf16 = {
 ops *ops_cuda(device *d, dtype act, attention_choice attention)
 {
     REQUIRE(act == F32 || act == BF16, "no table of a device has activations of %s", dtype_name(act));
-    ops *k = malloc(sizeof *k);
-    if (!k) die(ERR_DEVICE, "no memory for a table of ops");
+    ops *k = memory_new(1, sizeof *k, "a table of ops");
     *k = act == BF16 ? cuda_bf16 : cuda_f32;
     k->device = d;
     k->stream = device_stream(d);

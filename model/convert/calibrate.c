@@ -1,6 +1,7 @@
 /* Calibration: text runs through a model while a tap gathers statistics. Whatever the later steps need of
  * the attention inputs h is in one matrix per layer, the sum of [h;1][h;1]^T in double: Gram matrices of
  * any projection of h, biases included, follow from it. */
+#include "base/clock.h"
 #include "model/convert/pieces.h"
 #include "base/log.h"
 #include "kernels/cpu/blas.h"

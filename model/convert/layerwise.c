@@ -6,6 +6,7 @@
  *   3 o_proj is refitted towards the target;
  *   4 the converted model's rows go through the result. */
 #include "model/convert/layerwise.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "model/convert/work.h"
 #include "model/hf/halves.h"

@@ -6,6 +6,7 @@
  *   3 with that, rest of keys and values are cut to R principal components, queries to Rq, and the result
  *     runs over the text; the best FreqFold is kept;
  *   4 latent norms are inserted where they are wanted. */
+#include "base/clock.h"
 #include "model/convert/convert.h"
 #include "base/log.h"
 #include "model/convert/pieces.h"

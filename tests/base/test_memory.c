@@ -1,66 +1,73 @@
-/* What /proc and control groups say, in copies of them. */
+/* Memory that must be there: it is zero, it has an address even when there is none of it, and running out of
+ * it stops the job as a fault of the machine, in a sentence. */
 #include "base/memory.h"
-#include "base/file.h"
+#include "base/status.h"
 #include "tests/support/check.h"
-#include "tests/support/scratch.h"
-#include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
-/* Writes a file below the scratch folder with all folders above it. */
-static void put(const char *name, const char *text)
+static void test_new(void **state)
 {
-    char folder[PATH_BYTES];
-    message why;
-    for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
-        snprintf(folder, sizeof folder, "%.*s", (int)(slash - name), name);
-        if (!folder_exists(scratch_path(folder)))
-            assert_int_equal(folder_make(scratch_path(folder), &why), OK);
+    (void)state;
+    enum { COUNT = 1000 };
+    for (int round = 0; round < 3; round++) { /* what was given back dirty comes zero again */
+        int64_t *data = memory_new(COUNT, sizeof *data, "a test");
+        for (int i = 0; i < COUNT; i++) {
+            assert_int_equal(data[i], 0);
+            data[i] = -1;
+        }
+        free(data);
     }
-    scratch_text(name, text);
+    void *none = memory_new(0, 16, "a test");
+    assert_non_null(none);
+    free(none);
 }
 
-static int64_t available(void) { return memory_available_at(scratch_path("proc"), scratch_path("groups")); }
-
-static void least_of_all(void **state)
+static void test_check(void **state)
 {
     (void)state;
-    assert_true(available() == INT64_MAX); /* nothing is known */
-    put("proc/meminfo", "MemTotal:  2000 kB\nMemAvailable:    1000 kB\n");
-    assert_int_equal(available(), 1024000);
-
-    /* Version 2: a group and the one that it is in. */
-    put("proc/self/cgroup", "0::/job/step\n");
-    put("groups/job/step/memory.max", "max\n");
-    put("groups/job/step/memory.current", "5\n");
-    assert_int_equal(available(), 1024000);
-    put("groups/job/memory.max", "900000\n");
-    put("groups/job/memory.current", "300000\n");
-    put("groups/job/memory.stat", "anon 7\nactive_file 1000\ninactive_file 100000\n");
-    assert_int_equal(available(), 700000); /* cache is given back when it is asked for */
-    put("groups/job/step/memory.max", "500005\n");
-    assert_int_equal(available(), 500000);
-    put("groups/job/step/memory.current", "600000\n");
-    assert_int_equal(available(), 0);
-
-    /* Version 1, in a container that sees only its own group, at the top. */
-    put("proc/self/cgroup", "9:name=systemd:/a\n4:cpu,memory:/not/seen\n3:memoryless:/x\n0::/\n");
-    put("groups/memory/memory.limit_in_bytes", "400000\n");
-    put("groups/memory/memory.usage_in_bytes", "150000\n");
-    put("groups/memory/memory.stat", "inactive_file 1\ntotal_inactive_file 50000\n");
-    assert_int_equal(available(), 300000);
-    put("groups/memory/memory.limit_in_bytes", "9223372036854771712\n"); /* none */
-    assert_int_equal(available(), 1024000);
+    int there;
+    assert_ptr_equal(memory_check(&there, "a test"), &there);
 }
 
-static void this_machine(void **state)
+/* SIZE_MAX / 2 bytes: no overflow, and more than any machine has. */
+static void too_much(void *context)
+{
+    (void)context;
+    memory_new(INT64_MAX, 1, "the %d frames of %s", 7, "a.ds");
+}
+
+static void overflow(void *context)
+{
+    (void)context;
+    memory_new(INT64_MAX, 16, "ids");
+}
+
+/* A count that has gone below zero must not come out as a small block. */
+static void negative(void *context)
+{
+    (void)context;
+    memory_new(-1, 16, "ids");
+}
+
+static void nothing_got(void *context)
+{
+    (void)context;
+    memory_check(NULL, "a hash of %s", "a.ds");
+}
+
+static void test_stops(void **state)
 {
     (void)state;
-    const int64_t bytes = memory_available_bytes();
-    assert_true(bytes > 0);
+    check_stops(too_much, NULL, ERR_DEVICE,
+                "no memory for the 7 frames of a.ds: 9223372036854775807 times 1 bytes");
+    check_stops(overflow, NULL, ERR_DEVICE, "no memory for ids: 9223372036854775807 times 16 bytes");
+    check_stops(negative, NULL, ERR_DEVICE, "no memory for ids: -1 times 16 bytes");
+    check_stops(nothing_got, NULL, ERR_DEVICE, "no memory for a hash of a.ds");
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(least_of_all), cmocka_unit_test(this_machine)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_new), cmocka_unit_test(test_check),
+                                       cmocka_unit_test(test_stops)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,7 @@ static void test_codes(void **state)
     assert_int_equal(ERR_DEVICE, 4);
     assert_int_equal(ERR_BUG, 5);
     assert_int_equal(ERR_DATA, 6);
+    assert_int_equal(DIVERGED, 7);
     assert_int_equal(STOPPED, 85);
     assert_int_equal(UNSAVED, 86);
 }

@@ -1,6 +1,7 @@
 /* Windows, targets and masks against the definition, worked out the slow way: for every pair of positions,
  * from the documents. */
 #include "data/dataset.h"
+#include "data/shards/dataset_json.h"
 #include "data/shards/shard_writer.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 /* Shares are counted: after every prefix no source is a whole sample away from its share, after a period it
  * has it exactly, and any position far away fits what was counted near. */
 #include "data/mixture.h"
+#include "tests/support/draw.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -10,11 +11,7 @@
 #include <cmocka.h>
 
 static uint64_t state = 1;
-static int draw(int n)
-{
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (int)((state >> 33) % (uint64_t)n);
-}
+static int draw(int n) { return (int)draw_below(&state, (uint32_t)n); }
 
 static mixture open_weights(const char *const *weight, int sources)
 {

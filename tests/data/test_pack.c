@@ -2,6 +2,7 @@
  * preprocessing (tests/golden/make_pack.py), best fit against a search through all samples, and both by
  * following every token. A pack index that is damaged or hostile is refused. */
 #include "data/dataset.h"
+#include "tests/support/draw.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,11 +18,7 @@
 enum { MOST_TOKENS = 1 << 20, MOST_DOCUMENTS = 20000, EOS = 0 };
 
 static uint64_t state;
-static uint32_t draw(uint32_t n)
-{
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33) % n;
-}
+static uint32_t draw(uint32_t n) { return draw_below(&state, n); }
 
 /* ---- a shard in memory and on disk --------------------------------------------------------------------- */
 

@@ -76,6 +76,9 @@ bad 3 "renamed/model.safetensors|'model.norm.weight'|missing" "${eval[@]}" renam
 bad_model nan
 write_bytes nan/model.safetensors $(($(stat -c %s nan/model.safetensors) - 2)) '\x00\x7e'
 bad 3 "nan/model.safetensors|'model.norm.weight'|element 31|not a number" "${eval[@]}" nan "${on[@]}"
+bad_model far # its last norm weight is 65504, the largest half: the loss has no exponential
+write_bytes far/model.safetensors $(($(stat -c %s far/model.safetensors) - 2)) '\xff\x7b'
+bad 7 "golden/val.ds|the model's loss is|its perplexity is not a number" "${eval[@]}" far "${on[@]}"
 bad_model dtype
 sed -i 's/"F16"/"I16"/' dtype/model.safetensors
 bad 3 'dtype/model.safetensors|I16' "${eval[@]}" dtype "${on[@]}"

@@ -57,7 +57,7 @@ check_exit 0 "${run[@]}" train.steps=54 optim.lr=1 optim.clip=0
 [ "$(checkpoints wild)" = "10 20 50 54" ] || fail "exploded, and on: the checkpoints are $(checkpoints wild)"
 
 # ---- three updates that are skipped: the sentence names a checkpoint that exists
-check_exit 3 "$REMLA" train config.yaml train.steps=40 train.out=nan checkpoint.every=1 optim.lr=1 optim.beta2=0 optim.eps=1e-20 optim.clip=0 optim.warmup=0 data.val=
+check_exit 7 "$REMLA" train config.yaml train.steps=40 train.out=nan checkpoint.every=1 optim.lr=1 optim.beta2=0 optim.eps=1e-20 optim.clip=0 optim.warmup=0 data.val=
 named=$(sed -n 's/.*in a row; \(.*\) is the newest checkpoint.*/\1/p' err)
 [ -f "$named/MANIFEST.json" ] || { cat err >&2; fail "skipped: no checkpoint is named that exists"; }
 [ "$(curve nan | awk '$3 == "null"' | wc -l)" = 3 ] && [ "$(curve nan | tail -n 4 | head -n 1 | cut -d' ' -f1)" = "$(checkpoints nan | sed 's/.* //')" ] ||

@@ -8,7 +8,7 @@ typedef struct embedding_case {
 /* The last two: rows of whole vectors; more rows than a warp reads at a time, more columns than a block has.
  */
 static const embedding_case cases[] = {{1, 1, 1}, {9, 4, 3}, {50, 11, 131}, {300, 7, 64}, {5, 3, 1032}};
-enum { NUM_CASES = 5 };
+enum { NUM_CASES = sizeof cases / sizeof *cases };
 
 typedef struct problem {
     const ops *k;

@@ -7,7 +7,7 @@ typedef struct expand_case {
     int64_t B, T, H, Dn, Dr, Dv, R;
 } expand_case;
 static const expand_case cases[] = {{1, 1, 1, 1, 2, 0, 0}, {2, 3, 4, 5, 6, 3, 7}, {1, 9, 9, 64, 32, 64, 96}};
-enum { NUM_CASES = 3 };
+enum { NUM_CASES = sizeof cases / sizeof *cases };
 
 typedef struct problem {
     const ops *k;

@@ -2,7 +2,7 @@
 #include "tests/support/check.h"
 
 static const int64_t sizes[][2] = {{1, 1}, {3, 5}, {7, 1201}};
-enum { NUM_SIZES = 3 };
+enum { NUM_SIZES = sizeof sizes / sizeof *sizes };
 
 static void test_sum(void **state)
 {

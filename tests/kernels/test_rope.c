@@ -10,7 +10,7 @@ typedef struct rope_case {
 } rope_case;
 static const rope_case cases[] = {{1, 1, 1, 2, 0},   {2, 5, 3, 6, 0},   {2, 3, 3, 10, 7},
                                   {2, 7, 1, 32, 64}, {2, 3, 3, 16, 24}, {1, 4, 2, 16, 4}};
-enum { NUM_CASES = 6, MORE = 3 /* rows of the tables beyond T */ };
+enum { NUM_CASES = sizeof cases / sizeof *cases, MORE = 3 /* rows of the tables beyond T */ };
 
 typedef struct problem {
     const ops *k;

@@ -3,7 +3,7 @@
 
 /* One element, a bit, one block, blocks and a bit, and more blocks than are summed at a time. */
 static const int64_t sizes[] = {1, 77, 4096, 3 * 4096 + 5, 1025 * 4096 + 1};
-enum { NUM_SIZES = 5 };
+enum { NUM_SIZES = sizeof sizes / sizeof *sizes };
 
 static void test_sums(void **state)
 {

@@ -4,7 +4,7 @@
 #include <math.h>
 
 static const int64_t sizes[][2] = {{1, 1}, {3, 7}, {5, 1541}}; /* the last is more than a block */
-enum { NUM_SIZES = 3 };
+enum { NUM_SIZES = sizeof sizes / sizeof *sizes };
 
 typedef struct problem {
     const ops *k;

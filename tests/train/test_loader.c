@@ -1,8 +1,8 @@
 /* The loader gives for every position what reading it at once gives, in any order of positions, and errors
  * when their batch is asked for, not before. It also runs under the thread sanitizer (train/loader_threads).
  */
+#include "base/clock.h"
 #include "train/loader.h"
-#include "base/log.h"
 #include "data/shards/shard_writer.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 /* Curves that must pass, with noise, a steep fall, spikes; and explosions that must not. */
 #include "train/loss_watch.h"
+#include "tests/support/draw.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,10 +11,7 @@
 static double noise(uint64_t *state)
 {
     double sum = -6;
-    for (int i = 0; i < 12; i++) {
-        *state = *state * 6364136223846793005u + 1442695040888963407u;
-        sum += (double)(*state >> 11) * 0x1p-53;
-    }
+    for (int i = 0; i < 12; i++) sum += draw_uniform(state);
     return sum;
 }
 

@@ -1,6 +1,7 @@
 /* remla data encode MODEL, remla data decode MODEL: text to token ids and back, a line at a time, so that
  * another program can hold a conversation over pipes. JSON strings on one side, JSON arrays of ids on the
  * other. */
+#include "base/memory.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/hf/folder_check.h"
 #include "train/commands/commands.h"
@@ -45,8 +46,7 @@ static status read_ids(conversation *c, const json_t *line, message *why)
     if (!json_is_array(line)) return fail(why, ERR_INPUT, "it is no JSON array");
     const size_t count = json_array_size(line);
     free(c->ids.id);
-    c->ids = (token_list){.id = malloc(sizeof *c->ids.id * (count + 1)), .room = (int64_t)count};
-    if (!c->ids.id) die(ERR_DEVICE, "no memory for %zu ids", count);
+    c->ids = (token_list){.id = memory_new((int64_t)count, sizeof *c->ids.id, "ids"), .room = (int64_t)count};
     for (size_t i = 0; i < count; i++) {
         const json_t *id = json_array_get(line, i);
         const json_int_t value = json_integer_value(id);

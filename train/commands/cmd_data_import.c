@@ -1,7 +1,9 @@
 /* remla data import SRC DST: token files of other programs become a shard. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "data/prepare/import.h"
+#include "data/shards/dataset_json.h"
 #include "data/shards/shard.h"
 #include "data/tokenizer/tokenizer.h"
 #include "train/commands/commands.h"

@@ -2,6 +2,7 @@
  * what lies beside them. */
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "data/prepare/import.h"
 #include "data/shards/shard_verify.h"
 #include "data/tokenizer/tokenizer.h"
@@ -248,8 +249,7 @@ static void look_at_argument(report *r, char *argument)
 static void print_json(report *r)
 {
     json_t *all = json_pack("{s:O, s:O}", "files", r->files, "unreadable", r->unreadable);
-    char *text = json_dumps(all, JSON_REAL_PRECISION(6));
-    if (!text) die(ERR_DEVICE, "no memory to print shards");
+    char *text = memory_check(json_dumps(all, JSON_REAL_PRECISION(6)), "the text of shards");
     printf("%s\n", text);
     free(text);
     json_decref(all);

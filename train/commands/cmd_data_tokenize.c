@@ -1,4 +1,5 @@
 /* remla data tokenize TEXT...: text files to a folder of token shards, which `remla train` reads. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "data/prepare/tokenize.h"

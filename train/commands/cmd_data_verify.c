@@ -1,6 +1,7 @@
 /* remla data verify FILE...: reads shards whole and says which are damaged, and where first. */
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "data/shards/shard_verify.h"
 #include "train/commands/commands.h"
 #include <jansson.h>
@@ -48,8 +49,7 @@ static void print_json(const totals *t, int shards)
                             "listed", (json_int_t)t->listed, "tokens", (json_int_t)t->sum.tokens, "documents",
                             (json_int_t)t->sum.documents, "bytes", (json_int_t)t->sum.bytes, "first_damage",
                             t->damaged ? json_text_string(t->first.text) : json_null());
-    char *text = json_dumps(all, 0);
-    if (!text) die(ERR_DEVICE, "no memory to print what was found");
+    char *text = memory_check(json_dumps(all, 0), "the text of what was found");
     printf("%s\n", text);
     free(text);
     json_decref(all);

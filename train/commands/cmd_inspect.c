@@ -1,5 +1,6 @@
 /* remla inspect FOLDER: what a model folder holds, and, when it was converted by this program, how well. */
 #include "base/log.h"
+#include "base/memory.h"
 #include "model/hf/config.h"
 #include "model/hf/model_files.h"
 #include "train/commands/commands.h"
@@ -43,8 +44,7 @@ static status print_json(const char *folder, const model_config *c, int64_t para
         "layers", (json_int_t)d->L, "parameters", (json_int_t)parameters, "kv_bytes_per_token",
         (json_int_t)kv_bytes_per_token(d), "dtype", dtype_name(c->storage), "kv_lora_rank", (json_int_t)d->R,
         "read_by", readers_text(c), "conversion", record);
-    char *text = json_dumps(all, JSON_REAL_PRECISION(9));
-    if (!text) die(ERR_DEVICE, "no memory to print a model");
+    char *text = memory_check(json_dumps(all, JSON_REAL_PRECISION(9)), "the text of a model");
     printf("%s\n", text);
     free(text);
     json_decref(all);

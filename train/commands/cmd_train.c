@@ -113,7 +113,7 @@ static status train(training *t, saving *keep, metrics *log, message *why)
 
         skips = r.skipped ? skips + 1 : 0;
         if (skips == SKIPS_IN_A_ROW)
-            return fail(why, ERR_INPUT,
+            return fail(why, DIVERGED,
                         "step %lld: loss or gradient was not finite %d steps in a row; %s: go on from it "
                         "or an older one (train.resume), or from the beginning, in another train.out, with a "
                         "lower optim.lr",

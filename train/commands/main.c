@@ -3,6 +3,7 @@
 #include "base/comm.h"
 #include "base/log.h"
 #include "base/machine.h"
+#include "base/memory.h"
 #include "train/commands/commands.h"
 #include "train/options/nearest.h"
 #include <fcntl.h>
@@ -270,8 +271,7 @@ static status run_line(const command *row, int argc, char **argv, command_line *
 static status run(const command *row, int argc, char **argv, const comm *c, message *why)
 {
     command_line line = {.command = row->name, .count = 1};
-    line.positional = calloc((size_t)argc + 1, sizeof *line.positional);
-    if (!line.positional) die(ERR_DEVICE, "no memory for a command line");
+    line.positional = memory_new(argc + 1, sizeof *line.positional, "a command line");
     const status s = run_line(row, argc, argv, &line, c, why);
     free(line.positional);
     return s;

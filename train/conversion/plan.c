@@ -1,6 +1,7 @@
 #include "train/conversion/plan.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "base/memory.h"
+#include "base/memory_available.h"
 #include "base/machine.h"
 
 /* Shares of the peak that single and double precision reach here; doubles are half as many to a register. */

@@ -1,4 +1,5 @@
 /* The two methods of conversion, and what they leave in the folder. */
+#include "base/clock.h"
 #include "train/conversion/job.h"
 #include "base/log.h"
 #include "model/convert/convert.h"

@@ -1,6 +1,7 @@
 /* The options: defaults and assignments. A default is a text in the table and goes through the same parser
  * as what a person writes, so that the table, the struct and the documentation cannot disagree. */
 #include "train/options/options.h"
+#include "base/memory.h"
 #include "train/options/nearest.h"
 #include "train/options/options_table.h"
 #include <errno.h>
@@ -234,12 +235,8 @@ static void list_free(option_list *list)
 
 static void list_set(option_list *list, char *const *text, int count)
 {
-    option_list fresh = {.item = calloc((size_t)count + 1, sizeof *fresh.item), .count = count};
-    REQUIRE(fresh.item, "no memory for %d texts", count);
-    for (int i = 0; i < count; i++) {
-        fresh.item[i] = strdup(text[i]);
-        REQUIRE(fresh.item[i], "no memory for a text");
-    }
+    option_list fresh = {.item = memory_new(count + 1, sizeof *fresh.item, "texts"), .count = count};
+    for (int i = 0; i < count; i++) fresh.item[i] = memory_check(strdup(text[i]), "a text");
     list_free(list);
     *list = fresh;
 }
@@ -300,8 +297,7 @@ static char **split(char *text, int *count)
 {
     *count = 1;
     for (const char *c = text; *c; c++) *count += *c == ',';
-    char **item = calloc((size_t)*count, sizeof *item);
-    REQUIRE(item, "no memory for %d texts", *count);
+    char **item = memory_new(*count, sizeof *item, "texts");
     for (int i = 0; i < *count; i++) item[i] = strsep(&text, ",");
     return item;
 }
@@ -323,8 +319,7 @@ static status set_key(options *o, const char *section, const char *name, char *v
 
 status options_set(options *o, const char *assignment, message *why)
 {
-    char *text = strdup(assignment);
-    REQUIRE(text, "no memory for an option");
+    char *text = memory_check(strdup(assignment), "an option");
     char *value = text, *name = strsep(&value, "="), *section = strsep(&name, ".");
     const status s = value && name ? set_key(o, section, name, value, why)
                                    : fail(why, ERR_USAGE, "%.200s: expected section.key=value", assignment);

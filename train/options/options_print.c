@@ -1,5 +1,6 @@
 /* Options as text: the table for people, the YAML of a run, and the comparison on resume, which compares
  * what would be written. */
+#include "base/memory.h"
 #include "train/options/options_table.h"
 #include "base/log.h"
 #include <jansson.h>
@@ -22,8 +23,8 @@ static void print_real(FILE *out, double value)
 static void print_text(FILE *out, const char *text)
 {
     json_t *json = json_string(text);
-    char *quoted = json ? json_dumps(json, JSON_ENCODE_ANY) : NULL;
-    REQUIRE(quoted, "no memory for a text, or it is not UTF-8");
+    REQUIRE(json, "a text that is not UTF-8");
+    char *quoted = memory_check(json_dumps(json, JSON_ENCODE_ANY), "a text");
     fputs(quoted, out);
     free(quoted);
     json_decref(json);
@@ -122,10 +123,9 @@ char *options_text(const options *o)
 {
     char *text = NULL;
     size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    REQUIRE(out, "no memory for the options' text");
+    FILE *out = memory_check(open_memstream(&text, &bytes), "the options' text");
     print_yaml(out, o);
-    REQUIRE(fclose(out) == 0, "no memory for the options' text");
+    if (fclose(out)) die(ERR_DEVICE, "no memory for the options' text");
     return text;
 }
 
@@ -144,10 +144,9 @@ static char *value_text(const options *o, const option_row *row)
 {
     char *text = NULL;
     size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    REQUIRE(out, "no memory for an option's text");
+    FILE *out = memory_check(open_memstream(&text, &bytes), "an option's text");
     print_value(out, o, row);
-    REQUIRE(fclose(out) == 0, "no memory for an option's text");
+    if (fclose(out)) die(ERR_DEVICE, "no memory for an option's text");
     return text;
 }
 

@@ -2,6 +2,7 @@
  * sequence of scalars, or in data.train of {path, weight}. It is read as a stream of events, of which only
  * these shapes are let through; what makes YAML surprising (anchors, tags, several documents, repeated keys)
  * is refused by name and place. */
+#include "base/memory.h"
 #include "train/options/nearest.h"
 #include "train/options/options_table.h"
 #include <stdlib.h>
@@ -87,12 +88,7 @@ static bool is_null(const reader *r)
     return false;
 }
 
-static char *copy(const char *text)
-{
-    char *own = strdup(text);
-    REQUIRE(own, "no memory for a text");
-    return own;
-}
+static char *copy(const char *text) { return memory_check(strdup(text), "a text"); }
 
 static status read_part(reader *r, char **part, const char *name)
 {
@@ -125,7 +121,7 @@ static status read_weighted(reader *r, char **item)
 {
     char *path = NULL, *weight = NULL;
     const status s = read_parts(r, &path, &weight);
-    if (s == OK) REQUIRE(asprintf(item, "%s:%s", path, weight) >= 0, "no memory for a text");
+    if (s == OK && asprintf(item, "%s:%s", path, weight) < 0) die(ERR_DEVICE, "no memory for a text");
     free(path);
     free(weight);
     return s;
@@ -140,8 +136,7 @@ static status read_items(reader *r, bool weighted, char ***item, int *count)
         const bool mapping = weighted && is(r, YAML_MAPPING_START_EVENT);
         if (!mapping && (!is(r, YAML_SCALAR_EVENT) || is_null(r)))
             return refuse(r, is_null(r) ? "null" : "a nested value", "a text");
-        char **grown = realloc(*item, sizeof **item * ((size_t)*count + 1));
-        REQUIRE(grown, "no memory for %d texts", *count);
+        char **grown = memory_check(realloc(*item, sizeof **item * ((size_t)*count + 1)), "texts");
         *item = grown;
         if (mapping)
             TRY(read_weighted(r, &grown[*count]));
@@ -250,7 +245,7 @@ status options_read_yaml(options *o, const char *path, message *why)
     TRY(file_read_text(path, FILE_LIMIT, &text, &bytes, why));
     snprintf(o->file, sizeof o->file, "%s", path);
     reader r = {.o = o, .path = path, .text = text, .why = why};
-    REQUIRE(yaml_parser_initialize(&r.parser), "no memory for a YAML parser");
+    if (!yaml_parser_initialize(&r.parser)) die(ERR_DEVICE, "no memory for a YAML parser");
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, (size_t)bytes);
     const status s = read_stream(&r);
     yaml_event_delete(&r.event);

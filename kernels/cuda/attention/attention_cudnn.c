@@ -9,6 +9,7 @@
  * is lost. */
 #include "base/cuda/cuda.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention/attention_graph.h"
 #include <stdlib.h>
@@ -47,13 +48,6 @@ struct cudnn {
     bool warned;
 };
 
-static void *allocate(size_t bytes)
-{
-    void *memory = calloc(1, bytes);
-    if (!memory) die(ERR_DEVICE, "no memory for a plan of cuDNN");
-    return memory;
-}
-
 static void cudnn_free(struct cudnn *c)
 {
     for (planned *p = c->plans, *next; p; p = next) {
@@ -74,7 +68,7 @@ static void cudnn_free(struct cudnn *c)
 static struct cudnn *cudnn_of(stream *s)
 {
     if (s->cudnn) return s->cudnn;
-    struct cudnn *c = allocate(sizeof *c);
+    struct cudnn *c = memory_new(1, sizeof *c, "a cuDNN handle");
     c->device = s->device;
     c->opened = cudnn_planner_open(&c->planner, s->cuda, &c->why);
     s->cudnn = c;
@@ -146,7 +140,7 @@ static status plan_for(struct cudnn *c, bool is_forward, const attention_layout 
         cudnn_plan_free(&plan);
         return ERR_DEVICE;
     }
-    planned *p = allocate(sizeof *p);
+    planned *p = memory_new(1, sizeof *p, "a plan of cuDNN");
     *p = (planned){.next = c->plans, .forward = is_forward, .layout = *x, .plan = plan};
     c->plans = p;
     reserve(c, aligned(plan.workspace_bytes) + (is_forward ? 0 : delta_bytes(x)) +
@@ -219,7 +213,7 @@ status attention_cudnn_supports_cuda_bf16 ATTENTION_SUPPORTS
                   j->shape.aligned == shape->aligned && j->shape.named == shape->named))
         j = j->next;
     if (!j) {
-        j = allocate(sizeof *j);
+        j = memory_new(1, sizeof *j, "a judgement of cuDNN");
         j->shape = *shape;
         j->found = judge(s, c, shape, &j->why);
         j->next = c->shapes;

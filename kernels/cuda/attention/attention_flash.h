@@ -50,8 +50,8 @@ inline operand operand_of(const tensor *x)
 
 /* Checks the arguments that forward and backward share. What `first` says is not looked at: it is on the
  * device. */
-inline problem problem_of(const char *function, const tensor *out, const tensor *lse, const tensor *q,
-                          const tensor *k, const tensor *v, const tensor *first, double scale)
+inline problem attention_problem(const char *function, const tensor *out, const tensor *lse, const tensor *q,
+                                 const tensor *k, const tensor *v, const tensor *first, double scale)
 {
     const int64_t B = q->dim[0], T = q->dim[1], H = q->dim[2], G = k->dim[2], D = q->dim[3], Dv = v->dim[3];
     const int64_t q_shape[] = {B, T, H, D}, k_shape[] = {B, T, G, D}, v_shape[] = {B, T, G, Dv},

@@ -323,7 +323,7 @@ void CUDA(attention_flash_backward)(tensor *dq, tensor *dk, tensor *dv, const te
                                     const tensor *lse, const tensor *q, const tensor *k, const tensor *v,
                                     const tensor *first, double scale, stream *s)
 {
-    const problem p = problem_of(__func__, out, lse, q, k, v, first, scale);
+    const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
     require_shape(__func__, dq, ACT_TYPE, 4, q->dim);
     require_shape(__func__, dk, ACT_TYPE, 4, k->dim);
     require_shape(__func__, dv, ACT_TYPE, 4, v->dim);

@@ -197,7 +197,7 @@ template <int D, int DV> void launch(const problem &p, stream *s)
 void CUDA(attention_flash_forward)(tensor *out, tensor *lse, const tensor *q, const tensor *k,
                                    const tensor *v, const tensor *first, double scale, stream *s)
 {
-    const problem p = problem_of(__func__, out, lse, q, k, v, first, scale);
+    const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
 #define FLASH(size, values)                                                                                  \
     if (p.D <= size && p.Dv <= values) return launch<size, values>(p, s);
     FLASH_SIZES(FLASH)

@@ -232,8 +232,8 @@ static void check4(const char *function, const tensor *t, int64_t B, int64_t T, 
 }
 
 /* Checks the arguments that forward and backward share. */
-static problem problem_of(const char *function, const tensor *out, const tensor *lse, const tensor *q,
-                          const tensor *k, const tensor *v, const tensor *first, double scale)
+static problem attention_problem(const char *function, const tensor *out, const tensor *lse, const tensor *q,
+                                 const tensor *k, const tensor *v, const tensor *first, double scale)
 {
     problem p;
     p.B = q->dim[0], p.T = q->dim[1], p.H = q->dim[2], p.G = k->dim[2], p.D = q->dim[3], p.Dv = v->dim[3];
@@ -268,7 +268,7 @@ status CUDA(attention_unfused_supports)(stream *s, const attention_shape *shape,
 void CUDA(attention_unfused_forward)(tensor *out, tensor *lse, const tensor *q, const tensor *k,
                                      const tensor *v, const tensor *first, double scale, stream *s)
 {
-    const problem p = problem_of(__func__, out, lse, q, k, v, first, scale);
+    const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
     plan n;
     REQUIRE(plan_of(&n, &p, false, s), "%lld positions do not fit the workspace", (long long)p.T);
     for (int64_t b = 0; b < p.B; b++)
@@ -285,7 +285,7 @@ void CUDA(attention_unfused_backward)(tensor *dq, tensor *dk, tensor *dv, const 
                                       const tensor *out, const tensor *lse, const tensor *q, const tensor *k,
                                       const tensor *v, const tensor *first, double scale, stream *s)
 {
-    const problem p = problem_of(__func__, out, lse, q, k, v, first, scale);
+    const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
     check4(__func__, dq, p.B, p.T, p.H, p.D);
     check4(__func__, dk, p.B, p.T, p.G, p.D);
     check4(__func__, dv, p.B, p.T, p.G, p.Dv);

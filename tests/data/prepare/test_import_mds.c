@@ -1,6 +1,6 @@
 /* Folders of MDS: those that MosaicML's writer made, and shards and indexes built here byte by byte. */
+#include "base/memory.h"
 #include "tests/data/import_check.h"
-#include "base/log.h"
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -2,8 +2,8 @@
  * empty lines, compressed files, batches of every size, files read in parts that begin at every byte. What is
  * not text, or not JSON with that column, is one sentence with file and line; what never ends is refused with
  * bounded memory. */
+#include "base/memory.h"
 #include "data/prepare/text_reader.h"
-#include "base/log.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>
 #include <stddef.h>

@@ -4,6 +4,7 @@
 #include "data/shards/frame_cache.h"
 #include "data/shards/shard.h"
 #include "data/shards/shard_writer.h"
+#include "tests/support/draw.h"
 #include "tests/support/scratch.h"
 #include <pthread.h>
 #include <stdarg.h>
@@ -25,10 +26,7 @@ static int setup(void **state)
 {
     (void)state;
     uint64_t x = 1;
-    for (int64_t i = 0; i < MANY; i++) {
-        x = x * 6364136223846793005u + 1442695040888963407u;
-        id[i] = (uint32_t)(x >> 33) % VOCABULARY >> (i % 13);
-    }
+    for (int64_t i = 0; i < MANY; i++) id[i] = draw_below(&x, VOCABULARY) >> (i % 13);
     return 0;
 }
 

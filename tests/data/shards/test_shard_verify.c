@@ -1,5 +1,6 @@
 /* Verifying a folder: a flipped bit in any byte of any data file or index is found, and what is missing,
  * unlisted or of another tokenizer has its sentence. */
+#include "data/shards/dataset_json.h"
 #include "data/shards/shard_verify.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>

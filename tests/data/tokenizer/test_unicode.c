@@ -2,6 +2,7 @@
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/normal_form.h"
 #include "data/tokenizer/unicode.h"
+#include "tests/support/draw.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -96,11 +97,7 @@ static void test_twins(void **state)
 
 static uint64_t seed = 1;
 
-static uint32_t draw(uint32_t below)
-{
-    seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (uint32_t)((seed >> 33) % below);
-}
+static uint32_t draw(uint32_t below) { return draw_below(&seed, below); }
 
 /* Letters with marks, Jamo, compatibility characters, ASCII; none that is inert. */
 static uint32_t draw_character(void)

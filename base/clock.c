@@ -1,0 +1,20 @@
+#include "base/clock.h"
+#include <stdio.h>
+#include <time.h>
+
+double clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+const char *duration_text(double seconds, char *buffer)
+{
+    const long long s = seconds > 0 ? (long long)(seconds + 0.5) : 0;
+    if (s >= 3600)
+        snprintf(buffer, 24, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(buffer, 24, "%lld:%02lld", s / 60, s % 60);
+    return buffer;
+}

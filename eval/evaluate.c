@@ -9,12 +9,13 @@ int64_t windows_read(const dataset *data, int64_t limit)
     return wanted < data->windows ? wanted : data->windows;
 }
 
-status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, evaluation *out, message *why)
+status evaluate(const model *m, activations *a, const dataset *data, int64_t limit, const comm *c,
+                evaluation *out, message *why)
 {
     const double start = clock_seconds();
-    const int64_t windows = windows_read(data, limit), groups = (windows + m->B - 1) / m->B;
+    const int64_t windows = windows_read(data, limit), groups = (windows + a->B - 1) / a->B;
     host_batch batch;
-    host_batch_init(&batch, m->B, m->T);
+    host_batch_init(&batch, a->B, a->T);
 
     /* Which windows go together does not depend on the number of ranks, so neither does the result, up to the
      * order of this sum. */
@@ -22,8 +23,8 @@ status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, eva
     status s = OK;
     for (int64_t group = c->rank; group < groups && s == OK; group += c->size) {
         int64_t counted = 0;
-        for (int64_t b = 0; b < m->B && s == OK; b++) {
-            const int64_t window = group * m->B + b;
+        for (int64_t b = 0; b < a->B && s == OK; b++) {
+            const int64_t window = group * a->B + b;
             if (window < windows)
                 s = host_batch_read(&batch, b, data, window, &counted, why);
             else
@@ -31,7 +32,7 @@ status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, eva
         }
         if (s != OK) break;
         const model_batch view = host_batch_view(&batch, 0);
-        sums[0] += model_evaluate(m, &view);
+        sums[0] += model_evaluate(m, a, &view);
         sums[1] += (double)counted;
     }
     host_batch_free(&batch);
@@ -39,10 +40,10 @@ status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, eva
     comm_sum_f64(c, sums, 2);
     if (!(sums[1] > 0))
         return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens",
-                    data->shard[0].path, (long long)windows, (long long)m->T);
+                    data->shard[0].path, (long long)windows, (long long)a->T);
     const double loss = sums[0] / sums[1];
     *out = (evaluation){.tokens = (int64_t)sums[1],
-                        .read = windows * m->T,
+                        .read = windows * a->T,
                         .loss = loss,
                         .ppl = exp(loss),
                         .seconds = clock_seconds() - start};

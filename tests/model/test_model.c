@@ -72,26 +72,47 @@ static sample sample_random(void)
     return s;
 }
 
-static double loss_of(model *m, const sample *s)
+/* A model with what it takes to train it. */
+typedef struct trainee {
+    model m;
+    gradients g;
+    activations a;
+} trainee;
+
+static void trainee_init(trainee *t, const dims *d, const ops *k)
+{
+    model_init(&t->m, d, k, 1);
+    gradients_init(&t->g, &t->m);
+    activations_init(&t->a, d, k, B, T, FORWARD_AND_BACKWARD);
+}
+
+static void trainee_free(trainee *t)
+{
+    activations_free(&t->a);
+    gradients_free(&t->g);
+    model_free(&t->m);
+}
+
+static double loss_of(const model *m, activations *a, const sample *s)
 {
     const model_batch batch = {.tokens = s->tokens, .targets = s->targets, .first = s->first};
-    return model_evaluate(m, &batch);
+    return model_evaluate(m, a, &batch);
 }
 
 /* Its own loss; gradients add up. */
-static double train_on(model *m, const sample *s)
+static double train_on(trainee *t, const sample *s)
 {
     const model_batch batch = {.tokens = s->tokens, .targets = s->targets, .first = s->first};
-    model_zero_loss(m);
-    model_train(m, &batch);
-    return model_loss(m);
+    model_zero_loss(&t->m, &t->a);
+    model_train(&t->m, &t->a, &t->g, &batch);
+    return model_loss(&t->m, &t->a);
 }
 
 /* Relative L2 distance between the gradient of one parameter and differences of fourth order. */
-static double gradient_error(model *m, const param *p, const sample *s)
+static double gradient_error(trainee *t, const param *p, const sample *s)
 {
-    double *w = weights_param(&m->w, p).data;
-    const double *g = weights_param(&m->g, p).data;
+    double *w = weights_param(&t->m.w, p).data;
+    const double *g = weights_param(&t->g.sum, p).data;
     double error = 0, size = 0;
     const double h = 2e-4;
     for (int64_t n = 0; n < p->numel; n++) {
@@ -100,7 +121,7 @@ static double gradient_error(model *m, const param *p, const sample *s)
         const double offset[4] = {-2 * h, -h, h, 2 * h};
         for (int i = 0; i < 4; i++) {
             w[n] = at + offset[i];
-            f[i] = loss_of(m, s);
+            f[i] = loss_of(&t->m, &t->a, s);
         }
         w[n] = at;
         const double want = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h);
@@ -112,18 +133,18 @@ static double gradient_error(model *m, const param *p, const sample *s)
 
 static void check_gradients(const dims *d)
 {
-    model m;
-    model_init(&m, d, ops_cpu_f64(), B, T, MODEL_TRAIN, 1);
-    weights_random(&m);
+    trainee t;
+    trainee_init(&t, d, ops_cpu_f64());
+    weights_random(&t.m);
     const sample s = sample_random();
-    const double trained = train_on(&m, &s);
-    assert_true(fabs(trained - loss_of(&m, &s)) < 1e-12 * trained);
-    for (int i = 0; i < m.table.count; i++) {
-        const double error = gradient_error(&m, &m.table.param[i], &s);
+    const double trained = train_on(&t, &s);
+    assert_true(fabs(trained - loss_of(&t.m, &t.a, &s)) < 1e-12 * trained);
+    for (int i = 0; i < t.m.table.count; i++) {
+        const double error = gradient_error(&t, &t.m.table.param[i], &s);
         if (!(error < 1e-7))
-            fail_msg("%s: relative error of the gradient %.3g", m.table.param[i].name, error);
+            fail_msg("%s: relative error of the gradient %.3g", t.m.table.param[i].name, error);
     }
-    model_free(&m);
+    trainee_free(&t);
 }
 
 static void gradients_gqa(void **state)
@@ -182,21 +203,22 @@ static void gradients_mla_stock_biases(void **state)
 static void accumulates(void **state)
 {
     (void)state;
-    model m;
-    model_init(&m, &mla, ops_cpu_f64(), B, T, MODEL_TRAIN, 1);
-    weights_random(&m);
+    trainee t;
+    trainee_init(&t, &mla, ops_cpu_f64());
+    weights_random(&t.m);
     const sample s = sample_random();
     const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
-    const double first = train_on(&m, &s);
-    double *once = malloc(sizeof(double) * (size_t)m.g.unit[1].dim[0]);
-    memcpy(once, m.g.unit[1].data, sizeof(double) * (size_t)m.g.unit[1].dim[0]);
-    model_train(&m, &batch);
-    assert_true(model_loss(&m) == 2 * first);
-    const double *twice = m.g.unit[1].data;
-    for (int64_t n = 0; n < m.g.unit[1].dim[0]; n++)
+    const double first = train_on(&t, &s);
+    const tensor *unit = &t.g.sum.unit[1];
+    double *once = malloc(sizeof(double) * (size_t)unit->dim[0]);
+    memcpy(once, unit->data, sizeof(double) * (size_t)unit->dim[0]);
+    model_train(&t.m, &t.a, &t.g, &batch);
+    assert_true(model_loss(&t.m, &t.a) == 2 * first);
+    const double *twice = unit->data;
+    for (int64_t n = 0; n < unit->dim[0]; n++)
         assert_true(fabs(twice[n] - 2 * once[n]) <= 1e-12 * (1 + fabs(once[n])));
     free(once);
-    model_free(&m);
+    trainee_free(&t);
 }
 
 /* Another token in the first document changes no loss in the second; without the border it does. */
@@ -204,16 +226,19 @@ static void documents_do_not_leak(void **state)
 {
     (void)state;
     model m;
-    model_init(&m, &mla, ops_cpu_f64(), B, T, MODEL_EVALUATE, 1);
+    activations a;
+    model_init(&m, &mla, ops_cpu_f64(), 1);
+    activations_init(&a, &mla, ops_cpu_f64(), B, T, FORWARD_ONLY);
     weights_random(&m);
     sample s = sample_random();
     for (int n = 0; n < T + 3; n++)
         s.targets[n] = -1; /* only the second document of the second sequence counts */
-    const double before = loss_of(&m, &s);
+    const double before = loss_of(&m, &a, &s);
     s.tokens[T + 1] = (s.tokens[T + 1] + 1) % 11;
-    assert_true(loss_of(&m, &s) == before);
+    assert_true(loss_of(&m, &a, &s) == before);
     for (int n = T + 3; n < N; n++) s.first[n] = 0;
-    assert_true(fabs(loss_of(&m, &s) - before) > 1e-6);
+    assert_true(fabs(loss_of(&m, &a, &s) - before) > 1e-6);
+    activations_free(&a);
     model_free(&m);
 }
 
@@ -223,28 +248,28 @@ static void float_matches_double(void **state)
     (void)state;
     dims d = mla;
     d.latent_norm = true;
-    model exact, fast;
-    model_init(&exact, &d, ops_cpu_f64(), B, T, MODEL_TRAIN, 1);
-    model_init(&fast, &d, ops_cpu_f32(), B, T, MODEL_TRAIN, 1);
-    weights_random(&exact);
-    for (int u = 0; u < exact.w.num_units; u++) {
-        const double *from = exact.w.unit[u].data;
-        float *to = fast.w.unit[u].data;
-        for (int64_t n = 0; n < exact.w.unit[u].dim[0]; n++) to[n] = (float)from[n];
+    trainee exact, fast;
+    trainee_init(&exact, &d, ops_cpu_f64());
+    trainee_init(&fast, &d, ops_cpu_f32());
+    weights_random(&exact.m);
+    for (int u = 0; u < exact.m.w.num_units; u++) {
+        const double *from = exact.m.w.unit[u].data;
+        float *to = fast.m.w.unit[u].data;
+        for (int64_t n = 0; n < exact.m.w.unit[u].dim[0]; n++) to[n] = (float)from[n];
     }
     const sample s = sample_random();
     const double want = train_on(&exact, &s), got = train_on(&fast, &s);
     assert_true(fabs(got / want - 1) < 1e-5);
-    for (int u = 0; u < exact.g.num_units; u++) {
-        const double *x = exact.g.unit[u].data;
-        const float *y = fast.g.unit[u].data;
+    for (int u = 0; u < exact.g.sum.num_units; u++) {
+        const double *x = exact.g.sum.unit[u].data;
+        const float *y = fast.g.sum.unit[u].data;
         double error = 0, size = 0;
-        for (int64_t n = 0; n < exact.g.unit[u].dim[0]; n++)
+        for (int64_t n = 0; n < exact.g.sum.unit[u].dim[0]; n++)
             error += (x[n] - (double)y[n]) * (x[n] - (double)y[n]), size += x[n] * x[n];
         assert_true(sqrt(error / size) < 1e-4);
     }
-    model_free(&exact);
-    model_free(&fast);
+    trainee_free(&exact);
+    trainee_free(&fast);
 }
 
 int main(void)

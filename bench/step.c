@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "bench/shapes.h"
 #include "base/machine.h"
-#include "model/model.h"
+#include "model/loss.h"
 #include "optim/optimizer.h"
 #include "train/compute.h"
 #include <stdio.h>
@@ -135,13 +135,13 @@ static double step(const model *m, activations *a, gradients *g, optimizer *o, c
                    int64_t number_of_step)
 {
     const double start = clock_seconds(), mean = 1.0 / (double)(a->B * a->T);
-    model_zero_loss(m, a);
+    loss_zero(m, a);
     model_train(m, a, g, batch);
     for (int u = 0; u < o->num_units; u++) optimizer_reduce(o, u);
     optimizer_clip(o, &a->loss_sum, mean, 1);
     optimizer_update(o, 1e-4, number_of_step);
     optimizer_zero_grad(o);
-    model_loss(m, a); /* waits for a device */
+    loss_sum(m, a); /* waits for a device */
     return clock_seconds() - start;
 }
 

@@ -118,6 +118,7 @@ static void layout(activations *x, const shape *z, arena *a)
     x->logits = arena_tensor(a, real, "logits", logit_rows(d, z->k, N), d->V);
     if (z->use == FORWARD_AND_BACKWARD) x->dx = arena_tensor(a, act, "dx", N, d->C);
     x->s = scratch_layout(z, a);
+    x->dhidden = x->s.dh;
 }
 
 /* Fills in all but the memory; returns how many bytes of that it takes. */

@@ -60,11 +60,13 @@ typedef struct activations {
     layer_acts *layer;             /* (L), or one for all of them; use activations_layer */
     layer_scratch s;
     tensor last, last_rstd, hidden; /* (N,C) after the last layer; (N); (N,C) after the final norm */
-    tensor dx;                      /* (N,C) gradient of the residual stream */
-    tensor loss;                    /* (N) */
-    tensor loss_sum;                /* (1) f64: of the micro-batches since model_zero_loss */
-    tensor logits;                  /* (rows,V) scratch of head_loss */
-    activations_tap *tap;           /* called in forward; may be NULL */
+    tensor dhidden;       /* (N,C) gradient of hidden; lies where s.dh does, which is free until the layers'
+                             backward */
+    tensor dx;            /* (N,C) gradient of the residual stream */
+    tensor loss;          /* (N) */
+    tensor loss_sum;      /* (1) f64: of the micro-batches since loss_zero */
+    tensor logits;        /* (rows,V) scratch of head_loss */
+    activations_tap *tap; /* called in forward; may be NULL */
     void *tap_context;
     arena memory;
 } activations;

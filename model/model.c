@@ -1,7 +1,8 @@
-/* The whole model: its memory, then embedding, layers, final norm, head and loss, forward and backward. */
+/* The whole model: its memory, then embedding, layers and final norm, forward and backward. */
 #include "model/model.h"
 #include "base/status.h"
-#include "model/parts.h"
+#include "model/block.h"
+#include "model/loss.h"
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
@@ -64,12 +65,10 @@ void gradients_free(gradients *g)
 
 /* ---- forward and backward ------------------------------------------------------------------------------ */
 
-/* Embedding and layers, up to the hidden state that the head reads. */
-static void forward(const model *m, activations *a, const model_batch *batch)
+void model_forward(const model *m, activations *a, const model_batch *batch)
 {
     const ops *k = m->k;
     k->upload_i32(&a->tokens, batch->tokens, k->stream);
-    k->upload_i32(&a->targets, batch->targets, k->stream);
     k->upload_i32(&a->first, batch->first, k->stream);
 
     k->embedding_forward(&a->layer[0].x, &a->tokens, &m->w.embed, k->stream);
@@ -82,40 +81,16 @@ static void forward(const model *m, activations *a, const model_batch *batch)
     k->rmsnorm_forward(&a->hidden, &a->last_rstd, &a->last, &m->w.final_norm, m->d.norm_eps, k->stream);
 }
 
-void model_zero_loss(const model *m, activations *a) { m->k->zero(&a->loss_sum, m->k->stream); }
-
-double model_loss(const model *m, const activations *a)
-{
-    double sum;
-    m->k->download_f64(&sum, &a->loss_sum, m->k->stream);
-    return sum;
-}
-
-double model_evaluate(const model *m, activations *a, const model_batch *batch)
-{
-    forward(m, a, batch);
-    m->k->head_loss_forward(&a->loss, &a->hidden, &m->w.head, &a->targets, &a->logits, m->k->stream);
-    model_zero_loss(m, a);
-    m->k->sum(&a->loss_sum, &a->loss, m->k->stream);
-    return model_loss(m, a);
-}
-
 static void unit_done(const gradients *g, int unit)
 {
     if (g->unit_done) g->unit_done(g->unit_context, unit);
 }
 
-void model_train(const model *m, activations *a, gradients *g, const model_batch *batch)
+void model_backward(const model *m, activations *a, gradients *g)
 {
     REQUIRE(a->use == FORWARD_AND_BACKWARD, "the activations were laid out without backward");
     const ops *k = m->k;
-    forward(m, a, batch);
-
-    /* The gradient of the hidden state goes where the first layer's normed input will be: s.dh is free until
-     * then. */
-    k->head_loss_backward(&a->s.dh, &g->sum.head, &a->loss, &a->hidden, &m->w.head, &a->targets, &a->logits,
-                          k->stream);
-    k->rmsnorm_backward(&a->dx, &g->sum.final_norm, &a->s.dh, &a->last, &m->w.final_norm, &a->last_rstd,
+    k->rmsnorm_backward(&a->dx, &g->sum.final_norm, &a->dhidden, &a->last, &m->w.final_norm, &a->last_rstd,
                         k->stream);
     unit_done(g, (int)m->d.L + 1);
     for (int l = (int)m->d.L - 1; l >= 0; l--) {
@@ -124,7 +99,21 @@ void model_train(const model *m, activations *a, gradients *g, const model_batch
     }
     k->embedding_backward(&g->sum.embed, &a->dx, &a->tokens, k->stream);
     unit_done(g, 0);
-    k->sum(&a->loss_sum, &a->loss, k->stream);
+}
+
+double model_evaluate(const model *m, activations *a, const model_batch *batch)
+{
+    model_forward(m, a, batch);
+    loss_zero(m, a);
+    loss_forward(m, a, batch->targets);
+    return loss_sum(m, a);
+}
+
+void model_train(const model *m, activations *a, gradients *g, const model_batch *batch)
+{
+    model_forward(m, a, batch);
+    loss_backward(m, a, g, batch->targets);
+    model_backward(m, a, g);
 }
 
 double model_flops_per_token(const dims *d, int64_t T)

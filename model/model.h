@@ -42,12 +42,18 @@ typedef struct model_batch {
     const int32_t *tokens, *targets, *first;
 } model_batch;
 
-/* Sum of the losses of the counted targets, in nats. */
+/* Embedding, layers and final norm: a->hidden. Does not read the targets. All three calls of a step are
+ * queued on a device and wait for nothing: forward, a loss (model/loss.h), backward. */
+void model_forward(const model *m, activations *a, const model_batch *batch);
+/* Adds to g the gradients of a loss whose gradient by a->hidden is in a->dhidden, which is overwritten. The
+ * loss must have added the head's before: units are told to g->unit_done from the last one to the first. */
+void model_backward(const model *m, activations *a, gradients *g);
+
+/* Forward and loss: the sum of the losses of the counted targets, in nats. Waits for the device; loss_sum
+ * afterwards is this sum. */
 double model_evaluate(const model *m, activations *a, const model_batch *batch);
-/* Adds that sum to a->loss_sum, and its gradient to g. Queued on a device: nothing waits. */
+/* Forward, loss, backward: adds that sum to loss_sum, and its gradient to g. */
 void model_train(const model *m, activations *a, gradients *g, const model_batch *batch);
-void model_zero_loss(const model *m, activations *a);
-double model_loss(const model *m, const activations *a); /* a->loss_sum; waits for the device */
 
 /* Floating-point operations of one token of a training step (forward and backward, multiply and add counted
  * apart) at length T: 6 for every weight that multiplies, and causal attention counted once. Recomputation is

@@ -6,6 +6,7 @@
 #include "base/stop.h"
 #include "base/machine.h"
 #include "model/hf/model_files.h"
+#include "model/loss.h"
 #include "train/feed_options.h"
 #include "train/gradients.h"
 #include "data/tokenizer_check.h"
@@ -277,7 +278,7 @@ static void reduce_unit(void *context, int unit) { optimizer_reduce(context, uni
 static void forward_backward(training *t, const host_batch *batch)
 {
     const int64_t B = t->acts.B, mine = batch->sequences;
-    model_zero_loss(&t->m, &t->acts);
+    loss_zero(&t->m, &t->acts);
     for (int64_t row = 0; row < mine; row += B) {
         const model_batch micro = host_batch_view(batch, row);
         t->g.unit_done = row + B == mine ? reduce_unit : NULL;
@@ -314,7 +315,7 @@ status training_step(training *t, step_result *r, message *why)
     optimizer_zero_grad(&t->opt);
 
     const double loss =
-        model_loss(&t->m, &t->acts) * mean; /* a device is waited for here, and nowhere before */
+        loss_sum(&t->m, &t->acts) * mean; /* a device is waited for here, and nowhere before */
     const double norm = optimizer_norm(&t->opt, mean);
     *r = (step_result){.loss = loss,
                        .grad_norm = norm,

@@ -1,7 +1,7 @@
 /* The whole model: every gradient against central differences in double, for both kinds of attention and all
  * their variants; and that documents and uncounted targets do not leak. The fixtures' losses and gradients
  * are checked through the command line (tests/e2e). */
-#include "model/model.h"
+#include "model/loss.h"
 #include <math.h>
 #include <omp.h>
 #include <stdarg.h>
@@ -46,11 +46,14 @@ static double uniform(uint64_t *state)
 static void weights_random(model *m)
 {
     uint64_t state = 7;
+    float values[128];
     for (int i = 0; i < m->table.count; i++) {
         const param *p = &m->table.param[i];
-        double *w = weights_param(&m->w, p).data;
+        tensor w = weights_param(&m->w, p);
         const bool norm = strstr(p->name, "norm") != NULL;
-        for (int64_t n = 0; n < p->numel; n++) w[n] = (norm ? 1 : 0) + uniform(&state);
+        assert_true(p->numel <= (int64_t)(sizeof values / sizeof *values));
+        for (int64_t n = 0; n < p->numel; n++) values[n] = (float)((norm ? 1 : 0) + uniform(&state));
+        m->k->upload(&w, values, m->k->stream);
     }
 }
 
@@ -103,9 +106,9 @@ static double loss_of(const model *m, activations *a, const sample *s)
 static double train_on(trainee *t, const sample *s)
 {
     const model_batch batch = {.tokens = s->tokens, .targets = s->targets, .first = s->first};
-    model_zero_loss(&t->m, &t->a);
+    loss_zero(&t->m, &t->a);
     model_train(&t->m, &t->a, &t->g, &batch);
-    return model_loss(&t->m, &t->a);
+    return loss_sum(&t->m, &t->a);
 }
 
 /* Relative L2 distance between the gradient of one parameter and differences of fourth order. */
@@ -213,7 +216,7 @@ static void accumulates(void **state)
     double *once = malloc(sizeof(double) * (size_t)unit->dim[0]);
     memcpy(once, unit->data, sizeof(double) * (size_t)unit->dim[0]);
     model_train(&t.m, &t.a, &t.g, &batch);
-    assert_true(model_loss(&t.m, &t.a) == 2 * first);
+    assert_true(loss_sum(&t.m, &t.a) == 2 * first);
     const double *twice = unit->data;
     for (int64_t n = 0; n < unit->dim[0]; n++)
         assert_true(fabs(twice[n] - 2 * once[n]) <= 1e-12 * (1 + fabs(once[n])));
@@ -272,6 +275,130 @@ static void float_matches_double(void **state)
     trainee_free(&fast);
 }
 
+/* ---- the calls of a step, and several models -------------------- */
+
+/* What a pass left: losses of the tokens, then all gradients. The caller frees. */
+static double *results(const trainee *t)
+{
+    const int64_t rows = t->a.B * t->a.T;
+    double *all = malloc(sizeof(double) * (size_t)(rows + param_table_numel(&t->m.table)));
+    loss_of_tokens(&t->m, &t->a, all);
+    int64_t at = rows;
+    for (int u = 0; u < t->g.sum.num_units; at += t->m.table.unit_numel[u++]) {
+        const tensor unit = tensor_rows(&t->g.sum.unit[u], 0, t->m.table.unit_numel[u]);
+        t->m.k->download_f64(all + at, &unit, t->m.k->stream);
+    }
+    return all;
+}
+
+static void check_same_results(const trainee *t, const double *want)
+{
+    double *got = results(t);
+    const int64_t count = t->a.B * t->a.T + param_table_numel(&t->m.table);
+    for (int64_t i = 0; i < count; i++)
+        if (got[i] != want[i]) fail_msg("value %d is %.17g, not %.17g", (int)i, got[i], want[i]);
+    free(got);
+}
+
+/* The losses of the tokens are what the sum is of, with none for the target that does not count; the sum is
+ * that of an evaluation. Forward asks for no targets. */
+static void losses_of_tokens(void **state)
+{
+    (void)state;
+    trainee t;
+    double losses[N], sum = 0;
+    trainee_init(&t, &mla, ops_cpu_f64());
+    weights_random(&t.m);
+    const sample s = sample_random();
+    model_forward(&t.m, &t.a, &(model_batch){.tokens = s.tokens, .first = s.first});
+    loss_zero(&t.m, &t.a);
+    loss_forward(&t.m, &t.a, s.targets);
+    loss_of_tokens(&t.m, &t.a, losses);
+    for (int n = 0; n < N; n++) {
+        assert_true(s.targets[n] < 0 ? losses[n] == 0 : losses[n] > 0);
+        sum += losses[n];
+    }
+    const double whole = loss_sum(&t.m, &t.a);
+    assert_true(fabs(sum / whole - 1) < 1e-14);
+    assert_true(loss_of(&t.m, &t.a, &s) == whole);
+    trainee_free(&t);
+}
+
+/* Half the gradient of the hidden state is half the gradient of every weight but the head, which backward
+ * leaves alone: what stands between forward and backward is the caller's. */
+static void another_loss(void **state)
+{
+    (void)state;
+    trainee t;
+    trainee_init(&t, &gqa, ops_cpu_f64());
+    weights_random(&t.m);
+    const sample s = sample_random();
+    train_on(&t, &s);
+    double *want = results(&t);
+    for (int u = 0; u < t.g.sum.num_units; u++) t.m.k->zero(&t.g.sum.unit[u], t.m.k->stream);
+
+    model_forward(&t.m, &t.a, &(model_batch){.tokens = s.tokens, .first = s.first});
+    loss_backward(&t.m, &t.a, &t.g, s.targets);
+    double *dhidden = t.a.dhidden.data;
+    for (int64_t i = 0; i < tensor_numel(&t.a.dhidden); i++) dhidden[i] /= 2;
+    model_backward(&t.m, &t.a, &t.g);
+    double *got = results(&t);
+    const int64_t head = N + param_table_numel(&t.m.table) - tensor_numel(&t.m.w.head);
+    for (int64_t i = N; i < head + tensor_numel(&t.m.w.head); i++)
+        assert_true(got[i] == (i < head ? want[i] / 2 : want[i]));
+    free(want);
+    free(got);
+    trainee_free(&t);
+}
+
+/* Two models of different shapes and lengths whose steps are interleaved, and a second length of the one that
+ * is evaluated in between: all get the bits that they get alone. */
+static void side_by_side(const ops *k)
+{
+    enum { ONE_B = 1, ONE_T = 5 };
+    trainee x, y;
+    activations other_length;
+    trainee_init(&x, &gqa, k);
+    model_init(&y.m, &mla, k, 1);
+    gradients_init(&y.g, &y.m);
+    activations_init(&y.a, &mla, k, ONE_B, ONE_T, FORWARD_AND_BACKWARD);
+    activations_init(&other_length, &mla, k, B, T, FORWARD_ONLY);
+    const sample s = sample_random();
+    const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
+    trainee *const both[] = {&x, &y};
+    double *alone[2];
+    weights_random(&x.m);
+    weights_random(&y.m);
+    for (int i = 0; i < 2; i++) {
+        trainee *t = both[i];
+        model_train(&t->m, &t->a, &t->g, &batch);
+        alone[i] = results(t);
+        for (int u = 0; u < t->g.sum.num_units; u++) k->zero(&t->g.sum.unit[u], k->stream);
+    }
+    const double alone_other = model_evaluate(&y.m, &other_length, &batch);
+
+    model_forward(&x.m, &x.a, &batch);
+    model_forward(&y.m, &y.a, &batch);
+    loss_backward(&x.m, &x.a, &x.g, batch.targets);
+    loss_backward(&y.m, &y.a, &y.g, batch.targets);
+    model_backward(&x.m, &x.a, &x.g);
+    assert_true(model_evaluate(&y.m, &other_length, &batch) == alone_other);
+    model_backward(&y.m, &y.a, &y.g);
+    for (int i = 0; i < 2; i++) {
+        check_same_results(both[i], alone[i]);
+        free(alone[i]);
+        trainee_free(both[i]);
+    }
+    activations_free(&other_length);
+}
+
+static void two_models_side_by_side(void **state)
+{
+    (void)state;
+    side_by_side(ops_cpu_f64());
+    side_by_side(ops_cpu_f32());
+}
+
 int main(void)
 {
     omp_set_num_threads(1); /* the shapes are too small to share */
@@ -284,6 +411,9 @@ int main(void)
         cmocka_unit_test(accumulates),
         cmocka_unit_test(documents_do_not_leak),
         cmocka_unit_test(float_matches_double),
+        cmocka_unit_test(losses_of_tokens),
+        cmocka_unit_test(another_loss),
+        cmocka_unit_test(two_models_side_by_side),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

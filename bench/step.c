@@ -159,15 +159,17 @@ int main(int argc, char **argv)
     if (started != OK) die(started, "%s", why.text);
 
     compute on;
-    const status opened = compute_open(&on, &s.o, &s.shape, s.batch, s.seq_len, comm_self(), &why);
+    const ops *k;
+    status opened = compute_open(&on, &s.o, comm_self(), &why);
+    if (opened == OK) opened = compute_ops(&on, &s.shape, s.batch, s.seq_len, comm_self(), &k, &why);
     if (opened != OK) die(opened, "%s", why.text);
 
     model m;
     gradients g;
     activations acts;
-    model_init(&m, &s.shape, on.k, 16);
+    model_init(&m, &s.shape, k, 16);
     gradients_init(&g, &m);
-    activations_init(&acts, &s.shape, on.k, s.batch, s.seq_len, FORWARD_AND_BACKWARD);
+    activations_init(&acts, &s.shape, k, s.batch, s.seq_len, FORWARD_AND_BACKWARD);
     weights_random(&m);
     const size_t N = (size_t)(s.batch * s.seq_len), U = (size_t)m.w.num_units;
     int32_t *ids = malloc(3 * N * sizeof *ids);

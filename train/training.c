@@ -184,14 +184,15 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     *t = (training){.o = o, .c = c};
     TRY(comm_agree(c, open_alone(t, why), why));
     TRY(data_open(t, why));
-    TRY(compute_open(&t->on, o, &t->config.d, o->train_micro_batch, o->train_seq_len, c, why));
+    TRY(compute_open(&t->on, o, c, why));
+    const ops *k;
+    TRY(compute_ops(&t->on, &t->config.d, o->train_micro_batch, o->train_seq_len, c, &k, why));
     /* A run that begins; one that goes on knows its place only with its checkpoint. */
     t->ahead = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len, 0);
     const int pad = 16 * c->size; /* every rank's slice of a unit starts at a multiple of 64 bytes */
-    model_init(&t->m, &t->config.d, t->on.k, pad);
+    model_init(&t->m, &t->config.d, k, pad);
     gradients_init(&t->g, &t->m);
-    activations_init(&t->acts, &t->config.d, t->on.k, o->train_micro_batch, o->train_seq_len,
-                     FORWARD_AND_BACKWARD);
+    activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD);
     units_open(t);
     optimizer_open(t);
     TRY(comm_agree(c, masters_read(o->model_path, &t->m.table, &t->opt, NULL, why), why));

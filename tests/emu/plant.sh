@@ -118,7 +118,7 @@ bug null_stream kernels/cuda/kernel.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)
 bug pointer_of_the_host kernels/clip.cu 's/data<double>\(squares\), mean/\&mean, mean/' remla curve
 bug host_writes_device_memory base/arena.c 's/(a->base = device_reserve\([^\n]*\n)/$1    a->base[0] = 0;\n/' remla curve
 bug memory_never_given_back base/arena.c 's/device_release\(a->device, a->base\)/(void)0/' remla curve
-bug memory_used_after_release train/training.c 's/(    compute_close\(&t->on\);)/    t->on.k->zero(\&t->opt.squares, t->on.k->stream);\n$1/' remla curve
+bug memory_used_after_release train/training.c 's/(    arena_release\(&t->optimizer_arena\);\n)/$1    t->m.k->zero(\&t->opt.squares, t->m.k->stream);\n/' remla curve
 
 [ "$planted" -gt 0 ] || CODE=2 stop "there is no bug of that name"
 say "$((planted - missed)) of $planted bugs noticed"

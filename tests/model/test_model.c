@@ -2,15 +2,11 @@
  * their variants; and that documents and uncounted targets do not leak. The fixtures' losses and gradients
  * are checked through the command line (tests/e2e). */
 #include "model/loss.h"
+#include "tests/support/check.h"
 #include <math.h>
 #include <omp.h>
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
 enum { B = 2, T = 7, N = B * T };
 
@@ -395,8 +391,7 @@ static void side_by_side(const ops *k)
 static void two_models_side_by_side(void **state)
 {
     (void)state;
-    side_by_side(ops_cpu_f64());
-    side_by_side(ops_cpu_f32());
+    for (int i = 0; check_table(i); i++) side_by_side(check_table(i));
 }
 
 int main(void)

@@ -277,19 +277,20 @@ status conversion_run(conversion *c, const model *source, const convert_settings
         TRY(convert_at(c, text, !s->latent_norm, why)); /* inserting the norms begins with that measurement */
     } else {
         const int64_t most = source->d.D / 2;
-        conversion best = {.loss_mla = -1};
+        conversion best = {0}; /* its model is there once a result is */
         for (int64_t f = source->d.D / s->rope; f <= most; f *= 2) {
             if (!freqfold_fits(&source->d, s->rope, f)) continue;
             c->chosen.freqfold = f;
             const status s_at = convert_at(c, text, true, why);
             if (s_at != OK) {
-                if (best.loss_mla >= 0) model_free(&best.mla);
+                if (best.mla.k) model_free(&best.mla);
                 return s_at;
             }
             /* The first one wins when no loss is a number, so that there always is a result. */
-            const bool better = best.loss_mla < 0 || c->loss_mla < best.loss_mla;
+            const bool better = !best.mla.k || c->loss_mla < best.loss_mla;
             model_free(better ? &best.mla : &c->mla);
             if (better) best = *c;
+            c->mla = (model){0};
         }
         *c = best;
         log_line("FreqFold %lld is the best", (long long)c->chosen.freqfold);

@@ -262,13 +262,17 @@ static void count_step(const plan *p, int64_t layers)
     d.L = layers;
     const comm ranks = {.size = p->ranks, .local_size = p->ranks, .calls = &counting_calls};
     model m;
-    model_init(&m, &d, &counting, p->B, p->T, MODEL_TRAIN, 16 * p->ranks);
+    gradients g;
+    activations acts;
+    model_init(&m, &d, &counting, 16 * p->ranks);
+    gradients_init(&g, &m);
+    activations_init(&acts, &d, &counting, p->B, p->T, FORWARD_AND_BACKWARD);
     optim_unit *unit = memory_new(m.w.num_units, sizeof *unit, "units of parameters");
     optim_span *span = memory_new(m.w.num_units, sizeof *span, "parameters");
     for (int u = 0; u < m.w.num_units; u++) {
         span[u] = (optim_span){.count = m.w.unit[u].dim[0]};
         unit[u] = (optim_unit){
-            .name = "unit", .weight = m.w.unit[u], .grad = m.g.unit[u], .span = &span[u], .spans = 1};
+            .name = "unit", .weight = m.w.unit[u], .grad = g.sum.unit[u], .span = &span[u], .spans = 1};
     }
     optimizer o = {0};
     arena size = {.name = "optimizer"}, memory = size;
@@ -280,9 +284,9 @@ static void count_step(const plan *p, int64_t layers)
     num_costs = 0; /* laying out is no part of a step */
     const model_batch batch = {0};
     for (int64_t i = 0; i < p->micro_batches; i++) {
-        m.unit_done = i + 1 == p->micro_batches ? reduce_unit : NULL;
-        m.unit_context = &o;
-        model_train(&m, &batch);
+        g.unit_done = i + 1 == p->micro_batches ? reduce_unit : NULL;
+        g.unit_context = &o;
+        model_train(&m, &acts, &g, &batch);
     }
     for (int u = 0; u < o.num_units; u++) {
         const tensor mine = tensor_slice(&unit[u].grad, 0, unit[u].grad.dim[0] / p->ranks);
@@ -292,6 +296,8 @@ static void count_step(const plan *p, int64_t layers)
     optimizer_zero_grad(&o);
     optimizer_free(&o);
     arena_release(&memory);
+    activations_free(&acts);
+    gradients_free(&g);
     model_free(&m);
     free(unit);
     free(span);

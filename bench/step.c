@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "bench/shapes.h"
 #include "base/machine.h"
-#include "model/model.h"
+#include "model/loss.h"
 #include "optim/optimizer.h"
 #include "train/compute.h"
 #include <stdio.h>
@@ -104,24 +104,24 @@ static void weights_random(model *m)
     }
 }
 
-static void batch_random(const model *m, int32_t *tokens, int32_t *targets, int32_t *first)
+static void batch_random(int64_t N, int64_t V, int32_t *tokens, int32_t *targets, int32_t *first)
 {
     uint64_t state = 2;
-    for (int64_t n = 0; n < m->B * m->T; n++) {
-        tokens[n] = (int32_t)(next_random(&state) % (uint64_t)m->d.V);
-        targets[n] = (int32_t)(next_random(&state) % (uint64_t)m->d.V);
+    for (int64_t n = 0; n < N; n++) {
+        tokens[n] = (int32_t)(next_random(&state) % (uint64_t)V);
+        targets[n] = (int32_t)(next_random(&state) % (uint64_t)V);
         first[n] = 0;
     }
 }
 
 static void optimizer_setup(optimizer *o, compute *on, arena *memory, optim_unit *unit, optim_span *span,
-                            model *m)
+                            const model *m, const gradients *g)
 {
     const comm *const tensors = compute_ranks(on, comm_self());
     for (int u = 0; u < m->w.num_units; u++) {
         span[u] = (optim_span){.from = 0, .count = m->w.unit[u].dim[0], .decay = true};
         unit[u] = (optim_unit){
-            .name = "unit", .weight = m->w.unit[u], .grad = m->g.unit[u], .span = &span[u], .spans = 1};
+            .name = "unit", .weight = m->w.unit[u], .grad = g->sum.unit[u], .span = &span[u], .spans = 1};
     }
     *o = (optimizer){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.01};
     arena size = {.name = "optimizer"};
@@ -131,16 +131,17 @@ static void optimizer_setup(optimizer *o, compute *on, arena *memory, optim_unit
     optimizer_init(o, m->k, comm_self(), tensors, unit, m->w.num_units, memory);
 }
 
-static double step(model *m, optimizer *o, const model_batch *batch, int64_t number_of_step)
+static double step(const model *m, activations *a, gradients *g, optimizer *o, const model_batch *batch,
+                   int64_t number_of_step)
 {
-    const double start = clock_seconds(), mean = 1.0 / (double)(m->B * m->T);
-    model_zero_loss(m);
-    model_train(m, batch);
+    const double start = clock_seconds(), mean = 1.0 / (double)(a->B * a->T);
+    loss_zero(m, a);
+    model_train(m, a, g, batch);
     for (int u = 0; u < o->num_units; u++) optimizer_reduce(o, u);
-    optimizer_clip(o, &m->loss_sum, mean, 1);
+    optimizer_clip(o, &a->loss_sum, mean, 1);
     optimizer_update(o, 1e-4, number_of_step);
     optimizer_zero_grad(o);
-    model_loss(m); /* waits for a device */
+    loss_sum(m, a); /* waits for a device */
     return clock_seconds() - start;
 }
 
@@ -158,25 +159,32 @@ int main(int argc, char **argv)
     if (started != OK) die(started, "%s", why.text);
 
     compute on;
-    const status opened = compute_open(&on, &s.o, &s.shape, s.batch, s.seq_len, comm_self(), &why);
+    const ops *k;
+    status opened = compute_open(&on, &s.o, comm_self(), &why);
+    if (opened == OK) opened = compute_ops(&on, &s.shape, s.batch, s.seq_len, comm_self(), &k, &why);
     if (opened != OK) die(opened, "%s", why.text);
 
     model m;
-    model_init(&m, &s.shape, on.k, s.batch, s.seq_len, MODEL_TRAIN, 16);
+    gradients g;
+    activations acts;
+    model_init(&m, &s.shape, k, 16);
+    gradients_init(&g, &m);
+    activations_init(&acts, &s.shape, k, s.batch, s.seq_len, FORWARD_AND_BACKWARD);
     weights_random(&m);
     const size_t N = (size_t)(s.batch * s.seq_len), U = (size_t)m.w.num_units;
     int32_t *ids = memory_new(3 * (int64_t)N, sizeof *ids, "ids");
     optim_unit *unit = memory_new((int64_t)U, sizeof *unit, "units of parameters");
     optim_span *span = memory_new((int64_t)U, sizeof *span, "parameters");
     double *seconds = memory_new(s.steps, sizeof *seconds, "times of steps");
-    batch_random(&m, ids, ids + N, ids + 2 * N);
+    batch_random((int64_t)N, s.shape.V, ids, ids + N, ids + 2 * N);
     const model_batch batch = {.tokens = ids, .targets = ids + N, .first = ids + 2 * N};
     optimizer o;
     arena memory = {.name = "optimizer", .device = on.device};
-    optimizer_setup(&o, &on, &memory, unit, span, &m);
+    optimizer_setup(&o, &on, &memory, unit, span, &m, &g);
 
-    step(&m, &o, &batch, 1); /* touches all memory and lets the library compile its code; not timed */
-    for (int64_t i = 0; i < s.steps; i++) seconds[i] = step(&m, &o, &batch, i + 2);
+    step(&m, &acts, &g, &o, &batch,
+         1); /* touches all memory and lets the library compile its code; not timed */
+    for (int64_t i = 0; i < s.steps; i++) seconds[i] = step(&m, &acts, &g, &o, &batch, i + 2);
     const double peak = compute_peak_flops(&on);
     qsort(seconds, (size_t)s.steps, sizeof *seconds, by_value);
     const double median = seconds[s.steps / 2], tokens = (double)N,
@@ -193,6 +201,8 @@ int main(int argc, char **argv)
                tokens / median, rss, flops / 1e9, peak / 1e9, 100 * flops / peak, (long long)s.steps);
     optimizer_free(&o);
     arena_release(&memory);
+    activations_free(&acts);
+    gradients_free(&g);
     model_free(&m);
     compute_close(&on);
     options_free(&s.o);

@@ -23,12 +23,13 @@ static status read_group(host_batch *batch, const dataset *data, int64_t group, 
     return OK;
 }
 
-status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, evaluation *out, message *why)
+status evaluate(const model *m, activations *a, const dataset *data, int64_t limit, const comm *c,
+                evaluation *out, message *why)
 {
     const double start = clock_seconds();
-    const int64_t windows = windows_read(data, limit), groups = (windows + m->B - 1) / m->B;
+    const int64_t windows = windows_read(data, limit), groups = (windows + a->B - 1) / a->B;
     host_batch batch;
-    host_batch_init(&batch, m->B, m->T);
+    host_batch_init(&batch, a->B, a->T);
 
     /* Which windows go together does not depend on the number of ranks, so neither does the result, up to the
      * order of this sum. A rank for which the last round has no group left computes a blank one, and the
@@ -40,7 +41,7 @@ status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, eva
         s = comm_agree(c, read_group(&batch, data, first + c->rank, windows, &counted, why), why);
         if (s != OK) break;
         const model_batch view = host_batch_view(&batch, 0);
-        sums[0] += model_evaluate(m, &view);
+        sums[0] += model_evaluate(m, a, &view);
         sums[1] += (double)counted;
     }
     host_batch_free(&batch);
@@ -48,10 +49,10 @@ status evaluate(model *m, const dataset *data, int64_t limit, const comm *c, eva
     comm_sum_f64(c, sums, 2);
     if (!(sums[1] > 0))
         return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens",
-                    data->shard[0].path, (long long)windows, (long long)m->T);
+                    data->shard[0].path, (long long)windows, (long long)a->T);
     const double loss = sums[0] / sums[1];
     *out = (evaluation){.tokens = (int64_t)sums[1],
-                        .read = windows * m->T,
+                        .read = windows * a->T,
                         .loss = loss,
                         .ppl = exp(loss),
                         .seconds = clock_seconds() - start};

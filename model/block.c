@@ -1,44 +1,75 @@
-/* One layer: x + attention(norm(x)), then mid + feed-forward(norm(mid)). */
+/* A layer and its steps, in the order in which they run. */
+#include "model/block.h"
 #include "model/parts.h"
 
-void block_forward(model *m, int layer, layer_acts *a, tensor *out)
+tensor heads_of(const activations *acts, const tensor *t, int64_t heads)
+{
+    tensor view = *t;
+    view.rank = 4;
+    view.dim[0] = acts->B, view.dim[1] = acts->T, view.dim[2] = heads, view.dim[3] = t->dim[1] / heads;
+    view.stride[0] = acts->T * t->stride[0], view.stride[1] = t->stride[0], view.stride[2] = view.dim[3],
+    view.stride[3] = 1;
+    return view;
+}
+
+void block_attention_input(const model *m, const layer_weights *w, activations *acts, int layer)
+{
+    layer_acts *a = activations_layer(acts, layer);
+    m->k->rmsnorm_forward(&acts->s.h, &a->attn_rstd, &a->x, &w->attn_norm, m->d.norm_eps, m->k->stream);
+}
+
+void block_attention(const model *m, const layer_weights *w, activations *acts, int layer)
+{
+    if (m->d.kind == ATTENTION_MLA)
+        mla_forward(m, w, acts, layer);
+    else
+        gqa_forward(m, w, acts, layer);
+}
+
+void block_attention_output(const model *m, const layer_weights *w, activations *acts, int layer)
+{
+    m->k->matmul_forward(&acts->s.delta, &activations_layer(acts, layer)->heads, &w->wo, optional(&w->bo),
+                         m->k->stream);
+}
+
+void block_rest(const model *m, const layer_weights *w, activations *acts, int layer, tensor *out)
 {
     const ops *k = m->k;
-    const layer_weights *w = &m->w.layer[layer];
-    layer_scratch *s = &m->s;
-
-    /* 1 attention */
-    k->rmsnorm_forward(&s->h, &a->attn_rstd, &a->x, &w->attn_norm, m->d.norm_eps, k->stream);
-    if (m->tap) m->tap(m->tap_context, layer, TAP_ATTENTION_INPUT, &s->h);
-    if (m->d.kind == ATTENTION_MLA)
-        mla_forward(m, layer, a);
-    else
-        gqa_forward(m, layer, a);
+    layer_acts *a = activations_layer(acts, layer);
+    layer_scratch *s = &acts->s;
     k->residual_forward(&a->mid, &a->x, &s->delta, k->stream);
-
-    /* 2 feed-forward */
     k->rmsnorm_forward(&s->h, &a->mlp_rstd, &a->mid, &w->mlp_norm, m->d.norm_eps, k->stream);
-    ffn_forward(m, layer, a);
+    ffn_forward(m, w, acts, layer);
     k->residual_forward(out, &a->mid, &s->delta, k->stream);
 }
 
-void block_backward(model *m, int layer, layer_acts *a)
+void block_forward(const model *m, const layer_weights *w, activations *acts, int layer, tensor *out)
+{
+    /* 1 attention */
+    block_attention_input(m, w, acts, layer);
+    if (acts->tap) acts->tap(acts->tap_context, layer, TAP_ATTENTION_INPUT, &acts->s.h);
+    block_attention(m, w, acts, layer);
+
+    /* 2 feed-forward */
+    block_rest(m, w, acts, layer, out);
+}
+
+void block_backward(const model *m, const layer_weights *w, layer_weights *g, activations *acts, int layer)
 {
     const ops *k = m->k;
-    const layer_weights *w = &m->w.layer[layer];
-    layer_weights *g = &m->g.layer[layer];
-    layer_scratch *s = &m->s;
+    layer_acts *a = activations_layer(acts, layer);
+    layer_scratch *s = &acts->s;
 
     /* 2 feed-forward: dx already is the gradient of the direct path; the norm's path is added to it */
     k->rmsnorm_forward(&s->h, &a->mlp_rstd, &a->mid, &w->mlp_norm, m->d.norm_eps, k->stream);
-    ffn_backward(m, layer, a);
-    k->rmsnorm_backward_add(&m->dx, &g->mlp_norm, &s->dh, &a->mid, &w->mlp_norm, &a->mlp_rstd, k->stream);
+    ffn_backward(m, w, g, acts, layer);
+    k->rmsnorm_backward_add(&acts->dx, &g->mlp_norm, &s->dh, &a->mid, &w->mlp_norm, &a->mlp_rstd, k->stream);
 
     /* 1 attention */
-    k->rmsnorm_forward(&s->h, &a->attn_rstd, &a->x, &w->attn_norm, m->d.norm_eps, k->stream);
+    block_attention_input(m, w, acts, layer);
     if (m->d.kind == ATTENTION_MLA)
-        mla_backward(m, layer, a);
+        mla_backward(m, w, g, acts, layer);
     else
-        gqa_backward(m, layer, a);
-    k->rmsnorm_backward_add(&m->dx, &g->attn_norm, &s->dh, &a->x, &w->attn_norm, &a->attn_rstd, k->stream);
+        gqa_backward(m, w, g, acts, layer);
+    k->rmsnorm_backward_add(&acts->dx, &g->attn_norm, &s->dh, &a->x, &w->attn_norm, &a->attn_rstd, k->stream);
 }

@@ -1,11 +1,11 @@
 /* The feed-forward part of a layer: down(silu(gate(h)) * up(h)). */
 #include "model/parts.h"
 
-void ffn_forward(model *m, int layer, layer_acts *a)
+void ffn_forward(const model *m, const layer_weights *w, activations *acts, int layer)
 {
     const ops *k = m->k;
-    const layer_weights *w = &m->w.layer[layer];
-    layer_scratch *s = &m->s;
+    layer_acts *a = activations_layer(acts, layer);
+    layer_scratch *s = &acts->s;
 
     /* 1 gate and up */
     k->matmul_forward(&a->gate, &s->h, &w->w_gate, NULL, k->stream);
@@ -16,16 +16,15 @@ void ffn_forward(model *m, int layer, layer_acts *a)
     k->matmul_forward(&s->delta, &s->act, &w->w_down, NULL, k->stream);
 }
 
-void ffn_backward(model *m, int layer, layer_acts *a)
+void ffn_backward(const model *m, const layer_weights *w, layer_weights *g, activations *acts, int layer)
 {
     const ops *k = m->k;
-    const layer_weights *w = &m->w.layer[layer];
-    layer_weights *g = &m->g.layer[layer];
-    layer_scratch *s = &m->s;
+    layer_acts *a = activations_layer(acts, layer);
+    layer_scratch *s = &acts->s;
 
     /* 3 down; 2 again: the product */
     k->swiglu_forward(&s->act, &a->gate, &a->up, k->stream);
-    k->matmul_backward(&s->dact, &g->w_down, NULL, &m->dx, &s->act, &w->w_down, k->stream);
+    k->matmul_backward(&s->dact, &g->w_down, NULL, &acts->dx, &s->act, &w->w_down, k->stream);
     /* 2 the product; the gradient of gate takes the place of that of act */
     k->swiglu_backward(&s->dact, &s->dup, &s->dact, &a->gate, &a->up, k->stream);
     /* 1 gate and up */

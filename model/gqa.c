@@ -5,12 +5,12 @@
 
 static double scale_of(const dims *d) { return 1.0 / sqrt((double)d->D); }
 
-void gqa_forward(model *m, int layer, layer_acts *a)
+void gqa_forward(const model *m, const layer_weights *w, activations *acts, int layer)
 {
     const dims *d = &m->d;
     const ops *k = m->k;
-    const layer_weights *w = &m->w.layer[layer];
-    layer_scratch *s = &m->s;
+    layer_acts *a = activations_layer(acts, layer);
+    layer_scratch *s = &acts->s;
 
     /* 1 queries, keys, values */
     k->matmul_forward(&a->q, &s->h, &w->wq, optional(&w->bq), k->stream);
@@ -18,42 +18,41 @@ void gqa_forward(model *m, int layer, layer_acts *a)
     k->matmul_forward(&a->v, &s->h, &w->wv, optional(&w->bv), k->stream);
 
     /* 2 rotation */
-    tensor q = heads_of(m, &a->q, d->H), keys = heads_of(m, &a->k, d->G);
-    k->rope_forward(&q, &m->cosine, &m->sine, ROPE_HALVES, k->stream);
-    k->rope_forward(&keys, &m->cosine, &m->sine, ROPE_HALVES, k->stream);
+    tensor q = heads_of(acts, &a->q, d->H), keys = heads_of(acts, &a->k, d->G);
+    k->rope_forward(&q, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
+    k->rope_forward(&keys, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
 
     /* 3 attention */
-    const tensor values = heads_of(m, &a->v, d->G);
-    tensor heads = heads_of(m, &a->heads, d->H);
-    k->attention_forward(&heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), k->stream);
+    const tensor values = heads_of(acts, &a->v, d->G);
+    tensor heads = heads_of(acts, &a->heads, d->H);
+    k->attention_forward(&heads, &a->lse, &q, &keys, &values, &acts->first, scale_of(d), k->stream);
 
     /* 4 output */
-    k->matmul_forward(&s->delta, &a->heads, &w->wo, NULL, k->stream);
+    block_attention_output(m, w, acts, layer);
 }
 
-void gqa_backward(model *m, int layer, layer_acts *a)
+void gqa_backward(const model *m, const layer_weights *w, layer_weights *g, activations *acts, int layer)
 {
     const dims *d = &m->d;
     const ops *k = m->k;
-    const layer_weights *w = &m->w.layer[layer];
-    layer_weights *g = &m->g.layer[layer];
-    layer_scratch *s = &m->s;
+    layer_acts *a = activations_layer(acts, layer);
+    layer_scratch *s = &acts->s;
 
     /* 4 output */
-    k->matmul_backward(&s->dheads, &g->wo, NULL, &m->dx, &a->heads, &w->wo, k->stream);
+    k->matmul_backward(&s->dheads, &g->wo, NULL, &acts->dx, &a->heads, &w->wo, k->stream);
 
     /* 3 attention */
-    const tensor q = heads_of(m, &a->q, d->H), keys = heads_of(m, &a->k, d->G),
-                 values = heads_of(m, &a->v, d->G);
-    const tensor heads = heads_of(m, &a->heads, d->H), dheads = heads_of(m, &s->dheads, d->H);
-    tensor dq = heads_of(m, &s->dq, d->H), dkeys = heads_of(m, &s->dk, d->G),
-           dvalues = heads_of(m, &s->dv, d->G);
-    k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &m->first,
+    const tensor q = heads_of(acts, &a->q, d->H), keys = heads_of(acts, &a->k, d->G),
+                 values = heads_of(acts, &a->v, d->G);
+    const tensor heads = heads_of(acts, &a->heads, d->H), dheads = heads_of(acts, &s->dheads, d->H);
+    tensor dq = heads_of(acts, &s->dq, d->H), dkeys = heads_of(acts, &s->dk, d->G),
+           dvalues = heads_of(acts, &s->dv, d->G);
+    k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &acts->first,
                           scale_of(d), k->stream);
 
     /* 2 rotation */
-    k->rope_backward(&dq, &m->cosine, &m->sine, ROPE_HALVES, k->stream);
-    k->rope_backward(&dkeys, &m->cosine, &m->sine, ROPE_HALVES, k->stream);
+    k->rope_backward(&dq, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
+    k->rope_backward(&dkeys, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
 
     /* 1 queries, keys, values */
     k->matmul_backward(&s->dh, &g->wv, optional_gradient(&g->bv), &s->dv, &s->h, &w->wv, k->stream);

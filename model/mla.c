@@ -9,11 +9,11 @@
 static double scale_of(const dims *d) { return 1.0 / sqrt((double)(d->Dn + d->Dr)); }
 
 /* The latent part and the rotary part of kv_a, (N,R) and (B,T,1,Dr). */
-static tensor latent_of(const model *m, const tensor *kv_a) { return tensor_slice(kv_a, 0, m->d.R); }
-static tensor rotary_of(const model *m, const tensor *kv_a)
+static tensor latent_of(const dims *d, const tensor *kv_a) { return tensor_slice(kv_a, 0, d->R); }
+static tensor rotary_of(const dims *d, const activations *acts, const tensor *kv_a)
 {
-    const tensor rotary = tensor_slice(kv_a, m->d.R, m->d.Dr);
-    return heads_of(m, &rotary, 1);
+    const tensor rotary = tensor_slice(kv_a, d->R, d->Dr);
+    return heads_of(acts, &rotary, 1);
 }
 
 /* (B,T,1,Dr) as the (B,T,Dr) that the expansion takes. */
@@ -26,36 +26,50 @@ static tensor without_heads(tensor t)
     return t;
 }
 
-/* Step 4, shared with backward: latent norm, kv_b, keys. Sets *nope_values to (B,T,H,Dn+Dv). */
-static tensor expand(model *m, const layer_weights *w, layer_acts *a, tensor *kv_heads)
+/* Step 4, shared with backward: latent norm, kv_b, keys (B,T,H,Dn+Dr). Sets *kv_heads to (B,T,H,Dn+Dv). */
+static tensor expand(const model *m, const layer_weights *w, activations *acts, layer_acts *a,
+                     tensor *kv_heads)
 {
     const dims *d = &m->d;
-    layer_scratch *s = &m->s;
-    tensor latent = latent_of(m, &a->kv_a);
+    layer_scratch *s = &acts->s;
+    tensor latent = latent_of(d, &a->kv_a);
     if (d->latent_norm) {
         m->k->rmsnorm_forward(&s->kv_normed, &a->kv_rstd, &latent, &w->kv_a_norm, LATENT_NORM_EPS,
                               m->k->stream);
         latent = s->kv_normed;
     }
     m->k->matmul_forward(&s->kv, &latent, &w->wkv_b, NULL, m->k->stream);
-    *kv_heads = heads_of(m, &s->kv, d->H);
-    const tensor nope = tensor_slice(kv_heads, 0, d->Dn), rotary = without_heads(rotary_of(m, &a->kv_a));
-    tensor k = heads_of(m, &s->k, d->H);
+    *kv_heads = heads_of(acts, &s->kv, d->H);
+    const tensor nope = tensor_slice(kv_heads, 0, d->Dn),
+                 rotary = without_heads(rotary_of(d, acts, &a->kv_a));
+    tensor k = heads_of(acts, &s->k, d->H);
     m->k->mla_expand_forward(&k, &nope, &rotary, m->k->stream);
     return k;
 }
 
-void mla_forward(model *m, int layer, layer_acts *a)
+void block_q_latent(const model *m, const layer_weights *w, activations *acts, int layer)
+{
+    m->k->matmul_forward(&activations_layer(acts, layer)->q_latent, &acts->s.h, &w->wq_a, optional(&w->bq_a),
+                         m->k->stream);
+}
+
+void block_kv_latent(const model *m, const layer_weights *w, activations *acts, int layer)
+{
+    m->k->matmul_forward(&activations_layer(acts, layer)->kv_a, &acts->s.h, &w->wkv_a, optional(&w->bkv_a),
+                         m->k->stream);
+}
+
+void mla_forward(const model *m, const layer_weights *w, activations *acts, int layer)
 {
     const dims *d = &m->d;
     const ops *k = m->k;
-    const layer_weights *w = &m->w.layer[layer];
-    layer_scratch *s = &m->s;
+    layer_acts *a = activations_layer(acts, layer);
+    layer_scratch *s = &acts->s;
 
     /* 1 queries */
     if (d->Rq) {
-        k->matmul_forward(&a->q_latent, &s->h, &w->wq_a, optional(&w->bq_a), k->stream);
-        if (m->tap) m->tap(m->tap_context, layer, TAP_Q_LATENT, &a->q_latent);
+        block_q_latent(m, w, acts, layer);
+        if (acts->tap) acts->tap(acts->tap_context, layer, TAP_Q_LATENT, &a->q_latent);
         const tensor *latent = &a->q_latent;
         if (d->latent_norm) {
             k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS,
@@ -68,61 +82,61 @@ void mla_forward(model *m, int layer, layer_acts *a)
     }
 
     /* 2 latent of keys and values, rotary key */
-    k->matmul_forward(&a->kv_a, &s->h, &w->wkv_a, optional(&w->bkv_a), k->stream);
-    if (m->tap) {
-        const tensor latent = latent_of(m, &a->kv_a);
-        m->tap(m->tap_context, layer, TAP_KV_LATENT, &latent);
+    block_kv_latent(m, w, acts, layer);
+    if (acts->tap) {
+        const tensor latent = latent_of(d, &a->kv_a);
+        acts->tap(acts->tap_context, layer, TAP_KV_LATENT, &latent);
     }
 
     /* 3 rotation */
-    const tensor q = heads_of(m, &a->q, d->H);
-    tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(m, &a->kv_a);
-    k->rope_forward(&q_rotary, &m->cosine, &m->sine, ROPE_PAIRS, k->stream);
-    k->rope_forward(&k_rotary, &m->cosine, &m->sine, ROPE_PAIRS, k->stream);
+    const tensor q = heads_of(acts, &a->q, d->H);
+    tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(d, acts, &a->kv_a);
+    k->rope_forward(&q_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
+    k->rope_forward(&k_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
 
     /* 4 keys and values from the latent */
     tensor kv;
-    const tensor keys = expand(m, w, a, &kv);
+    const tensor keys = expand(m, w, acts, a, &kv);
     const tensor values = tensor_slice(&kv, d->Dn, d->Dv);
 
     /* 5 attention */
-    tensor heads = heads_of(m, &a->heads, d->H);
-    k->attention_forward(&heads, &a->lse, &q, &keys, &values, &m->first, scale_of(d), k->stream);
+    tensor heads = heads_of(acts, &a->heads, d->H);
+    k->attention_forward(&heads, &a->lse, &q, &keys, &values, &acts->first, scale_of(d), k->stream);
 
     /* 6 output */
-    k->matmul_forward(&s->delta, &a->heads, &w->wo, optional(&w->bo), k->stream);
+    block_attention_output(m, w, acts, layer);
 }
 
-void mla_backward(model *m, int layer, layer_acts *a)
+void mla_backward(const model *m, const layer_weights *w, layer_weights *g, activations *acts, int layer)
 {
     const dims *d = &m->d;
     const ops *k = m->k;
-    const layer_weights *w = &m->w.layer[layer];
-    layer_weights *g = &m->g.layer[layer];
-    layer_scratch *s = &m->s;
+    layer_acts *a = activations_layer(acts, layer);
+    layer_scratch *s = &acts->s;
 
     /* 6 output */
-    k->matmul_backward(&s->dheads, &g->wo, optional_gradient(&g->bo), &m->dx, &a->heads, &w->wo, k->stream);
+    k->matmul_backward(&s->dheads, &g->wo, optional_gradient(&g->bo), &acts->dx, &a->heads, &w->wo,
+                       k->stream);
 
     /* 4 again: keys and values */
     tensor kv;
-    const tensor keys = expand(m, w, a, &kv);
+    const tensor keys = expand(m, w, acts, a, &kv);
     const tensor values = tensor_slice(&kv, d->Dn, d->Dv);
 
     /* 5 attention */
-    const tensor q = heads_of(m, &a->q, d->H), heads = heads_of(m, &a->heads, d->H),
-                 dheads = heads_of(m, &s->dheads, d->H);
-    tensor dq = heads_of(m, &s->dq, d->H), dkeys = heads_of(m, &s->dk, d->H),
-           dkv = heads_of(m, &s->dkv, d->H);
+    const tensor q = heads_of(acts, &a->q, d->H), heads = heads_of(acts, &a->heads, d->H),
+                 dheads = heads_of(acts, &s->dheads, d->H);
+    tensor dq = heads_of(acts, &s->dq, d->H), dkeys = heads_of(acts, &s->dk, d->H),
+           dkv = heads_of(acts, &s->dkv, d->H);
     tensor dvalues = tensor_slice(&dkv, d->Dn, d->Dv);
-    k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &m->first,
+    k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &acts->first,
                           scale_of(d), k->stream);
 
     /* 4 keys and values from the latent */
-    tensor dnope = tensor_slice(&dkv, 0, d->Dn), dk_rotary = rotary_of(m, &s->dkv_a),
-           dlatent = latent_of(m, &s->dkv_a);
+    tensor dnope = tensor_slice(&dkv, 0, d->Dn), dk_rotary = rotary_of(d, acts, &s->dkv_a),
+           dlatent = latent_of(d, &s->dkv_a);
     tensor drotary = without_heads(dk_rotary);
-    const tensor latent = latent_of(m, &a->kv_a);
+    const tensor latent = latent_of(d, &a->kv_a);
     k->mla_expand_backward(&dnope, &drotary, &dkeys, k->stream);
     if (d->latent_norm) {
         k->matmul_backward(&s->dkv_normed, &g->wkv_b, NULL, &s->dkv, &s->kv_normed, &w->wkv_b, k->stream);
@@ -134,8 +148,8 @@ void mla_backward(model *m, int layer, layer_acts *a)
 
     /* 3 rotation */
     tensor dq_rotary = tensor_slice(&dq, d->Dn, d->Dr);
-    k->rope_backward(&dq_rotary, &m->cosine, &m->sine, ROPE_PAIRS, k->stream);
-    k->rope_backward(&dk_rotary, &m->cosine, &m->sine, ROPE_PAIRS, k->stream);
+    k->rope_backward(&dq_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
+    k->rope_backward(&dk_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
 
     /* 2 latent of keys and values, rotary key */
     k->matmul_backward(&s->dh, &g->wkv_a, optional_gradient(&g->bkv_a), &s->dkv_a, &s->h, &w->wkv_a,

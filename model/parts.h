@@ -1,25 +1,22 @@
-/* Private to model/: the parts of a layer. Each forward has its mirror image, with the same step numbers,
- * below it in the same file. Inputs: m->s.h is the normed input; outputs: m->s.delta. Backward: m->dx is the
- * gradient of the residual stream (read), m->s.dh the gradient of the normed input (written); weights'
- * gradients are added to g. */
+/* Private to model/: the two halves of a layer. Each forward has its mirror image, with the same step
+ * numbers, below it in the same file. m     shape and ops; its weights are not looked at w, g  the layer's
+ * weights, and their gradients, which are added to acts  with `layer`, the number under which the layer keeps
+ * its activations Forward: acts->s.h is the normed input, acts->s.delta the output. Backward: acts->dx is the
+ * gradient of the residual stream (read), acts->s.dh that of the normed input (written). */
 #ifndef REMLA_MODEL_PARTS_H
 #define REMLA_MODEL_PARTS_H
-#include "model/model.h"
+#include "model/block.h"
 #include <stddef.h>
 
-void mla_forward(model *m, int layer, layer_acts *a);
-void mla_backward(model *m, int layer, layer_acts *a);
-void gqa_forward(model *m, int layer, layer_acts *a);
-void gqa_backward(model *m, int layer, layer_acts *a);
-void ffn_forward(model *m, int layer, layer_acts *a);
-void ffn_backward(model *m, int layer, layer_acts *a);
-
-/* A layer: a->x to `out` (N,C). Backward: m->dx from the gradient of `out` to that of a->x, in place. */
-void block_forward(model *m, int layer, layer_acts *a, tensor *out);
-void block_backward(model *m, int layer, layer_acts *a);
+void mla_forward(const model *m, const layer_weights *w, activations *acts, int layer);
+void mla_backward(const model *m, const layer_weights *w, layer_weights *g, activations *acts, int layer);
+void gqa_forward(const model *m, const layer_weights *w, activations *acts, int layer);
+void gqa_backward(const model *m, const layer_weights *w, layer_weights *g, activations *acts, int layer);
+void ffn_forward(const model *m, const layer_weights *w, activations *acts, int layer);
+void ffn_backward(const model *m, const layer_weights *w, layer_weights *g, activations *acts, int layer);
 
 /* (N,H*D) seen as (B,T,H,D); rows may be strided. */
-tensor heads_of(const model *m, const tensor *t, int64_t heads);
+tensor heads_of(const activations *acts, const tensor *t, int64_t heads);
 /* NULL for a bias that the model does not have. */
 static inline const tensor *optional(const tensor *t) { return tensor_present(t) ? t : (const tensor *)0; }
 static inline tensor *optional_gradient(tensor *t) { return tensor_present(t) ? t : (tensor *)0; }

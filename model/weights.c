@@ -81,7 +81,7 @@ tensor weights_param(const weights *w, const param *p)
 void weights_init(weights *w, const dims *d, const param_table *t, dtype type, int64_t pad, arena *a)
 {
     REQUIRE(pad >= 1, "units cannot be padded to multiples of %lld", (long long)pad);
-    *w = (weights){.num_units = t->num_units};
+    *w = (weights){.num_units = t->num_units, .pad = pad};
     w->unit = calloc((size_t)t->num_units, sizeof *w->unit);
     w->layer = calloc((size_t)d->L, sizeof *w->layer);
     if (!w->unit || !w->layer) die(ERR_DEVICE, "no memory for the views of %lld layers", (long long)d->L);
@@ -99,17 +99,6 @@ void weights_init(weights *w, const dims *d, const param_table *t, dtype type, i
     w->final_norm = weights_param(w, next++);
     w->head = d->tied ? w->embed : weights_param(w, next++);
     REQUIRE(next == t->param + t->count, "the table of %d parameters belongs to another model", t->count);
-}
-
-void weights_share(weights *w, const weights *of)
-{
-    const size_t units = (size_t)of->num_units, layers = units - 2;
-    *w = *of;
-    w->unit = malloc(units * sizeof *w->unit);
-    w->layer = malloc(layers * sizeof *w->layer);
-    if (!w->unit || !w->layer) die(ERR_DEVICE, "no memory for the views of %zu layers", layers);
-    memcpy(w->unit, of->unit, units * sizeof *w->unit);
-    memcpy(w->layer, of->layer, layers * sizeof *w->layer);
 }
 
 void weights_free(weights *w)

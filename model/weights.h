@@ -38,7 +38,9 @@ typedef struct layer_weights {
 
 typedef struct weights {
     int num_units;
-    tensor *unit; /* (padded numel) flat; padding is a multiple of `pad` and stays zero */
+    int64_t pad;
+    tensor *unit; /* (padded numel) flat; their length is a multiple of `pad`, and what is beyond the
+                     parameters stays zero */
     tensor embed; /* (V,C) */
     layer_weights *layer;
     tensor final_norm; /* (C) */
@@ -49,8 +51,6 @@ typedef struct weights {
  * multiple of this many elements, so that it can be cut evenly over ranks. The caller frees the tables with
  * weights_free; the memory is the arena's. */
 void weights_init(weights *w, const dims *d, const param_table *t, dtype type, int64_t pad, arena *a);
-/* The same views once more; the memory stays that of `of`. The caller frees the tables with weights_free. */
-void weights_share(weights *w, const weights *of);
 void weights_free(weights *w);
 tensor weights_param(const weights *w, const param *p); /* view of one parameter */
 static inline bool tensor_present(const tensor *t) { return t->rank != 0; }

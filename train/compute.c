@@ -2,6 +2,7 @@
 #include "base/device.h"
 #include "base/log.h"
 #include "base/machine.h"
+#include <stdlib.h>
 
 enum { KIND_CPU, KIND_CUDA, KIND_AUTO }; /* the words of device.kind */
 
@@ -19,37 +20,40 @@ static attention_shape shape_of(const dims *d, int64_t B, int64_t T)
                              .aligned = aligned};
 }
 
-static status cuda_open(compute *x, const options *o, const attention_shape *shape, const comm *c,
-                        message *why)
+status compute_ops(compute *x, const dims *d, int64_t B, int64_t T, const comm *c, const ops **k,
+                   message *why)
 {
-    static const attention_choice choices[] = {ATTENTION_AUTO, ATTENTION_CUDNN, ATTENTION_FLASH,
-                                               ATTENTION_UNFUSED}; /* the words of device.attention */
-    const dtype act = o->device_storage == 0 ? BF16 : F32;
+    *k = ops_cpu_f32();
+    if (!x->device) return OK;
+    const attention_shape shape = shape_of(d, B, T);
     attention_choice picked;
     message how;
-    const status s = attention_pick(choices[o->device_attention], x->device, act, shape, &picked, &how);
+    const status s = attention_pick(x->attention, x->device, x->act, &shape, &picked, &how);
     TRY(comm_agree(c, s == OK ? OK : fail(why, s, "%s", how.text), why));
-    log_line("device %s | %s", device_text(x->device), dtype_name(act));
     log_line("%s", how.text);
-    x->k = x->cuda = ops_cuda(x->device, act, picked);
+    ops **table = realloc(x->table, sizeof *table * (size_t)(x->tables + 1));
+    if (!table) die(ERR_DEVICE, "no memory for %d tables of ops", x->tables + 1);
+    x->table = table;
+    *k = x->table[x->tables++] = ops_cuda(x->device, x->act, picked);
     return OK;
 }
 
-status compute_open(compute *x, const options *o, const dims *d, int64_t B, int64_t T, const comm *c,
-                    message *why)
+status compute_open(compute *x, const options *o, const comm *c, message *why)
 {
-    *x = (compute){.k = ops_cpu_f32()};
+    static const attention_choice choices[] = {ATTENTION_AUTO, ATTENTION_CUDNN, ATTENTION_FLASH,
+                                               ATTENTION_UNFUSED}; /* the words of device.attention */
+    *x = (compute){.act = F32};
     if (o->device_kind == KIND_CPU) return OK;
     message missing;
     status s = comm_agree(c, device_open(&x->device, c->local_rank, &missing), &missing);
     if (s == OK) {
-        const attention_shape shape = shape_of(d, B, T);
-        s = cuda_open(x, o, &shape, c, why);
-        if (s != OK) compute_close(x);
-        return s;
+        x->act = o->device_storage == 0 ? BF16 : F32;
+        x->attention = choices[o->device_attention];
+        log_line("device %s | %s", device_text(x->device), dtype_name(x->act));
+        return OK;
     }
-    compute_close(x); /* another rank has none */
-    x->k = ops_cpu_f32();
+    device_close(x->device); /* another rank has none */
+    x->device = NULL;
     if (o->device_kind == KIND_CUDA) return fail(why, s, "device.kind=cuda: %.900s", missing.text);
     if (s != ERR_USAGE)
         log_line("device the CPU: %s", missing.text); /* a build for CPUs has no need to say so */
@@ -65,13 +69,14 @@ const comm *compute_ranks(compute *x, const comm *c)
 
 double compute_peak_flops(const compute *x)
 {
-    return x->device ? device_peak_flops(x->device, x->k->act == BF16) : machine_peak_flops();
+    return x->device ? device_peak_flops(x->device, x->act == BF16) : machine_peak_flops();
 }
 
 void compute_close(compute *x)
 {
     if (x->ranks) comm_stop(x->ranks);
-    if (x->cuda) ops_cuda_free(x->cuda);
+    for (int i = 0; i < x->tables; i++) ops_cuda_free(x->table[i]);
+    free(x->table);
     device_close(x->device);
     *x = (compute){0};
 }

@@ -8,19 +8,26 @@
 
 typedef struct compute {
     device *device; /* this rank's GPU, or NULL: the CPU */
-    ops *cuda;      /* its table, or NULL */
-    const ops *k;
+    dtype act;      /* of what it computes with */
+    attention_choice attention;
+    ops **table; /* (tables) of the GPU, one for every shape; owned */
+    int tables;
     const comm *ranks; /* over GPUs, once compute_ranks was called, or NULL */
 } compute;
 
-/* For models of shape d and micro-batches of B sequences of T tokens. device.kind=auto takes a GPU where
- * every rank has one, and otherwise says why not. MPI: collective; every rank computes on the same kind and
- * returns the same status. */
-status compute_open(compute *x, const options *o, const dims *d, int64_t B, int64_t T, const comm *c,
-                    message *why);
+/* device.kind=auto takes a GPU where every rank has one, and otherwise says why not. The caller ends with
+ * compute_close, whatever the status. MPI: collective; every rank computes on the same kind and returns the
+ * same status. */
+status compute_open(compute *x, const options *o, const comm *c, message *why);
 
-/* The ranks of c over the memory of k's tensors, for training: on the CPU c itself. Belongs to x; at most
- * once. MPI: collective. */
+/* The ops for models of shape d and micro-batches of B sequences of T tokens, whose attention is chosen for
+ * this shape; models of several shapes compute side by side, each with its own. *k belongs to x. MPI:
+ * collective; every rank returns the same status. */
+status compute_ops(compute *x, const dims *d, int64_t B, int64_t T, const comm *c, const ops **k,
+                   message *why);
+
+/* The ranks of c over the memory of the ops' tensors, for training: on the CPU c itself. Belongs to x; at
+ * most once. MPI: collective. */
 const comm *compute_ranks(compute *x, const comm *c);
 void compute_close(compute *x);
 

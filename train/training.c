@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/stop.h"
 #include "model/hf/model_files.h"
+#include "model/loss.h"
 #include "train/feed_options.h"
 #include "train/gradients.h"
 #include "data/tokenizer_check.h"
@@ -93,7 +94,7 @@ static void units_open(training *t)
         if (!u->span)
             *u = (optim_unit){.name = p->name,
                               .weight = t->m.w.unit[p->unit],
-                              .grad = t->m.g.unit[p->unit],
+                              .grad = t->g.sum.unit[p->unit],
                               .span = &t->span[i]};
         u->spans++;
     }
@@ -182,11 +183,15 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     *t = (training){.o = o, .c = c};
     TRY(comm_agree(c, open_alone(t, why), why));
     TRY(data_open(t, why));
-    TRY(compute_open(&t->on, o, &t->config.d, o->train_micro_batch, o->train_seq_len, c, why));
+    TRY(compute_open(&t->on, o, c, why));
+    const ops *k;
+    TRY(compute_ops(&t->on, &t->config.d, o->train_micro_batch, o->train_seq_len, c, &k, why));
     /* A run that begins; one that goes on knows its place only with its checkpoint. */
     t->ahead = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len, 0);
     const int pad = 16 * c->size; /* every rank's slice of a unit starts at a multiple of 64 bytes */
-    model_init(&t->m, &t->config.d, t->on.k, o->train_micro_batch, o->train_seq_len, MODEL_TRAIN, pad);
+    model_init(&t->m, &t->config.d, k, pad);
+    gradients_init(&t->g, &t->m);
+    activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD);
     units_open(t);
     optimizer_open(t);
     TRY(comm_agree(c, masters_read(o->model_path, &t->m.table, &t->opt, NULL, why), why));
@@ -199,7 +204,11 @@ void training_close(training *t)
     loader_stop(t->ahead);
     if (t->opt.k) optimizer_free(&t->opt);
     arena_release(&t->optimizer_arena);
-    if (t->m.k) model_free(&t->m);
+    if (t->m.k) {
+        activations_free(&t->acts);
+        gradients_free(&t->g);
+        model_free(&t->m);
+    }
     compute_close(&t->on);
     free(t->span);
     free(t->unit);
@@ -266,13 +275,13 @@ static void reduce_unit(void *context, int unit) { optimizer_reduce(context, uni
  * the ranks as soon as it is complete. */
 static void forward_backward(training *t, const host_batch *batch)
 {
-    const int64_t B = t->m.B, mine = batch->sequences;
-    model_zero_loss(&t->m);
+    const int64_t B = t->acts.B, mine = batch->sequences;
+    loss_zero(&t->m, &t->acts);
     for (int64_t row = 0; row < mine; row += B) {
         const model_batch micro = host_batch_view(batch, row);
-        t->m.unit_done = row + B == mine ? reduce_unit : NULL;
-        t->m.unit_context = &t->opt;
-        model_train(&t->m, &micro);
+        t->g.unit_done = row + B == mine ? reduce_unit : NULL;
+        t->g.unit_context = &t->opt;
+        model_train(&t->m, &t->acts, &t->g, &micro);
     }
 }
 
@@ -295,7 +304,7 @@ status training_step(training *t, step_result *r, message *why)
                     (long long)t->at.step + 1, (long long)t->sequences);
 
     const double mean = 1 / targets, rate = schedule_rate(&t->rate, t->at.step + 1);
-    optimizer_clip(&t->opt, &t->m.loss_sum, mean, t->o->optim_clip);
+    optimizer_clip(&t->opt, &t->acts.loss_sum, mean, t->o->optim_clip);
     if (t->o->debug_dump_gradients[0] && !t->gradients_dumped) {
         TRY(gradients_write(t->o->debug_dump_gradients, &t->m.table, &t->opt, mean, t->c, why));
         t->gradients_dumped = true;
@@ -303,7 +312,8 @@ status training_step(training *t, step_result *r, message *why)
     optimizer_update(&t->opt, rate, t->at.step + 1);
     optimizer_zero_grad(&t->opt);
 
-    const double loss = model_loss(&t->m) * mean; /* a device is waited for here, and nowhere before */
+    const double loss =
+        loss_sum(&t->m, &t->acts) * mean; /* a device is waited for here, and nowhere before */
     const double norm = optimizer_norm(&t->opt, mean);
     *r = (step_result){.loss = loss,
                        .grad_norm = norm,
@@ -313,6 +323,6 @@ status training_step(training *t, step_result *r, message *why)
                        .signal = (int)most[0]};
     t->at.step++;
     t->at.position += t->sequences;
-    t->at.tokens += t->sequences * t->m.T;
+    t->at.tokens += t->sequences * t->acts.T;
     return OK;
 }

@@ -18,6 +18,8 @@ typedef struct training {
     feed data;
     dataset held_out; /* held_out.windows is 0 without data.val */
     model m;
+    gradients g;
+    activations acts; /* of a micro-batch; validation runs in them too */
     optim_span *span;
     optim_unit *unit;
     optimizer opt;

@@ -19,7 +19,7 @@ int64_t calibration_batch(const calibration *text)
 
 /* The last batch may be filled up with blank windows, which the tap must not see. */
 typedef struct real_rows {
-    model_tap *tap;
+    activations_tap *tap;
     void *context;
     int64_t rows;
 } real_rows;
@@ -31,22 +31,28 @@ static void real_rows_tap(void *context, int layer, tap_point point, const tenso
     r->tap(r->context, layer, point, &real);
 }
 
-double calibrate(model *m, const calibration *text, const char *stage, model_tap *tap, void *context)
+void calibration_activations(activations *a, const calibration *text, const model *m)
 {
-    REQUIRE(m->T == text->T, "windows of %lld tokens for a model laid out for %lld", (long long)text->T,
-            (long long)m->T);
+    activations_init(a, &m->d, m->k, calibration_batch(text), text->T, FORWARD_ONLY);
+}
+
+double calibrate(const model *m, activations *a, const calibration *text, const char *stage,
+                 activations_tap *tap, void *context)
+{
+    REQUIRE(a->T == text->T, "windows of %lld tokens for activations laid out for %lld", (long long)text->T,
+            (long long)a->T);
     const double start = clock_seconds();
-    const int64_t N = m->B * m->T;
+    const int64_t N = a->B * a->T;
     int32_t *batch = calloc((size_t)(3 * N), sizeof *batch);
     if (!batch) die(ERR_DEVICE, "no memory for a batch of %lld tokens", (long long)N);
     real_rows real = {.tap = tap, .context = context};
-    if (tap) m->tap = real_rows_tap, m->tap_context = &real;
+    if (tap) a->tap = real_rows_tap, a->tap_context = &real;
 
     double sum = 0, said = start;
     int64_t counted = 0;
     char time[24];
-    for (int64_t window = 0; window < text->windows; window += m->B) {
-        const int64_t left = text->windows - window, windows = left < m->B ? left : m->B;
+    for (int64_t window = 0; window < text->windows; window += a->B) {
+        const int64_t left = text->windows - window, windows = left < a->B ? left : a->B;
         real.rows = windows * text->T;
         int32_t *tokens = batch,
                 *targets = batch + N; /* the third part stays 0: every position sees its whole past */
@@ -54,8 +60,8 @@ double calibrate(model *m, const calibration *text, const char *stage, model_tap
         memcpy(targets, text->targets + window * text->T, sizeof *targets * (size_t)real.rows);
         for (int64_t i = 0; i < real.rows; i++) counted += targets[i] >= 0;
         for (int64_t i = real.rows; i < N; i++) tokens[i] = 0, targets[i] = -1;
-        sum +=
-            model_evaluate(m, &(model_batch){.tokens = tokens, .targets = targets, .first = batch + 2 * N});
+        sum += model_evaluate(m, a,
+                              &(model_batch){.tokens = tokens, .targets = targets, .first = batch + 2 * N});
 
         const double now = clock_seconds();
         const int64_t done = window + windows;
@@ -64,21 +70,21 @@ double calibrate(model *m, const calibration *text, const char *stage, model_tap
         log_line("  %-36s %lld of %lld windows, %s left", stage, (long long)done, (long long)text->windows,
                  duration_text((now - start) * (double)(text->windows - done) / (double)done, time));
     }
-    if (tap) m->tap = NULL, m->tap_context = NULL;
+    if (tap) a->tap = NULL, a->tap_context = NULL;
     free(batch);
     const double loss = sum / (double)(counted ? counted : 1);
     log_line("  %-36s loss %.4f  (%.1f s)", stage, loss, clock_seconds() - start);
     return loss;
 }
 
-void gram_set_init(gram_set *g, const model *m, double first_weight)
+void gram_set_init(gram_set *g, const model *m, const activations *a, double first_weight)
 {
-    *g = (gram_set){.k = m->k, .L = m->d.L, .T = m->T, .first_weight = first_weight};
+    *g = (gram_set){.k = m->k, .L = m->d.L, .T = a->T, .first_weight = first_weight};
     g->s = calloc((size_t)g->L, sizeof *g->s);
     if (!g->s) die(ERR_DEVICE, "no memory for %lld layers", (long long)g->L);
     for (int64_t l = 0; l < g->L; l++) g->s[l] = matrix_new(m->d.C + 1, m->d.C + 1);
-    g->rows = matrix_new(m->B * m->T, m->d.C);
-    g->augmented = matrix_new(m->B * m->T, m->d.C + 1);
+    g->rows = matrix_new(a->B * a->T, m->d.C);
+    g->augmented = matrix_new(a->B * a->T, m->d.C + 1);
 }
 
 void gram_set_free(gram_set *g)

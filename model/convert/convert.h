@@ -36,7 +36,7 @@ typedef struct calibration {
                              sees its whole past, as in calibration */
 } calibration;
 
-/* The B that a model should be laid out with for this text: as many windows as keep the matrix products
+/* The B that activations should be laid out with for this text: as many windows as keep the matrix products
  * busy. */
 int64_t calibration_batch(const calibration *text);
 
@@ -44,7 +44,7 @@ typedef struct conversion {
     const model *source;     /* borrowed */
     convert_settings chosen; /* the settings with freqfold decided */
     double **key_gram;       /* per layer: (G*D,G*D) sum over calibration tokens of k k^T, before rotation */
-    model mla;               /* the result, laid out for calibration */
+    model mla;               /* the result */
     double loss_source, loss_partial; /* means on the calibration text */
     double loss_mla;                  /* of the result, latent norms included */
 } conversion;
@@ -56,15 +56,15 @@ status convert_check(const dims *d, const convert_settings *s, message *why);
 /* The shape of the result. */
 dims convert_dims(const dims *source, const convert_settings *s);
 
-/* Converts `source` (GQA, laid out for T of the text). Says what it does and how long it takes
+/* Converts `source` (GQA). Says what it does and how long it takes
  * (base/log.h). ERR_INPUT when there is too little text. On success the caller ends with conversion_free.
  * Not collective. */
-status conversion_run(conversion *c, model *source, const convert_settings *s, const calibration *text,
+status conversion_run(conversion *c, const model *source, const convert_settings *s, const calibration *text,
                       message *why);
 void conversion_free(conversion *c);
 
 /* Lays out and fills `m` with the model between the two halves of the conversion: rotation only in Dr
  * shared dimensions, nothing cut off. It is an MLA model of rank 2*G*D-Dr. The caller frees. */
-void conversion_partial(const conversion *c, model *m, int64_t B, int64_t T);
+void conversion_partial(const conversion *c, model *m);
 
 #endif

@@ -92,22 +92,24 @@ static int64_t solve_elements(const layers_job *j, const dims *to, const dims *r
     return always + larger(larger(cut, follow), norms);
 }
 
-/* Models of one layer with the activations of a chunk. Those of the held-out text share the weights of the
- * original's or the result's, but for the one of which only the rotary part is converted. */
+static int64_t chunk_bytes(const dims *d, const text_share *text)
+{
+    return activations_bytes(d, ops_cpu_f32(), text->B, text->T, FORWARD_ONLY);
+}
+
+/* Models of one layer with the activations of a chunk. Held-out text goes through the original's and the
+ * result's, and through the one of which only the rotary part is converted. */
 static int64_t model_memory(const layers_job *j, const dims *to, const dims *rope, const text_share *text,
                             const text_share *held_out)
 {
     const ops *k = ops_cpu_f32();
     const dims source = source_layer(j), target = one_layer(*to, false), rotary = one_layer(*rope, false);
-    const int64_t layer = model_bytes(&target, k, text->B, text->T, MODEL_EVALUATE),
-                  again = layer -
-                          model_sharing_bytes(&target, k, text->B, text->T); /* of its weights, in tries */
-    const int64_t followed = CONVERT_STEPS - 2 - !j->how->latent_norm;       /* with the result's weights */
-    int64_t bytes = model_bytes(&source, k, text->B, text->T, MODEL_EVALUATE) + layer + again;
+    const int64_t followed = CONVERT_STEPS - 2 - !j->how->latent_norm;      /* with the result's weights */
+    int64_t bytes = model_bytes(&source, k) + 2 * model_bytes(&target, k) + /* it is saved during tries */
+                    chunk_bytes(&source, text) + chunk_bytes(&target, text);
     if (held_out->windows)
-        bytes += model_sharing_bytes(&source, k, held_out->B, held_out->T) +
-                 model_bytes(&rotary, k, held_out->B, held_out->T, MODEL_EVALUATE) +
-                 followed * model_sharing_bytes(&target, k, held_out->B, held_out->T);
+        bytes += model_bytes(&rotary, k) + chunk_bytes(&source, held_out) + chunk_bytes(&rotary, held_out) +
+                 followed * chunk_bytes(&target, held_out);
     return bytes;
 }
 

@@ -100,24 +100,24 @@ static void refit_output(conversion_work *w, double energy, layer_report *report
 static void follow(conversion_work *w, convert_step step)
 {
     held_out_stream *f = &w->follow[step];
-    if (f->x) stream_advance(f->x, &w->held_out, &f->m);
+    if (f->x) stream_advance(f->x, &w->held_out, f->m, &f->acts);
 }
 
 static void follow_rope(conversion_work *w, const gqa_layer *g, const rope_division *division)
 {
-    held_out_stream *f = &w->follow[STEP_ROPE];
-    if (!f->x) return;
+    if (!w->follow[STEP_ROPE].x) return;
+    model *m = &w->rotary;
     const dims *from = w->j->d;
-    double *u = rope_rotation(from, f->m.d.Dr, division, w->key_gram),
-           *joint = joint_projection(from, &f->m.d, g, u, NULL);
+    double *u = rope_rotation(from, m->d.Dr, division, w->key_gram),
+           *joint = joint_projection(from, &m->d, g, u, NULL);
     mla_layer layer;
-    copy_common(&f->m, &w->source);
-    mla_layer_build(&layer, from, &f->m.d, g, &(layer_basis){.u = u, .joint = joint});
-    mla_layer_write(&layer, &f->m, 0);
+    copy_common(m, &w->source);
+    mla_layer_build(&layer, from, &m->d, g, &(layer_basis){.u = u, .joint = joint});
+    mla_layer_write(&layer, m, 0);
     mla_layer_free(&layer);
     free(joint);
     free(u);
-    share(w->j->c, f->m.k, &f->m.w.unit[1]);
+    share(w->j->c, m->k, &m->w.unit[1]);
     follow(w, STEP_ROPE);
 }
 

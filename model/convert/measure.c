@@ -1,6 +1,6 @@
 /* What a layer is made from and mended with: passes over the rows of the two streams, a chunk at a time. */
 #include "model/convert/work.h"
-#include "model/parts.h"
+#include "model/block.h"
 #include <math.h>
 #include <string.h>
 
@@ -35,15 +35,17 @@ static double want(conversion_work *w, chunk c, const double *middle)
 double original_forward(conversion_work *w)
 {
     const text_share *t = &w->text;
-    model *m = &w->source;
+    const model *m = &w->source;
+    activations *acts = &w->source_acts;
+    layer_acts *a = activations_layer(acts, 0);
     double energy = 0;
     EACH_CHUNK(c, t)
     {
-        chunk_upload(m, &m->acts[0].x, w->original, c);
-        block_forward(m, 0, &m->acts[0], &m->last);
-        chunk_read(m, w->a, &m->acts[0].mid, c);
+        chunk_upload(m->k, &a->x, w->original, c);
+        block_forward(m, &m->w.layer[0], acts, 0, &acts->last);
+        chunk_read(m->k, w->a, &a->mid, c);
         energy += want(w, c, w->a);
-        chunk_download(m, w->original, &m->last, c);
+        chunk_download(m->k, w->original, &acts->last, c);
     }
     comm_sum_f64(w->j->c, &energy, 1);
     return energy;
@@ -52,16 +54,16 @@ double original_forward(conversion_work *w)
 void measure_inputs(conversion_work *w)
 {
     const text_share *t = &w->text;
-    model *m = &w->target;
+    const model *m = &w->target;
+    activations *acts = &w->target_acts;
     const int64_t C = m->d.C, width = C + 1;
     memset(w->inputs, 0, sizeof(double) * (size_t)(width * width));
     memset(w->first, 0, sizeof(double) * (size_t)(width * width));
     EACH_CHUNK(c, t)
     {
-        chunk_upload(m, &m->acts[0].x, w->converted, c);
-        m->k->rmsnorm_forward(&m->s.h, &m->acts[0].attn_rstd, &m->acts[0].x, &m->w.layer[0].attn_norm,
-                              m->d.norm_eps, m->k->stream);
-        chunk_read(m, w->a, &m->s.h, c);
+        chunk_upload(m->k, &activations_layer(acts, 0)->x, w->converted, c);
+        block_attention_input(m, &m->w.layer[0], acts, 0);
+        chunk_read(m->k, w->a, &acts->s.h, c);
         gram_add(w->inputs, w->b, w->a, c.rows, C, t->T, 1);
         for (int64_t i = 0; i < c.rows / t->T; i++)
             memmove(w->a + i * C, w->a + i * t->T * C, sizeof(double) * (size_t)C);
@@ -75,11 +77,13 @@ void measure_inputs(conversion_work *w)
  * rows' sizes. */
 static void attention_lacks(conversion_work *w, chunk c, double *lacks)
 {
-    model *m = &w->target;
+    const model *m = &w->target;
+    activations *acts = &w->target_acts;
     const int64_t C = m->d.C;
-    chunk_upload(m, &m->acts[0].x, w->converted, c);
-    attention_only(m);
-    chunk_read(m, lacks, &m->s.delta, c);
+    chunk_upload(m->k, &activations_layer(acts, 0)->x, w->converted, c);
+    block_attention_input(m, &m->w.layer[0], acts, 0);
+    block_attention(m, &m->w.layer[0], acts, 0);
+    chunk_read(m->k, lacks, &acts->s.delta, c);
     for (int64_t n = 0; n < c.rows; n++)
         for (int64_t i = 0; i < C; i++)
             lacks[n * C + i] =
@@ -91,16 +95,17 @@ void measure_heads(conversion_work *w, int64_t most)
     const comm *ranks = w->j->c;
     const int64_t mine = (most - ranks->rank + ranks->size - 1) / ranks->size, end = mine * w->text.T;
     const text_share *t = &w->text;
-    model *m = &w->target;
-    const int64_t width = m->d.H * m->d.Dv;
+    const ops *k = w->target.k;
+    const tensor *heads = &activations_layer(&w->target_acts, 0)->heads;
+    const int64_t width = heads->dim[1];
     refit_clear(&w->fit);
     EACH_CHUNK(c, t)
     {
         if (c.row >= end) break;
         if (c.rows > end - c.row) c.rows = end - c.row;
         attention_lacks(w, c, w->b);
-        chunk_download(m, w->heads, &m->acts[0].heads, c);
-        chunk_read(m, w->a, &m->acts[0].heads, c);
+        chunk_download(k, w->heads, heads, c);
+        chunk_read(k, w->a, heads, c);
         for (int64_t n = 0; n < c.rows; n++)
             for (int64_t i = 0; i < width; i++) w->a[n * width + i] /= (double)w->size[c.row + n];
         refit_add(&w->fit, w->a, w->b, c.rows);
@@ -111,22 +116,20 @@ void measure_heads(conversion_work *w, int64_t most)
 void measure_latents(conversion_work *w, latent_sums *sums, bool constant_last)
 {
     const text_share *t = &w->text;
-    model *m = &w->target;
-    layer_acts *a = &m->acts[0];
+    const model *m = &w->target;
+    const layer_weights *layer = &m->w.layer[0];
+    activations *acts = &w->target_acts;
+    layer_acts *a = activations_layer(acts, 0);
     memset(sums, 0, sizeof *sums * LATENT_KINDS);
     EACH_CHUNK(c, t)
     {
-        chunk_upload(m, &a->x, w->converted, c);
-        m->k->rmsnorm_forward(&m->s.h, &a->attn_rstd, &a->x, &m->w.layer[0].attn_norm, m->d.norm_eps,
-                              m->k->stream);
+        chunk_upload(m->k, &a->x, w->converted, c);
+        block_attention_input(m, layer, acts, 0);
         for (int kind = 0; kind < latent_kinds(&m->d); kind++) {
             const bool kv = kind == LATENT_KV;
-            tensor out = kv ? a->kv_a : a->q_latent;
-            const layer_weights *l = &m->w.layer[0];
-            m->k->matmul_forward(&out, &m->s.h, kv ? &l->wkv_a : &l->wq_a,
-                                 optional(kv ? &l->bkv_a : &l->bq_a), m->k->stream);
-            const tensor latent = tensor_slice(&out, 0, kv ? m->d.R : m->d.Rq);
-            chunk_read(m, w->a, &latent, c);
+            (kv ? block_kv_latent : block_q_latent)(m, layer, acts, 0);
+            const tensor latent = tensor_slice(kv ? &a->kv_a : &a->q_latent, 0, kv ? m->d.R : m->d.Rq);
+            chunk_read(m->k, w->a, &latent, c);
             latent_sums_add(&sums[kind], w->a, c.rows, latent.dim[1], constant_last);
         }
     }
@@ -136,19 +139,15 @@ void measure_latents(conversion_work *w, latent_sums *sums, bool constant_last)
 void converted_forward(conversion_work *w)
 {
     const text_share *t = &w->text;
-    model *m = &w->target;
-    layer_acts *a = &m->acts[0];
+    const model *m = &w->target;
+    activations *acts = &w->target_acts;
+    layer_acts *a = activations_layer(acts, 0);
     EACH_CHUNK(c, t)
     {
-        chunk_upload(m, &a->x, w->converted, c);
-        chunk_upload(m, &a->heads, w->heads, c);
-        m->k->matmul_forward(&m->s.delta, &a->heads, &m->w.layer[0].wo, optional(&m->w.layer[0].bo),
-                             m->k->stream);
-        m->k->residual_forward(&a->mid, &a->x, &m->s.delta, m->k->stream);
-        m->k->rmsnorm_forward(&m->s.h, &a->mlp_rstd, &a->mid, &m->w.layer[0].mlp_norm, m->d.norm_eps,
-                              m->k->stream);
-        ffn_forward(m, 0, a);
-        m->k->residual_forward(&m->last, &a->mid, &m->s.delta, m->k->stream);
-        chunk_download(m, w->converted, &m->last, c);
+        chunk_upload(m->k, &a->x, w->converted, c);
+        chunk_upload(m->k, &a->heads, w->heads, c);
+        block_attention_output(m, &m->w.layer[0], acts, 0);
+        block_rest(m, &m->w.layer[0], acts, 0, &acts->last);
+        chunk_download(m->k, w->converted, &acts->last, c);
     }
 }

@@ -4,10 +4,10 @@
 #include "base/log.h"
 #include <stdlib.h>
 
-static double loss_with_norms(model *m, const calibration *text, const char *stage)
+static double loss_with_norms(model *m, activations *a, const calibration *text, const char *stage)
 {
     m->d.latent_norm = true;
-    const double loss = calibrate(m, text, stage, NULL, NULL);
+    const double loss = calibrate(m, a, text, stage, NULL, NULL);
     m->d.latent_norm = false;
     return loss;
 }
@@ -35,8 +35,8 @@ static void norm_tap(void *context, int layer, tap_point point, const tensor *x)
 }
 
 /* Returns the loss of the pass; the caller frees *sums. */
-static double measure(model *m, const calibration *text, const char *stage, bool constant_last,
-                      latent_sums **sums, gram_set *inputs)
+static double measure(const model *m, activations *a, const calibration *text, const char *stage,
+                      bool constant_last, latent_sums **sums, gram_set *inputs)
 {
     *sums = calloc((size_t)(m->d.L * LATENT_KINDS), sizeof **sums);
     if (!*sums) die(ERR_DEVICE, "no memory for %lld layers", (long long)m->d.L);
@@ -45,8 +45,8 @@ static double measure(model *m, const calibration *text, const char *stage, bool
                    .sums = *sums,
                    .constant_last = constant_last,
                    .inputs = inputs,
-                   .rows = matrix_new(m->B * m->T, widest)};
-    const double loss = calibrate(m, text, stage, norm_tap, &p);
+                   .rows = matrix_new(a->B * a->T, widest)};
+    const double loss = calibrate(m, a, text, stage, norm_tap, &p);
     free(p.rows);
     return loss;
 }
@@ -130,25 +130,25 @@ static void last_free(last_dimension *saved, int64_t count)
 
 /* ---- the choice -------------------- */
 
-double latent_norms_insert(model *m, const calibration *text)
+double latent_norms_insert(model *m, activations *a, const calibration *text)
 {
     REQUIRE(!m->d.latent_norm, "the norms must be off while their inputs are measured");
     latent_sums *plain, *constant;
 
     /* 1 the plain norm, over all R components */
     gram_set inputs;
-    gram_set_init(&inputs, m, FIRST_WEIGHT);
-    const double without = measure(m, text, "latents", false, &plain, &inputs);
+    gram_set_init(&inputs, m, a, FIRST_WEIGHT);
+    const double without = measure(m, a, text, "latents", false, &plain, &inputs);
     scales_write(m, plain, false);
-    const double loss_plain = loss_with_norms(m, text, "plain latent norm");
+    const double loss_plain = loss_with_norms(m, a, text, "plain latent norm");
 
     /* 2 the constant channel beside R-1 */
     last_dimension *saved = last_save(m);
     channels_write(m, &inputs, plain);
     gram_set_free(&inputs);
-    measure(m, text, "latents with constant channel", true, &constant, NULL);
+    measure(m, a, text, "latents with constant channel", true, &constant, NULL);
     scales_write(m, constant, true);
-    const double loss_constant = loss_with_norms(m, text, "norm with constant channel");
+    const double loss_constant = loss_with_norms(m, a, text, "norm with constant channel");
 
     /* 3 the better one; not a number counts as worse */
     const bool keep_plain = !(loss_constant <= loss_plain);

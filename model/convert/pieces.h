@@ -26,11 +26,14 @@ void untie(model *to, const model *from);
 
 /* ---- calibrate.c ---- */
 
-/* Runs the text through `m`; `tap` (may be NULL) sees activations of real rows only, whole windows, m->T
- * rows each. Returns the mean loss. `stage` names the pass on the terminal. */
-double calibrate(model *m, const calibration *text, const char *stage, model_tap *tap, void *context);
+/* Lays out `a` for the text through models of m's shape. */
+void calibration_activations(activations *a, const calibration *text, const model *m);
+/* Runs the text, windows of a->T tokens, through `m`; `tap` (may be NULL) sees activations of real rows only,
+ * whole windows. Returns the mean loss. `stage` names the pass on the terminal. */
+double calibrate(const model *m, activations *a, const calibration *text, const char *stage,
+                 activations_tap *tap, void *context);
 
-/* A model_tap with a `gram_set` as context: sums [h;1][h;1]^T over attention inputs, per layer. First
+/* An activations_tap with a `gram_set` as context: sums [h;1][h;1]^T over attention inputs, per layer. First
  * tokens of windows count `first_weight` times. */
 typedef struct gram_set {
     const ops *k;
@@ -39,7 +42,7 @@ typedef struct gram_set {
     double **s;               /* per layer (C+1,C+1) */
     double *rows, *augmented; /* of a batch: (N,C), (N,C+1) */
 } gram_set;
-void gram_set_init(gram_set *g, const model *m, double first_weight);
+void gram_set_init(gram_set *g, const model *m, const activations *a, double first_weight);
 void gram_set_free(gram_set *g);
 /* Adds rows (rows,C) of whole windows to s; `augmented` is room for (rows,C+1). */
 void gram_add(double *s, double *augmented, const double *values, int64_t rows, int64_t C, int64_t T,
@@ -198,8 +201,8 @@ double constant_channel_write(model *m, int64_t layer, const double *inputs, con
 
 /* ---- norm_choice.c ---- */
 
-/* Gives m, a converted model laid out with latent norms that are still switched off (m->d.latent_norm
- * false), the latent norms that change it least, and switches them on. Returns the loss with them. */
-double latent_norms_insert(model *m, const calibration *text);
+/* Gives m, a converted model with latent norms that are still switched off (m->d.latent_norm false), the
+ * latent norms that change it least, and switches them on. Returns the loss with them. */
+double latent_norms_insert(model *m, activations *a, const calibration *text);
 
 #endif

@@ -2,7 +2,7 @@
  * host memory, so that the device holds one chunk and one layer. */
 #include "model/convert/streams.h"
 #include "model/convert/pieces.h"
-#include "model/parts.h"
+#include "model/block.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,92 +62,85 @@ float *rows_new(const text_share *s, int64_t width)
 }
 
 /* Uploads leave the tensor's rows beyond the chunk as they are: other windows, which nothing reads. */
-void chunk_upload(const model *m, tensor *to, const float *rows, chunk c)
+void chunk_upload(const ops *k, tensor *to, const float *rows, chunk c)
 {
     tensor real = tensor_rows(to, 0, c.rows);
-    m->k->upload(&real, rows + c.row * to->dim[1], m->k->stream);
+    k->upload(&real, rows + c.row * to->dim[1], k->stream);
 }
 
-void chunk_download(const model *m, float *rows, const tensor *from, chunk c)
+void chunk_download(const ops *k, float *rows, const tensor *from, chunk c)
 {
     const tensor real = tensor_rows(from, 0, c.rows);
-    m->k->download(rows + c.row * from->dim[1], &real, m->k->stream);
+    k->download(rows + c.row * from->dim[1], &real, k->stream);
 }
 
-void chunk_read(const model *m, double *out, const tensor *from, chunk c)
+void chunk_read(const ops *k, double *out, const tensor *from, chunk c)
 {
     const tensor real = tensor_rows(from, 0, c.rows);
-    m->k->download_f64(out, &real, m->k->stream);
+    k->download_f64(out, &real, k->stream);
 }
 
-void no_document_mask(model *m)
+void stream_activations(activations *a, const text_share *s, const model *m)
 {
-    int32_t *zeros = calloc((size_t)(m->B * m->T), sizeof *zeros);
-    if (!zeros) die(ERR_DEVICE, "no memory for %lld positions", (long long)(m->B * m->T));
-    m->k->upload_i32(&m->first, zeros, m->k->stream);
+    const ops *k = m->k;
+    const int64_t rows = s->B * s->T;
+    int32_t *zeros = calloc((size_t)rows, sizeof *zeros);
+    if (!zeros) die(ERR_DEVICE, "no memory for %lld positions", (long long)rows);
+    activations_init(a, &m->d, k, s->B, s->T, FORWARD_ONLY);
+    k->upload_i32(&a->first, zeros, k->stream);
     free(zeros);
     /* A short chunk leaves rows that are never read, but must be numbers. */
-    m->k->zero(&m->acts[0].x, m->k->stream);
+    k->zero(&activations_layer(a, 0)->x, k->stream);
 }
 
-static void upload_ids(const model *m, tensor *to, const int32_t *ids, chunk c)
+static void upload_ids(const ops *k, tensor *to, const int32_t *ids, chunk c)
 {
     tensor real = tensor_rows(to, 0, c.rows);
-    m->k->upload_i32(&real, ids + c.row, m->k->stream);
+    k->upload_i32(&real, ids + c.row, k->stream);
 }
 
-void stream_embed(float *x, const text_share *s, model *ends)
+void stream_embed(float *x, const text_share *s, const model *ends, activations *a)
 {
+    const ops *k = ends->k;
     EACH_CHUNK(c, s)
     {
-        upload_ids(ends, &ends->tokens, s->tokens, c);
-        tensor out = tensor_rows(&ends->acts[0].x, 0, c.rows), ids = tensor_rows(&ends->tokens, 0, c.rows);
-        ends->k->embedding_forward(&out, &ids, &ends->w.embed, ends->k->stream);
-        chunk_download(ends, x, &ends->acts[0].x, c);
+        upload_ids(k, &a->tokens, s->tokens, c);
+        tensor out = tensor_rows(&activations_layer(a, 0)->x, 0, c.rows),
+               ids = tensor_rows(&a->tokens, 0, c.rows);
+        k->embedding_forward(&out, &ids, &ends->w.embed, k->stream);
+        chunk_download(k, x, &activations_layer(a, 0)->x, c);
     }
 }
 
-void stream_advance(float *x, const text_share *s, model *m)
+void stream_advance(float *x, const text_share *s, const model *m, activations *a)
 {
+    const ops *k = m->k;
     EACH_CHUNK(c, s)
     {
-        chunk_upload(m, &m->acts[0].x, x, c);
+        chunk_upload(k, &activations_layer(a, 0)->x, x, c);
         if (s->first) {
-            tensor windows = tensor_rows(&m->first, 0, c.rows / s->T);
-            m->k->upload_i32(&windows, s->first + c.row, m->k->stream);
+            tensor windows = tensor_rows(&a->first, 0, c.rows / s->T);
+            k->upload_i32(&windows, s->first + c.row, k->stream);
         }
-        block_forward(m, 0, &m->acts[0], &m->last);
-        chunk_download(m, x, &m->last, c);
+        block_forward(m, &m->w.layer[0], a, 0, &a->last);
+        chunk_download(k, x, &a->last, c);
     }
 }
 
-void attention_only(model *m)
-{
-    layer_acts *a = &m->acts[0];
-    m->k->rmsnorm_forward(&m->s.h, &a->attn_rstd, &a->x, &m->w.layer[0].attn_norm, m->d.norm_eps,
-                          m->k->stream);
-    if (m->d.kind == ATTENTION_MLA)
-        mla_forward(m, 0, a);
-    else
-        gqa_forward(m, 0, a);
-}
-
-double stream_loss(const float *x, const text_share *s, model *ends, const comm *c)
+double stream_loss(const float *x, const text_share *s, const model *ends, activations *a, const comm *c)
 {
     const ops *k = ends->k;
     double sums[2] = {0, 0};
     float *losses = rows_new(s, 1);
     EACH_CHUNK(part, s)
     {
-        chunk_upload(ends, &ends->last, x, part);
-        upload_ids(ends, &ends->targets, s->targets, part);
-        tensor last = tensor_rows(&ends->last, 0, part.rows),
-               hidden = tensor_rows(&ends->hidden, 0, part.rows),
-               rstd = tensor_rows(&ends->last_rstd, 0, part.rows),
-               loss = tensor_rows(&ends->loss, 0, part.rows),
-               targets = tensor_rows(&ends->targets, 0, part.rows);
+        chunk_upload(k, &a->last, x, part);
+        upload_ids(k, &a->targets, s->targets, part);
+        tensor last = tensor_rows(&a->last, 0, part.rows), hidden = tensor_rows(&a->hidden, 0, part.rows),
+               rstd = tensor_rows(&a->last_rstd, 0, part.rows), loss = tensor_rows(&a->loss, 0, part.rows),
+               targets = tensor_rows(&a->targets, 0, part.rows);
         k->rmsnorm_forward(&hidden, &rstd, &last, &ends->w.final_norm, ends->d.norm_eps, k->stream);
-        k->head_loss_forward(&loss, &hidden, &ends->w.head, &targets, &ends->logits, k->stream);
+        k->head_loss_forward(&loss, &hidden, &ends->w.head, &targets, &a->logits, k->stream);
         k->download(losses + part.row, &loss, k->stream);
         for (int64_t i = part.row; i < part.row + part.rows; i++)
             sums[0] += (double)losses[i], sums[1] += s->targets[i] >= 0;

@@ -28,22 +28,20 @@ chunk chunk_next(const text_share *s, chunk c);
 
 /* Rows of activations in host memory, (rows,width). */
 float *rows_new(const text_share *s, int64_t width);
-void chunk_upload(const model *m, tensor *to, const float *rows, chunk c);
-void chunk_download(const model *m, float *rows, const tensor *from, chunk c);
+void chunk_upload(const ops *k, tensor *to, const float *rows, chunk c);
+void chunk_download(const ops *k, float *rows, const tensor *from, chunk c);
 /* The rows of `from` that belong to the chunk, as doubles. */
-void chunk_read(const model *m, double *out, const tensor *from, chunk c);
+void chunk_read(const ops *k, double *out, const tensor *from, chunk c);
 
-/* Every position sees its whole past. */
-void no_document_mask(model *m);
+/* Lays out `a` for chunks of the text through models of m's shape: every position sees its whole past, until
+ * stream_advance says otherwise. */
+void stream_activations(activations *a, const text_share *s, const model *m);
 /* The residual stream before the first layer. */
-void stream_embed(float *x, const text_share *s, model *ends);
+void stream_embed(float *x, const text_share *s, const model *ends, activations *a);
 /* x through the only layer of m, in place. */
-void stream_advance(float *x, const text_share *s, model *m);
-/* The normed input and the output of attention of the chunk whose residual stream is uploaded to
- * acts[0].x: m->s.h, m->acts[0].heads, m->s.delta. */
-void attention_only(model *m);
+void stream_advance(float *x, const text_share *s, const model *m, activations *a);
 /* Mean loss over the text of all ranks from the residual stream after the last layer, with the final norm
  * and head of `ends`. Collective. */
-double stream_loss(const float *x, const text_share *s, model *ends, const comm *c);
+double stream_loss(const float *x, const text_share *s, const model *ends, activations *a, const comm *c);
 
 #endif

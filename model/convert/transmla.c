@@ -145,11 +145,11 @@ static double *rotation(const dims *d, int64_t rope, int64_t freqfold, const dou
     return u;
 }
 
-void conversion_partial(const conversion *c, model *m, int64_t B, int64_t T)
+void conversion_partial(const conversion *c, model *m)
 {
     const dims *from = &c->source->d;
     const dims to = rotary_dims(from, &c->chosen);
-    model_init(m, &to, c->source->k, B, T, MODEL_EVALUATE, 1);
+    model_init(m, &to, c->source->k, 1);
     copy_common(m, c->source);
     for (int64_t l = 0; l < from->L; l++) {
         gqa_layer g;
@@ -200,14 +200,16 @@ static void cut_layer(const conversion *c, model *m, int64_t l, const double *s)
  * loss_partial; loss_mla where it is wanted. */
 static status convert_at(conversion *c, const calibration *text, bool measure, message *why)
 {
-    const int64_t B = calibration_batch(text);
     char stage[64];
     model partial;
+    activations acts;
     gram_set inputs;
-    conversion_partial(c, &partial, B, text->T);
-    gram_set_init(&inputs, &partial, 1);
+    conversion_partial(c, &partial);
+    calibration_activations(&acts, text, &partial);
+    gram_set_init(&inputs, &partial, &acts, 1);
     snprintf(stage, sizeof stage, "partial RoPE, FreqFold %lld", (long long)c->chosen.freqfold);
-    c->loss_partial = calibrate(&partial, text, stage, gram_tap, &inputs);
+    c->loss_partial = calibrate(&partial, &acts, text, stage, gram_tap, &inputs);
+    activations_free(&acts);
     model_free(&partial);
     if (!isfinite(c->loss_partial)) {
         gram_set_free(&inputs);
@@ -217,7 +219,7 @@ static status convert_at(conversion *c, const calibration *text, bool measure, m
 
     const double start = clock_seconds();
     const dims to = convert_dims(&c->source->d, &c->chosen);
-    model_init(&c->mla, &to, c->source->k, B, text->T, MODEL_EVALUATE, 1);
+    model_init(&c->mla, &to, c->source->k, 1);
     copy_common(&c->mla, c->source);
     for (int64_t l = 0; l < to.L; l++) cut_layer(c, &c->mla, l, inputs.s[l]);
     gram_set_free(&inputs);
@@ -227,16 +229,22 @@ static status convert_at(conversion *c, const calibration *text, bool measure, m
     c->mla.d.latent_norm = false;
     if (!measure) return OK;
     snprintf(stage, sizeof stage, "MLA, FreqFold %lld", (long long)c->chosen.freqfold);
-    c->loss_mla = calibrate(&c->mla, text, stage, NULL, NULL);
+    calibration_activations(&acts, text, &c->mla);
+    c->loss_mla = calibrate(&c->mla, &acts, text, stage, NULL, NULL);
+    activations_free(&acts);
     return OK;
 }
 
 /* Step 1. Of the original's attention inputs only the Gram matrix of the keys is kept. */
-static void calibrate_source(conversion *c, model *source, const calibration *text)
+static void calibrate_source(conversion *c, const calibration *text)
 {
+    const model *source = c->source;
+    activations acts;
     gram_set inputs;
-    gram_set_init(&inputs, source, 1);
-    c->loss_source = calibrate(source, text, "original", gram_tap, &inputs);
+    calibration_activations(&acts, text, source);
+    gram_set_init(&inputs, source, &acts, 1);
+    c->loss_source = calibrate(source, &acts, text, "original", gram_tap, &inputs);
+    activations_free(&acts);
     for (int64_t l = 0; l < source->d.L; l++) {
         gqa_layer g;
         gqa_layer_read(&g, source, l);
@@ -246,7 +254,7 @@ static void calibrate_source(conversion *c, model *source, const calibration *te
     gram_set_free(&inputs);
 }
 
-status conversion_run(conversion *c, model *source, const convert_settings *s, const calibration *text,
+status conversion_run(conversion *c, const model *source, const convert_settings *s, const calibration *text,
                       message *why)
 {
     *c = (conversion){.source = source, .chosen = *s};
@@ -261,7 +269,7 @@ status conversion_run(conversion *c, model *source, const convert_settings *s, c
     if (!c->key_gram) die(ERR_DEVICE, "no memory for %lld layers", (long long)source->d.L);
 
     log_line("calibration: %lld windows of %lld tokens", (long long)text->windows, (long long)text->T);
-    calibrate_source(c, source, text);
+    calibrate_source(c, text);
     if (!isfinite(c->loss_source))
         return fail(why, ERR_INPUT,
                     "the original's loss on the calibration text is %g: there is nothing to convert",
@@ -270,24 +278,30 @@ status conversion_run(conversion *c, model *source, const convert_settings *s, c
         TRY(convert_at(c, text, !s->latent_norm, why)); /* inserting the norms begins with that measurement */
     } else {
         const int64_t most = source->d.D / 2;
-        conversion best = {.loss_mla = -1};
+        conversion best = {0}; /* its model is there once a result is */
         for (int64_t f = source->d.D / s->rope; f <= most; f *= 2) {
             if (!freqfold_fits(&source->d, s->rope, f)) continue;
             c->chosen.freqfold = f;
             const status s_at = convert_at(c, text, true, why);
             if (s_at != OK) {
-                if (best.loss_mla >= 0) model_free(&best.mla);
+                if (best.mla.k) model_free(&best.mla);
                 return s_at;
             }
             /* The first one wins when no loss is a number, so that there always is a result. */
-            const bool better = best.loss_mla < 0 || c->loss_mla < best.loss_mla;
+            const bool better = !best.mla.k || c->loss_mla < best.loss_mla;
             model_free(better ? &best.mla : &c->mla);
             if (better) best = *c;
+            c->mla = (model){0};
         }
         *c = best;
         log_line("FreqFold %lld is the best", (long long)c->chosen.freqfold);
     }
-    if (s->latent_norm) c->loss_mla = latent_norms_insert(&c->mla, text);
+    if (s->latent_norm) {
+        activations acts;
+        calibration_activations(&acts, text, &c->mla);
+        c->loss_mla = latent_norms_insert(&c->mla, &acts, text);
+        activations_free(&acts);
+    }
     return OK;
 }
 
@@ -296,6 +310,6 @@ void conversion_free(conversion *c)
     if (c->key_gram)
         for (int64_t l = 0; l < c->source->d.L; l++) free(c->key_gram[l]);
     free(c->key_gram);
-    if (c->mla.acts) model_free(&c->mla);
+    if (c->mla.k) model_free(&c->mla);
     *c = (conversion){0};
 }

@@ -8,14 +8,17 @@
 
 /* Held-out text with the layers converted up to one step. */
 typedef struct held_out_stream {
-    float *x; /* NULL: not followed */
-    model m;  /* of one layer; the original's has embedding and head too */
+    float *x;       /* NULL: not followed */
+    const model *m; /* the step's layer as it is made: source, rotary or target of conversion_work */
+    activations acts;
 } held_out_stream;
 
 typedef struct conversion_work {
     const layers_job *j;
     model source; /* one layer of the original, and embedding, final norm and head */
     model target; /* one layer of the result */
+    model rotary; /* one layer of which only the rotary part is converted; with held-out text only */
+    activations source_acts, target_acts; /* of a chunk of the calibration text */
     text_share text, held_out;
     float *original, *converted; /* residual streams, (rows,C) */
     float *wanted;               /* (rows,C) what this layer's attention is to add to the converted one */

@@ -114,14 +114,14 @@ bug every_call_waited_for base/cuda/comm_nccl.c 's/done\[ticket\.call % EVENTS\]
 bug calls_not_seen_through base/cuda/comm_nccl.c 's/result = settle\(result\);/if (result == ncclInProgress) return;/' remla ranks
 bug slot_used_too_soon base/cuda/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
 bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
-bug gradients_never_cleared model/model.c 's/\n *if \(use == MODEL_TRAIN\) k->zero\(&m->g[^\n]*//' remla curve
+bug gradients_never_cleared model/model.c 's/\n *units_zero\(&g->sum[^\n]*//' remla curve
 bug moments_never_cleared optim/optimizer.c 's/\n *k->zero\(&o->v\[u\][^\n]*//' remla curve
 bug copy_too_long kernels/transfer.cu 's/workspace<H>\(s, count\);\n(.*?)\(size_t\)bytes, cudaMemcpyHostToDevice/workspace<H>(s, count);\n$1(size_t)bytes + STAGING_BYTES, cudaMemcpyHostToDevice/s' kernels_test_transfer plain
 bug null_stream kernels/cuda/kernel.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)0 : (s)->cuda)/' kernels_test_swiglu plain
 bug pointer_of_the_host kernels/clip.cu 's/data<double>\(squares\), mean/\&mean, mean/' remla curve
 bug host_writes_device_memory base/arena.c 's/(a->base = device_reserve\([^\n]*\n)/$1    a->base[0] = 0;\n/' remla curve
 bug memory_never_given_back base/arena.c 's/device_release\(a->device, a->base\)/(void)0/' remla curve
-bug memory_used_after_release train/training.c 's/(    compute_close\(&t->on\);)/    t->on.k->zero(\&t->opt.squares, t->on.k->stream);\n$1/' remla curve
+bug memory_used_after_release train/training.c 's/(    arena_release\(&t->optimizer_arena\);\n)/$1    t->m.k->zero(\&t->opt.squares, t->m.k->stream);\n/' remla curve
 
 [ "$planted" -gt 0 ] || CODE=2 stop "there is no bug of that name"
 say "$((planted - missed)) of $planted bugs noticed"

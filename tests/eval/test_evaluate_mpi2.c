@@ -20,7 +20,7 @@ static void counted_embedding(tensor *out, const tensor *tokens, const tensor *w
     ops_cpu_f32()->embedding_forward(out, tokens, weight, s);
 }
 
-static void model_start(model *m)
+static void model_start(model *m, activations *a)
 {
     static ops counting;
     const dims d = {.kind = ATTENTION_GQA,
@@ -35,7 +35,8 @@ static void model_start(model *m)
                     .rope = {.theta = 100}};
     counting = *ops_cpu_f32();
     counting.embedding_forward = counted_embedding;
-    model_init(m, &d, &counting, B, T, MODEL_EVALUATE, 1);
+    model_init(m, &d, &counting, 1);
+    activations_init(a, &d, &counting, B, T, FORWARD_ONLY);
     for (int u = 0; u < m->table.num_units; u++)
         for (int64_t i = 0; i < m->table.unit_numel[u]; i++)
             ((float *)m->w.unit[u].data)[i] = (float)((i * 7919 + u * 31) % 101 - 50) * 0.02f;
@@ -55,7 +56,7 @@ static void data_start(dataset *data, int bad)
 }
 
 /* The summed loss of a group. */
-static double group_loss(model *m, const dataset *data, int64_t group)
+static double group_loss(const model *m, activations *a, const dataset *data, int64_t group)
 {
     host_batch batch;
     int64_t counted;
@@ -67,7 +68,7 @@ static double group_loss(model *m, const dataset *data, int64_t group)
         else
             host_batch_blank(&batch, b);
     const model_batch view = host_batch_view(&batch, 0);
-    const double loss = model_evaluate(m, &view);
+    const double loss = model_evaluate(m, a, &view);
     host_batch_free(&batch);
     return loss;
 }
@@ -76,16 +77,17 @@ static void test_whole(void **state)
 {
     (void)state;
     model m;
+    activations acts;
     dataset data;
     evaluation both, alone;
     double loss[GROUPS];
     message why;
-    model_start(&m);
+    model_start(&m, &acts);
     data_start(&data, -1);
-    for (int g = 0; g < GROUPS; g++) loss[g] = group_loss(&m, &data, g);
+    for (int g = 0; g < GROUPS; g++) loss[g] = group_loss(&m, &acts, &data, g);
 
     forward_calls = 0;
-    REQUIRE(evaluate(&m, &data, 0, world, &both, &why) == OK, "%s", why.text);
+    REQUIRE(evaluate(&m, &acts, &data, 0, world, &both, &why) == OK, "%s", why.text);
     REQUIRE(forward_calls == 2, "%d forward calls, expected 2 on either rank", forward_calls);
     /* Rank 0 has the first and the last group. */
     const double want = ((loss[0] + loss[2]) + loss[1]) / (WINDOWS * T);
@@ -94,11 +96,12 @@ static void test_whole(void **state)
             (long long)both.tokens, (long long)both.read);
 
     forward_calls = 0;
-    REQUIRE(evaluate(&m, &data, 0, comm_self(), &alone, &why) == OK, "%s", why.text);
+    REQUIRE(evaluate(&m, &acts, &data, 0, comm_self(), &alone, &why) == OK, "%s", why.text);
     REQUIRE(forward_calls == GROUPS, "%d forward calls of one rank", forward_calls);
     REQUIRE(fabs(both.loss - alone.loss) <= 1e-14 * want && both.tokens == alone.tokens,
             "loss %.17g, one rank has %.17g", both.loss, alone.loss);
     dataset_close(&data);
+    activations_free(&acts);
     model_free(&m);
 }
 
@@ -107,14 +110,15 @@ static void test_unreadable(void **state)
 {
     (void)state;
     model m;
-    model_start(&m);
+    activations acts;
+    model_start(&m, &acts);
     for (int group = 0; group < GROUPS; group++) {
         dataset data;
         evaluation e;
         message why, first;
         data_start(&data, world->rank == group % 2 ? group * B * T + 1 : -1);
         forward_calls = 0;
-        const status s = evaluate(&m, &data, 0, world, &e, &why);
+        const status s = evaluate(&m, &acts, &data, 0, world, &e, &why);
         REQUIRE(s == ERR_INPUT, "group %d: status %d", group, s);
         REQUIRE(forward_calls == group / 2, "group %d: %d forward calls, expected %d on either rank", group,
                 forward_calls, group / 2);
@@ -123,6 +127,7 @@ static void test_unreadable(void **state)
         REQUIRE(!strcmp(first.text, why.text) && strstr(why.text, "held_out.ds"), "%s", why.text);
         dataset_close(&data);
     }
+    activations_free(&acts);
     model_free(&m);
 }
 

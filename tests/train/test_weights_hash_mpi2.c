@@ -19,7 +19,7 @@ static void test_one_bit(void **state)
                     .norm_eps = 1e-5,
                     .rope = {.theta = 100}};
     model m;
-    model_init(&m, &d, ops_cpu_f32(), 1, 4, MODEL_EVALUATE, 32);
+    model_init(&m, &d, ops_cpu_f32(), 32);
     message why = {""};
     uint64_t zeros, hash;
     REQUIRE(weights_hash(&m, world, &zeros, &why) == OK, "%s", why.text);

@@ -45,19 +45,24 @@ status cmd_eval(const command_line *line, options *o, const comm *c, message *wh
     dataset data = {0};
     compute on;
     model m;
+    activations acts;
     TRY(comm_agree(c, open_inputs(folder, o, &config, &data, why), why));
     const int64_t B = o->train_micro_batch < data.windows ? o->train_micro_batch : data.windows;
-    status s = compute_open(&on, o, &config.d, B, o->train_seq_len, c, why);
+    const ops *k;
+    status s = compute_open(&on, o, c, why);
+    if (s == OK) s = compute_ops(&on, &config.d, B, o->train_seq_len, c, &k, why);
     if (s == OK) {
         evaluation e;
-        model_init(&m, &config.d, on.k, B, o->train_seq_len, MODEL_EVALUATE, 1);
+        model_init(&m, &config.d, k, 1);
+        activations_init(&acts, &config.d, k, B, o->train_seq_len, FORWARD_ONLY);
         s = comm_agree(c, model_load(folder, &m.table, &m.w, m.k, why), why);
-        if (s == OK) s = evaluate(&m, &data, o->val_tokens, c, &e, why);
+        if (s == OK) s = evaluate(&m, &acts, &data, o->val_tokens, c, &e, why);
         if (s == OK) s = evaluation_check(&e, &data, why);
         if (s == OK && c->rank == 0) print(line, &m, &e);
+        activations_free(&acts);
         model_free(&m);
-        compute_close(&on);
     }
+    compute_close(&on);
     dataset_close(&data);
     config_free(&config);
     return s;

@@ -53,7 +53,7 @@ static bool validation_due(const training *t)
 static status validate(training *t, metrics *log, message *why)
 {
     evaluation e;
-    TRY(evaluate(&t->m, &t->held_out, t->o->val_tokens, t->c, &e, why));
+    TRY(evaluate(&t->m, &t->acts, &t->held_out, t->o->val_tokens, t->c, &e, why));
     log_line("val  %lld | loss %.4f | ppl %.3f | %lld tokens in %.1f s", (long long)t->at.step, e.loss, e.ppl,
              (long long)e.tokens, e.seconds);
     metrics_validation(log, t->at.step, &e);

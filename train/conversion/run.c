@@ -44,9 +44,13 @@ static int64_t held_out_batch(const convert_job *j)
     return wanted < 1 ? 1 : wanted < j->held_out.windows ? wanted : j->held_out.windows;
 }
 
-static status evaluate_model(const convert_job *j, model *m, evaluation *e, message *why)
+static status evaluate_model(const convert_job *j, const model *m, evaluation *e, message *why)
 {
-    TRY(evaluate(m, &j->held_out, j->o->val_tokens, comm_self(), e, why));
+    activations acts;
+    activations_init(&acts, &m->d, m->k, held_out_batch(j), j->held_out.T, FORWARD_ONLY);
+    const status s = evaluate(m, &acts, &j->held_out, j->o->val_tokens, comm_self(), e, why);
+    activations_free(&acts);
+    TRY(s);
     return evaluation_check(e, &j->held_out, why);
 }
 
@@ -57,7 +61,7 @@ static status evaluate_folder(const convert_job *j, const char *folder, evaluati
     model_config config;
     TRY(config_read(&config, folder, why));
     model m;
-    model_init(&m, &config.d, ops_cpu_f32(), held_out_batch(j), j->held_out.T, MODEL_EVALUATE, 1);
+    model_init(&m, &config.d, ops_cpu_f32(), 1);
     status s = model_load(folder, &m.table, &m.w, m.k, why);
     if (s == OK) s = evaluate_model(j, &m, e, why);
     model_free(&m);
@@ -99,12 +103,12 @@ static status convert_whole(const convert_job *j, conversion_record *r, message 
     const calibration text = text_of(&rows);
     model source;
     conversion c = {0};
-    model_init(&source, &j->config.d, ops_cpu_f32(), calibration_batch(&text), text.T, MODEL_EVALUATE, 1);
+    model_init(&source, &j->config.d, ops_cpu_f32(), 1);
     status s = model_load(j->source, &source.table, &source.w, source.k, why);
     if (s == OK) s = conversion_run(&c, &source, &j->how, &text, why);
     if (s == OK && j->held_out.windows) {
         model partial;
-        conversion_partial(&c, &partial, held_out_batch(j), j->held_out.T);
+        conversion_partial(&c, &partial);
         s = evaluate_model(j, &partial, &e, why);
         if (s == OK) record_step(r, "partial RoPE", e.loss, e.tokens);
         model_free(&partial);

@@ -199,7 +199,7 @@ static void write_large(const char *folder, const char *name, int64_t element, f
     message why;
     char path[PATH_BYTES];
     assert_int_equal(config_read(&config, golden("gqa"), &why), OK);
-    model_init(&m, &config.d, ops_cpu_f32(), 1, 1, MODEL_EVALUATE, 1);
+    model_init(&m, &config.d, ops_cpu_f32(), 1);
     assert_int_equal(model_load(golden("gqa"), &m.table, &m.w, m.k, &why), OK);
     const tensor t = weights_param(&m.w, param_find(&m.table, name));
     ((float *)t.data)[element] = value;
@@ -390,7 +390,7 @@ static void converts_queries_without_weights(void **state)
     kept(source, scratch_path("no-weights"));
     kept(target, scratch_path("no-weights-mla"));
     assert_int_equal(config_read(&config, gqa, &why), OK);
-    model_init(&m, &config.d, ops_cpu_f32(), 1, 1, MODEL_EVALUATE, 1);
+    model_init(&m, &config.d, ops_cpu_f32(), 1);
     assert_int_equal(model_load(gqa, &m.table, &m.w, m.k, &why), OK);
     m.k->zero(&m.w.layer[0].wq, m.k->stream);
     assert_int_equal(folder_make(source, &why), OK);

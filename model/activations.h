@@ -1,0 +1,86 @@
+/* What a pass over one micro-batch of B sequences of T tokens needs beside weights: the batch itself, what
+ * every layer keeps for backward, and scratch. One set belongs to one shape and one length, and serves every
+ * model of that shape; a model may be used with several sets, one for each length. Everything is laid out
+ * once by activations_init; nothing is allocated afterwards. */
+#ifndef REMLA_MODEL_ACTIVATIONS_H
+#define REMLA_MODEL_ACTIVATIONS_H
+#include "base/arena.h"
+#include "kernels/kernels.h"
+#include "model/dims.h"
+
+typedef enum activations_use {
+    FORWARD_ONLY,        /* the layers share one set of layer_acts */
+    FORWARD_AND_BACKWARD /* every layer keeps its own, and there is room for gradients of activations */
+} activations_use;
+
+/* What one layer keeps between forward and backward. Norm outputs, expanded keys and values and the product
+ * of gate and up are computed again in backward: they cost little and would double the memory. */
+typedef struct layer_acts {
+    tensor x;         /* (N,C) the residual stream that enters the layer */
+    tensor attn_rstd; /* (N) */
+    tensor q;         /* (N,H*(Dn+Dr)) or (N,H*D), rotated */
+    tensor q_latent;  /* MLA with Rq: (N,Rq) before its norm */
+    tensor q_rstd;    /* (N) */
+    tensor kv_a;      /* MLA: (N,R+Dr) the latent before its norm, then the rotary key, rotated */
+    tensor kv_rstd;   /* (N) */
+    tensor k, v;      /* GQA: (N,G*D), k rotated */
+    tensor heads;     /* (N,H*Dv) output of attention before o_proj */
+    tensor lse;       /* (B,H,T) */
+    tensor mid;       /* (N,C) the residual stream after attention */
+    tensor mlp_rstd;  /* (N) */
+    tensor gate, up;  /* (N,F) */
+} layer_acts;
+
+/* Used by every layer in turn. */
+typedef struct layer_scratch {
+    tensor h;         /* (N,C) a norm's output */
+    tensor delta;     /* (N,C) what a sub-layer adds to the residual stream */
+    tensor q_normed;  /* (N,Rq) */
+    tensor kv_normed; /* (N,R) */
+    tensor kv;        /* (N,H*(Dn+Dv)) the expanded latent */
+    tensor k;         /* (N,H*(Dn+Dr)) */
+    tensor act;       /* (N,F) */
+    tensor dh, dheads, dq, dq_latent, dq_normed, dkv_a, dkv_normed, dkv, dk, dv, dact,
+        dup; /* gradients of the above */
+} layer_scratch;
+
+/* Points at which an observer sees activations: what conversion calibrates on. */
+typedef enum tap_point {
+    TAP_ATTENTION_INPUT, /* (N,C) output of input_layernorm */
+    TAP_KV_LATENT,       /* (N,R) before its norm, rows strided */
+    TAP_Q_LATENT         /* (N,Rq) before its norm */
+} tap_point;
+typedef void activations_tap(void *context, int layer, tap_point point, const tensor *x);
+
+typedef struct activations {
+    int64_t B, T;
+    activations_use use;
+    tensor tokens, targets, first; /* i32: (N), (N), (B,T) the batch */
+    tensor cosine, sine;           /* (T,width/2) of the rotary part */
+    layer_acts *layer;             /* (L), or one for all of them; use activations_layer */
+    layer_scratch s;
+    tensor last, last_rstd, hidden; /* (N,C) after the last layer; (N); (N,C) after the final norm */
+    tensor dhidden;       /* (N,C) gradient of hidden; lies where s.dh does, which is free until the layers'
+                             backward */
+    tensor dx;            /* (N,C) gradient of the residual stream */
+    tensor loss;          /* (N) */
+    tensor loss_sum;      /* (1) f64: of the micro-batches since loss_zero */
+    tensor logits;        /* (rows,V) scratch of head_loss */
+    activations_tap *tap; /* called in forward; may be NULL */
+    void *tap_context;
+    arena memory;
+} activations;
+
+/* Lays out and reserves. Whether latents have a norm (d->latent_norm) makes no difference. Stops the job when
+ * memory is short. */
+void activations_init(activations *a, const dims *d, const ops *k, int64_t B, int64_t T, activations_use use);
+void activations_free(activations *a);
+/* Bytes that activations_init reserves. */
+int64_t activations_bytes(const dims *d, const ops *k, int64_t B, int64_t T, activations_use use);
+
+static inline layer_acts *activations_layer(const activations *a, int layer)
+{
+    return &a->layer[a->use == FORWARD_ONLY ? 0 : layer];
+}
+
+#endif

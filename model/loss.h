@@ -1,0 +1,20 @@
+/* The loss: cross entropy of the next token, from the hidden state that model_forward leaves. It knows of the
+ * model only the head, and stands between model_forward and model_backward, where another loss may stand.
+ * targets: (B,T) in host memory, -1 where none counts. */
+#ifndef REMLA_MODEL_LOSS_H
+#define REMLA_MODEL_LOSS_H
+#include "model/model.h"
+
+/* a->hidden to the loss of every token; adds them to the sum. */
+void loss_forward(const model *m, activations *a, const int32_t *targets);
+/* The same, and the gradient of their sum: writes a->dhidden, adds to that of the head in g. */
+void loss_backward(const model *m, activations *a, gradients *g, const int32_t *targets);
+
+/* In nats. The loss of every token (B,T), 0 where none counts; of the last micro-batch. Waits for the device.
+ */
+void loss_of_tokens(const model *m, const activations *a, double *losses);
+/* The sum over the micro-batches since loss_zero. loss_sum waits for the device. */
+void loss_zero(const model *m, activations *a);
+double loss_sum(const model *m, const activations *a);
+
+#endif

@@ -47,7 +47,7 @@ say "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -
 # ---- 1 the tests, on the GPU ----------------------------------------------------------------------------------------
 cd "$ROOT"
 few=(env OMP_NUM_THREADS=4) # small tests take longer on all cores of a large machine
-check "op tests, every table" tests.log "${few[@]}" ctest --preset $preset -R '^(base|kernels|model|optim|train)/'
+check "op tests, every table" tests.log "${few[@]}" ctest --preset $preset -R '^(base|kernels|model|optim|eval|train)/'
 if [ $preset = cuda ] && unseen=$(grep -m 1 'the CUDA tables are not tested' "$ROOT/build/cuda/Testing/Temporary/LastTest.log" 2>/dev/null); then
     row "op tests saw the GPU" FAILED "$unseen"
 fi
@@ -68,7 +68,7 @@ if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck synccheck initcheck; do
         filter=()
         [[ $tool != @(racecheck|synccheck) ]] || filter=("${ours[@]}")
-        for test in "$ROOT/build/$preset/tests"/kernels_test_*; do
+        for test in "$ROOT/build/$preset/tests"/kernels_*test_*; do
             name=$(basename "$test")
             code=0
             timeout 900 "${sanitizer[@]}" --tool "$tool" "${filter[@]}" "$test" >"$out/$tool-$name.log" 2>&1 || code=$?

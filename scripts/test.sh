@@ -23,7 +23,7 @@ run() { # PRESET CTEST-ARGUMENT...
 if ! [ -e "${CUDA_HOME:-/usr/local/cuda}/include/cuda_runtime_api.h" ]; then
     say "there is no CUDA toolkit in ${CUDA_HOME:-/usr/local/cuda}: tests of the CUDA sources are skipped"
 elif [ $# = 0 ]; then
-    kernels=(-R '^kernels/' -E '/(blas|machine|vmath)$') # those that have a .cu file
+    kernels=(-R '^kernels/' -E '/(blas|vmath)$') # those that have a .cu file
     bash "$ROOT/scripts/build.sh" emu
     run emu -R '^(base/(library|cuda/)|kernels/|optim/optimizer$|emu/|cuda/|e2e/(device|first_gpu))'
     for seed in 1 2; do SIMT_SEED=$seed FAKECUDA_LAZY=$seed run emu "${kernels[@]}"; done

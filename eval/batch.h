@@ -1,6 +1,6 @@
 /* Windows of tokens in host memory, on their way from a dataset to the model. */
-#ifndef REMLA_TRAIN_BATCH_H
-#define REMLA_TRAIN_BATCH_H
+#ifndef REMLA_EVAL_BATCH_H
+#define REMLA_EVAL_BATCH_H
 #include "data/dataset.h"
 #include "model/model.h"
 

@@ -1,6 +1,6 @@
 /* The loss of a model on held-out tokens. */
-#ifndef REMLA_TRAIN_EVALUATE_H
-#define REMLA_TRAIN_EVALUATE_H
+#ifndef REMLA_EVAL_EVALUATE_H
+#define REMLA_EVAL_EVALUATE_H
 #include "base/comm.h"
 #include "data/dataset.h"
 #include "model/model.h"

@@ -1,8 +1,8 @@
 /* The insides of base/device.h, private to the sources of base/ and kernels/ that talk CUDA (C11 and C++).
  * Rules: all work goes to the stream that the caller names; CUDA's NULL stream is never used; an op waits for
  * nothing, except where it needs a slot of the staging ring or brings a result to the host. */
-#ifndef REMLA_BASE_CUDA_H
-#define REMLA_BASE_CUDA_H
+#ifndef REMLA_BASE_CUDA_CUDA_H
+#define REMLA_BASE_CUDA_CUDA_H
 #include "base/device.h"
 #include <cuda_runtime_api.h>
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* Bytes in order, from a file as it is or from one that zstd has compressed, through bounded memory. What the
  * importers read with. */
-#ifndef REMLA_DATA_BYTE_STREAM_H
-#define REMLA_DATA_BYTE_STREAM_H
+#ifndef REMLA_DATA_PREPARE_BYTE_STREAM_H
+#define REMLA_DATA_PREPARE_BYTE_STREAM_H
 #include "base/file.h"
 
 typedef struct byte_stream {

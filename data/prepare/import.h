@@ -2,8 +2,8 @@
  * Megatron's .bin with .idx, raw ids as nanoGPT writes them, folders of MosaicML Streaming (MDS). Memory is
  * bounded whatever the files hold, and nothing in them is believed unchecked. docs/FORMATS.md, "Importing".
  */
-#ifndef REMLA_DATA_IMPORT_H
-#define REMLA_DATA_IMPORT_H
+#ifndef REMLA_DATA_PREPARE_IMPORT_H
+#define REMLA_DATA_PREPARE_IMPORT_H
 #include "data/shards/shard_writer.h"
 #include "base/file.h"
 

@@ -1,6 +1,6 @@
 /* Private to the importers: what one format provides, and what they share. */
-#ifndef REMLA_DATA_IMPORT_READER_H
-#define REMLA_DATA_IMPORT_READER_H
+#ifndef REMLA_DATA_PREPARE_IMPORT_READER_H
+#define REMLA_DATA_PREPARE_IMPORT_READER_H
 #include "data/prepare/byte_stream.h"
 #include "data/prepare/import.h"
 

@@ -1,7 +1,7 @@
 /* index.json of an MDS folder (MosaicML Streaming, version 2): which files there are, what columns their
  * samples have, and where in them the ids are. */
-#ifndef REMLA_DATA_MDS_INDEX_H
-#define REMLA_DATA_MDS_INDEX_H
+#ifndef REMLA_DATA_PREPARE_MDS_INDEX_H
+#define REMLA_DATA_PREPARE_MDS_INDEX_H
 #include "data/prepare/import_reader.h"
 #include <jansson.h>
 

@@ -1,6 +1,6 @@
 /* Hashes by the names that Python's hashlib and xxhash give them. */
-#ifndef REMLA_DATA_NAMED_HASH_H
-#define REMLA_DATA_NAMED_HASH_H
+#ifndef REMLA_DATA_PREPARE_NAMED_HASH_H
+#define REMLA_DATA_PREPARE_NAMED_HASH_H
 #include <stddef.h>
 
 enum { NAMED_HASH_TEXT = 129 };

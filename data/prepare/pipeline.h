@@ -1,8 +1,8 @@
 /* Work on a stream of items by several threads: one at a time reads the next item, all work on theirs side by
  * side, and one at a time writes what is done, in the order of reading. So what is written does not depend
  * on the number of threads, nor does the error that is reported: it is the first one in that order. */
-#ifndef REMLA_DATA_PIPELINE_H
-#define REMLA_DATA_PIPELINE_H
+#ifndef REMLA_DATA_PREPARE_PIPELINE_H
+#define REMLA_DATA_PREPARE_PIPELINE_H
 #include "base/status.h"
 #include <stdbool.h>
 #include <stdint.h>

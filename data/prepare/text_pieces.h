@@ -1,7 +1,7 @@
 /* The files that a person names, and how the work on them is cut into pieces, in order. Where the cuts are
  * changes nothing in what is written: the pieces are put together again. */
-#ifndef REMLA_DATA_TEXT_PIECES_H
-#define REMLA_DATA_TEXT_PIECES_H
+#ifndef REMLA_DATA_PREPARE_TEXT_PIECES_H
+#define REMLA_DATA_PREPARE_TEXT_PIECES_H
 #include "base/file.h"
 
 /* A file, or the lines of it that begin in [from, to). */

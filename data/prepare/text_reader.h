@@ -2,8 +2,8 @@
  * the string in one of its columns; a file of any other name is one document. Each may be compressed
  * (data/prepare/text_stream.h). Reading and understanding are apart, so that one thread can read while others
  * parse: a reader fills batches of records, and record_text finds the document of each. */
-#ifndef REMLA_DATA_TEXT_READER_H
-#define REMLA_DATA_TEXT_READER_H
+#ifndef REMLA_DATA_PREPARE_TEXT_READER_H
+#define REMLA_DATA_PREPARE_TEXT_READER_H
 #include "data/prepare/text_stream.h"
 
 /* The longest document of a file that is one, and the longest line of JSON, in bytes; and how many commas a

@@ -1,8 +1,8 @@
 /* The bytes of a text file, decompressed as its name says: X.gz (any number of gzip members), X.zst (any
  * number of zstd frames), and everything else as it is. Memory is bounded whatever the file says: 256 KiB,
  * and for .zst at most 128 MiB more, the largest window that `zstd -d` accepts without being asked. */
-#ifndef REMLA_DATA_TEXT_STREAM_H
-#define REMLA_DATA_TEXT_STREAM_H
+#ifndef REMLA_DATA_PREPARE_TEXT_STREAM_H
+#define REMLA_DATA_PREPARE_TEXT_STREAM_H
 #include "base/file.h"
 
 typedef struct text_stream {

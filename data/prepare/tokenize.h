@@ -1,8 +1,8 @@
 /* Text files to a folder of shards. The documents keep their order: files as they are named, documents as
  * they lie in the files. docs/FORMATS.md, "From text", says what is written; its bytes depend on the text,
  * the tokenizer and the settings, and not on the number of ranks or threads. */
-#ifndef REMLA_DATA_TOKENIZE_H
-#define REMLA_DATA_TOKENIZE_H
+#ifndef REMLA_DATA_PREPARE_TOKENIZE_H
+#define REMLA_DATA_PREPARE_TOKENIZE_H
 #include "base/comm.h"
 #include "data/shards/shard_writer.h"
 #include "data/tokenizer/tokenizer.h"

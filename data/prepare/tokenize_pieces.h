@@ -1,7 +1,7 @@
 /* Private to data/prepare/tokenize.c: the first half of the work. Every rank makes its pieces of the text
  * into tokens, a shard each, by all its threads. */
-#ifndef REMLA_DATA_TOKENIZE_PIECES_H
-#define REMLA_DATA_TOKENIZE_PIECES_H
+#ifndef REMLA_DATA_PREPARE_TOKENIZE_PIECES_H
+#define REMLA_DATA_PREPARE_TOKENIZE_PIECES_H
 #include "data/prepare/text_pieces.h"
 #include "data/prepare/tokenize.h"
 

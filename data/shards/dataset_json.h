@@ -1,7 +1,7 @@
 /* FOLDER/dataset.json: what the shards of a folder hold, with hashes of every file, so that damage, a missing
  * shard or another tokenizer's ids are seen. docs/FORMATS.md has the keys. */
-#ifndef REMLA_DATA_DATASET_JSON_H
-#define REMLA_DATA_DATASET_JSON_H
+#ifndef REMLA_DATA_SHARDS_DATASET_JSON_H
+#define REMLA_DATA_SHARDS_DATASET_JSON_H
 #include "base/file.h"
 #include "base/digest.h"
 #include "data/shards/shard_writer.h"

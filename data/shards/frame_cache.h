@@ -2,8 +2,8 @@
  * frame once. One cache for the process, of bounded size (at most 4 frames; 1 MiB for shards that this
  * program wrote); any number of threads may read, but one mutex is held while a frame is decoded: a second
  * reader, of another frame too, waits for that. Training has one reader. */
-#ifndef REMLA_DATA_FRAME_CACHE_H
-#define REMLA_DATA_FRAME_CACHE_H
+#ifndef REMLA_DATA_SHARDS_FRAME_CACHE_H
+#define REMLA_DATA_SHARDS_FRAME_CACHE_H
 #include "data/shards/seekable.h"
 
 /* A number that no other file of this process has, by which the cache knows it. */

@@ -2,8 +2,8 @@
  * checksums in a skippable frame, so that any place can be read by decoding one frame. The table is believed
  * only where it agrees with the file's size and with the frames themselves, and nothing is allocated that the
  * file does not justify: frames hold at most FRAME_LIMIT bytes. */
-#ifndef REMLA_DATA_SEEKABLE_H
-#define REMLA_DATA_SEEKABLE_H
+#ifndef REMLA_DATA_SHARDS_SEEKABLE_H
+#define REMLA_DATA_SHARDS_SEEKABLE_H
 #include "base/status.h"
 #include <stddef.h>
 #include <stdint.h>

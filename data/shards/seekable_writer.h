@@ -1,7 +1,7 @@
 /* Writes the frames of a seekable zstd file and, at the end, its table. The bytes depend on what is given and
  * on libzstd's version, not on how it is cut into calls. */
-#ifndef REMLA_DATA_SEEKABLE_WRITER_H
-#define REMLA_DATA_SEEKABLE_WRITER_H
+#ifndef REMLA_DATA_SHARDS_SEEKABLE_WRITER_H
+#define REMLA_DATA_SHARDS_SEEKABLE_WRITER_H
 #include "base/file.h"
 
 typedef struct seekable_writer seekable_writer; /* opaque; owned by the caller until seekable_free */

@@ -1,8 +1,8 @@
 /* A shard of tokens as datatrove writes it: X.ds (raw u16 or u32 ids), X.ds.index (u64 document ends, in
  * tokens) and X.ds.metadata ("tokenizer|token_size", token count); or X.ds.zst, the same ids compressed in
  * frames, with the same files beside it. docs/FORMATS.md has the bytes. */
-#ifndef REMLA_DATA_SHARD_H
-#define REMLA_DATA_SHARD_H
+#ifndef REMLA_DATA_SHARDS_SHARD_H
+#define REMLA_DATA_SHARDS_SHARD_H
 #include "base/file.h"
 #include "data/shards/seekable.h"
 #include "data/shards/shard_identity.h"

@@ -1,7 +1,7 @@
 /* The header of X.ds.zst: a zstd skippable frame at the start of the file, which decompressors pass over. It
  * says what the ids are. docs/FORMATS.md has its bytes. Works on memory; no state. */
-#ifndef REMLA_DATA_SHARD_HEADER_H
-#define REMLA_DATA_SHARD_HEADER_H
+#ifndef REMLA_DATA_SHARDS_SHARD_HEADER_H
+#define REMLA_DATA_SHARDS_SHARD_HEADER_H
 #include "data/shards/shard_identity.h"
 
 enum { SHARD_HEADER_BYTES = 104 }; /* of the whole frame */

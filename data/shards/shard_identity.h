@@ -1,6 +1,6 @@
 /* What token ids are: part of every shard that this program writes. */
-#ifndef REMLA_DATA_SHARD_IDENTITY_H
-#define REMLA_DATA_SHARD_IDENTITY_H
+#ifndef REMLA_DATA_SHARDS_SHARD_IDENTITY_H
+#define REMLA_DATA_SHARDS_SHARD_IDENTITY_H
 #include "base/status.h"
 #include <stddef.h>
 #include <stdint.h>

@@ -2,8 +2,8 @@
  * shard k ends with the document that holds token floor((k+1) T / n) - 1, counted from 0. So no document is
  * cut, none of the shards is much smaller than the others, and nothing depends on how the tokens came. A
  * shard in which no document would begin is left out. */
-#ifndef REMLA_DATA_SHARD_JOIN_H
-#define REMLA_DATA_SHARD_JOIN_H
+#ifndef REMLA_DATA_SHARDS_SHARD_JOIN_H
+#define REMLA_DATA_SHARDS_SHARD_JOIN_H
 #include "base/comm.h"
 #include "data/shards/shard_writer.h"
 

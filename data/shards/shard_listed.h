@@ -1,6 +1,6 @@
 /* What dataset.json says of a shard beside it. */
-#ifndef REMLA_DATA_SHARD_LISTED_H
-#define REMLA_DATA_SHARD_LISTED_H
+#ifndef REMLA_DATA_SHARDS_SHARD_LISTED_H
+#define REMLA_DATA_SHARDS_SHARD_LISTED_H
 #include "data/shards/dataset_json.h"
 #include "data/shards/shard.h"
 

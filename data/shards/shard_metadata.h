@@ -1,7 +1,7 @@
 /* X.ds.metadata, which says what X.ds holds: line 1 "TOKENIZER|TOKEN_SIZE", line 2 the number of tokens,
  * line 3 the same for people. */
-#ifndef REMLA_DATA_SHARD_METADATA_H
-#define REMLA_DATA_SHARD_METADATA_H
+#ifndef REMLA_DATA_SHARDS_SHARD_METADATA_H
+#define REMLA_DATA_SHARDS_SHARD_METADATA_H
 #include "base/status.h"
 #include <stdint.h>
 

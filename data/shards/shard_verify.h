@@ -1,7 +1,7 @@
 /* Reads all of a shard: every hash and checksum, every id, and what header, metadata, index and dataset.json
  * say against each other. */
-#ifndef REMLA_DATA_SHARD_VERIFY_H
-#define REMLA_DATA_SHARD_VERIFY_H
+#ifndef REMLA_DATA_SHARDS_SHARD_VERIFY_H
+#define REMLA_DATA_SHARDS_SHARD_VERIFY_H
 #include "data/shards/shard_listed.h"
 
 typedef struct verified {

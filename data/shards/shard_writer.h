@@ -2,8 +2,8 @@
  * its name, with X.ds.index and X.ds.metadata beside it. docs/FORMATS.md has the bytes. Tokens stream through
  * bounded memory. Files get their names when they are whole; on any failure, and when abandoned, nothing of
  * the new shard is left under a final name. An old one of the name is replaced at the end, by renaming. */
-#ifndef REMLA_DATA_SHARD_WRITER_H
-#define REMLA_DATA_SHARD_WRITER_H
+#ifndef REMLA_DATA_SHARDS_SHARD_WRITER_H
+#define REMLA_DATA_SHARDS_SHARD_WRITER_H
 #include "data/shards/shard_identity.h"
 
 typedef struct shard_writer

@@ -1,6 +1,6 @@
 /* Tokens that are recognised in the text before the model sees it, like <|endoftext|>. */
-#ifndef REMLA_DATA_ADDED_TOKENS_H
-#define REMLA_DATA_ADDED_TOKENS_H
+#ifndef REMLA_DATA_TOKENIZER_ADDED_TOKENS_H
+#define REMLA_DATA_TOKENIZER_ADDED_TOKENS_H
 #include "data/tokenizer/normalizer.h"
 
 typedef struct json_t json_t;

@@ -1,7 +1,7 @@
 /* The model of a tokenizer.json: byte pair encoding. A word begins as one symbol per character (or byte) and
  * the pair whose merge comes first in the file's list, leftmost first, is merged until none is left. */
-#ifndef REMLA_DATA_BPE_H
-#define REMLA_DATA_BPE_H
+#ifndef REMLA_DATA_TOKENIZER_BPE_H
+#define REMLA_DATA_TOKENIZER_BPE_H
 #include "base/status.h"
 #include "data/tokenizer/text_buffer.h"
 

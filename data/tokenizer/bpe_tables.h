@@ -1,6 +1,6 @@
 /* What bpe_read.c and bpe_index.c make of a file and bpe.c encodes with. Private to them. */
-#ifndef REMLA_DATA_BPE_TABLES_H
-#define REMLA_DATA_BPE_TABLES_H
+#ifndef REMLA_DATA_TOKENIZER_BPE_TABLES_H
+#define REMLA_DATA_TOKENIZER_BPE_TABLES_H
 #include "data/tokenizer/bpe.h"
 #include <stddef.h>
 

@@ -1,7 +1,7 @@
 /* GPT-2's alphabet: every byte has a printable character that spells it in a tokenizer.json. What is
  * printable in Latin-1 spells itself; the other 68 are spelled by U+0100 to U+0143, in order. */
-#ifndef REMLA_DATA_BYTE_ALPHABET_H
-#define REMLA_DATA_BYTE_ALPHABET_H
+#ifndef REMLA_DATA_TOKENIZER_BYTE_ALPHABET_H
+#define REMLA_DATA_TOKENIZER_BYTE_ALPHABET_H
 #include <stdint.h>
 
 /* The character that spells a byte. */

@@ -1,6 +1,6 @@
 /* The decoder of a tokenizer.json: how the tokens of ids become text again. */
-#ifndef REMLA_DATA_DECODER_H
-#define REMLA_DATA_DECODER_H
+#ifndef REMLA_DATA_TOKENIZER_DECODER_H
+#define REMLA_DATA_TOKENIZER_DECODER_H
 #include "base/status.h"
 #include "data/tokenizer/text_buffer.h"
 

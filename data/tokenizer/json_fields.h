@@ -1,7 +1,7 @@
 /* Fields of JSON objects of a tokenizer.json, with the sentence when one is not what it should be: "PATH:
  * WHERE.KEY is ..., expected ...". `where` is empty for the file itself. */
-#ifndef REMLA_DATA_JSON_FIELDS_H
-#define REMLA_DATA_JSON_FIELDS_H
+#ifndef REMLA_DATA_TOKENIZER_JSON_FIELDS_H
+#define REMLA_DATA_TOKENIZER_JSON_FIELDS_H
 #include "base/status.h"
 #include "data/tokenizer/text_buffer.h"
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* Unicode's normal forms as the library `tokenizers` has them, which is of Unicode 9. */
-#ifndef REMLA_DATA_NORMAL_FORM_H
-#define REMLA_DATA_NORMAL_FORM_H
+#ifndef REMLA_DATA_TOKENIZER_NORMAL_FORM_H
+#define REMLA_DATA_TOKENIZER_NORMAL_FORM_H
 #include "base/status.h"
 #include "data/tokenizer/text_buffer.h"
 

@@ -1,6 +1,6 @@
 /* The normalizer of a tokenizer.json: what is done to the text between added tokens before it is split. */
-#ifndef REMLA_DATA_NORMALIZER_H
-#define REMLA_DATA_NORMALIZER_H
+#ifndef REMLA_DATA_TOKENIZER_NORMALIZER_H
+#define REMLA_DATA_TOKENIZER_NORMALIZER_H
 #include "base/status.h"
 #include "data/tokenizer/text_buffer.h"
 

@@ -1,7 +1,7 @@
 /* Regular expressions of a tokenizer.json. They are written for Oniguruma and matched by PCRE2: what the two
  * read differently is refused when it is compiled. */
-#ifndef REMLA_DATA_PATTERN_H
-#define REMLA_DATA_PATTERN_H
+#ifndef REMLA_DATA_TOKENIZER_PATTERN_H
+#define REMLA_DATA_TOKENIZER_PATTERN_H
 #include "base/status.h"
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* Oniguruma's regular expressions (Ruby's syntax, Unicode) in PCRE2's words. */
-#ifndef REMLA_DATA_PATTERN_TRANSLATE_H
-#define REMLA_DATA_PATTERN_TRANSLATE_H
+#ifndef REMLA_DATA_TOKENIZER_PATTERN_TRANSLATE_H
+#define REMLA_DATA_TOKENIZER_PATTERN_TRANSLATE_H
 #include "base/status.h"
 #include <stdbool.h>
 #include <stdint.h>

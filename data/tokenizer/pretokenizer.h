@@ -1,6 +1,6 @@
 /* The pre-tokenizer of a tokenizer.json: how normalized text is split into the words that the model sees. */
-#ifndef REMLA_DATA_PRETOKENIZER_H
-#define REMLA_DATA_PRETOKENIZER_H
+#ifndef REMLA_DATA_TOKENIZER_PRETOKENIZER_H
+#define REMLA_DATA_TOKENIZER_PRETOKENIZER_H
 #include "data/tokenizer/bpe.h"
 
 typedef struct pretokenizer pretokenizer; /* immutable: shared by threads */

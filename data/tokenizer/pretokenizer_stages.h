@@ -1,6 +1,6 @@
 /* A pre-tokenizer as a list of stages, each of which makes parts of a part. Private to pretokenizer*.c. */
-#ifndef REMLA_DATA_PRETOKENIZER_STAGES_H
-#define REMLA_DATA_PRETOKENIZER_STAGES_H
+#ifndef REMLA_DATA_TOKENIZER_PRETOKENIZER_STAGES_H
+#define REMLA_DATA_TOKENIZER_PRETOKENIZER_STAGES_H
 #include "data/tokenizer/pattern.h"
 #include "data/tokenizer/pretokenizer.h"
 

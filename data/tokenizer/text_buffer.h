@@ -1,6 +1,6 @@
 /* Texts and lists of ids that grow. */
-#ifndef REMLA_DATA_TEXT_BUFFER_H
-#define REMLA_DATA_TEXT_BUFFER_H
+#ifndef REMLA_DATA_TOKENIZER_TEXT_BUFFER_H
+#define REMLA_DATA_TOKENIZER_TEXT_BUFFER_H
 #include "base/array.h"
 #include <stdbool.h>
 #include <stdint.h>

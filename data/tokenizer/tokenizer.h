@@ -2,8 +2,8 @@
  * bytes (GPT-2, Llama-3, Qwen2, DeepSeek) or over characters with byte fallback (Llama-2, Mistral). Text
  * becomes the ids that the library gives, and ids the text. What the file says of post-processing, truncation
  * and padding is not applied: nothing is added to a text and nothing cut from it. */
-#ifndef REMLA_DATA_TOKENIZER_H
-#define REMLA_DATA_TOKENIZER_H
+#ifndef REMLA_DATA_TOKENIZER_TOKENIZER_H
+#define REMLA_DATA_TOKENIZER_TOKENIZER_H
 #include "base/status.h"
 #include "data/tokenizer/text_buffer.h"
 #include <stdbool.h>

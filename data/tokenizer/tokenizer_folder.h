@@ -1,6 +1,6 @@
 /* Where a tokenizer.json lies, and what the files beside it say of special tokens. */
-#ifndef REMLA_DATA_TOKENIZER_FOLDER_H
-#define REMLA_DATA_TOKENIZER_FOLDER_H
+#ifndef REMLA_DATA_TOKENIZER_TOKENIZER_FOLDER_H
+#define REMLA_DATA_TOKENIZER_TOKENIZER_FOLDER_H
 #include "base/file.h"
 #include <stdbool.h>
 #include <stdint.h>

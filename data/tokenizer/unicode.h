@@ -1,7 +1,7 @@
 /* Characters as the library `tokenizers` sees them. What it and Debian's libraries disagree about is in
  * unicode.def. */
-#ifndef REMLA_DATA_UNICODE_H
-#define REMLA_DATA_UNICODE_H
+#ifndef REMLA_DATA_TOKENIZER_UNICODE_H
+#define REMLA_DATA_TOKENIZER_UNICODE_H
 #include <stdbool.h>
 #include <stdint.h>
 

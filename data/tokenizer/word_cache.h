@@ -1,6 +1,6 @@
 /* Words that a thread met before, and their ids. Bounded: when it is full it forgets everything. */
-#ifndef REMLA_DATA_WORD_CACHE_H
-#define REMLA_DATA_WORD_CACHE_H
+#ifndef REMLA_DATA_TOKENIZER_WORD_CACHE_H
+#define REMLA_DATA_TOKENIZER_WORD_CACHE_H
 #include <stdint.h>
 
 enum { WORD_CACHE_LONGEST = 64 }; /* bytes of a word that is worth keeping */

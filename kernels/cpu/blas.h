@@ -1,8 +1,8 @@
 /* The one place that knows about matrix libraries: oneDNN for float, CBLAS for double, LAPACKE for
  * eigenvectors. Row-major throughout. Called outside a parallel region they use all of the process's threads;
  * inside one, the calling thread alone (attention relies on it). */
-#ifndef REMLA_KERNELS_BLAS_H
-#define REMLA_KERNELS_BLAS_H
+#ifndef REMLA_KERNELS_CPU_BLAS_H
+#define REMLA_KERNELS_CPU_BLAS_H
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* Private to kernels/: the type that a CPU op is being compiled for. Every op file is compiled twice, as is
  * (float) and with REAL_IS_DOUBLE; names become NAME_cpu_f32 and NAME_cpu_f64. */
-#ifndef REMLA_KERNELS_CPU_H
-#define REMLA_KERNELS_CPU_H
+#ifndef REMLA_KERNELS_CPU_CPU_H
+#define REMLA_KERNELS_CPU_CPU_H
 #include "base/status.h"
 #include "kernels/cpu/blas.h"
 #include "kernels/kernels.h"

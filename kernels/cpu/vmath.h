@@ -4,8 +4,8 @@
  * float: within 1.02 ulp; below -87.33 (results that are denormal, or 0) exactly 0, above 88.72 infinity, NaN
  * stays NaN.
  * double: the C library's, because the double build is the oracle and need not be fast. */
-#ifndef REMLA_KERNELS_VMATH_H
-#define REMLA_KERNELS_VMATH_H
+#ifndef REMLA_KERNELS_CPU_VMATH_H
+#define REMLA_KERNELS_CPU_VMATH_H
 #include "kernels/cpu/cpu.h"
 #include <string.h>
 

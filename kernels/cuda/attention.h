@@ -1,8 +1,8 @@
 /* Private to kernels/cuda/: the implementations of attention on a GPU. Each has the op's forward and backward
  * (ops.def) for the storages that it does, and a function that says what it cannot do.
  * kernels/cuda/attention/attention_cuda.c lists them and chooses. */
-#ifndef REMLA_KERNELS_ATTENTION_H
-#define REMLA_KERNELS_ATTENTION_H
+#ifndef REMLA_KERNELS_CUDA_ATTENTION_H
+#define REMLA_KERNELS_CUDA_ATTENTION_H
 #include "kernels/kernels.h"
 
 #ifdef __cplusplus

@@ -3,8 +3,8 @@
  *
  * A graph is built by calls that cannot fail one by one: the first failure is kept in it, what follows does
  * nothing, and cudnn_plan_make reports it. Every tensor has four dimensions. */
-#ifndef REMLA_KERNELS_CUDNN_H
-#define REMLA_KERNELS_CUDNN_H
+#ifndef REMLA_KERNELS_CUDA_CUDNN_H
+#define REMLA_KERNELS_CUDA_CUDNN_H
 #include "base/status.h"
 #include <cudnn.h>
 #include <stdbool.h>

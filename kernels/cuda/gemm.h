@@ -7,8 +7,8 @@
  *
  * All queue on the stream's CUDA stream. What cuBLAS refuses stops the job, naming device, call, shape and
  * reason. */
-#ifndef REMLA_KERNELS_GEMM_H
-#define REMLA_KERNELS_GEMM_H
+#ifndef REMLA_KERNELS_CUDA_GEMM_H
+#define REMLA_KERNELS_CUDA_GEMM_H
 #include "base/cuda/cuda.h"
 #include "base/tensor.h"
 

@@ -1,7 +1,7 @@
 /* Private to the CUDA sources: tensors (B,T,H,D) whose heads may lie anywhere, as slices of the outputs of
  * products do. */
-#ifndef REMLA_KERNELS_HEADS_H
-#define REMLA_KERNELS_HEADS_H
+#ifndef REMLA_KERNELS_CUDA_HEADS_H
+#define REMLA_KERNELS_CUDA_HEADS_H
 #include "kernels/cuda/kernel.h"
 
 /* Where the heads start; strides are in elements. */

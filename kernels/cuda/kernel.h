@@ -3,8 +3,8 @@
  * NAME_cuda_f32 and NAME_cuda_bf16. Kernels compute in float whatever the storage. They have internal
  * linkage. A kernel that moves vectors is a template of their length V: VEC elements in 16 bytes, or 1 for
  * what is not aligned and for tails. */
-#ifndef REMLA_KERNELS_KERNEL_H
-#define REMLA_KERNELS_KERNEL_H
+#ifndef REMLA_KERNELS_CUDA_KERNEL_H
+#define REMLA_KERNELS_CUDA_KERNEL_H
 #include "base/cuda/cuda.h"
 #include "base/status.h"
 #include "kernels/kernels.h"

@@ -10,8 +10,8 @@
  * ldmatrix reads four 8 x 8 matrices of 16-bit elements: lane 8*i+r passes the address of row r of matrix i,
  * aligned to 16 bytes, and gets in r[i] the pair of columns at (row, column) of matrix i; _trans: of its
  * transpose. */
-#ifndef REMLA_KERNELS_MMA_H
-#define REMLA_KERNELS_MMA_H
+#ifndef REMLA_KERNELS_CUDA_MMA_H
+#define REMLA_KERNELS_CUDA_MMA_H
 #include "kernels/cuda/simt.h"
 #ifdef __CUDACC__
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* Private to the CUDA sources: the second stage of sums over many rows. Blocks of the first leave (num,C)
  * partial sums; here they are added up in an order that depends on num alone. */
-#ifndef REMLA_KERNELS_PARTIAL_SUMS_H
-#define REMLA_KERNELS_PARTIAL_SUMS_H
+#ifndef REMLA_KERNELS_CUDA_PARTIAL_SUMS_H
+#define REMLA_KERNELS_CUDA_PARTIAL_SUMS_H
 #include "kernels/cuda/kernel.h"
 
 enum { PARTIAL_SLICES = 8 }; /* of the rows, that warps add up side by side */

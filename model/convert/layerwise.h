@@ -3,8 +3,8 @@
  * the converted model really gives it, and mended towards the original's residual stream. Only one layer is
  * in memory at a time, beside the embedding, the head and the rows of the streams. docs/CONVERSION.md has
  * the formulas. */
-#ifndef REMLA_MODEL_CONVERT_LAYERS_H
-#define REMLA_MODEL_CONVERT_LAYERS_H
+#ifndef REMLA_MODEL_CONVERT_LAYERWISE_H
+#define REMLA_MODEL_CONVERT_LAYERWISE_H
 #include "base/comm.h"
 #include "model/convert/convert.h"
 

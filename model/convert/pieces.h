@@ -1,8 +1,8 @@
 /* Private to model/convert/: the pieces of conversion. Matrices are row-major host arrays of double.
  * Projections are augmented: (rows,C+1), the last column is the bias, so that W [h;1] is the output, and
  * the Gram matrix of outputs is W S W^T with S the sum over tokens of [h;1][h;1]^T. */
-#ifndef REMLA_MODEL_CONVERT_PARTS_H
-#define REMLA_MODEL_CONVERT_PARTS_H
+#ifndef REMLA_MODEL_CONVERT_PIECES_H
+#define REMLA_MODEL_CONVERT_PIECES_H
 #include "model/convert/layerwise.h"
 
 double *matrix_new(int64_t rows, int64_t columns); /* zeroed; stops the job when memory is short; free() it */

@@ -1,8 +1,8 @@
 /* config.json of a Hugging Face model folder: read into dims, and written for the models that remla makes.
  * Nothing is guessed: a missing key has transformers' default, or, where that would say something about the
  * shape, is an ERR_INPUT naming it, as is a key with an unsupported value or one not known to be harmless. */
-#ifndef REMLA_MODEL_CONFIG_H
-#define REMLA_MODEL_CONFIG_H
+#ifndef REMLA_MODEL_HF_CONFIG_H
+#define REMLA_MODEL_HF_CONFIG_H
 #include "base/status.h"
 #include "base/tensor.h"
 #include "model/dims.h"

@@ -1,8 +1,8 @@
 /* Keys that a config.json may lack, because transformers gives them a default: its classes' defaults, which
  * are part of the format, where all versions agree on them and the tensors do not depend on them. Private to
  * model/hf. */
-#ifndef REMLA_MODEL_CONFIG_DEFAULTS_H
-#define REMLA_MODEL_CONFIG_DEFAULTS_H
+#ifndef REMLA_MODEL_HF_CONFIG_DEFAULTS_H
+#define REMLA_MODEL_HF_CONFIG_DEFAULTS_H
 #include "model/hf/config_file.h"
 
 /* What was taken: bit i stands for row i of the table in config_defaults.c. */

@@ -1,8 +1,8 @@
 /* A config.json that is being read: its single values, each checked, with the sentence that says what is
  * wrong with one. Private to model/hf. Every function returns ERR_INPUT with a message that names file and
  * key. */
-#ifndef REMLA_MODEL_CONFIG_FILE_H
-#define REMLA_MODEL_CONFIG_FILE_H
+#ifndef REMLA_MODEL_HF_CONFIG_FILE_H
+#define REMLA_MODEL_HF_CONFIG_FILE_H
 #include "base/file.h"
 #include "base/status.h"
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* Which keys a config.json may have: those that are read, and those that change nothing we compute. Any other
  * key may be a feature that remla does not have, so it is refused. Private to model/hf. */
-#ifndef REMLA_MODEL_CONFIG_KEYS_H
-#define REMLA_MODEL_CONFIG_KEYS_H
+#ifndef REMLA_MODEL_HF_CONFIG_KEYS_H
+#define REMLA_MODEL_HF_CONFIG_KEYS_H
 #include <stdbool.h>
 
 typedef struct family family;

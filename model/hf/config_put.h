@@ -1,7 +1,7 @@
 /* Puts keys into a config.json that is being written; no memory for one stops the job. Private to model/hf.
  */
-#ifndef REMLA_MODEL_CONFIG_PUT_H
-#define REMLA_MODEL_CONFIG_PUT_H
+#ifndef REMLA_MODEL_HF_CONFIG_PUT_H
+#define REMLA_MODEL_HF_CONFIG_PUT_H
 #include "base/tensor.h"
 #include <stdbool.h>
 #include <stdint.h>

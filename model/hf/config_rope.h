@@ -1,7 +1,7 @@
 /* Rotary positions in config.json: rope_theta, rope_scaling and rope_parameters, read and written.
  * transformers 4 writes the first two, transformers 5 the last. Private to model/hf. */
-#ifndef REMLA_MODEL_CONFIG_ROPE_H
-#define REMLA_MODEL_CONFIG_ROPE_H
+#ifndef REMLA_MODEL_HF_CONFIG_ROPE_H
+#define REMLA_MODEL_HF_CONFIG_ROPE_H
 #include "model/dims.h"
 #include "model/hf/config_file.h"
 

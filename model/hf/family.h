@@ -2,8 +2,8 @@
  * shape of its attention is read from them and, for a family that models are converted to, written. Each is a
  * row in a file of its own (model/hf/family/NAME.c); the model itself knows features (dims), no families.
  * Private to model/hf. */
-#ifndef REMLA_MODEL_FAMILY_H
-#define REMLA_MODEL_FAMILY_H
+#ifndef REMLA_MODEL_HF_FAMILY_H
+#define REMLA_MODEL_HF_FAMILY_H
 #include "model/hf/config.h"
 #include "model/hf/config_file.h"
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* What people give for a model folder and is none: recognised, and answered with what to do. */
-#ifndef REMLA_MODEL_FOLDER_CHECK_H
-#define REMLA_MODEL_FOLDER_CHECK_H
+#ifndef REMLA_MODEL_HF_FOLDER_CHECK_H
+#define REMLA_MODEL_HF_FOLDER_CHECK_H
 #include "base/status.h"
 
 /* Of what a model, or its tokenizer alone, is to be read from: a name on the Hugging Face hub, a GGUF file,

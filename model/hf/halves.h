@@ -1,6 +1,6 @@
 /* 16-bit floats as they are stored: F16 (IEEE half) and BF16. */
-#ifndef REMLA_MODEL_HALVES_H
-#define REMLA_MODEL_HALVES_H
+#ifndef REMLA_MODEL_HF_HALVES_H
+#define REMLA_MODEL_HF_HALVES_H
 #include "base/tensor.h"
 
 void halves_widen(float *out, const uint16_t *half, int64_t count, dtype type); /* exact */

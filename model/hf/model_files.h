@@ -1,7 +1,7 @@
 /* Weights between a model folder and the device, and the tokenizer's files beside them. None of it is
  * collective. */
-#ifndef REMLA_MODEL_MODEL_FILES_H
-#define REMLA_MODEL_MODEL_FILES_H
+#ifndef REMLA_MODEL_HF_MODEL_FILES_H
+#define REMLA_MODEL_HF_MODEL_FILES_H
 #include "base/written.h"
 #include "kernels/kernels.h"
 #include "model/hf/safetensors.h"

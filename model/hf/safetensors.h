@@ -1,7 +1,7 @@
 /* safetensors files and sharded sets of them, read with pread and every size checked (reference: the
  * format's own tests). Types read: F32, F16, BF16 (others: ERR_INPUT naming tensor and type). */
-#ifndef REMLA_MODEL_SAFETENSORS_H
-#define REMLA_MODEL_SAFETENSORS_H
+#ifndef REMLA_MODEL_HF_SAFETENSORS_H
+#define REMLA_MODEL_HF_SAFETENSORS_H
 #include "base/file.h"
 #include "base/tensor.h"
 

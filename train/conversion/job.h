@@ -1,6 +1,6 @@
 /* One run of `remla convert`, from what was asked for to the folder that it leaves. */
-#ifndef REMLA_TRAIN_CONVERT_JOB_H
-#define REMLA_TRAIN_CONVERT_JOB_H
+#ifndef REMLA_TRAIN_CONVERSION_JOB_H
+#define REMLA_TRAIN_CONVERSION_JOB_H
 #include "base/comm.h"
 #include "data/dataset.h"
 #include "model/hf/config.h"

@@ -1,6 +1,6 @@
 /* Which programs load a model folder as the model that it is. */
-#ifndef REMLA_TRAIN_READERS_H
-#define REMLA_TRAIN_READERS_H
+#ifndef REMLA_TRAIN_CONVERSION_READERS_H
+#define REMLA_TRAIN_CONVERSION_READERS_H
 #include "model/hf/config.h"
 
 /* Their names, and who loads it without an error and computes something else; NULL for a GQA model, whose

@@ -1,8 +1,8 @@
 /* A folder that is written beside its final name, TARGET.remla-tmp-PID, and gets that name when it is whole.
  * Its lock says that its owner is alive: what a killed one has left is found by the next that wants the same
  * target, and removed. */
-#ifndef REMLA_TRAIN_TEMPORARY_FOLDER_H
-#define REMLA_TRAIN_TEMPORARY_FOLDER_H
+#ifndef REMLA_TRAIN_CONVERSION_TEMPORARY_FOLDER_H
+#define REMLA_TRAIN_CONVERSION_TEMPORARY_FOLDER_H
 #include "base/file.h"
 
 typedef struct temporary_folder {

@@ -1,6 +1,6 @@
 /* The table of options at run time: what reading YAML and printing share with options.c. Private to these. */
-#ifndef REMLA_TRAIN_OPTIONS_TABLE_H
-#define REMLA_TRAIN_OPTIONS_TABLE_H
+#ifndef REMLA_TRAIN_OPTIONS_OPTIONS_TABLE_H
+#define REMLA_TRAIN_OPTIONS_OPTIONS_TABLE_H
 #include "train/options/options.h"
 
 typedef enum option_type {

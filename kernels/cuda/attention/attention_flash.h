@@ -10,8 +10,8 @@
  * Every kernel is compiled for a few sizes of heads (FLASH_SIZES); smaller ones are padded with zeros in
  * shared memory. Sums of a row, counted in registers of a thread, decide what fits: a tile of 16 rows and n
  * columns takes n/2 of the 255. */
-#ifndef REMLA_KERNELS_ATTENTION_FLASH_H
-#define REMLA_KERNELS_ATTENTION_FLASH_H
+#ifndef REMLA_KERNELS_CUDA_ATTENTION_ATTENTION_FLASH_H
+#define REMLA_KERNELS_CUDA_ATTENTION_ATTENTION_FLASH_H
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/kernel.h"
 #include "kernels/cuda/heads.h"

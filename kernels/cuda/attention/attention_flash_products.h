@@ -9,8 +9,8 @@
  *
  * which is also how two neighbouring fragments, rounded to bf16, are the left operand of the next product:
  * the weights never leave the registers. */
-#ifndef REMLA_KERNELS_ATTENTION_FLASH_PRODUCTS_H
-#define REMLA_KERNELS_ATTENTION_FLASH_PRODUCTS_H
+#ifndef REMLA_KERNELS_CUDA_ATTENTION_ATTENTION_FLASH_PRODUCTS_H
+#define REMLA_KERNELS_CUDA_ATTENTION_ATTENTION_FLASH_PRODUCTS_H
 #include "kernels/cuda/attention/attention_flash.h"
 
 namespace

@@ -1,6 +1,6 @@
 /* Private to kernels/: attention as graphs of cuDNN's backend (kernels/cuda/cudnn.h). */
-#ifndef REMLA_KERNELS_ATTENTION_GRAPH_H
-#define REMLA_KERNELS_ATTENTION_GRAPH_H
+#ifndef REMLA_KERNELS_CUDA_ATTENTION_ATTENTION_GRAPH_H
+#define REMLA_KERNELS_CUDA_ATTENTION_ATTENTION_GRAPH_H
 #include "kernels/cuda/cudnn.h"
 
 /* The tensors in memory; names as in ops.def. */

@@ -1,6 +1,6 @@
 /* Keys of attention that several families have. Each function returns ERR_INPUT with a sentence. */
-#ifndef REMLA_MODEL_FAMILY_ATTENTION_H
-#define REMLA_MODEL_FAMILY_ATTENTION_H
+#ifndef REMLA_MODEL_HF_FAMILY_ATTENTION_H
+#define REMLA_MODEL_HF_FAMILY_ATTENTION_H
 #include "model/hf/family.h"
 
 enum { MAX_HEAD_WIDTH = 1 << 12 }; /* beyond it is nonsense */

@@ -1,6 +1,6 @@
 /* Latent attention in config.json, which DeepSeek's and TransMLA's files say with the same keys. */
-#ifndef REMLA_MODEL_FAMILY_LATENT_H
-#define REMLA_MODEL_FAMILY_LATENT_H
+#ifndef REMLA_MODEL_HF_FAMILY_LATENT_H
+#define REMLA_MODEL_HF_FAMILY_LATENT_H
 #include "model/hf/family.h"
 
 /* Keys that only models with latent attention have. */

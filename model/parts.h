@@ -1,8 +1,8 @@
 /* Private to model/: the two halves of a layer. Each forward has its mirror image, with the same step
- * numbers, below it in the same file. m     shape and ops; its weights are not looked at w, g  the layer's
- * weights, and their gradients, which are added to acts  with `layer`, the number under which the layer keeps
- * its activations Forward: acts->s.h is the normed input, acts->s.delta the output. Backward: acts->dx is the
- * gradient of the residual stream (read), acts->s.dh that of the normed input (written). */
+ * numbers, below it in the same file. `m` gives shape and ops; its weights are not looked at. `w` are the
+ * layer's weights, `g` their gradients, which are added to. `layer` is the number under which `acts` keeps
+ * the layer's activations. Forward: acts->s.h is the normed input, acts->s.delta the output. Backward:
+ * acts->dx is the gradient of the residual stream (read), acts->s.dh that of the normed input (written). */
 #ifndef REMLA_MODEL_PARTS_H
 #define REMLA_MODEL_PARTS_H
 #include "model/block.h"

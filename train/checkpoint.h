@@ -43,8 +43,9 @@ status checkpoint_save(const char *run, const model_config *config, const model 
 
 /* Removes the checkpoints that are older than the newest `keep` whole ones, but for that of the step `best`
  * (-1: there is none). Others than whole ones do not count, are told of in a warning once, and stay, unless
- * they are older and only their weights or moments are damaged. A folder is read once in this process, not at
- * all when it was written by it, and again when its files change. Call on one rank. */
+ * they are older and only their weights or moments are damaged. One that has other things in it than its
+ * manifest lists stays as well, with a warning. A folder is read once in this process, not at all when it was
+ * written by it, and again when its files change. Call on one rank. */
 status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *why);
 
 /* The newest checkpoint of `run` that is whole; others are passed over with a warning that says what is
@@ -57,8 +58,8 @@ status checkpoint_newest(const char *run, char *folder, message *why);
 status checkpoint_verify(const char *folder, message *why);
 
 /* Weights, moments and state from a verified folder, into a model of the same shape, for a run with the same
- * options where train/options/options.def says SAME. The sentence names the first difference. Every rank reads for
- * itself. Not collective. */
+ * options where train/options/options.def says SAME. The sentence names the first difference. Every rank
+ * reads for itself. Not collective. */
 status checkpoint_load(const char *folder, const model *m, optimizer *optim, checkpoint_state *state,
                        const options *o, message *why);
 

@@ -12,10 +12,10 @@ bool manifest_exists(const char *folder);
 status manifest_write(const char *folder, written_files *files, message *why);
 /* Whether the manifest itself is there and whole; reads no file that it lists. */
 status manifest_check(const char *folder, message *why);
-/* Whether nothing is in the folder but what its manifest lists; names the first other thing. */
-status manifest_lists_all(const char *folder, message *why);
 /* The same, then every file against it. ERR_INPUT says which file is missing, has another size or another
  * hash, or would be read as part of the checkpoint without being listed. */
 status manifest_verify(const char *folder, message *why);
+/* Whether nothing is in the folder but what its manifest lists; ERR_INPUT names the first other thing. */
+status manifest_lists_all(const char *folder, message *why);
 
 #endif

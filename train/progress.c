@@ -1,7 +1,6 @@
 #include "train/progress.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/machine.h"
 #include "base/memory.h"
 
 static void log_source(const training *t, int i)

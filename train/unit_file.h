@@ -22,8 +22,8 @@ status unit_file_write(const char *path, const param_table *table, optimizer *o,
 status unit_file_read(const char *path, const param_table *table, optimizer *o, const optim_part *part,
                       const char *const *prefix, int parts, uint64_t *values, message *why);
 
-/* Writes the master weights as the float32 model files of `folder` (model/hf/model_files.h). Rank 0 writes. MPI:
- * collective; every rank returns the same status. */
+/* Writes the master weights as the float32 model files of `folder` (model/hf/model_files.h). Rank 0 writes.
+ * MPI: collective; every rank returns the same status. */
 status masters_write(const char *folder, const param_table *table, optimizer *o, const comm *c,
                      written_files *written, uint64_t *values, message *why);
 /* Reads the weights of a model folder that model_check has passed into masters and weights. Not collective.

@@ -3,8 +3,8 @@
  * FreqFold), what is left of the keys and the values is balanced and cut to R principal components. The
  * default method is model/convert/layerwise.h. docs/CONVERSION.md has the formulas of both. All statistics
  * come from a few passes over calibration text; all linear algebra on weights is done in double. */
-#ifndef REMLA_MODEL_CONVERT_H
-#define REMLA_MODEL_CONVERT_H
+#ifndef REMLA_MODEL_CONVERT_CONVERT_H
+#define REMLA_MODEL_CONVERT_CONVERT_H
 #include "model/model.h"
 
 /* The words of convert.method: as TransMLA's converter, or layer by layer (model/convert/layerwise.c). */
@@ -56,9 +56,8 @@ status convert_check(const dims *d, const convert_settings *s, message *why);
 /* The shape of the result. */
 dims convert_dims(const dims *source, const convert_settings *s);
 
-/* Converts `source` (GQA). Says what it does and how long it takes
- * (base/log.h). ERR_INPUT when there is too little text. On success the caller ends with conversion_free.
- * Not collective. */
+/* Converts `source` (GQA). Says what it does and how long it takes (base/log.h). ERR_INPUT when there is too
+ * little text. On success the caller ends with conversion_free. Not collective. */
 status conversion_run(conversion *c, const model *source, const convert_settings *s, const calibration *text,
                       message *why);
 void conversion_free(conversion *c);

@@ -90,7 +90,7 @@ static double set_error(const logits *l, rope_set set)
     rope_set_gram(q, l->d, set, l->query_gram);
     rope_set_gram(k, l->d, set, l->key_gram);
     memcpy(axes, k, sizeof *k * (size_t)(f * f));
-    eigen_symmetric(f, axes, values); /* as convert_rope.c chooses them */
+    eigen_symmetric(f, axes, values); /* as partial_rope.c chooses them */
     double *x = transposed(axes, kept, f);
     const double error = form_square(l, set, q, k, x);
     double *const all[] = {q, k, axes, values, x};

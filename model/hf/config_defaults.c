@@ -7,7 +7,6 @@
 #include "model/hf/family.h"
 #include "model/hf/safetensors.h"
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* In the order in which they are said; without a value: computed. */

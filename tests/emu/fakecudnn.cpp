@@ -1,5 +1,5 @@
-// cuDNN's backend API. It knows the descriptors, attributes and modes that kernels/cuda/cudnn.c uses and refuses
-// all others, as cuDNN does: with a status and a sentence.
+// cuDNN's backend API. It knows the descriptors, attributes and modes that kernels/cuda/cudnn.c uses and
+// refuses all others, as cuDNN does: with a status and a sentence.
 #include "tests/emu/fakecudnn.h"
 #include "tests/emu/fake.h"
 #include <cstdarg>

@@ -1,5 +1,5 @@
-// kernels/cuda/mma.h on the host. Copies are made when they are waited for: until then the destination reads as
-// NaN.
+// kernels/cuda/mma.h on the host. Copies are made when they are waited for: until then the destination reads
+// as NaN.
 #ifndef REMLA_TESTS_EMU_MMA_H
 #define REMLA_TESTS_EMU_MMA_H
 #include "tests/emu/simt.h"

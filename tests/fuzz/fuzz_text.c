@@ -1,12 +1,13 @@
-/* Text files: the first byte says what kind, the second where the file is cut in two. Documents are read to the
- * end; lines that are read in two parts are the documents of the whole. */
+/* Text files: the first byte says what kind, the second where the file is cut in two. Documents are read to
+ * the end; lines that are read in two parts are the documents of the whole. */
 #include "data/prepare/text_reader.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 #include <xxhash.h>
 
 enum { KINDS = 7 };
-static const char *const kinds[KINDS] = {"x.jsonl", "x.txt", "x.jsonl.gz", "x.txt.gz", "x.jsonl.zst", "x.txt.zst", "x.jsonl"};
+static const char *const kinds[KINDS] = {"x.jsonl",     "x.txt",     "x.jsonl.gz", "x.txt.gz",
+                                         "x.jsonl.zst", "x.txt.zst", "x.jsonl"};
 
 /* Hashes the documents of [from, to); *count gains their number. */
 static status read_part(XXH3_state_t *hash, const char *path, int64_t from, int64_t to, int64_t *count)

@@ -1,6 +1,5 @@
 /* remla eval MODEL data.val=...: loss and perplexity of a model folder (GQA, MLA, or a checkpoint step) on
  * tokens. */
-#include "base/log.h"
 #include "model/hf/config.h"
 #include "model/hf/model_files.h"
 #include "train/commands/commands.h"

@@ -1,7 +1,7 @@
-/* The commands of the program; train/commands/main.c has their table. To add one: write train/commands/cmd_NAME.c, declare
- * it here, add its row. */
-#ifndef REMLA_TRAIN_COMMANDS_H
-#define REMLA_TRAIN_COMMANDS_H
+/* The commands of the program; train/commands/main.c has their table. To add one: write
+ * train/commands/cmd_NAME.c, declare it here, add its row. */
+#ifndef REMLA_TRAIN_COMMANDS_COMMANDS_H
+#define REMLA_TRAIN_COMMANDS_COMMANDS_H
 #include "base/comm.h"
 #include "train/options/options.h"
 

@@ -1,8 +1,9 @@
-/* Options: `section.key=value` on the command line, or sections of keys in a YAML file. train/options/options.def
- * lists them all; a value knows where it came from, so that messages and RUN/config.yaml can say it.
- * Relative paths are relative to the current folder, also those in a file. Nothing here is collective. */
-#ifndef REMLA_TRAIN_OPTIONS_H
-#define REMLA_TRAIN_OPTIONS_H
+/* Options: `section.key=value` on the command line, or sections of keys in a YAML file.
+ * train/options/options.def lists them all; a value knows where it came from, so that messages and
+ * RUN/config.yaml can say it. Relative paths are relative to the current folder, also those in a file.
+ * Nothing here is collective. */
+#ifndef REMLA_TRAIN_OPTIONS_OPTIONS_H
+#define REMLA_TRAIN_OPTIONS_OPTIONS_H
 #include "base/file.h"
 #include <stdio.h>
 

@@ -8,7 +8,6 @@
 #include "train/manifest.h"
 #include <dirent.h>
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,17 +192,6 @@ status checkpoint_newest(const char *run, char *folder, message *why)
 
 /* ---- names change hands -------------------------------------------------------------------------------- */
 
-/* Whether its state is of another step: then it is somebody's copy. */
-static bool of_another_step(const char *folder, int64_t step)
-{
-    char path[PATH_BYTES];
-    json_t *state = json_load_file(path_join(path, folder, CHECKPOINT_STATE), 0, NULL);
-    const json_t *found = json_object_get(state, "step");
-    const bool other = json_is_integer(found) && json_integer_value(found) != step;
-    json_decref(state);
-    return other;
-}
-
 /* A folder without anything in it, not a link to one. */
 static bool empty_folder(const char *path)
 {
@@ -217,7 +205,7 @@ status checkpoint_vacant(const char *run, int64_t step, bool *replaces, message 
     struct stat s;
     checkpoint_folder(final, run, step);
     const bool missing = lstat(final, &s) != 0;
-    const bool copy = !missing && of_another_step(final, step);
+    const bool copy = !missing && state_of_another_step(final, step);
     *replaces = !missing && !copy && folder_exists(final) && is_checkpoint(final);
     if (missing || *replaces || empty_folder(final)) return OK;
     return fail(why, ERR_INPUT,

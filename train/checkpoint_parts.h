@@ -26,7 +26,9 @@ char *state_text(const checkpoint_state *s);
 /* Reads it. ERR_INPUT when its numbers cannot all be true: `then` are the options of the run that wrote it,
  * and a folder that is called as a checkpoint is called must be of that step. */
 status state_read(const char *folder, const options *then, checkpoint_state *state, message *why);
-/* The same, with the options that lie beside it. */
+/* Whether it can be read and is of another step: then the folder is a copy that somebody has made. */
+bool state_of_another_step(const char *folder, int64_t step);
+/* The same as state_read, with the options that lie beside it. */
 status state_verify(const char *folder, message *why);
 
 #endif

@@ -97,15 +97,35 @@ static status state_parse(json_t *json, const char *path, checkpoint_state *stat
     return OK;
 }
 
-status state_read(const char *folder, const options *then, checkpoint_state *state, message *why)
+/* The file as JSON; `path` (PATH_BYTES) becomes its path. */
+static status state_load(json_t **json, char *path, const char *folder, message *why)
 {
-    char path[PATH_BYTES], *text;
+    char *text;
     int64_t bytes;
     TRY(file_read_text(path_join(path, folder, CHECKPOINT_STATE), STATE_LIMIT, &text, &bytes, why));
     json_error_t error;
-    json_t *json = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
+    *json = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
     free(text);
-    if (!json) return fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text);
+    return *json ? OK : fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text);
+}
+
+bool state_of_another_step(const char *folder, int64_t step)
+{
+    char path[PATH_BYTES];
+    json_t *json;
+    message ignored;
+    if (state_load(&json, path, folder, &ignored) != OK) return false;
+    const json_t *found = json_object_get(json, "step");
+    const bool other = json_is_integer(found) && json_integer_value(found) != step;
+    json_decref(json);
+    return other;
+}
+
+status state_read(const char *folder, const options *then, checkpoint_state *state, message *why)
+{
+    char path[PATH_BYTES];
+    json_t *json;
+    TRY(state_load(&json, path, folder, why));
     status s = state_parse(json, path, state, why);
     json_decref(json);
     if (s == OK) s = agree(path, folder, then, state, why);

@@ -145,13 +145,20 @@ static bool decides(const char *name)
     return false;
 }
 
-static status check_unlisted(const char *folder, const json_t *files, message *why)
+static bool is_content(const char *name)
+{
+    return strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strcmp(name, MANIFEST) != 0;
+}
+
+/* ERR_INPUT names the first of the names that matter which the manifest does not list. */
+static status check_unlisted(const char *folder, const json_t *files, bool (*matters)(const char *name),
+                             message *why)
 {
     DIR *dir = opendir(folder);
     if (!dir) return fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
     status s = OK;
     for (const struct dirent *entry; s == OK && (entry = readdir(dir));)
-        if (decides(entry->d_name) && !listed(files, entry->d_name))
+        if (matters(entry->d_name) && !listed(files, entry->d_name))
             s = fail(
                 why, ERR_INPUT,
                 "%s/%s: does not belong to this checkpoint, its manifest does not list it: move it elsewhere",
@@ -164,15 +171,7 @@ status manifest_lists_all(const char *folder, message *why)
 {
     json_t *manifest;
     TRY(manifest_read(folder, &manifest, why));
-    DIR *dir = opendir(folder);
-    status s = dir ? OK : fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
-    for (const struct dirent *entry; s == OK && (entry = readdir(dir));) {
-        const char *name = entry->d_name;
-        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, MANIFEST) == 0) continue;
-        if (!listed(json_object_get(manifest, "files"), name))
-            s = fail(why, ERR_INPUT, "%s in it is not a part of the checkpoint", name);
-    }
-    if (dir) closedir(dir);
+    const status s = check_unlisted(folder, json_object_get(manifest, "files"), is_content, why);
     json_decref(manifest);
     return s;
 }
@@ -182,7 +181,7 @@ status manifest_verify(const char *folder, message *why)
     json_t *manifest;
     status s = manifest_read(folder, &manifest, why);
     const json_t *files = json_object_get(manifest, "files");
-    if (s == OK) s = check_unlisted(folder, files, why);
+    if (s == OK) s = check_unlisted(folder, files, decides, why);
     for (size_t i = 0; s == OK && i < json_array_size(files); i++)
         s = file_verify(folder, json_array_get(files, i), why);
     json_decref(manifest);

@@ -206,7 +206,7 @@ static void test_prune_beside_other_files(void **state)
     prune(1, -1);
     prune(1, -1);
     expect_names("02 04 08");
-    expect_warnings(2, "step-00000004 stays: eval in it is not a part of the checkpoint");
+    expect_warnings(2, "step-00000004/eval: does not belong to this checkpoint");
     assert_true(file_exists(at("step-00000002/notes.txt")));
 }
 

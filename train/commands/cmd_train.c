@@ -158,7 +158,6 @@ static status run_training(training *t, run_folder *run, message *why)
 /* Signals that ask for a stop are caught, one terminal less is none: the log has its lines. */
 static void catch_signals(const comm *c)
 {
-    stop_catch();
     signal(SIGPIPE, SIG_IGN);
     if (c->rank == 0)
         stop_announce("stopping with a checkpoint after this step",
@@ -166,6 +165,7 @@ static void catch_signals(const comm *c)
                           ? "from mpirun, which kills this job within about two seconds; SIGUSR1 to mpirun "
                             "leaves time for a checkpoint"
                           : NULL);
+    stop_catch();
 }
 
 status cmd_train(const command_line *line, options *o, const comm *c, message *why)

@@ -1,5 +1,5 @@
 """What `remla convert` writes by default loads in stock transformers (no remote code) with exactly its keys, and its loss in float32 is that of `remla eval`:
-of every fixture, and of its checkpoint after five steps of training. usage: stock_transformers.py REMLA FIXTURES, or stock_transformers.py REMLA --model
+of every fixture, of a model of Qwen2.5's widths with random weights and biases, and of their checkpoints after five steps of training. usage: stock_transformers.py REMLA FIXTURES, or stock_transformers.py REMLA --model
 FOLDER SHARD SEQ_LEN for a model of your own. Exit 77: torch, transformers or the fixtures are missing."""
 import glob
 import json
@@ -52,9 +52,25 @@ def compare(remla, what, model, shard, seq_len):
     return difference <= LIMIT
 
 
-def compare_fixture(remla, fixtures, name, spec, seq_len, folder):
+def random_qwen(folder):
+    """Attention of Qwen2.5-0.5B's widths, two layers, the vocabulary of the fixtures."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(1)
+    model = Qwen2ForCausalLM(Qwen2Config(
+        vocab_size=264, hidden_size=896, num_attention_heads=14, num_key_value_heads=2, intermediate_size=1216, num_hidden_layers=2, rope_theta=1e6,
+        tie_word_embeddings=True, max_position_embeddings=32768, eos_token_id=256, bos_token_id=None)).float()
+    with torch.no_grad():
+        for key, weight in model.named_parameters():
+            if key.endswith("bias"):
+                weight.normal_(0, 5 if "k_proj" in key else 0.5) # as large as Qwen's are, against what the weights make of random text
+    model.save_pretrained(folder)
+
+
+def compare_converted(remla, fixtures, source, name, spec, seq_len, folder):
     converted, config, run = (os.path.join(folder, part) for part in ("mla", "run.yaml", "run"))
-    call(remla, "convert", f"{fixtures}/{name}/gqa", converted, f"calib.data={fixtures}/calib.ds", f"calib.seq_len={seq_len}",
+    call(remla, "convert", source, converted, f"calib.data={fixtures}/calib.ds", f"calib.seq_len={seq_len}",
          f"convert.kv_lora_rank={spec['rank']}", f"convert.qk_rope_head_dim={spec['rope']}", f"convert.q_lora_rank={spec.get('q_rank', 0)}")
     with open(config, "w") as f:
         f.write(f"model: {{ path: {converted} }}\n")
@@ -88,7 +104,12 @@ def main():
         with open(path) as f:
             spec = json.load(f)["spec"]
         with tempfile.TemporaryDirectory() as folder:
-            good &= compare_fixture(remla, fixtures, os.path.basename(os.path.dirname(path)), spec, seq_len, folder)
+            name = os.path.basename(os.path.dirname(path))
+            good &= compare_converted(remla, fixtures, f"{fixtures}/{name}/gqa", name, spec, seq_len, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        source = os.path.join(folder, "gqa")
+        random_qwen(source)
+        good &= compare_converted(remla, fixtures, source, "Qwen2.5-0.5B's attention", {"rank": 96, "rope": 32}, seq_len, folder)
     return 0 if good else 1
 
 

@@ -178,5 +178,6 @@ status cmd_train(const command_line *line, options *o, const comm *c, message *w
     if (s == OK) s = run_training(&t, &run, why);
     run_folder_close(&run);
     training_close(&t);
+    stop_announce(NULL, NULL); /* mpirun ends the ranks that are left when one has ended with an exit code */
     return s;
 }

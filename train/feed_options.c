@@ -1,4 +1,5 @@
 #include "train/feed_options.h"
+#include "train/option_words.h"
 
 /* What only TransMLA's packing asks for. */
 static status check_transmla(const options *o, int64_t vocabulary, int64_t eos, message *why)
@@ -22,8 +23,8 @@ static status check_transmla(const options *o, int64_t vocabulary, int64_t eos, 
 status feed_from_options(feed *s, const options *o, int64_t vocabulary, int64_t eos, const comm *c,
                          message *why)
 {
-    const packing how = (packing)o->data_packing;
-    if (o->data_eos >= 0) eos = o->data_eos;
+    const packing how = packing_of(o->data_packing);
+    eos = option_or(o->data_eos, eos);
     if (!o->data_train.count)
         return fail(why, ERR_USAGE, "data.train is not set: name the shards to train on");
     if (how == PACKING_TRANSMLA) TRY(check_transmla(o, vocabulary, eos, why));
@@ -33,7 +34,7 @@ status feed_from_options(feed *s, const options *o, int64_t vocabulary, int64_t 
                                .packing = how,
                                .eos = eos,
                                .pack_folder = o->data_pack_index};
-    const feed_order order = {.seed = (uint64_t)o->train_seed, .window = o->data_window};
+    const feed_order order = {.seed = (uint64_t)o->train_seed, .window = option_or(o->data_window, 0)};
     return feed_open(s, "data.train", (const char *const *)o->data_train.item, o->data_train.count, &form,
                      &order, c, why);
 }

@@ -159,7 +159,7 @@ static void hold(saving *s)
 
 status saving_due(saving *s, message *why)
 {
-    const int64_t every = s->t->o->checkpoint_every;
+    const int64_t every = option_or(s->t->o->checkpoint_every, 0);
     const bool due = every && step_of(s) % every == 0;
     s->owed = s->owed || due;
     if (!s->owed) return OK;

@@ -1,4 +1,6 @@
+/* data.* as what data/ opens. */
 #include "train/feed_options.h"
+#include "data/tokenizer_check.h"
 #include "train/option_words.h"
 
 /* What only TransMLA's packing asks for. */
@@ -37,4 +39,12 @@ status feed_from_options(feed *s, const options *o, int64_t vocabulary, int64_t 
     const feed_order order = {.seed = (uint64_t)o->train_seed, .window = option_or(o->data_window, 0)};
     return feed_open(s, "data.train", (const char *const *)o->data_train.item, o->data_train.count, &form,
                      &order, c, why);
+}
+
+status held_out_from_options(dataset *d, const options *o, int64_t T, int64_t vocabulary, const char *model,
+                             message *why)
+{
+    const dataset_form form = {.T = T, .vocabulary = vocabulary, .document_mask = o->data_document_mask};
+    TRY(dataset_open(d, "data.val", (const char *const *)o->data_val.item, o->data_val.count, &form, why));
+    return tokenizer_check(d, "data.val", model, why);
 }

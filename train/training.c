@@ -6,7 +6,6 @@
 #include "base/memory.h"
 #include "base/stop.h"
 #include "eval/open.h"
-#include "model/hf/model_files.h"
 #include "model/loss.h"
 #include "train/feed_options.h"
 #include "train/gradients.h"
@@ -38,16 +37,11 @@ static status batch_arithmetic(const options *o, const comm *c, message *why)
                 (long long)o->train_micro_batch, c->size, (long long)unit, near);
 }
 
-/* Held-out text is always read in windows, so that its loss can be compared whatever data.packing is. */
 static status held_out_open(training *t, message *why)
 {
     const options *o = t->o;
-    const dataset_form form = {
-        .T = o->train_seq_len, .vocabulary = t->config.d.V, .document_mask = o->data_document_mask};
     if (!o->data_val.count) return OK;
-    TRY(dataset_open(&t->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
-                     &form, why));
-    return tokenizer_check(&t->held_out, "data.val", o->model_path, why);
+    return held_out_from_options(&t->held_out, o, o->train_seq_len, t->config.d.V, o->model_path, why);
 }
 
 static status sources_check(const training *t, message *why)

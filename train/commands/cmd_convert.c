@@ -2,18 +2,19 @@
  * beside and renamed. */
 #include "base/file.h"
 #include "base/log.h"
-#include "model/convert/convert.h"
+#include "data/tokenizer_check.h"
 #include "eval/open.h"
+#include "model/convert/convert.h"
 #include "train/commands/commands.h"
 #include "train/conversion/job.h"
 #include "train/eval_options.h"
-#include "data/tokenizer_check.h"
+#include "train/feed_options.h"
 #include <stdio.h>
 #include <string.h>
 
 /* ---- words -------------------- */
 
-/* Each as train/option_words.c does it; auto follows from the options of the switches above it. */
+/* Each as train/option_words.c does it. What auto becomes stands behind the switch. */
 static convert_method method_of(const options *o)
 {
     switch (o->convert_method) {
@@ -152,10 +153,7 @@ static status job_open(convert_job *j, message *why)
     if (!o->data_val.count) return OK;
     const named_length length = eval_length(o, "convert", (named_length){o->calib_seq_len, "calib.seq_len"});
     TRY(dims_check_length(d, length.key, length.T, why));
-    const dataset_form held_out = {.T = length.T, .vocabulary = d->V, .document_mask = o->data_document_mask};
-    TRY(dataset_open(&j->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
-                     &held_out, why));
-    return tokenizer_check(&j->held_out, "data.val", j->source, why);
+    return held_out_from_options(&j->held_out, o, length.T, d->V, j->source, why);
 }
 
 static void job_close(convert_job *j)

@@ -1,10 +1,10 @@
 /* remla eval MODEL data.val=...: loss and perplexity of a model folder (GQA, MLA, or a checkpoint step) on
  * tokens. */
-#include "data/tokenizer_check.h"
 #include "eval/evaluate.h"
 #include "eval/open.h"
 #include "train/commands/commands.h"
 #include "train/eval_options.h"
+#include "train/feed_options.h"
 #include "train/option_words.h"
 #include <stdio.h>
 
@@ -30,10 +30,7 @@ static status open_inputs(loaded_model *x, dataset *data, const char *folder, co
         return fail(why, ERR_USAGE, "data.val is not set: name the shards to evaluate on");
     const named_length length = eval_length(o, "eval", (named_length){TOKENS, "eval.seq_len"});
     TRY(loaded_model_open(x, folder, length.key, length.T, why));
-    const dataset_form form = {
-        .T = length.T, .vocabulary = x->config.d.V, .document_mask = o->data_document_mask};
-    TRY(dataset_open(data, "data.val", (const char *const *)o->data_val.item, o->data_val.count, &form, why));
-    return tokenizer_check(data, "data.val", folder, why);
+    return held_out_from_options(data, o, length.T, x->config.d.V, folder, why);
 }
 
 static status run(loaded_model *x, const dataset *data, const options *o, const comm *c, evaluation *e,

@@ -198,10 +198,10 @@ static bool parse_word(const option_row *row, const char *text, option_word *val
     return true;
 }
 
-/* The word of a row that has just one: what its old number stands for. */
-static bool only_word(const option_row *row, option_word *value)
+/* What an old number stands for, of a row that has just one word: only then is the list a word. */
+static bool parse_only_word(const option_row *row, option_word *value)
 {
-    return !strchr(row->words, ',') && parse_word(row, row->words, value);
+    return parse_word(row, row->words, value);
 }
 
 static bool parse_whole_or_word(const option_row *row, const char *text, option_whole *value)
@@ -210,7 +210,7 @@ static bool parse_whole_or_word(const option_row *row, const char *text, option_
     if (parse_word(row, text, &value->word) || parse_int_in(row, text, &value->number)) return true;
     const bool old = parse_int(text, &value->number) && value->number == lowest(row) - 1;
     value->number = 0;
-    return old && only_word(row, &value->word);
+    return old && parse_only_word(row, &value->word);
 }
 
 static bool parse_real_or_word(const option_row *row, const char *text, option_real *value)
@@ -218,7 +218,7 @@ static bool parse_real_or_word(const option_row *row, const char *text, option_r
     *value = (option_real){0};
     if (parse_word(row, text, &value->word)) return true;
     if (!parse_real_in(row, text, &value->number)) return false;
-    if (value->number == strtod(row->low, NULL)) only_word(row, &value->word);
+    if (value->number == strtod(row->low, NULL)) parse_only_word(row, &value->word);
     return true;
 }
 

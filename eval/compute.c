@@ -1,4 +1,4 @@
-/* Opens the device and chooses among the tables of ops. Below this, nobody asks where he computes. */
+/* Opens the device, and makes the table of ops for a shape. Code below does not ask what it computes on. */
 #include "eval/compute.h"
 #include "base/device.h"
 #include "base/log.h"

@@ -45,8 +45,8 @@ typedef char option_TEXT[PATH_BYTES];
 typedef option_list option_LIST;
 
 /* option_device_kind has OPTION_device_kind_cpu, ..._cuda and ..._auto: an enum of its own for each row of
- * words. Who makes a value of another folder's enum of it writes a switch without a default, so that the
- * compiler names a word that was forgotten. */
+ * words. Code that translates it to another folder's enum is a switch without a default, so that the compiler
+ * names a word that was forgotten. */
 #define ENUM(S_, N_, D_, W_, R_, HELP_)                                                                      \
     typedef enum option_##S_##_##N_{OPTION_WORDS(OPTION_##S_##_##N_##_, W_)} option_##S_##_##N_;
 #include "train/options/options.def"

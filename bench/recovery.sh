@@ -21,7 +21,7 @@ convert() { # METHOD OPTION...
 }
 
 loss() { # MODEL SHARD
-    "$remla" eval "$1" data.val="$2" train.seq_len=512 data.document_mask=false --json 2>/dev/null | sed 's/.*"loss": \([^,]*\).*/\1/'
+    "$remla" eval "$1" data.val="$2" eval.seq_len=512 data.document_mask=false --json 2>/dev/null | sed 's/.*"loss": \([^,]*\).*/\1/'
 }
 
 # row START RATE SEED TOKENS MODEL

@@ -34,7 +34,7 @@ shards() { # NAME: as a shard, or as a folder of them
 }
 
 loss() { # MODEL SHARDS
-    "$remla" eval "$1" data.val="$2" val.tokens=$held_out train.seq_len=512 data.document_mask=false --json 2>/dev/null | sed 's/.*"loss": \([^,]*\).*/\1/'
+    "$remla" eval "$1" data.val="$2" val.tokens=$held_out eval.seq_len=512 data.document_mask=false --json 2>/dev/null | sed 's/.*"loss": \([^,]*\).*/\1/'
 }
 
 for count in 2048 6144 16384 49152; do

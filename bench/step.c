@@ -11,7 +11,8 @@
 #include "base/machine.h"
 #include "model/loss.h"
 #include "optim/optimizer.h"
-#include "train/compute.h"
+#include "eval/compute.h"
+#include "train/option_words.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,9 +159,10 @@ int main(int argc, char **argv)
     const status started = machine_start(0, 1, &why);
     if (started != OK) die(started, "%s", why.text);
 
+    const compute_settings wanted = compute_settings_of(&s.o);
     compute on;
     const ops *k;
-    status opened = compute_open(&on, &s.o, comm_self(), &why);
+    status opened = compute_open(&on, &wanted, comm_self(), &why);
     if (opened == OK) opened = compute_ops(&on, &s.shape, s.batch, s.seq_len, comm_self(), &k, &why);
     if (opened != OK) die(opened, "%s", why.text);
 

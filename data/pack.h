@@ -6,7 +6,7 @@
 #define REMLA_DATA_PACK_H
 #include "data/shards/shard.h"
 
-/* How documents become samples; the order is that of data.packing's words. */
+/* How documents become samples. */
 typedef enum packing { PACKING_CONCAT, PACKING_TRANSMLA, PACKING_BEST_FIT } packing;
 
 /* What decides the samples of a shard beside its documents. */

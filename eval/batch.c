@@ -1,18 +1,16 @@
+/* Rows of a batch in host memory, filled one at a time. */
 #include "eval/batch.h"
+#include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
 
 void host_batch_init(host_batch *b, int64_t sequences, int64_t T)
 {
-    const size_t bytes = sizeof(int32_t) * (size_t)(sequences * T);
-    *b = (host_batch){.sequences = sequences,
-                      .T = T,
-                      .tokens = malloc(bytes),
-                      .targets = malloc(bytes),
-                      .first = malloc(bytes)};
-    if (!b->tokens || !b->targets || !b->first)
-        die(ERR_DEVICE, "no memory for a batch of %lld windows of %lld tokens", (long long)sequences,
-            (long long)T);
+    int32_t **const part[] = {&b->tokens, &b->targets, &b->first};
+    *b = (host_batch){.sequences = sequences, .T = T};
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++)
+        *part[i] = memory_new(sequences * T, sizeof **part[i], "a batch of %lld windows of %lld tokens",
+                              (long long)sequences, (long long)T);
 }
 
 void host_batch_free(host_batch *b)

@@ -1,3 +1,4 @@
+/* Windows in groups of the activations' B, dealt out to the ranks in turn. */
 #include "eval/evaluate.h"
 #include "base/clock.h"
 #include "eval/batch.h"
@@ -5,7 +6,7 @@
 
 int64_t windows_read(const dataset *data, int64_t limit)
 {
-    const int64_t wanted = limit ? (limit + data->T - 1) / data->T : data->windows;
+    const int64_t wanted = limit != ALL_TOKENS ? (limit + data->T - 1) / data->T : data->windows;
     return wanted < data->windows ? wanted : data->windows;
 }
 

@@ -12,10 +12,13 @@ typedef struct evaluation {
     double seconds;
 } evaluation;
 
-/* How many of the windows of `data` are read when it is to be `limit` tokens, in whole windows (0: all). */
+/* As a limit of tokens. */
+enum { ALL_TOKENS = 0 };
+
+/* How many of the windows of `data` are read when it is to be `limit` tokens, in whole windows. */
 int64_t windows_read(const dataset *data, int64_t limit);
 
-/* Runs windows 0, 1, ... of `data` (whose T is a->T) until `limit` tokens are read (0: all) through the
+/* Runs windows 0, 1, ... of `data` (whose T is a->T) until `limit` tokens are read through the
  * model, a->B at a time, shared out over the ranks. All ranks make the same number of calls of
  * model_evaluate, whoever fails. ERR_INPUT when a token cannot be read or none counts; a loss that is not
  * finite, or whose exponential is not, is a result. MPI: collective; every rank gets the same result and

@@ -27,3 +27,12 @@ int64_t kv_bytes_per_token(const dims *d)
     const int64_t elements = d->kind == ATTENTION_MLA ? d->R + d->Dr : 2 * d->G * d->D;
     return 2 * elements * d->L;
 }
+
+status dims_check_length(const dims *d, const char *key, int64_t T, message *why)
+{
+    if (!d->window || T <= d->window) return OK;
+    return fail(why, ERR_USAGE,
+                "%s=%lld is longer than the model's sliding_window of %lld: windows with a sliding mask are "
+                "not supported",
+                key, (long long)T, (long long)d->window);
+}

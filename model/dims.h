@@ -10,6 +10,7 @@
  * Shapes are written (B,T,H,Dn+Dr), slowest axis first; weights are (out,in) as in the checkpoint. */
 #ifndef REMLA_MODEL_DIMS_H
 #define REMLA_MODEL_DIMS_H
+#include "base/status.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,5 +49,9 @@ void rope_frequencies(const rope_settings *r, int64_t width, double *inverse_fre
 /* Bytes of key/value cache a token needs over all layers, at 2 bytes an element: 2*G*D or R+Dr elements a
  * layer. */
 int64_t kv_bytes_per_token(const dims *d);
+
+/* Whether the model takes sequences of T tokens. ERR_USAGE, naming the option `key` that says T, when they
+ * are longer than a sliding window. */
+status dims_check_length(const dims *d, const char *key, int64_t T, message *why);
 
 #endif

@@ -142,7 +142,7 @@ evaluate() { # NAME MODEL
     local kind
     mkdir -p "$demo/eval"
     for kind in docs other; do
-        "$remla" eval "$2" data.val="$tokens/$kind/*.ds.zst" val.tokens=$val_tokens train.seq_len=512 data.document_mask=false --json >"$demo/eval/$1.$kind.json"
+        "$remla" eval "$2" data.val="$tokens/$kind/*.ds.zst" val.tokens=$val_tokens eval.seq_len=512 data.document_mask=false --json >"$demo/eval/$1.$kind.json"
         "$PYTHON" -c 'import json, sys; r = json.load(open(sys.argv[1])); print("  %-9s %-5s loss %.4f, %.0f seconds" % (*sys.argv[2:], r["loss"], r["seconds"]))' "$demo/eval/$1.$kind.json" "$1" "$kind"
     done
 }

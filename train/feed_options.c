@@ -1,4 +1,7 @@
+/* data.* as what data/ opens. */
 #include "train/feed_options.h"
+#include "data/tokenizer_check.h"
+#include "train/option_words.h"
 
 /* What only TransMLA's packing asks for. */
 static status check_transmla(const options *o, int64_t vocabulary, int64_t eos, message *why)
@@ -22,8 +25,8 @@ static status check_transmla(const options *o, int64_t vocabulary, int64_t eos, 
 status feed_from_options(feed *s, const options *o, int64_t vocabulary, int64_t eos, const comm *c,
                          message *why)
 {
-    const packing how = (packing)o->data_packing;
-    if (o->data_eos >= 0) eos = o->data_eos;
+    const packing how = packing_of(o->data_packing);
+    eos = option_or(o->data_eos, eos);
     if (!o->data_train.count)
         return fail(why, ERR_USAGE, "data.train is not set: name the shards to train on");
     if (how == PACKING_TRANSMLA) TRY(check_transmla(o, vocabulary, eos, why));
@@ -33,7 +36,15 @@ status feed_from_options(feed *s, const options *o, int64_t vocabulary, int64_t 
                                .packing = how,
                                .eos = eos,
                                .pack_folder = o->data_pack_index};
-    const feed_order order = {.seed = (uint64_t)o->train_seed, .window = o->data_window};
+    const feed_order order = {.seed = (uint64_t)o->train_seed, .window = option_or(o->data_window, 0)};
     return feed_open(s, "data.train", (const char *const *)o->data_train.item, o->data_train.count, &form,
                      &order, c, why);
+}
+
+status held_out_from_options(dataset *d, const options *o, int64_t T, int64_t vocabulary, const char *model,
+                             message *why)
+{
+    const dataset_form form = {.T = T, .vocabulary = vocabulary, .document_mask = o->data_document_mask};
+    TRY(dataset_open(d, "data.val", (const char *const *)o->data_val.item, o->data_val.count, &form, why));
+    return tokenizer_check(d, "data.val", model, why);
 }

@@ -159,8 +159,8 @@ static void hold(saving *s)
 
 status saving_due(saving *s, message *why)
 {
-    const int64_t every = s->t->o->checkpoint_every;
-    const bool due = every && step_of(s) % every == 0;
+    const option_INT_OR_NONE every = s->t->o->checkpoint_every;
+    const bool due = every.word == OPTION_NUMBER && step_of(s) % every.number == 0;
     s->owed = s->owed || due;
     if (!s->owed) return OK;
     if (s->watch.far) {

@@ -5,10 +5,11 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/stop.h"
-#include "model/hf/model_files.h"
+#include "eval/open.h"
 #include "model/loss.h"
 #include "train/feed_options.h"
 #include "train/gradients.h"
+#include "train/option_words.h"
 #include "data/tokenizer_check.h"
 #include "train/unit_file.h"
 #include <math.h>
@@ -36,26 +37,11 @@ static status batch_arithmetic(const options *o, const comm *c, message *why)
                 (long long)o->train_micro_batch, c->size, (long long)unit, near);
 }
 
-status sequence_check(const dims *d, int64_t T, message *why)
-{
-    if (d->window && T > d->window)
-        return fail(why, ERR_USAGE,
-                    "train.seq_len=%lld is longer than the model's sliding_window of %lld: windows with a "
-                    "sliding mask are not supported",
-                    (long long)T, (long long)d->window);
-    return OK;
-}
-
-/* Held-out text is always read in windows, so that its loss can be compared whatever data.packing is. */
 static status held_out_open(training *t, message *why)
 {
     const options *o = t->o;
-    const dataset_form form = {
-        .T = o->train_seq_len, .vocabulary = t->config.d.V, .document_mask = o->data_document_mask};
     if (!o->data_val.count) return OK;
-    TRY(dataset_open(&t->held_out, "data.val", (const char *const *)o->data_val.item, o->data_val.count,
-                     &form, why));
-    return tokenizer_check(&t->held_out, "data.val", o->model_path, why);
+    return held_out_from_options(&t->held_out, o, o->train_seq_len, t->config.d.V, o->model_path, why);
 }
 
 static status sources_check(const training *t, message *why)
@@ -67,16 +53,13 @@ static status sources_check(const training *t, message *why)
 
 static void schedule_open(training *t)
 {
-    static const schedule_kind kinds[] = {SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT,
-                                          SCHEDULE_ONE_MINUS_SQRT}; /* the order of optim.schedule's words */
     const options *o = t->o;
-    t->steps = o->train_steps;
-    if (!t->steps) t->steps = (int64_t)(feed_pass(&t->data) / (uint64_t)t->sequences);
-    const int64_t warmup = o->optim_warmup >= 0 ? o->optim_warmup : (3 * t->steps + 99) / 100;
-    t->rate = (schedule){.kind = kinds[o->optim_schedule],
+    t->steps = o->train_steps.word == OPTION_AUTO ? (int64_t)(feed_pass(&t->data) / (uint64_t)t->sequences)
+                                                  : o->train_steps.number;
+    t->rate = (schedule){.kind = schedule_kind_of(o->optim_schedule),
                          .rate = o->optim_lr,
                          .min_rate = o->optim_min_lr,
-                         .warmup = warmup,
+                         .warmup = option_or(o->optim_warmup, (3 * t->steps + 99) / 100),
                          .steps = t->steps};
 }
 
@@ -123,9 +106,8 @@ static status open_alone(training *t, message *why)
     if (!o->model_path[0])
         return fail(why, ERR_USAGE, "model.path is not set: name the model folder to start from");
     TRY(batch_arithmetic(o, t->c, why));
-    TRY(config_read(&t->config, o->model_path, why));
-    TRY(model_check(o->model_path, &t->config.d, why));
-    return sequence_check(&t->config.d, o->train_seq_len, why);
+    TRY(model_folder_read(&t->config, o->model_path, why));
+    return dims_check_length(&t->config.d, "train.seq_len", o->train_seq_len, why);
 }
 
 /* MPI: collective. */
@@ -183,7 +165,8 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     *t = (training){.o = o, .c = c};
     TRY(comm_agree(c, open_alone(t, why), why));
     TRY(data_open(t, why));
-    TRY(compute_open(&t->on, o, c, why));
+    const compute_settings wanted = compute_settings_of(o);
+    TRY(compute_open(&t->on, &wanted, c, why));
     const ops *k;
     TRY(compute_ops(&t->on, &t->config.d, o->train_micro_batch, o->train_seq_len, c, &k, why));
     /* A run that begins; one that goes on knows its place only with its checkpoint. */
@@ -304,7 +287,7 @@ status training_step(training *t, step_result *r, message *why)
                     (long long)t->at.step + 1, (long long)t->sequences);
 
     const double mean = 1 / targets, rate = schedule_rate(&t->rate, t->at.step + 1);
-    optimizer_clip(&t->opt, &t->acts.loss_sum, mean, t->o->optim_clip);
+    optimizer_clip(&t->opt, &t->acts.loss_sum, mean, option_real_or(t->o->optim_clip, 0));
     if (t->o->debug_dump_gradients[0] && !t->gradients_dumped) {
         TRY(gradients_write(t->o->debug_dump_gradients, &t->m.table, &t->opt, mean, t->c, why));
         t->gradients_dumped = true;

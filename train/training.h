@@ -6,7 +6,7 @@
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "train/checkpoint.h"
-#include "train/compute.h"
+#include "eval/compute.h"
 #include "train/loader.h"
 #include "train/options/options.h"
 
@@ -49,9 +49,6 @@ void training_close(training *t);
 /* Continues from a checkpoint folder. When it is of another model or other data (ERR_INPUT), or options
  * differ that decide the batches (ERR_USAGE), the sentence names the first difference. MPI: collective. */
 status training_resume(training *t, const char *checkpoint, message *why);
-
-/* Whether sequences of T tokens suit the model: a sliding window must not be shorter. */
-status sequence_check(const dims *d, int64_t T, message *why);
 
 /* One optimizer step: reads the step's windows, forward and backward over the micro-batches, sums over ranks,
  * clips, updates. A device gets all of it as one queue; only the result is waited for. ERR_DATA when the

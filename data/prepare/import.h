@@ -7,7 +7,6 @@
 #include "data/shards/shard_writer.h"
 #include "base/file.h"
 
-/* In the order of the words of import.format. */
 typedef enum import_format {
     IMPORT_AUTO,
     IMPORT_DATATROVE,

@@ -21,6 +21,8 @@ enum {
     KEY_VALUE_HEADS = 1
 };
 
+_Static_assert(ROWS <= 32, "config_defaults has a bit for each row");
+
 /* Row `i` of the whole table: common rows, the family's (which may have no key), the type of the weights. */
 static key_value row(const family *m, int i)
 {
@@ -111,12 +113,20 @@ status config_defaults_take(config_defaults *taken, const config_file *f, const 
     return take_storage(taken, f, folder);
 }
 
+/* As a person would write it: 10000, not JSON's 10000.0. */
+static const char *value_text(const json_t *value, char number[40])
+{
+    if (json_is_string(value)) return json_string_value(value);
+    if (!json_is_number(value)) return json_is_true(value) ? "true" : json_is_false(value) ? "false" : "null";
+    snprintf(number, 40, "%g", json_number_value(value));
+    return number;
+}
+
 static void say(const char *key, bool was_null, const json_t *value, const char *origin)
 {
-    char number[40] = "false"; /* the only truth value that is a default */
-    if (json_is_number(value)) snprintf(number, sizeof number, "%g", json_number_value(value));
-    log_line("%s is %s config.json: %s, %s", key, was_null ? "null in" : "not in",
-             json_is_string(value) ? json_string_value(value) : number, origin);
+    char number[40];
+    log_line("%s is %s config.json: %s, %s", key, was_null ? "null in" : "not in", value_text(value, number),
+             origin);
 }
 
 /* True the first time that it is asked for a key. */

@@ -8,6 +8,7 @@
 #include "model/hf/config_file.h"
 #include <stddef.h>
 
+/* The most in a list of a row. One more does not compile. */
 enum { FAMILY_VALUES = 4 };
 
 /* A key and a value as JSON text. */

@@ -26,7 +26,7 @@ bad() {
 
 run=("$REMLA" train)
 eval=("$REMLA" eval)
-on=(data.val="$golden/val.ds" train.seq_len=32)
+on=(data.val="$golden/val.ds" eval.seq_len=32)
 write_config config.yaml "$golden/gqa"
 short=(train.steps=2 train.out=out-run)
 
@@ -142,7 +142,7 @@ no_tokenizer run 'is the folder of a training run; its newest model is run/check
 # ---- shards
 bad_shard token
 write_bytes token.ds 154 '\xf4\x01'
-bad 3 'token.ds|token 77|500|96' "${eval[@]}" "$golden/gqa" data.val=token.ds train.seq_len=32
+bad 3 'token.ds|token 77|500|96' "${eval[@]}" "$golden/gqa" data.val=token.ds eval.seq_len=32
 bad 6 'token.ds|token 77|500|96' "${run[@]}" config.yaml train.steps=9 train.out=out-run data.train=token.ds
 bad_shard empty
 : >empty.ds
@@ -190,7 +190,7 @@ bad 2 'data order|--from|-1' "$REMLA" data order config.yaml --from -1
 bad 2 'data order|--count' "$REMLA" data order config.yaml --count 9223372036854775808
 bad 2 'data.train is not set' "$REMLA" data order config.yaml data.train=
 bad 2 'data.packing=transmla|model.path' "$REMLA" data order config.yaml data.packing=transmla model.path=
-bad 2 'data.val' "${eval[@]}" "$golden/gqa" train.seq_len=32
+bad 2 'data.val' "${eval[@]}" "$golden/gqa" eval.seq_len=32
 
 # ---- text
 tokenize=("$REMLA" data tokenize)
@@ -202,8 +202,8 @@ bad 2 'tokenize.out is not set' "${tokenize[@]}" good.txt tokenize.model="$golde
 bad 2 'usage: remla data tokenize TEXT' "${tokenize[@]}" "${with[@]}"
 bad 3 'gqa|tokenizer.json' "${tokenize[@]}" good.txt tokenize.model="$golden/gqa" tokenize.out=out-tokens
 bad 2 'tokenize.eos=400: expected auto, none, or an id below 400' "${tokenize[@]}" good.txt "${with[@]}" tokenize.eos=400
-bad 2 'tokenize.eos=no: expected auto' "${tokenize[@]}" good.txt "${with[@]}" tokenize.eos=no
-bad 2 'tokenize.eos=-1: expected auto' "${tokenize[@]}" good.txt "${with[@]}" tokenize.eos=-1
+bad 2 'tokenize.eos=no (command line): expected auto, none, or a whole number' "${tokenize[@]}" good.txt "${with[@]}" tokenize.eos=no
+bad 2 'tokenize.eos=-1 (command line): expected auto, none, or a whole number' "${tokenize[@]}" good.txt "${with[@]}" tokenize.eos=-1
 bad 2 'tokenize.column is empty' "${tokenize[@]}" good.txt "${with[@]}" tokenize.column=
 bad 2 'tokenize.shard_tokens=0' "${tokenize[@]}" good.txt "${with[@]}" tokenize.shard_tokens=0
 bad 3 'nothing.txt: no file matches' "${tokenize[@]}" good.txt nothing.txt "${with[@]}"
@@ -235,6 +235,20 @@ gzip -c good.txt | head -c 20 >cut.txt.gz
 bad 3 'cut.txt.gz: is cut: its 20 bytes end inside compressed data' "${tokenize[@]}" cut.txt.gz "${with[@]}"
 cp good.txt plain.txt.zst
 bad 3 'plain.txt.zst: is damaged or not zstd after byte 0' "${tokenize[@]}" plain.txt.zst "${with[@]}"
+
+# ---- lengths and a sliding window, options that contradict
+bad_model window 's/LlamaForCausalLM/MistralForCausalLM/; s/"model_type": "llama"/"model_type": "mistral", "sliding_window": 16/'
+bad 2 'eval.seq_len=32 is longer than the model|sliding_window of 16' "${eval[@]}" window "${on[@]}"
+bad 2 'train.seq_len=32 is longer than the model|sliding_window of 16' "${eval[@]}" window data.val="$golden/val.ds" train.seq_len=32
+bad 2 'eval.seq_len=4096 is longer than the model|sliding_window of 16' "${eval[@]}" window data.val="$golden/val.ds"
+bad 2 'train.seq_len=32 is longer than the model|sliding_window of 16' "${run[@]}" config.yaml "${short[@]}" model.path=window
+convert=("$REMLA" convert window out-mla calib.data="$golden/train.ds" convert.qk_rope_head_dim=4 convert.kv_lora_rank=12)
+bad 2 'calib.seq_len=32 is longer than the model|sliding_window of 16' "${convert[@]}" calib.seq_len=32
+bad 2 'eval.seq_len=32 is longer than the model|sliding_window of 16' "${convert[@]}" calib.seq_len=16 "${on[@]}"
+bad 2 'train.seq_len=32 is longer than the model|sliding_window of 16' "${convert[@]}" calib.seq_len=16 data.val="$golden/val.ds" train.seq_len=32
+bad 2 'convert.balance does not go with convert.method=remla' "${convert[@]}" calib.seq_len=16 convert.method=remla convert.balance=norm
+bad 2 'train.steps=-1|auto, or a whole number from 1' "${run[@]}" config.yaml train.out=out-run train.steps=-1
+bad 2 'convert.layout=stock|auto, deepseek, transmla' "${convert[@]}" convert.layout=stock
 
 # ---- the command line
 bad 2 'unknown command trian|train' "$REMLA" trian config.yaml

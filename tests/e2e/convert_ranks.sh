@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 arguments=(calib.data="$golden/train.ds" calib.seq_len=32 convert.qk_rope_head_dim=4 convert.kv_lora_rank=12 convert.latent_norm=true convert.dtype=f32)
-loss() { "$REMLA" eval "$1" data.val="$golden/val.ds" train.seq_len=32 --json 2>/dev/null | field loss; }
+loss() { "$REMLA" eval "$1" data.val="$golden/val.ds" eval.seq_len=32 --json 2>/dev/null | field loss; }
 
 "$REMLA" convert "$golden/gqa" one "${arguments[@]}" >/dev/null
 OMP_NUM_THREADS=2 "$REMLA" convert "$golden/gqa" threads "${arguments[@]}" >/dev/null

@@ -94,4 +94,4 @@ check_exit 3 "${command[@]}" train.out=other train.resume=run/checkpoints/step-0
 cp -r base/checkpoints/step-00000002 base/checkpoints/step-00000003
 check_exit 3 "${command[@]}" train.out=other train.resume=base/checkpoints/step-00000003/
 grep -q 'is of step 2, but its folder is called step-00000003' err || { cat err >&2; fail "resuming from a copy: no sentence"; }
-check_exit 3 "$REMLA" eval run/checkpoints/step-00000004 data.val="$golden/val.ds" train.seq_len=32
+check_exit 3 "$REMLA" eval run/checkpoints/step-00000004 data.val="$golden/val.ds" eval.seq_len=32

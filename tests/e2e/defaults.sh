@@ -19,7 +19,7 @@ whole() {
     for key in $keys; do grep -q "\"$key\"" "$1" || fail "$1 lacks $key"; done
 }
 
-on=(data.val="$golden/val.ds" train.seq_len=32)
+on=(data.val="$golden/val.ds" eval.seq_len=32)
 check_exit 0 "$REMLA" eval "$golden/gqa" "${on[@]}" --json
 field loss <out >want
 check_exit 0 "$REMLA" eval bare "${on[@]}" --json

@@ -23,7 +23,7 @@ for model in gqa mla; do
     check_close 3e-2 "$model, bf16" got want
     grep -q '^device .* bf16' out || fail "the line that says what it computes on: $(cat out)"
 
-    check_exit 0 "$REMLA" eval "$golden/$model" data.val="$golden/val.ds" train.seq_len=32 train.micro_batch=3 data.document_mask=true "${cuda[@]}" --json
+    check_exit 0 "$REMLA" eval "$golden/$model" data.val="$golden/val.ds" eval.seq_len=32 eval.micro_batch=3 data.document_mask=true "${cuda[@]}" --json
     field loss <out >got
     awk -v m=$model '$1 == "eval" && $2 == m && $3 == "docmask" { print $5 }' "$golden/expected.txt" >want
     check_close 5e-4 "eval $model" got want

@@ -5,7 +5,7 @@
 for model in gqa mla; do
     for mask in plain docmask; do
         [ $mask = docmask ] && on=true || on=false
-        check_exit 0 "$REMLA" eval "$golden/$model" data.val="$golden/val.ds" train.seq_len=32 train.micro_batch=3 data.document_mask=$on --json
+        check_exit 0 "$REMLA" eval "$golden/$model" data.val="$golden/val.ds" eval.seq_len=32 eval.micro_batch=3 data.document_mask=$on --json
         awk -v m=$model -v k=$mask '$1 == "eval" && $2 == m && $3 == k { print $4, $5 }' "$golden/expected.txt" >want
         echo "$(field tokens <out) $(field loss <out)" >got
         check_close 1e-5 "eval $model $mask" got want
@@ -22,7 +22,7 @@ for model in gqa mla; do
     check_close 2e-3 "train $model: gradient norm" got want
 
     # The run validates after its last step; a checkpoint is a model folder that gives the same.
-    check_exit 0 "$REMLA" eval "run-$model/checkpoints/step-00000010" data.val="$golden/val.ds" train.seq_len=32 train.micro_batch=2 --json
+    check_exit 0 "$REMLA" eval "run-$model/checkpoints/step-00000010" data.val="$golden/val.ds" eval.seq_len=32 eval.micro_batch=2 --json
     field val_loss <"run-$model/metrics.jsonl" >want
     field loss <out >got
     check_close 1e-6 "eval of the checkpoint of $model" got want

@@ -12,5 +12,5 @@ check_close 2e-4 "a CUDA build on the CPU" got want
 
 check_exit 4 "$REMLA" train config.yaml train.out=cuda train.steps=1 device.kind=cuda
 grep -q 'device.kind=cuda: .*driver' err || fail "no driver: $(cat err)"
-check_exit 0 "$REMLA" eval "$golden/gqa" data.val="$golden/val.ds" train.seq_len=32 device.kind=cpu
+check_exit 0 "$REMLA" eval "$golden/gqa" data.val="$golden/val.ds" eval.seq_len=32 device.kind=cpu
 ! ldd "$REMLA" | grep -E 'libcu(da|dart|blas|dnn)|libnccl' || fail "needs a CUDA library to start"

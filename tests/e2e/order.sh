@@ -11,7 +11,7 @@ losses() {
     printf 'golden|2\n33\n33' >one.ds.metadata
     for ((i = 0; i < $2; i++)); do
         dd if="$1.ds" of=one.ds bs=2 skip=$((32 * i)) count=33 status=none
-        check_exit 0 "$REMLA" eval "$golden/mla" data.val=one.ds train.seq_len=32 --json
+        check_exit 0 "$REMLA" eval "$golden/mla" data.val=one.ds eval.seq_len=32 --json
         field loss <out
     done >"$1.losses"
     [ "$(wc -l <"$1.losses")" = "$2" ] || fail "$(wc -l <"$1.losses") losses of $2 windows of $1.ds"

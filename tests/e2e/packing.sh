@@ -21,7 +21,7 @@ document_losses() {
         from=${ends[i]}
         bytes=$(stat -c %s one.ds)
         printf 'golden|2\n%d\n' $((bytes / 2)) >one.ds.metadata
-        check_exit 0 "$REMLA" eval "$golden/mla" data.val=one.ds train.seq_len=$((bytes / 2 - 1)) --json
+        check_exit 0 "$REMLA" eval "$golden/mla" data.val=one.ds eval.seq_len=$((bytes / 2 - 1)) --json
         echo "$(field tokens <out) $(field loss <out)"
     done | awk '{ n += $1; sum += $1 * $2 } END { printf "%d %.9g\n", n, sum / n }'
 }

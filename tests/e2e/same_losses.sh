@@ -19,9 +19,9 @@ check_exit 0 ranks 2 "$REMLA" train config.yaml train.steps=20 train.out=gqa-2r4
 curve gqa-2r4x1 | cut -d' ' -f1,2 >got
 check_close 1e-6 "gqa: 2 ranks, 4 micro-batches" got want
 
-check_exit 0 "$REMLA" eval "$golden/mla" data.val="$golden/val.ds,$golden/train.ds" train.seq_len=32 train.micro_batch=3 --json
+check_exit 0 "$REMLA" eval "$golden/mla" data.val="$golden/val.ds,$golden/train.ds" eval.seq_len=32 eval.micro_batch=3 --json
 grep -o '"tokens.*kv_bytes_per_token": [0-9]*' out >want
-check_exit 0 ranks 2 "$REMLA" eval "$golden/mla" data.val="$golden/val.ds,$golden/train.ds" train.seq_len=32 train.micro_batch=3 --json
+check_exit 0 ranks 2 "$REMLA" eval "$golden/mla" data.val="$golden/val.ds,$golden/train.ds" eval.seq_len=32 eval.micro_batch=3 --json
 [ "$(wc -l <out)" = 1 ] || fail "eval --json under mpirun printed $(wc -l <out) lines on standard output"
 for key in tokens loss ppl kv_bytes_per_token; do
     field $key <want >a

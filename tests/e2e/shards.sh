@@ -36,8 +36,8 @@ for out in packed ranks; do
     check_close 1e-5 "$out: step, loss, norm, rate" <(curve $want) <(curve $out)
 done
 for file in model optim-00000; do cmp {raw,packed}/checkpoints/step-00000008/$file.safetensors >&2 || fail "packed: another $file"; done
-"$REMLA" eval "$golden/gqa" data.val="$golden/val.ds" train.seq_len=32 | grep -v -e seconds -e tok_s >want
-"$REMLA" eval "$golden/gqa" data.val=set/val.ds.zst train.seq_len=32 | grep -v -e seconds -e tok_s >got
+"$REMLA" eval "$golden/gqa" data.val="$golden/val.ds" eval.seq_len=32 | grep -v -e seconds -e tok_s >want
+"$REMLA" eval "$golden/gqa" data.val=set/val.ds.zst eval.seq_len=32 | grep -v -e seconds -e tok_s >got
 cmp want got >&2 || fail "eval: other numbers"
 for kind in "$golden/train.ds" set/train.ds.zst; do
     check_exit 0 "$REMLA" convert "$golden/gqa" "converted-${kind##*.}" calib.data="$kind" calib.seq_len=32 convert.kv_lora_rank=16 convert.qk_rope_head_dim=4

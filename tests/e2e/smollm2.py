@@ -16,7 +16,7 @@ CONVERTED, CONVERTED_LIMIT = {"docs": 3.9848, "other": 5.2704}, 4e-3
 
 
 def loss_of(remla, model, fixtures, kind):
-    command = [remla, "eval", model, f"data.val={fixtures}/{kind}.ds", "train.seq_len=512", "data.document_mask=false", "--json"]
+    command = [remla, "eval", model, f"data.val={fixtures}/{kind}.ds", "eval.seq_len=512", "data.document_mask=false", "--json"]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["loss"]
 
 

@@ -19,7 +19,7 @@ def call(*command):
 
 
 def remla_loss(remla, model, shard, seq_len):
-    return json.loads(call(remla, "eval", model, f"data.val={shard}", f"train.seq_len={seq_len}", "data.document_mask=false", "device.kind=cpu", "--json"))["loss"]
+    return json.loads(call(remla, "eval", model, f"data.val={shard}", f"eval.seq_len={seq_len}", "data.document_mask=false", "device.kind=cpu", "--json"))["loss"]
 
 
 def stock_loss(model, shard, seq_len):

@@ -174,7 +174,7 @@ def remla_logprobs(remla, model, ids, folder):
     write_shard(shard, ids)
     before, found = 0.0, []
     for t in range(1, len(ids)):
-        command = [remla, "eval", model, f"data.val={shard}", f"train.seq_len={t}", f"val.tokens={t}", "data.document_mask=false", "device.kind=cpu", "--json"]
+        command = [remla, "eval", model, f"data.val={shard}", f"eval.seq_len={t}", f"val.tokens={t}", "data.document_mask=false", "device.kind=cpu", "--json"]
         after = -t * json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["loss"]
         found.append(after - before)
         before = after

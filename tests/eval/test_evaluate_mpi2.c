@@ -87,7 +87,7 @@ static void test_whole(void **state)
     for (int g = 0; g < GROUPS; g++) loss[g] = group_loss(&m, &acts, &data, g);
 
     forward_calls = 0;
-    REQUIRE(evaluate(&m, &acts, &data, 0, world, &both, &why) == OK, "%s", why.text);
+    REQUIRE(evaluate(&m, &acts, &data, ALL_TOKENS, world, &both, &why) == OK, "%s", why.text);
     REQUIRE(forward_calls == 2, "%d forward calls, expected 2 on either rank", forward_calls);
     /* Rank 0 has the first and the last group. */
     const double want = ((loss[0] + loss[2]) + loss[1]) / (WINDOWS * T);
@@ -96,7 +96,7 @@ static void test_whole(void **state)
             (long long)both.tokens, (long long)both.read);
 
     forward_calls = 0;
-    REQUIRE(evaluate(&m, &acts, &data, 0, comm_self(), &alone, &why) == OK, "%s", why.text);
+    REQUIRE(evaluate(&m, &acts, &data, ALL_TOKENS, comm_self(), &alone, &why) == OK, "%s", why.text);
     REQUIRE(forward_calls == GROUPS, "%d forward calls of one rank", forward_calls);
     REQUIRE(fabs(both.loss - alone.loss) <= 1e-14 * want && both.tokens == alone.tokens,
             "loss %.17g, one rank has %.17g", both.loss, alone.loss);
@@ -118,7 +118,7 @@ static void test_unreadable(void **state)
         message why, first;
         data_start(&data, world->rank == group % 2 ? group * B * T + 1 : -1);
         forward_calls = 0;
-        const status s = evaluate(&m, &acts, &data, 0, world, &e, &why);
+        const status s = evaluate(&m, &acts, &data, ALL_TOKENS, world, &e, &why);
         REQUIRE(s == ERR_INPUT, "group %d: status %d", group, s);
         REQUIRE(forward_calls == group / 2, "group %d: %d forward calls, expected %d on either rank", group,
                 forward_calls, group / 2);

@@ -21,12 +21,12 @@ declare -A may=(
     [data]="base data/tokenizer data/shards"
     [data/prepare]="base data/tokenizer data/shards"
     [optim]="base kernels"
-    [eval]="base model data"
+    [eval]="base kernels model model/hf data"
     [train/options]="base"
     [train]="base kernels model model/hf data optim eval train/options"
     [train/conversion]="base model/hf model/convert data eval train/options"
     [train/commands]="base model/hf model/convert data data/tokenizer data/shards data/prepare eval train train/options train/conversion"
-    [bench]="base kernels model data data/tokenizer data/shards optim train"
+    [bench]="base kernels model data data/tokenizer data/shards optim eval train"
 )
 wrong=0 seen=0
 while IFS=: read -r file line text; do

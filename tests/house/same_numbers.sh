@@ -29,7 +29,7 @@ read -ra where <<<"${device:-device.kind=cpu}"
 for model in gqa mla; do
     write_config $model.yaml "$golden/$model"
     for n in 1 2; do
-        for mask in true false; do
+        for mask in true false; do # OLD may know no other name for eval.seq_len and eval.micro_batch
             both "$n" eval "$golden/$model" data.val="$golden/val.ds" train.seq_len=32 train.micro_batch=3 data.document_mask=$mask "${where[@]}" --json
             for which in old new; do field loss <$which/out >$which/loss; done
             same loss

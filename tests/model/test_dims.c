@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 static void check(const rope_settings *r, int width, const double *want)
@@ -64,12 +65,24 @@ static void cache_bytes(void **state)
                      36864);
 }
 
+/* A sliding window must not be shorter than a sequence; the sentence names the option. */
+static void lengths(void **state)
+{
+    (void)state;
+    message why = {""};
+    assert_int_equal(dims_check_length(&(dims){.window = 0}, "eval.seq_len", 1 << 20, &why), OK);
+    assert_int_equal(dims_check_length(&(dims){.window = 32}, "eval.seq_len", 32, &why), OK);
+    assert_int_equal(dims_check_length(&(dims){.window = 32}, "eval.seq_len", 33, &why), ERR_USAGE);
+    assert_non_null(strstr(why.text, "eval.seq_len=33 is longer than the model's sliding_window of 32"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_frequencies),
         cmocka_unit_test(llama3_frequencies),
         cmocka_unit_test(cache_bytes),
+        cmocka_unit_test(lengths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

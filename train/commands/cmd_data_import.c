@@ -63,8 +63,8 @@ static status identity_given(shard_identity *identity, const options *o, message
         *identity = shard_identity_of(t, tokenizer_eos(t));
         tokenizer_close(t);
     }
-    if (o->import_vocabulary) identity->vocabulary = o->import_vocabulary;
-    if (o->import_eos >= 0) identity->eos = o->import_eos;
+    identity->vocabulary = option_or(o->import_vocabulary, identity->vocabulary);
+    identity->eos = option_or(o->import_eos, identity->eos);
     return identity_check(identity, why);
 }
 
@@ -91,13 +91,46 @@ static status identity_join(shard_identity *identity, const import_source *s, me
     return identity_check(identity, why);
 }
 
+/* Both as train/option_words.c does it. */
+static import_format format_of(option_import_format word)
+{
+    switch (word) {
+    case OPTION_import_format_datatrove:
+        return IMPORT_DATATROVE;
+    case OPTION_import_format_llmc:
+        return IMPORT_LLMC;
+    case OPTION_import_format_megatron:
+        return IMPORT_MEGATRON;
+    case OPTION_import_format_nanogpt:
+        return IMPORT_NANOGPT;
+    case OPTION_import_format_mds:
+        return IMPORT_MDS;
+    case OPTION_import_format_auto:
+        break;
+    }
+    return IMPORT_AUTO;
+}
+
+static int token_bytes_of(option_import_token_bytes word)
+{
+    switch (word) {
+    case OPTION_import_token_bytes_2:
+        return 2;
+    case OPTION_import_token_bytes_4:
+        return 4;
+    case OPTION_import_token_bytes_auto:
+        break;
+    }
+    return 0;
+}
+
 static import_settings settings_from(const shard_identity *identity, const options *o)
 {
-    return (import_settings){.format = (import_format)o->import_format,
-                             .token_bytes = 2 * o->import_token_bytes, /* auto, 2, 4 */
+    return (import_settings){.format = format_of(o->import_format),
+                             .token_bytes = token_bytes_of(o->import_token_bytes),
                              .vocabulary = identity->vocabulary < 0 ? 0 : identity->vocabulary,
                              .eos = identity->eos,
-                             .blocks = o->import_eos >= 0,
+                             .blocks = o->import_eos.word == OPTION_NUMBER,
                              .column = o->import_column};
 }
 

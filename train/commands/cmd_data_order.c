@@ -10,7 +10,7 @@
 static status find_eos(const options *o, int64_t *eos, message *why)
 {
     *eos = -1;
-    if (o->data_packing != PACKING_TRANSMLA || o->data_eos >= 0) return OK;
+    if (o->data_packing != OPTION_data_packing_transmla || o->data_eos.word == OPTION_NUMBER) return OK;
     if (!o->model_path[0])
         return fail(why, ERR_USAGE,
                     "data.packing=transmla needs the end-of-text token: set data.eos, or model.path");

@@ -6,7 +6,6 @@
 #include "base/machine.h"
 #include "model/hf/folder_check.h"
 #include "train/commands/commands.h"
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,32 +25,31 @@ static void warn_of_other_end(const tokenizer *t, int64_t eos)
     }
 }
 
-/* tokenize.eos */
+/* tokenize.eos=auto */
+static status find_end(const options *o, const tokenizer *t, int64_t *eos, message *why)
+{
+    const int64_t vocabulary = tokenizer_vocabulary(t);
+    *eos = tokenizer_eos(t);
+    if (*eos < 0)
+        return fail(why, ERR_INPUT,
+                    "%s names no end-of-text token: give its id as tokenize.eos, or tokenize.eos=none",
+                    o->tokenize_model);
+    if (*eos >= vocabulary)
+        return fail(why, ERR_INPUT,
+                    "%s: the end-of-text id is %lld, but the tokenizer has only ids below %lld: give "
+                    "tokenize.eos",
+                    o->tokenize_model, (long long)*eos, (long long)vocabulary);
+    return OK;
+}
+
+/* tokenize.eos; -1: nothing ends a document. */
 static status choose_end(const options *o, const tokenizer *t, int64_t *eos, message *why)
 {
-    const char *text = o->tokenize_eos;
-    const int64_t vocabulary = tokenizer_vocabulary(t);
-    *eos = -1;
-    if (!strcmp(text, "none")) return OK;
-    if (!strcmp(text, "auto")) {
-        *eos = tokenizer_eos(t);
-        if (*eos < 0)
-            return fail(why, ERR_INPUT,
-                        "%s names no end-of-text token: give its id as tokenize.eos, or tokenize.eos=none",
-                        o->tokenize_model);
-        if (*eos >= vocabulary)
-            return fail(why, ERR_INPUT,
-                        "%s: the end-of-text id is %lld, but the tokenizer has only ids below %lld: give "
-                        "tokenize.eos",
-                        o->tokenize_model, (long long)*eos, (long long)vocabulary);
-        return OK;
-    }
-    errno = 0;
-    *eos = text[0] && !text[strspn(text, "0123456789")] ? strtoll(text, NULL, 10) : -1;
-    if (errno || *eos < 0 || *eos >= vocabulary)
-        return fail(why, ERR_USAGE, "tokenize.eos=%.100s: expected auto, none, or an id below %lld", text,
-                    (long long)vocabulary);
-    return OK;
+    if (o->tokenize_eos.word == OPTION_AUTO) return find_end(o, t, eos, why);
+    *eos = option_or(o->tokenize_eos, -1);
+    if (*eos < tokenizer_vocabulary(t)) return OK;
+    return fail(why, ERR_USAGE, "tokenize.eos=%lld: expected auto, none, or an id below %lld",
+                (long long)*eos, (long long)tokenizer_vocabulary(t));
 }
 
 static status check_options(const options *o, message *why)
@@ -126,7 +124,7 @@ status cmd_data_tokenize(const command_line *line, options *o, const comm *c, me
     status s = comm_agree(c, job_open(&j, o, &t, why), why);
     stop_catch();
     if (s == OK) say_end(&j);
-    if (s == OK && c->rank == 0 && !strcmp(o->tokenize_eos, "auto")) warn_of_other_end(t, j.eos);
+    if (s == OK && c->rank == 0 && o->tokenize_eos.word == OPTION_AUTO) warn_of_other_end(t, j.eos);
     if (s == OK) s = tokenize_text(&j, c, &r, why);
     if (s == OK && c->rank == 0) print(line, &j, &r, clock_seconds() - start);
     tokenizer_close(t);

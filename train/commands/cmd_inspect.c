@@ -1,8 +1,7 @@
 /* remla inspect FOLDER: what a model folder holds, and, when it was converted by this program, how well. */
 #include "base/log.h"
 #include "base/memory.h"
-#include "model/hf/config.h"
-#include "model/hf/model_files.h"
+#include "eval/open.h"
 #include "train/commands/commands.h"
 #include "train/conversion/record.h"
 #include "train/conversion/readers.h"
@@ -56,20 +55,18 @@ status cmd_inspect(const command_line *line, options *o, const comm *c, message 
     (void)o, (void)c;
     const char *folder = line->positional[0];
     model_config config;
-    TRY(config_read(&config, folder, why));
-    status s = model_check(folder, &config.d, why);
-    if (s == OK) {
-        param_table table;
-        param_table_init(&table, &config.d);
-        const int64_t parameters = param_table_numel(&table);
-        param_table_free(&table);
-        if (line->json) {
-            s = print_json(folder, &config, parameters, why);
-        } else {
-            print_shape(folder, &config, parameters);
-            if (conversion_exists(folder)) s = conversion_print(folder, why);
-            if (s == OK) readers_print(&config);
-        }
+    param_table table;
+    TRY(model_folder_read(&config, folder, why));
+    param_table_init(&table, &config.d);
+    const int64_t parameters = param_table_numel(&table);
+    param_table_free(&table);
+    status s = OK;
+    if (line->json) {
+        s = print_json(folder, &config, parameters, why);
+    } else {
+        print_shape(folder, &config, parameters);
+        if (conversion_exists(folder)) s = conversion_print(folder, why);
+        if (s == OK) readers_print(&config);
     }
     config_free(&config);
     return s;

@@ -13,7 +13,10 @@
 /* A run whose gradients are not finite this many steps in a row will not come back. */
 enum { SKIPS_IN_A_ROW = 3 };
 
-static bool due(int64_t step, int64_t every) { return every && step % every == 0; }
+static bool due(int64_t step, option_INT_OR_NONE every)
+{
+    return every.word == OPTION_NUMBER && step % every.number == 0;
+}
 
 /* What is different now is said, since nothing else shows it. */
 static void log_changes(const training *t, const char *checkpoint)
@@ -53,7 +56,7 @@ static bool validation_due(const training *t)
 static status validate(training *t, metrics *log, message *why)
 {
     evaluation e;
-    TRY(evaluate(&t->m, &t->acts, &t->held_out, t->o->val_tokens, t->c, &e, why));
+    TRY(evaluate(&t->m, &t->acts, &t->held_out, option_or(t->o->val_tokens, ALL_TOKENS), t->c, &e, why));
     log_line("val  %lld | loss %.4f | ppl %.3f | %lld tokens in %.1f s", (long long)t->at.step, e.loss, e.ppl,
              (long long)e.tokens, e.seconds);
     metrics_validation(log, t->at.step, &e);
@@ -95,14 +98,14 @@ static status stop_for_data(saving *keep, message *why)
 
 static status train(training *t, saving *keep, metrics *log, message *why)
 {
-    const options *o = t->o;
+    const int64_t most = option_or(t->o->train_stop_after, INT64_MAX); /* steps of this process */
     char newest[NEWEST_BYTES], command[COMMAND_BYTES];
     progress p;
     progress_start(&p, t);
     int64_t taken = 0;
     int skips = 0, signal = 0;
 
-    while (t->at.step < t->steps && !signal && !(o->train_stop_after && taken == o->train_stop_after)) {
+    while (t->at.step < t->steps && !signal && taken < most) {
         step_result r;
         const status s = training_step(t, &r, why);
         if (s == ERR_DATA) return stop_for_data(keep, why);
@@ -119,8 +122,7 @@ static status train(training *t, saving *keep, metrics *log, message *why)
                         "lower optim.lr",
                         (long long)t->at.step, skips, saving_newest(keep, newest));
         signal = r.signal;
-        const bool last = t->at.step == t->steps,
-                   stops = last || signal || (o->train_stop_after && taken == o->train_stop_after);
+        const bool last = t->at.step == t->steps, stops = last || signal || taken == most;
         TRY(stops ? saving_last(keep, why) : saving_due(keep, why)); /* whatever validation comes to */
         if (validation_due(t)) validate_or_warn(t, log);
         progress_pause(&p); /* validation and saving are not part of the next step's time */

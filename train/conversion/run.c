@@ -48,7 +48,8 @@ static status evaluate_model(const convert_job *j, const model *m, evaluation *e
 {
     activations acts;
     activations_init(&acts, &m->d, m->k, held_out_batch(j), j->held_out.T, FORWARD_ONLY);
-    const status s = evaluate(m, &acts, &j->held_out, j->o->val_tokens, comm_self(), e, why);
+    const status s =
+        evaluate(m, &acts, &j->held_out, option_or(j->o->val_tokens, ALL_TOKENS), comm_self(), e, why);
     activations_free(&acts);
     TRY(s);
     return evaluation_check(e, &j->held_out, why);
@@ -99,7 +100,7 @@ static status convert_whole(const convert_job *j, conversion_record *r, message 
         record_step(r, "original", e.loss, e.tokens);
     }
     host_batch rows;
-    TRY(read_windows(&rows, &j->calib, j->o->calib_tokens, EVEN_WINDOWS, why));
+    TRY(read_windows(&rows, &j->calib, option_or(j->o->calib_tokens, ALL_TOKENS), EVEN_WINDOWS, why));
     const calibration text = text_of(&rows);
     model source;
     conversion c = {0};
@@ -145,9 +146,9 @@ static void record_layers(conversion_record *r, int64_t counted)
 static status read_texts(const convert_job *j, host_batch *rows, host_batch *held_out, int64_t *counted,
                          message *why)
 {
-    TRY(read_windows(rows, &j->calib, j->o->calib_tokens, EVEN_WINDOWS, why));
+    TRY(read_windows(rows, &j->calib, option_or(j->o->calib_tokens, ALL_TOKENS), EVEN_WINDOWS, why));
     if (!j->held_out.windows) return OK;
-    TRY(read_windows(held_out, &j->held_out, j->o->val_tokens, FIRST_WINDOWS, why));
+    TRY(read_windows(held_out, &j->held_out, option_or(j->o->val_tokens, ALL_TOKENS), FIRST_WINDOWS, why));
     for (int64_t i = 0; i < held_out->sequences * held_out->T; i++) *counted += held_out->targets[i] >= 0;
     if (*counted) return OK;
     return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens",
@@ -158,9 +159,11 @@ static status read_texts(const convert_job *j, host_batch *rows, host_batch *hel
 static status convert_by_layers(const convert_job *j, bool plan_only, conversion_record *r, message *why)
 {
     const dims to = convert_dims(&j->config.d, &j->how);
-    calibration text = {.T = j->calib.T, .windows = windows_read(&j->calib, j->o->calib_tokens)}, val = {0};
+    const int64_t calib_tokens = option_or(j->o->calib_tokens, ALL_TOKENS),
+                  val_tokens = option_or(j->o->val_tokens, ALL_TOKENS);
+    calibration text = {.T = j->calib.T, .windows = windows_read(&j->calib, calib_tokens)}, val = {0};
     if (j->held_out.windows)
-        val = (calibration){.T = j->held_out.T, .windows = windows_read(&j->held_out, j->o->val_tokens)};
+        val = (calibration){.T = j->held_out.T, .windows = windows_read(&j->held_out, val_tokens)};
     const layers_job job = {.source = j->source,
                             .d = &j->config.d,
                             .how = &j->how,

@@ -12,20 +12,38 @@
 
 enum { FREE, SAME };
 
+/* The types of options.def. */
+#define TYPE_AND_WORDS_INT                 TYPE_INT, NULL
+#define TYPE_AND_WORDS_INT_OR_AUTO         TYPE_INT_OR_WORD, "auto"
+#define TYPE_AND_WORDS_INT_OR_NONE         TYPE_INT_OR_WORD, "none"
+#define TYPE_AND_WORDS_INT_OR_ALL          TYPE_INT_OR_WORD, "all"
+#define TYPE_AND_WORDS_INT_OR_AUTO_OR_NONE TYPE_INT_OR_WORD, "auto, none"
+#define TYPE_AND_WORDS_REAL                TYPE_REAL, NULL
+#define TYPE_AND_WORDS_REAL_OR_NONE        TYPE_REAL_OR_WORD, "none"
+#define TYPE_AND_WORDS_BOOL                TYPE_BOOL, NULL
+#define TYPE_AND_WORDS_TEXT                TYPE_TEXT, NULL
+#define TYPE_AND_WORDS_LIST                TYPE_LIST, NULL
+#define TEXT_OF(...)                       #__VA_ARGS__
+
 /* Parameters end in underscores: one that shared its name with a member used in the expansion would
  * rewrite it. */
 const option_row option_table[NUM_OPTIONS] = {
-#define SECTION(S_, HELP_)
-#define ALIAS(S_, N_, OF_S_, OF_N_)
 #define OPT(T_, S_, N_, D_, L_, H_, R_, HELP_)                                                               \
-    {TYPE_##T_, #S_, #N_, #D_, #L_, #H_, R_, HELP_, offsetof(options, S_##_##N_)},
+    {#S_, #N_, #D_, TYPE_AND_WORDS_##T_, #L_, #H_, R_, HELP_, offsetof(options, S_##_##N_)},
+#define ENUM(S_, N_, D_, W_, R_, HELP_)                                                                      \
+    {#S_, #N_, #D_, TYPE_ENUM, TEXT_OF W_, NULL, NULL, R_, HELP_, offsetof(options, S_##_##N_)},
 #include "train/options/options.def"
 };
 
+#define ENUM(S_, N_, D_, W_, R_, HELP_)                                                                      \
+    _Static_assert(sizeof(option_##S_##_##N_) == sizeof(option_ENUM), "an enum of another size");
+#include "train/options/options.def"
+
+const char *const option_word_names[] = {
+    [OPTION_NUMBER] = "a number", [OPTION_AUTO] = "auto", [OPTION_NONE] = "none", [OPTION_ALL] = "all"};
+
 const option_section option_sections[] = {
 #define SECTION(S_, HELP_) {#S_, HELP_},
-#define ALIAS(S_, N_, OF_S_, OF_N_)
-#define OPT(T_, S_, N_, D_, L_, H_, R_, HELP_)
 #include "train/options/options.def"
 };
 const int num_option_sections = sizeof option_sections / sizeof option_sections[0];
@@ -34,9 +52,7 @@ static const struct alias {
     const char *section, *name;
     int id;
 } aliases[] = {
-#define SECTION(S_, HELP_)
 #define ALIAS(S_, N_, OF_S_, OF_N_) {#S_, #N_, OPTION_##OF_S_##_##OF_N_},
-#define OPT(T_, S_, N_, D_, L_, H_, R_, HELP_)
 #include "train/options/options.def"
 };
 
@@ -98,11 +114,14 @@ const char *option_range(const option_row *row, bool sentence, char *buffer)
     case TYPE_INT:
         snprintf(buffer, RANGE_BYTES, "%s%s to %s", whole, row->low, row->high);
         break;
-    case TYPE_INT_OR_AUTO:
-        snprintf(buffer, RANGE_BYTES, "auto, or %s%s to %s", whole, row->low, row->high);
+    case TYPE_INT_OR_WORD:
+        snprintf(buffer, RANGE_BYTES, "%s, or %s%s to %s", row->words, whole, row->low, row->high);
         break;
     case TYPE_REAL:
         snprintf(buffer, RANGE_BYTES, "%s%s to %s", real, row->low, row->high);
+        break;
+    case TYPE_REAL_OR_WORD:
+        snprintf(buffer, RANGE_BYTES, "%s, or %s%s to %s", row->words, real, row->low, row->high);
         break;
     case TYPE_BOOL:
         snprintf(buffer, RANGE_BYTES, "true or false");
@@ -113,15 +132,9 @@ const char *option_range(const option_row *row, bool sentence, char *buffer)
     case TYPE_LIST:
         snprintf(buffer, RANGE_BYTES, sentence ? "texts" : "one or more texts");
         break;
-    case TYPE_ENUM: {
-        int n = snprintf(buffer, RANGE_BYTES, sentence ? "one of " : "");
-        for (const char *c = row->low; *c && n < RANGE_BYTES - 2; c++) {
-            if (*c != '|') buffer[n++] = *c;
-            if (*c == '|') n += snprintf(buffer + n, (size_t)(RANGE_BYTES - n), ", ");
-        }
-        buffer[n] = 0;
+    case TYPE_ENUM:
+        snprintf(buffer, RANGE_BYTES, "%s%s", sentence ? "one of " : "", row->words);
         break;
-    }
     }
     return buffer;
 }
@@ -136,12 +149,18 @@ static bool parse_int(const char *text, int64_t *value)
     return errno == 0;
 }
 
+static int64_t lowest(const option_row *row)
+{
+    int64_t low;
+    REQUIRE(parse_int(row->low, &low), "range of %s.%s", row->section, row->name);
+    return low;
+}
+
 static bool parse_int_in(const option_row *row, const char *text, int64_t *value)
 {
-    int64_t low, high;
-    REQUIRE(parse_int(row->low, &low) && parse_int(row->high, &high), "range of %s.%s", row->section,
-            row->name);
-    return parse_int(text, value) && *value >= low && *value <= high;
+    int64_t high;
+    REQUIRE(parse_int(row->high, &high), "range of %s.%s", row->section, row->name);
+    return parse_int(text, value) && *value >= lowest(row) && *value <= high;
 }
 
 /* strtod would also take nan, inf, hexadecimal and white space. */
@@ -153,19 +172,54 @@ static bool parse_real_in(const option_row *row, const char *text, double *value
     return !*end && *value >= strtod(row->low, NULL) && *value <= strtod(row->high, NULL);
 }
 
-static bool parse_word(const option_row *row, const char *text, int *value)
+/* The place of a word in the row's list. */
+static bool parse_place(const option_row *row, const char *text, option_ENUM *value)
 {
     const size_t length = strlen(text);
-    int place = 0;
-    for (const char *word = row->low; *word; place++) {
-        const size_t n = strcspn(word, "|");
+    option_ENUM place = 0;
+    for (const char *word = row->words; *word; place++) {
+        const size_t n = strcspn(word, ",");
         if (n == length && !strncmp(word, text, n)) {
             *value = place;
             return true;
         }
-        word += n + (word[n] == '|');
+        word += n + strspn(word + n, ", ");
     }
     return false;
+}
+
+/* A word that the row has in place of a number. */
+static bool parse_word(const option_row *row, const char *text, option_word *value)
+{
+    option_ENUM place;
+    if (!parse_place(row, text, &place)) return false;
+    for (option_word word = OPTION_AUTO; word <= OPTION_ALL; word++)
+        if (!strcmp(text, option_word_names[word])) *value = word;
+    return true;
+}
+
+/* What an old number stands for, of a row that has just one word: only then is the list a word. */
+static bool parse_only_word(const option_row *row, option_word *value)
+{
+    return parse_word(row, row->words, value);
+}
+
+static bool parse_whole_or_word(const option_row *row, const char *text, option_whole *value)
+{
+    *value = (option_whole){0};
+    if (parse_word(row, text, &value->word) || parse_int_in(row, text, &value->number)) return true;
+    const bool old = parse_int(text, &value->number) && value->number == lowest(row) - 1;
+    value->number = 0;
+    return old && parse_only_word(row, &value->word);
+}
+
+static bool parse_real_or_word(const option_row *row, const char *text, option_real *value)
+{
+    *value = (option_real){0};
+    if (parse_word(row, text, &value->word)) return true;
+    if (!parse_real_in(row, text, &value->number)) return false;
+    if (value->number == strtod(row->low, NULL)) parse_only_word(row, &value->word);
+    return true;
 }
 
 static bool parse_bool(const char *text, bool *value)
@@ -177,9 +231,11 @@ static bool parse_bool(const char *text, bool *value)
 /* Types whose value is a number or a word; false leaves the option as it was. */
 static bool set_value(options *o, const option_row *row, const char *text)
 {
-    int64_t whole = 0; /* what the word auto stands for */
+    int64_t whole;
+    option_whole whole_or_word;
     double real;
-    int place;
+    option_real real_or_word;
+    option_ENUM place;
     bool truth;
     void *to = (char *)o + row->at;
     switch (row->type) {
@@ -187,20 +243,24 @@ static bool set_value(options *o, const option_row *row, const char *text)
         if (!parse_int_in(row, text, &whole)) return false;
         *(option_INT *)to = whole;
         return true;
-    case TYPE_INT_OR_AUTO:
-        if (strcmp(text, "auto") != 0 && !parse_int_in(row, text, &whole)) return false;
-        *(option_INT_OR_AUTO *)to = whole;
+    case TYPE_INT_OR_WORD:
+        if (!parse_whole_or_word(row, text, &whole_or_word)) return false;
+        *(option_whole *)to = whole_or_word;
         return true;
     case TYPE_REAL:
         if (!parse_real_in(row, text, &real)) return false;
         *(option_REAL *)to = real;
+        return true;
+    case TYPE_REAL_OR_WORD:
+        if (!parse_real_or_word(row, text, &real_or_word)) return false;
+        *(option_real *)to = real_or_word;
         return true;
     case TYPE_BOOL:
         if (!parse_bool(text, &truth)) return false;
         *(option_BOOL *)to = truth;
         return true;
     case TYPE_ENUM:
-        if (!parse_word(row, text, &place)) return false;
+        if (!parse_place(row, text, &place)) return false;
         *(option_ENUM *)to = place;
         return true;
     case TYPE_TEXT:

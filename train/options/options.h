@@ -5,6 +5,7 @@
 #ifndef REMLA_TRAIN_OPTIONS_OPTIONS_H
 #define REMLA_TRAIN_OPTIONS_OPTIONS_H
 #include "base/file.h"
+#include "train/options/words.h"
 #include <stdio.h>
 
 typedef struct option_list {
@@ -12,36 +13,55 @@ typedef struct option_list {
     int count;
 } option_list;
 
-typedef int64_t option_INT, option_INT_OR_AUTO;
+/* What stands in the place of a number. */
+typedef enum option_word { OPTION_NUMBER, OPTION_AUTO, OPTION_NONE, OPTION_ALL } option_word;
+
+/* A number, where word is OPTION_NUMBER, or a word. */
+typedef struct option_whole {
+    option_word word;
+    int64_t number;
+} option_whole;
+typedef struct option_real {
+    option_word word;
+    double number;
+} option_real;
+
+/* The number, or `otherwise` for the word. */
+static inline int64_t option_or(option_whole value, int64_t otherwise)
+{
+    return value.word == OPTION_NUMBER ? value.number : otherwise;
+}
+static inline double option_real_or(option_real value, double otherwise)
+{
+    return value.word == OPTION_NUMBER ? value.number : otherwise;
+}
+
+typedef int64_t option_INT;
+typedef option_whole option_INT_OR_AUTO, option_INT_OR_NONE, option_INT_OR_ALL, option_INT_OR_AUTO_OR_NONE;
 typedef double option_REAL;
+typedef option_real option_REAL_OR_NONE;
 typedef bool option_BOOL;
-/* The word's place in its list: the enums of optim/schedule.h, model/convert/convert.h, model/hf/config.h,
- * data/pack.h, data/prepare/import.h, and convert_dtype. */
-typedef int option_ENUM;
 typedef char option_TEXT[PATH_BYTES];
 typedef option_list option_LIST;
 
-/* The words of convert.dtype. */
-typedef enum convert_dtype {
-    CONVERT_DTYPE_SOURCE,
-    CONVERT_DTYPE_F32,
-    CONVERT_DTYPE_BF16,
-    CONVERT_DTYPE_F16
-} convert_dtype;
+/* option_device_kind has OPTION_device_kind_cpu, ..._cuda and ..._auto: an enum of its own for each row of
+ * words. Code that translates it to another folder's enum is a switch without a default, so that the compiler
+ * names a word that was forgotten. */
+#define ENUM(S_, N_, D_, W_, R_, HELP_)                                                                      \
+    typedef enum option_##S_##_##N_{OPTION_WORDS(OPTION_##S_##_##N_##_, W_)} option_##S_##_##N_;
+#include "train/options/options.def"
 
 enum option_id {
-#define SECTION(S_, HELP_)
-#define ALIAS(S_, N_, OF_S_, OF_N_)
 #define OPT(T_, S_, N_, D_, L_, H_, R_, HELP_) OPTION_##S_##_##N_,
+#define ENUM(S_, N_, D_, W_, R_, HELP_)        OPTION_##S_##_##N_,
 #include "train/options/options.def"
     NUM_OPTIONS
 };
 
 /* o->train_seq_len is the option train.seq_len. */
 typedef struct options {
-#define SECTION(S_, HELP_)
-#define ALIAS(S_, N_, OF_S_, OF_N_)
 #define OPT(T_, S_, N_, D_, L_, H_, R_, HELP_) option_##T_ S_##_##N_;
+#define ENUM(S_, N_, D_, W_, R_, HELP_)        option_##S_##_##N_ S_##_##N_;
 #include "train/options/options.def"
     option_TEXT file; /* that was read, or empty */
     /* Where each value was set: a line of `file`, OPTION_DEFAULT or OPTION_COMMAND_LINE. */

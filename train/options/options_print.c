@@ -37,15 +37,25 @@ static void print_value(FILE *out, const options *o, const option_row *row)
     case TYPE_INT:
         fprintf(out, "%lld", (long long)*(const option_INT *)value);
         break;
-    case TYPE_INT_OR_AUTO: {
-        const long long number = *(const option_INT_OR_AUTO *)value;
-        if (number) fprintf(out, "%lld", number);
-        if (!number) fputs("auto", out);
+    case TYPE_INT_OR_WORD: {
+        const option_whole *whole = value;
+        if (whole->word == OPTION_NUMBER)
+            fprintf(out, "%lld", (long long)whole->number);
+        else
+            fputs(option_word_names[whole->word], out);
         break;
     }
     case TYPE_REAL:
         print_real(out, *(const option_REAL *)value);
         break;
+    case TYPE_REAL_OR_WORD: {
+        const option_real *real = value;
+        if (real->word == OPTION_NUMBER)
+            print_real(out, real->number);
+        else
+            fputs(option_word_names[real->word], out);
+        break;
+    }
     case TYPE_BOOL:
         fputs(*(const option_BOOL *)value ? "true" : "false", out);
         break;
@@ -53,9 +63,9 @@ static void print_value(FILE *out, const options *o, const option_row *row)
         print_text(out, value);
         break;
     case TYPE_ENUM: {
-        const char *word = row->low;
-        for (int i = *(const option_ENUM *)value; i > 0; i--) word += strcspn(word, "|") + 1;
-        fprintf(out, "%.*s", (int)strcspn(word, "|"), word);
+        const char *word = row->words;
+        for (option_ENUM i = *(const option_ENUM *)value; i > 0; i--) word = strchr(word, ',') + 2;
+        fprintf(out, "%.*s", (int)strcspn(word, ","), word);
         break;
     }
     case TYPE_LIST: {
@@ -89,7 +99,13 @@ void options_print_table(FILE *out)
         "The command line wins over the file, the later of two on the command line over the earlier. Items "
         "of\n"
         "a list are separated by commas on the command line; `null` in the file means the default. Relative\n"
-        "paths are relative to the current folder. Options with a * must not change when a run goes on.\n",
+        "paths are relative to the current folder. Options with a * must not change when a run goes on.\n"
+        "\n"
+        "The word `auto` stands for what follows from other options, the model or the data; it never changes "
+        "an\n"
+        "option that has a value. Numbers that stood for a word in older files are still read: 0, or -1 "
+        "where\n"
+        "the range begins with 0 (0 for optim.clip).\n",
         out);
     for (const option_section *s = option_sections; s < option_sections + num_option_sections; s++) {
         fprintf(out, "\n## %s: %s\n\n| key | default | range | meaning |\n| --- | --- | --- | --- |\n",
@@ -172,7 +188,7 @@ status options_same(const options *now, const options *then, message *why)
 /* Sections of other commands, whose defaults may change from version to version. */
 static bool for_training(const char *section)
 {
-    static const char *const others[] = {"convert", "calib", "import", "tokenize"};
+    static const char *const others[] = {"eval", "convert", "calib", "import", "tokenize"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (strcmp(section, others[i]) == 0) return false;
     return true;

@@ -5,8 +5,9 @@
 
 typedef enum option_type {
     TYPE_INT,
-    TYPE_INT_OR_AUTO,
+    TYPE_INT_OR_WORD,
     TYPE_REAL,
+    TYPE_REAL_OR_WORD,
     TYPE_BOOL,
     TYPE_ENUM,
     TYPE_TEXT,
@@ -14,15 +15,19 @@ typedef enum option_type {
 } option_type;
 
 typedef struct option_row {
-    option_type type;
     const char *section, *name;
-    const char *initial;    /* the default, as one would write it */
+    const char *initial; /* the default, as one would write it */
+    option_type type;
+    const char *words;      /* "auto, none": that may be given, in the order of their enum; NULL: no words */
     const char *low, *high; /* as written in options.def */
     bool same;              /* must not change on resume */
     const char *help;
     size_t at; /* of the value in `options` */
 } option_row;
 extern const option_row option_table[NUM_OPTIONS];
+extern const char *const option_word_names[]; /* of option_word */
+/* What a value of a row of words is written through. */
+typedef unsigned option_ENUM;
 
 typedef struct option_section {
     const char *name, *help;

@@ -1,10 +1,6 @@
 /* Options: the frozen list of keys with their defaults, what a person may write and what not, and that
  * everything printed can be read back. */
 #include "train/options/options.h"
-#include "data/pack.h"
-#include "model/hf/config.h"
-#include "model/convert/convert.h"
-#include "optim/schedule.h"
 #include "tests/support/scratch.h"
 #include "train/options/nearest.h"
 #include "train/options/options_table.h"
@@ -44,28 +40,30 @@ static void test_frozen(void **state)
         "data.val=",
         "data.document_mask=true",
         "data.packing=concat",
-        "data.eos=-1",
+        "data.eos=auto",
         "data.pack_index=",
-        "data.window=0",
+        "data.window=none",
         "train.out=",
-        "train.steps=0",
+        "train.steps=auto",
         "train.seq_len=4096",
         "train.batch_tokens=262144",
         "train.micro_batch=1",
         "train.seed=42",
         "train.resume=auto",
-        "train.stop_after=0",
+        "train.stop_after=none",
         "optim.lr=2e-5",
         "optim.min_lr=0",
-        "optim.warmup=-1",
+        "optim.warmup=auto",
         "optim.schedule=cosine",
         "optim.beta1=0.9",
         "optim.beta2=0.999",
         "optim.eps=1e-8",
         "optim.weight_decay=0.01",
         "optim.clip=1.0",
-        "val.every=0",
-        "val.tokens=0",
+        "eval.seq_len=auto",
+        "eval.micro_batch=auto",
+        "val.every=none",
+        "val.tokens=all",
         "checkpoint.every=100",
         "checkpoint.keep=2",
         "checkpoint.keep_best=true",
@@ -75,21 +73,21 @@ static void test_frozen(void **state)
         "debug.dump_gradients=",
         "convert.qk_rope_head_dim=64",
         "convert.kv_lora_rank=512",
-        "convert.q_lora_rank=0",
+        "convert.q_lora_rank=auto",
         "convert.freqfold=auto",
-        "convert.method=remla",
-        "convert.balance=norm",
+        "convert.method=auto",
+        "convert.balance=auto",
         "convert.latent_norm=false",
         "convert.dtype=source",
-        "convert.layout=deepseek",
+        "convert.layout=auto",
         "calib.data=",
-        "calib.tokens=0",
+        "calib.tokens=all",
         "calib.seq_len=256",
         "import.format=auto",
         "import.token_bytes=auto",
         "import.model=",
-        "import.eos=-1",
-        "import.vocabulary=0",
+        "import.eos=auto",
+        "import.vocabulary=auto",
         "import.column=",
         "tokenize.model=",
         "tokenize.out=",
@@ -114,10 +112,11 @@ static void test_defaults(void **state)
     options_init(&o);
     assert_int_equal(o.train_seq_len, 4096);
     assert_int_equal(o.train_batch_tokens, 262144);
-    assert_int_equal(o.optim_warmup, -1);
-    assert_true(o.optim_lr == 2e-5 && o.optim_min_lr == 0 && o.optim_eps == 1e-8 && o.optim_clip == 1);
+    assert_int_equal(o.optim_warmup.word, OPTION_AUTO);
+    assert_true(o.optim_lr == 2e-5 && o.optim_min_lr == 0 && o.optim_eps == 1e-8);
+    assert_true(o.optim_clip.word == OPTION_NUMBER && o.optim_clip.number == 1);
     assert_true(o.data_document_mask && !o.convert_latent_norm);
-    assert_int_equal(o.convert_freqfold, 0);
+    assert_int_equal(o.val_tokens.word, OPTION_ALL);
     assert_int_equal(o.data_train.count, 0);
     assert_string_equal(o.model_path, "");
     assert_string_equal(o.train_resume, "auto");
@@ -125,39 +124,121 @@ static void test_defaults(void **state)
     options_free(&o);
 }
 
-/* Words stand for the enums of other folders by their order alone. */
+/* Of a row of words, each is the enumerator of its name. */
+static void test_enums(void **state)
+{
+    (void)state;
+    options o;
+    options_init(&o);
+    assert_int_equal(o.device_kind, OPTION_device_kind_auto);
+    set(&o, "device.kind=cpu");
+    assert_int_equal(o.device_kind, OPTION_device_kind_cpu);
+    set(&o, "device.kind=cuda");
+    assert_int_equal(o.device_kind, OPTION_device_kind_cuda);
+    set(&o, "optim.schedule=one_minus_sqrt");
+    assert_int_equal(o.optim_schedule, OPTION_optim_schedule_one_minus_sqrt);
+    set(&o, "optim.schedule=cosine");
+    assert_int_equal(o.optim_schedule, OPTION_optim_schedule_cosine);
+    set(&o, "import.token_bytes=4");
+    assert_int_equal(o.import_token_bytes, OPTION_import_token_bytes_4);
+    set(&o, "import.format=mds");
+    assert_int_equal(o.import_format, OPTION_import_format_mds);
+    options_free(&o);
+}
+
+static const option_whole *whole_at(const options *o, int id)
+{
+    return (const option_whole *)((const char *)o + option_table[id].at);
+}
+
+/* Words in the place of numbers, and the numbers that stood for them before there were words: 0, or -1 where
+ * 0 is a number like others. */
+static const struct {
+    int id;
+    const char *old, *now;
+    option_word word;
+} words[] = {
+    {OPTION_data_eos, "data.eos=-1", "data.eos=auto", OPTION_AUTO},
+    {OPTION_data_window, "data.window=0", "data.window=none", OPTION_NONE},
+    {OPTION_train_steps, "train.steps=0", "train.steps=auto", OPTION_AUTO},
+    {OPTION_train_stop_after, "train.stop_after=0", "train.stop_after=none", OPTION_NONE},
+    {OPTION_optim_warmup, "optim.warmup=-1", "optim.warmup=auto", OPTION_AUTO},
+    {OPTION_val_every, "val.every=0", "val.every=none", OPTION_NONE},
+    {OPTION_val_tokens, "val.tokens=0", "val.tokens=all", OPTION_ALL},
+    {OPTION_checkpoint_every, "checkpoint.every=0", "checkpoint.every=none", OPTION_NONE},
+    {OPTION_convert_q_lora_rank, "convert.q_lora_rank=0", "convert.q_lora_rank=auto", OPTION_AUTO},
+    {OPTION_calib_tokens, "calib.tokens=0", "calib.tokens=all", OPTION_ALL},
+    {OPTION_import_eos, "import.eos=-1", "import.eos=auto", OPTION_AUTO},
+    {OPTION_import_vocabulary, "import.vocabulary=0", "import.vocabulary=auto", OPTION_AUTO},
+};
+enum { NUM_WORDS = sizeof words / sizeof *words };
+
 static void test_words(void **state)
 {
     (void)state;
-    static const struct {
-        const char *assignment;
-        size_t at;
-        int want;
-    } cases[] = {
-        {"optim.schedule=cosine", offsetof(options, optim_schedule), SCHEDULE_COSINE},
-        {"optim.schedule=linear", offsetof(options, optim_schedule), SCHEDULE_LINEAR},
-        {"optim.schedule=constant", offsetof(options, optim_schedule), SCHEDULE_CONSTANT},
-        {"optim.schedule=one_minus_sqrt", offsetof(options, optim_schedule), SCHEDULE_ONE_MINUS_SQRT},
-        {"data.packing=concat", offsetof(options, data_packing), PACKING_CONCAT},
-        {"data.packing=transmla", offsetof(options, data_packing), PACKING_TRANSMLA},
-        {"data.packing=best_fit", offsetof(options, data_packing), PACKING_BEST_FIT},
-        {"convert.balance=norm", offsetof(options, convert_balance), BALANCE_NORM},
-        {"convert.balance=transmla", offsetof(options, convert_balance), BALANCE_TRANSMLA},
-        {"convert.balance=none", offsetof(options, convert_balance), BALANCE_NONE},
-        {"convert.layout=transmla", offsetof(options, convert_layout), LAYOUT_TRANSMLA},
-        {"convert.layout=deepseek", offsetof(options, convert_layout), LAYOUT_DEEPSEEK},
-        {"convert.dtype=source", offsetof(options, convert_dtype), CONVERT_DTYPE_SOURCE},
-        {"convert.dtype=f32", offsetof(options, convert_dtype), CONVERT_DTYPE_F32},
-        {"convert.dtype=bf16", offsetof(options, convert_dtype), CONVERT_DTYPE_BF16},
-        {"convert.dtype=f16", offsetof(options, convert_dtype), CONVERT_DTYPE_F16},
-    };
     options o;
     options_init(&o);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        set(&o, cases[i].assignment);
-        assert_int_equal(*(const option_ENUM *)((const char *)&o + cases[i].at), cases[i].want);
+    for (size_t i = 0; i < NUM_WORDS; i++) {
+        const option_whole *value = whole_at(&o, words[i].id);
+        char number[64];
+        snprintf(number, sizeof number, "%.*s=7", (int)strcspn(words[i].old, "="), words[i].old);
+        for (int old = 0; old < 2; old++) {
+            set(&o, number);
+            assert_true(value->word == OPTION_NUMBER && value->number == 7);
+            assert_int_equal(option_or(*value, 3), 7);
+            set(&o, old ? words[i].old : words[i].now);
+            assert_int_equal(value->word, words[i].word);
+            assert_int_equal(option_or(*value, 3), 3);
+        }
     }
+    /* 0 is a number where the range begins with it. */
+    set(&o, "optim.warmup=0");
+    assert_true(o.optim_warmup.word == OPTION_NUMBER && o.optim_warmup.number == 0);
+    set(&o, "tokenize.eos=0");
+    assert_true(o.tokenize_eos.word == OPTION_NUMBER && o.tokenize_eos.number == 0);
+    set(&o, "tokenize.eos=none");
+    assert_int_equal(o.tokenize_eos.word, OPTION_NONE);
+    set(&o, "tokenize.eos=auto");
+    assert_int_equal(o.tokenize_eos.word, OPTION_AUTO);
+    set(&o, "optim.clip=none");
+    assert_int_equal(o.optim_clip.word, OPTION_NONE);
+    set(&o, "optim.clip=0.5");
+    assert_true(o.optim_clip.word == OPTION_NUMBER && option_real_or(o.optim_clip, 7) == 0.5);
+    set(&o, "optim.clip=0.0");
+    assert_true(o.optim_clip.word == OPTION_NONE && option_real_or(o.optim_clip, 7) == 7);
     options_free(&o);
+}
+
+/* A file that a run left before there were words: the run goes on, and nothing has changed. What is written
+ * now has the words. */
+static void test_old_file(void **state)
+{
+    (void)state;
+    static const char old[] = "data: {eos: -1, window: 0}\ntrain: {steps: 0, stop_after: 0}\n"
+                              "optim: {warmup: -1, clip: 0.0}\nval: {every: 0, tokens: 0}\n"
+                              "checkpoint: {every: 0}\nconvert: {q_lora_rank: 0}\ncalib: {tokens: 0}\n"
+                              "import: {eos: -1, vocabulary: 0}\ntokenize: {eos: \"auto\"}\n";
+    options then, now;
+    message why = {""};
+    options_init(&then);
+    options_init(&now);
+    read_text(&then, old);
+    set(&now, "optim.clip=none");
+    set(&now, "checkpoint.every=none");
+    for (int i = 0; i < NUM_OPTIONS; i++) then.line[i] = now.line[i] = OPTION_DEFAULT;
+    if (options_same(&now, &then, &why) != OK) fail_msg("%s", why.text);
+    char *a = options_text(&then), *b = options_text(&now);
+    assert_string_equal(a, b);
+    expect_text(a, "  warmup: auto  #");
+    expect_text(a, "  clip: none  #");
+    expect_text(a, "  tokens: all  #");
+    free(a);
+    free(b);
+    set(&now, "data.window=4");
+    assert_int_equal(options_same(&now, &then, &why), ERR_USAGE);
+    expect_text(why.text, "data.window is 4 (command line), but the run began with none (default)");
+    options_free(&now);
+    options_free(&then);
 }
 
 /* ---- the command line ---------------------------------------------------------------------------------- */
@@ -176,9 +257,9 @@ static void test_command_line(void **state)
     set(&o, "data.document_mask=false");
     assert_false(o.data_document_mask);
     set(&o, "convert.freqfold=4");
-    assert_int_equal(o.convert_freqfold, 4);
+    assert_int_equal(o.convert_freqfold.number, 4);
     set(&o, "convert.freqfold=auto");
-    assert_int_equal(o.convert_freqfold, 0);
+    assert_int_equal(o.convert_freqfold.word, OPTION_AUTO);
     set(&o, "model.path=a=b.c");
     assert_string_equal(o.model_path, "a=b.c");
     set(&o, "data.train=a.ds,shards/*.ds");
@@ -227,8 +308,19 @@ static void test_refusals(void **state)
         {"data.document_mask=True", "expected true or false"},
         {"optim.schedule=cos", "expected one of cosine, linear, constant, one_minus_sqrt"},
         {"optim.schedule=", "expected one of"},
-        {"optim.schedule=cosine|linear", "expected one of"},
-        {"convert.freqfold=0", "expected auto, or a whole number from 1 to 4096"},
+        {"optim.schedule=cosine, linear", "expected one of"},
+        {"convert.freqfold=-1", "expected auto, or a whole number from 1 to 4096"},
+        {"convert.freqfold=none", "expected auto, or"},
+        {"convert.freqfold=4097", "expected auto, or"},
+        {"optim.warmup=-2", "expected auto, or a whole number from 0 to 1000000000000"},
+        {"train.steps=-1", "expected auto, or a whole number from 1 to 1000000000000"},
+        {"train.steps=all", "expected auto, or"},
+        {"val.tokens=", "expected all, or a whole number"},
+        {"optim.clip=auto", "expected none, or a number from 0 to 1000000"},
+        {"optim.clip=-1", "expected none, or a number from 0 to 1000000"},
+        {"tokenize.eos=-1", "expected auto, none, or a whole number from 0 to 2147483646"},
+        {"tokenize.eos=auto, none", "expected auto, none, or"},
+        {"tokenize.eos=a number", "expected auto, none, or"},
         {"convert.freqfold=best", "expected auto"},
         {"data.train=a.ds,,b.ds", "data.train (command line): item 2 of 3 is empty"},
         {"model.path=a\nb", "control character (code 10) at byte 2"},
@@ -319,7 +411,7 @@ static void test_yaml(void **state)
     assert_string_equal(o.train_out, "null");
     assert_int_equal(o.train_seq_len, 512);
     assert_true(o.optim_lr == 1e-4);
-    assert_int_equal(o.optim_schedule, SCHEDULE_LINEAR);
+    assert_int_equal(o.optim_schedule, OPTION_optim_schedule_linear);
     assert_int_equal(o.calib_data.count, 2);
     assert_int_equal(o.line[OPTION_train_seq_len], 8);
     assert_int_equal(o.line[OPTION_calib_data], 16);
@@ -477,11 +569,10 @@ static void test_damaged_yaml(void **state)
 
 static void expect_equal_values(const options *a, const options *b)
 {
-    static const size_t sizes[] = {[TYPE_INT] = sizeof(option_INT),
-                                   [TYPE_INT_OR_AUTO] = sizeof(option_INT_OR_AUTO),
-                                   [TYPE_REAL] = sizeof(option_REAL),
-                                   [TYPE_BOOL] = sizeof(option_BOOL),
-                                   [TYPE_ENUM] = sizeof(option_ENUM)};
+    static const size_t sizes[] = {
+        [TYPE_INT] = sizeof(option_INT),   [TYPE_INT_OR_WORD] = sizeof(option_whole),
+        [TYPE_REAL] = sizeof(option_REAL), [TYPE_REAL_OR_WORD] = sizeof(option_real),
+        [TYPE_BOOL] = sizeof(option_BOOL), [TYPE_ENUM] = sizeof(option_ENUM)};
     for (const option_row *row = option_table; row < option_table + NUM_OPTIONS; row++) {
         const void *x = (const char *)a + row->at, *y = (const char *)b + row->at;
         if (row->type == TYPE_TEXT) {
@@ -508,6 +599,8 @@ static void test_write_and_read_back(void **state)
     set(&o, "optim.beta2=0.95");
     set(&o, "optim.schedule=one_minus_sqrt");
     set(&o, "convert.freqfold=8");
+    set(&o, "optim.clip=none");
+    set(&o, "tokenize.eos=none");
     set(&o, "data.document_mask=false");
     set(&o, "data.train=a b.ds,- c,null,'d',#e,\xe6\x97\xa5.ds");
     set(&o, "train.resume=~");
@@ -585,7 +678,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frozen),        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_words),         cmocka_unit_test(test_command_line),
+        cmocka_unit_test(test_enums),         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_old_file),      cmocka_unit_test(test_command_line),
         cmocka_unit_test(test_refusals),      cmocka_unit_test(test_long_texts),
         cmocka_unit_test(test_nearest),       cmocka_unit_test(test_yaml),
         cmocka_unit_test(test_empty_yaml),    cmocka_unit_test(test_weights),

@@ -1,10 +1,19 @@
-/* What a command computes on, as device.kind, device.storage and device.attention say. */
-#ifndef REMLA_TRAIN_COMPUTE_H
-#define REMLA_TRAIN_COMPUTE_H
+/* What a command computes on: the CPU, or a GPU for each rank, and the ops for it. */
+#ifndef REMLA_EVAL_COMPUTE_H
+#define REMLA_EVAL_COMPUTE_H
 #include "base/comm.h"
 #include "kernels/kernels.h"
 #include "model/dims.h"
-#include "train/options/options.h"
+
+/* The GPU where every rank has one, or one of the two. */
+typedef enum compute_kind { COMPUTE_AUTO, COMPUTE_CPU, COMPUTE_CUDA } compute_kind;
+
+/* What a command asks for. `act` and `attention` are for a GPU; the CPU computes in F32. */
+typedef struct compute_settings {
+    compute_kind kind;
+    dtype act; /* F32 or BF16: of activations, and of the weights that products read */
+    attention_choice attention;
+} compute_settings;
 
 typedef struct compute {
     device *device; /* this rank's GPU, or NULL: the CPU */
@@ -15,10 +24,9 @@ typedef struct compute {
     const comm *ranks; /* over GPUs, once compute_ranks was called, or NULL */
 } compute;
 
-/* device.kind=auto takes a GPU where every rank has one, and otherwise says why not. The caller ends with
- * compute_close, whatever the status. MPI: collective; every rank computes on the same kind and returns the
- * same status. */
-status compute_open(compute *x, const options *o, const comm *c, message *why);
+/* COMPUTE_AUTO says in the log why it is not a GPU. The caller ends with compute_close, whatever the status.
+ * MPI: collective; every rank computes on the same kind and returns the same status. */
+status compute_open(compute *x, const compute_settings *wanted, const comm *c, message *why);
 
 /* The ops for models of shape d and micro-batches of B sequences of T tokens, whose attention is chosen for
  * this shape; models of several shapes compute side by side, each with its own. *k belongs to x. MPI:

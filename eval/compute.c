@@ -1,10 +1,10 @@
-#include "train/compute.h"
+/* Opens the device, and makes the table of ops for a shape. Code below does not ask what it computes on. */
+#include "eval/compute.h"
 #include "base/device.h"
 #include "base/log.h"
 #include "base/machine.h"
+#include "base/memory.h"
 #include <stdlib.h>
-
-enum { KIND_CPU, KIND_CUDA, KIND_AUTO }; /* the words of device.kind */
 
 static attention_shape shape_of(const dims *d, int64_t B, int64_t T)
 {
@@ -31,30 +31,27 @@ status compute_ops(compute *x, const dims *d, int64_t B, int64_t T, const comm *
     const status s = attention_pick(x->attention, x->device, x->act, &shape, &picked, &how);
     TRY(comm_agree(c, s == OK ? OK : fail(why, s, "%s", how.text), why));
     log_line("%s", how.text);
-    ops **table = realloc(x->table, sizeof *table * (size_t)(x->tables + 1));
-    if (!table) die(ERR_DEVICE, "no memory for %d tables of ops", x->tables + 1);
-    x->table = table;
+    x->table = memory_check(realloc(x->table, sizeof *x->table * (size_t)(x->tables + 1)), "%d tables of ops",
+                            x->tables + 1);
     *k = x->table[x->tables++] = ops_cuda(x->device, x->act, picked);
     return OK;
 }
 
-status compute_open(compute *x, const options *o, const comm *c, message *why)
+status compute_open(compute *x, const compute_settings *wanted, const comm *c, message *why)
 {
-    static const attention_choice choices[] = {ATTENTION_AUTO, ATTENTION_CUDNN, ATTENTION_FLASH,
-                                               ATTENTION_UNFUSED}; /* the words of device.attention */
     *x = (compute){.act = F32};
-    if (o->device_kind == KIND_CPU) return OK;
+    if (wanted->kind == COMPUTE_CPU) return OK;
     message missing;
     status s = comm_agree(c, device_open(&x->device, c->local_rank, &missing), &missing);
     if (s == OK) {
-        x->act = o->device_storage == 0 ? BF16 : F32;
-        x->attention = choices[o->device_attention];
+        x->act = wanted->act;
+        x->attention = wanted->attention;
         log_line("device %s | %s", device_text(x->device), dtype_name(x->act));
         return OK;
     }
     device_close(x->device); /* another rank has none */
     x->device = NULL;
-    if (o->device_kind == KIND_CUDA) return fail(why, s, "device.kind=cuda: %.900s", missing.text);
+    if (wanted->kind == COMPUTE_CUDA) return fail(why, s, "device.kind=cuda: %.900s", missing.text);
     if (s != ERR_USAGE)
         log_line("device the CPU: %s", missing.text); /* a build for CPUs has no need to say so */
     return OK;

@@ -1,0 +1,35 @@
+/* The door to a model folder, for every command that computes with one: first what it is, which takes no
+ * memory and finds most of what can be wrong, then device, weights and activations. */
+#ifndef REMLA_EVAL_OPEN_H
+#define REMLA_EVAL_OPEN_H
+#include "eval/compute.h"
+#include "model/hf/config.h"
+#include "model/model.h"
+
+typedef struct loaded_model {
+    const char *folder; /* borrowed */
+    model_config config;
+    int64_t T;        /* tokens per sequence */
+    compute on;       /* the device; from loaded_model_start on, like the following */
+    model m;          /* m.k is NULL before */
+    activations acts; /* of a micro-batch, FORWARD_ONLY */
+} loaded_model;
+
+/* Reads config.json, and checks that the safetensors files hold the tensors of such a model. ERR_INPUT names
+ * what is wrong; then there is nothing to free. Not collective. */
+status model_folder_read(model_config *config, const char *folder, message *why);
+
+/* Reads and checks the folder as above, for sequences of T tokens; `key` is the option that says T
+ * (dims_check_length). The caller ends with loaded_model_close, whatever the status. Not collective: a rank
+ * may fail by itself. */
+status loaded_model_open(loaded_model *x, const char *folder, const char *key, int64_t T, message *why);
+
+/* Opens the device, and loads the weights for micro-batches of B sequences. MPI: collective; every rank
+ * returns the same status. */
+status loaded_model_start(loaded_model *x, const compute_settings *wanted, int64_t B, const comm *c,
+                          message *why);
+
+/* Of a model that was opened, or of zeros. */
+void loaded_model_close(loaded_model *x);
+
+#endif

@@ -1,0 +1,24 @@
+/* The section `eval`, and the names that stood for it. */
+#include "train/eval_options.h"
+#include "base/log.h"
+
+static void say_old_name(const char *command, const char *name)
+{
+    log_line("%s reads train.%s: its name is now eval.%s", command, name, name);
+}
+
+named_length eval_length(const options *o, const char *command, named_length otherwise)
+{
+    if (o->eval_seq_len.word == OPTION_NUMBER) return (named_length){o->eval_seq_len.number, "eval.seq_len"};
+    if (!option_is_set(o, "train.seq_len")) return otherwise;
+    say_old_name(command, "seq_len");
+    return (named_length){o->train_seq_len, "train.seq_len"};
+}
+
+int64_t eval_micro_batch(const options *o)
+{
+    if (o->eval_micro_batch.word == OPTION_NUMBER) return o->eval_micro_batch.number;
+    if (!option_is_set(o, "train.micro_batch")) return 1;
+    say_old_name("eval", "micro_batch");
+    return o->train_micro_batch;
+}

@@ -1,0 +1,76 @@
+/* The last word of a row is what follows the switch, so that every path returns. */
+#include "train/option_words.h"
+
+static compute_kind compute_kind_of(option_device_kind word)
+{
+    switch (word) {
+    case OPTION_device_kind_cpu:
+        return COMPUTE_CPU;
+    case OPTION_device_kind_cuda:
+        return COMPUTE_CUDA;
+    case OPTION_device_kind_auto:
+        break;
+    }
+    return COMPUTE_AUTO;
+}
+
+static dtype storage_of(option_device_storage word)
+{
+    switch (word) {
+    case OPTION_device_storage_bf16:
+        return BF16;
+    case OPTION_device_storage_f32:
+        break;
+    }
+    return F32;
+}
+
+static attention_choice attention_of(option_device_attention word)
+{
+    switch (word) {
+    case OPTION_device_attention_cudnn:
+        return ATTENTION_CUDNN;
+    case OPTION_device_attention_flash:
+        return ATTENTION_FLASH;
+    case OPTION_device_attention_unfused:
+        return ATTENTION_UNFUSED;
+    case OPTION_device_attention_auto:
+        break;
+    }
+    return ATTENTION_AUTO;
+}
+
+compute_settings compute_settings_of(const options *o)
+{
+    return (compute_settings){.kind = compute_kind_of(o->device_kind),
+                              .act = storage_of(o->device_storage),
+                              .attention = attention_of(o->device_attention)};
+}
+
+schedule_kind schedule_kind_of(option_optim_schedule word)
+{
+    switch (word) {
+    case OPTION_optim_schedule_linear:
+        return SCHEDULE_LINEAR;
+    case OPTION_optim_schedule_constant:
+        return SCHEDULE_CONSTANT;
+    case OPTION_optim_schedule_one_minus_sqrt:
+        return SCHEDULE_ONE_MINUS_SQRT;
+    case OPTION_optim_schedule_cosine:
+        break;
+    }
+    return SCHEDULE_COSINE;
+}
+
+packing packing_of(option_data_packing word)
+{
+    switch (word) {
+    case OPTION_data_packing_transmla:
+        return PACKING_TRANSMLA;
+    case OPTION_data_packing_best_fit:
+        return PACKING_BEST_FIT;
+    case OPTION_data_packing_concat:
+        break;
+    }
+    return PACKING_CONCAT;
+}

@@ -1,0 +1,14 @@
+/* Words of options as what other folders make of them. Each is a switch over the words of its row in
+ * options.def: the compiler names a word that is missing. */
+#ifndef REMLA_TRAIN_OPTION_WORDS_H
+#define REMLA_TRAIN_OPTION_WORDS_H
+#include "data/pack.h"
+#include "eval/compute.h"
+#include "optim/schedule.h"
+#include "train/options/options.h"
+
+compute_settings compute_settings_of(const options *o); /* device.* */
+schedule_kind schedule_kind_of(option_optim_schedule word);
+packing packing_of(option_data_packing word);
+
+#endif

@@ -1,4 +1,5 @@
-/* Parsing: a scan for depth and number of values, then jansson. */
+/* Parsing: a scan for depth and number of values, then jansson. Writing: text in memory, then a file whose
+ * hash is that of the text. */
 #include "base/json_text.h"
 #include "base/memory.h"
 #include <jansson.h>
@@ -64,6 +65,16 @@ status json_text_parse(json_t **out, const char *text, int64_t bytes, const char
     }
     *out = json;
     return OK;
+}
+
+status json_text_write(json_t *json, size_t layout, const char *path, written_files *written, message *why)
+{
+    memory_check(json, "%s", path);
+    char *text = memory_check(json_dumps(json, layout), "%s", path);
+    json_decref(json);
+    const status s = written_text(written, path, text, why);
+    free(text);
+    return s;
 }
 
 json_t *json_text_string(const char *text)

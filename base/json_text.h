@@ -16,6 +16,8 @@ const char *json_text_excess(const char *text, int64_t bytes, int max_depth, int
 /* Parses a JSON object; duplicate keys, deep nesting and too many values are an ERR_INPUT that names
  * `path`. The caller ends with json_decref. */
 status json_text_parse(json_t **out, const char *text, int64_t bytes, const char *path, message *why);
+/* The same from a file of at most `limit` bytes. */
+status json_text_read(json_t **out, const char *path, int64_t limit, message *why);
 
 /* Writes `json` as a file, and adds that to `written` (NULL: to none). `layout`: jansson's flags. Takes
  * `json` over, which is NULL when there was no memory to make it. */

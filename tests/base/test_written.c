@@ -44,8 +44,31 @@ static void test_text_and_json(void **state)
     written_free(&list);
 }
 
+static void expect_refused(const char *path, int64_t limit, const char *sentence)
+{
+    json_t *json;
+    assert_int_equal(json_text_read(&json, path, limit, &why), ERR_INPUT);
+    if (!strstr(why.text, sentence)) fail_msg("no \"%s\" in: %s", sentence, why.text);
+    assert_null(json);
+}
+
+static void test_json_back(void **state)
+{
+    (void)state;
+    json_t *json;
+    const char *path = scratch_path("back.json");
+    assert_int_equal(json_text_write(json_pack("{s:i}", "key", 7), 0, path, NULL, &why), OK);
+    assert_int_equal(json_text_read(&json, path, 10, &why), OK);
+    assert_int_equal(json_integer_value(json_object_get(json, "key")), 7);
+    json_decref(json);
+    expect_refused(path, 9, "back.json: has 10 bytes, at most 9 were expected");
+    scratch_text("back.json", "{\"key\": 7");
+    expect_refused(path, 10, "back.json: broken JSON");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_text_and_json)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_text_and_json),
+                                       cmocka_unit_test(test_json_back)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,15 +54,14 @@ static void make(const char *name, int64_t step)
 {
     const checkpoint_state s = {.step = step, .position = 8 * step, .tokens = 256 * step};
     written_files list = {0};
-    char folder[PATH_BYTES], *text = state_text(&s);
+    char folder[PATH_BYTES];
     snprintf(folder, sizeof folder, "%s", at(name));
     assert_int_equal(folder_make(folder, &why), OK);
     put(folder, "options.yaml", "train: { seq_len: 32, batch_tokens: 256 }\n", &list);
-    put(folder, "state.json", text, &list);
+    assert_int_equal(checkpoint_state_write(folder, &s, &list, &why), OK);
     put(folder, "model.safetensors", name, &list);
     assert_int_equal(manifest_write(folder, &list, &why), OK);
     written_free(&list);
-    free(text);
 }
 
 static void make_steps(const char *steps)

@@ -17,7 +17,7 @@ static const comm *world;
 /* None, one, fewer than there are in a message, exactly one message and one more, several and a bit
  * (floats). */
 static const int64_t shards[] = {0, 1, 1000, 1 << 16, (1 << 16) + 1, 7 * (1 << 16) + 1237};
-enum { NUM_SHARDS = 6 };
+enum { NUM_SHARDS = sizeof shards / sizeof *shards };
 
 static float *floats(int64_t count)
 {

@@ -124,7 +124,7 @@ static void test_paths(void **state)
     assert_string_equal(path_base("c"), "c");
     static const char *const stripped[][2] = {
         {"a/b//", "a/b"}, {"a", "a"}, {"///", "/"}, {"/", "/"}, {"", ""}};
-    for (int i = 0; i < 5; i++) {
+    for (size_t i = 0; i < sizeof stripped / sizeof *stripped; i++) {
         strcpy(out, stripped[i][0]);
         path_strip(out);
         assert_string_equal(out, stripped[i][1]);

@@ -1,4 +1,4 @@
-/* RUN/checkpoints with everything in it that people, kills and disks leave there: what is found, what goes,
+/* RUN/checkpoints with everything in it that users, kills and disks leave there: what is found, what goes,
  * what stays. The checkpoints have files of a few bytes: nothing here reads weights. */
 #include "base/file.h"
 #include "tests/support/scratch.h"
@@ -194,7 +194,7 @@ static void test_prune(void **state)
     expect_warnings(0, "");
 }
 
-/* What a person has put into a checkpoint, a file or a folder, keeps it. */
+/* A checkpoint stays when a user has put a file or a folder into it. */
 static void test_prune_beside_other_files(void **state)
 {
     (void)state;
@@ -256,7 +256,7 @@ static void test_foreign(void **state)
     make("step-00000004.trash", 4);
     make("step-00000001", 6); /* a copy of another step, older than all that is kept */
     make("step-00000099", 2); /* newer */
-    assert_int_equal(folder_make(at("step-00000003"), &why), OK); /* somebody's, within what is kept */
+    assert_int_equal(folder_make(at("step-00000003"), &why), OK); /* a user's, among those that are kept */
     put(at("step-00000003"), "notes.txt", "mine", NULL);
     assert_int_equal(folder_make(at("step-00000098"), &why), OK);
     assert_int_equal(symlink("nowhere", at("step-00000097")), 0);
@@ -284,7 +284,7 @@ static void test_foreign(void **state)
     assert_int_equal(checkpoint_newest(run, folder, &why), ERR_INPUT);
 }
 
-/* A folder is read once: what a disk loses afterwards is not seen, what somebody writes is. */
+/* A folder is read once: a bit that a disk loses afterwards is not seen, a file that a user writes is. */
 static void test_read_once(void **state)
 {
     (void)state;
@@ -380,7 +380,7 @@ static void test_old(void **state)
     expect_names(".remla-old-step-5 02 04");
     expect_newest("step-00000002");
     expect_warnings(1, "step-00000004");
-    /* What has been replaced goes only when what replaced it is whole. */
+    /* A checkpoint that was replaced goes only when the new one is complete. */
     make(".remla-old-step-00000002", 2);
     make(".remla-old-step-00000004", 4);
     assert_int_equal(checkpoint_clean(run, &why), OK);

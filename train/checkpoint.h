@@ -19,9 +19,10 @@ typedef struct checkpoint_state {
     int64_t tokens;       /* position * T */
     uint64_t fingerprint; /* of the training data */
     /* Filled in for a checkpoint only. */
-    int64_t ranks, threads, micro_batch; /* of the run that wrote it, threads of a rank; 0: not recorded */
-    uint64_t weights, moments;           /* XXH3-64 of their values, in the order of train/unit_file.h */
-    bool hashed;                         /* the two hashes are recorded */
+    int64_t ranks, micro_batch; /* of the run that wrote it; 0: not recorded */
+    int64_t threads;            /* of a rank of that run; a record only */
+    uint64_t weights, moments;  /* XXH3-64 of their values, in the order of train/unit_file.h */
+    bool hashed;                /* the two hashes are recorded */
 } checkpoint_state;
 
 /* Writes the path of a step's checkpoint, RUN/checkpoints/step-00000012, into `out` (PATH_BYTES). It need not

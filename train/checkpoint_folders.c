@@ -58,7 +58,7 @@ bool checkpoint_step(const char *name, int64_t *step)
     return strcmp(name, again) == 0; /* step-5 and step-000000012 are not remla's */
 }
 
-/* Whether `name` is the prefix and a checkpoint's name after it. */
+/* True when `name` is the prefix and a checkpoint's name after it. */
 static bool has_prefix(const char *prefix, const char *name, int64_t *step)
 {
     const size_t length = strlen(prefix);
@@ -112,7 +112,7 @@ status checkpoint_verify(const char *folder, message *why)
     return checkpoint_state_verify(folder, why);
 }
 
-/* Whether a folder is, or once was, a checkpoint. Anything else is a user's. */
+/* True when a folder is, or once was, a checkpoint. Anything else is a user's. */
 static bool is_checkpoint(const char *folder)
 {
     char path[PATH_BYTES];
@@ -120,7 +120,7 @@ static bool is_checkpoint(const char *folder)
            file_exists(path_join(path, folder, CHECKPOINT_MOMENTS));
 }
 
-/* What this process knows about a folder. Verifying a checkpoint reads as many bytes as the run's weights and
+/* This process's knowledge of a folder. Verifying a checkpoint reads as many bytes as the run's weights and
  * moments have, so each is read once, and not at every prune. */
 typedef struct known_folder {
     uint64_t path, content; /* hashes: of its name; of names, sizes and times of its files */
@@ -170,8 +170,8 @@ static void forget(const char *folder)
         if (known[i].path == path) known[i] = known[--num_known];
 }
 
-/* Whether the checkpoint is complete. Warns of one that is not when it is first seen. `damage` (may be NULL)
- * gets what is wrong. */
+/* Verifies a checkpoint and returns whether it is complete. Warns of a damaged one when it is first seen.
+ * `damage` (may be NULL) gets what is wrong. */
 static bool is_complete(const char *folder, message *damage)
 {
     bool new;
@@ -288,8 +288,8 @@ status checkpoint_clean(const char *run, message *why)
 
 /* ---- pruning ------------------------------------------------------------------------------------------- */
 
-/* Whether the folder is a checkpoint of the step in its name and holds nothing else. Cheap, because it reads
- * no weights. A warning says once what is wrong. */
+/* True when the folder is a checkpoint of the step in its name and holds nothing else. Cheap, because it
+ * reads no weights. A warning says once what is wrong. */
 static bool removable(const char *folder)
 {
     message ignored, more;

@@ -28,7 +28,7 @@ status checkpoint_state_write(const char *folder, const checkpoint_state *s, wri
 /* Reads and checks it. ERR_INPUT when its numbers cannot all be true. `then`: the options of the run that
  * wrote it. A folder that has the name of a checkpoint must be of the step in that name. */
 status checkpoint_state_read(const char *folder, const options *then, checkpoint_state *state, message *why);
-/* Whether it can be read and is of another step: then the folder is a user's copy. */
+/* True when it can be read and is of another step: then the folder is a user's copy. */
 bool checkpoint_state_differs(const char *folder, int64_t step);
 /* checkpoint_state_read with the options that lie beside it. */
 status checkpoint_state_verify(const char *folder, message *why);

@@ -30,7 +30,7 @@ typedef struct loss_watch {
     int64_t far;        /* steps in a row, up to the last one, that were far above; 0: it is not */
 } loss_watch;
 
-/* What the next loss and median of 8 must not exceed. */
+/* Returns the bound that the next loss and median of 8 must not exceed. */
 double loss_watch_limit(const loss_watch *w);
 /* Adds the loss of the next step; `skipped`: its update was not made. */
 void loss_watch_add(loss_watch *w, double loss, bool skipped);

@@ -131,7 +131,7 @@ static bool listed(const json_t *files, const char *name)
     return false;
 }
 
-/* Whether some reader opens a file of this name as part of the checkpoint: then the manifest must list it. */
+/* True when some reader opens a file of this name as part of the checkpoint: the manifest must list it. */
 static bool is_read(const char *name)
 {
     static const char *const names[] = {"config.json", "options.yaml", "state.json",

@@ -6,7 +6,7 @@
 #include "base/written.h"
 #include <stdbool.h>
 
-/* Whether the folder has one. Does not look into it. */
+/* True when the folder has one. Does not look into it. */
 bool manifest_exists(const char *folder);
 /* Writes the manifest of these files and makes it durable. Sorts them by name; does not read them. */
 status manifest_write(const char *folder, written_files *files, message *why);

@@ -1,4 +1,4 @@
-/* What a run says about itself. FLOPs are counted by the model (model_flops_per_token), the peak is measured
+/* Reports a run to its user. FLOPs are counted by the model (model_flops_per_token), the peak is measured
  * or known by what computes (compute_peak_flops); their quotient over the step's seconds is the share of
  * peak. */
 #include "train/progress.h"

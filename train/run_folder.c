@@ -183,7 +183,7 @@ static status check_first_rank(run_folder *r, const options *o, const device *d,
     return OK;
 }
 
-/* Whether nothing has happened to the folder. Costs two system calls and one number between the ranks. */
+/* True when nothing has happened to the folder. Costs two system calls and one number between the ranks. */
 static bool unchanged(const run_folder *r, const comm *c)
 {
     int64_t changed = c->rank == 0 && !(path_leads_to(r->path, r->folder) && lock_is_ours(r));
@@ -213,7 +213,7 @@ const char *run_folder_command(const run_folder *r, char *buffer)
 
 /* ---- where it resumes from ----------------------------------------------------------------------------- */
 
-/* Whether `checkpoint` lies in this run's folder. */
+/* True when `checkpoint` lies in this run's folder. */
 static bool own(const run_folder *r, const char *checkpoint)
 {
     char folder[PATH_BYTES], real_folder[PATH_MAX], real_checkpoint[PATH_MAX];

@@ -143,7 +143,7 @@ static status save(saving *s, message *why)
     return OK;
 }
 
-/* Whether it is time to repeat a save that failed. Rank 0's clock decides. */
+/* True when it is time to repeat a save that failed. Rank 0's clock decides. */
 static bool time_has_come(const saving *s)
 {
     int64_t come = s->t->c->rank == 0 && clock_seconds() >= s->again;

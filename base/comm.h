@@ -65,7 +65,7 @@ comm_ticket comm_all_gather(const comm *c, void *all, const void *part, int64_t 
 void comm_wait(const comm *c, comm_ticket ticket);
 
 /* Every rank brings its status; all return the worst one (the largest code), with the sentence of the lowest
- * rank that has it. Every function that can fail on one rank alone calls it before it returns; otherwise the
+ * rank that has it. A function that can fail on one rank alone calls this before it returns; otherwise the
  * other ranks would deadlock. */
 status comm_agree(const comm *c, status mine, message *why);
 

@@ -85,9 +85,9 @@ static void exchanges_make(int size)
     enum { MOST = 1 << 16, LEAST = 1 << 14, ALL = 1 << 22 };
     chunk = ALL / size > MOST ? MOST : ALL / size < LEAST ? LEAST : ALL / size;
     for (exchange *x = exchanges; x < exchanges + 2; x++) {
-        x->request = memory_new(2 * size, sizeof *x->request, "messages to %d ranks", size);
-        x->received = memory_new(size * chunk, sizeof *x->received, "gradients of %d ranks", size);
-        x->part = memory_new(size, sizeof *x->part, "gradients of %d ranks", size);
+        x->request = memory_new(2 * size, sizeof *x->request, "the exchange of gradients");
+        x->received = memory_new(size * chunk, sizeof *x->received, "the exchange of gradients");
+        x->part = memory_new(size, sizeof *x->part, "the exchange of gradients");
     }
 }
 

@@ -218,7 +218,7 @@ static status open_part(file_writer *w, message *why)
         w->fd = open(part, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
         if (w->fd < 0) return fail(why, ERR_INPUT, "%s: cannot be created: %s", w->path, strerror(errno));
         const bool taken = flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-        /* Its owner may have finished or removed it between our opening and locking. */
+        /* The previous owner may have renamed or removed it between our opening and locking. */
         if (!taken && path_leads_to(part, w->fd))
             return ftruncate(w->fd, 0) == 0 ? OK : give_up(w, "empty", 0, 0, errno, why);
         close(w->fd);
@@ -282,9 +282,9 @@ static status give_name(file_writer *w, message *why)
 {
     char part[PART_BYTES];
     part_of(w, part);
-    /* Some network file systems report a failed write only when closing. The descriptor is gone whatever
-     * close says; closing the same number again could close another file. A second one holds the lock
-     * until the file has its name. */
+    /* Some network file systems report a failed write only on close. The descriptor is gone whatever close
+     * says; closing the same number again could close another thread's file. A duplicate holds the lock until
+     * the file has its name. */
     const int lock = fcntl(w->fd, F_DUPFD_CLOEXEC, 0);
     const int failed = close(w->fd) != 0 || rename(part, w->path) != 0 ? errno : 0;
     status s = OK;

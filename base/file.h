@@ -26,9 +26,9 @@ status file_read_text(const char *path, int64_t limit, char **text, int64_t *byt
 status file_open(const char *path, int *fd, int64_t *bytes, message *why);
 status file_read_at(int fd, const char *path, void *data, int64_t bytes, int64_t offset, message *why);
 
-/* A file being written, hashed (XXH3-64) on the way. Until file_finish it is called PATH.part, which is
- * locked (flock): ERR_INPUT for any other writer of PATH meanwhile, where the file system has locks.
- * A file that PATH was before is replaced whole, by renaming, or not at all. */
+/* A file being written, hashed (XXH3-64) on the way. Until file_finish it is called PATH.part and locked
+ * (flock), so that another process that wants to write PATH meanwhile gets ERR_INPUT, where the file system
+ * has locks. An old file at PATH is replaced whole, by renaming, or not at all. */
 typedef struct file_writer {
     int fd; /* -1: none is open */
     char path[PATH_BYTES];

@@ -18,7 +18,7 @@ typedef struct written_files {
     int64_t count, room;
 } written_files;
 
-/* Adds the file by the last part of its path. `list` may be NULL: no manifest is made. */
+/* Adds the file by the last part of its path. `list` may be NULL: then nothing is done. */
 void written_add(written_files *list, const char *path, int64_t bytes, uint64_t hash);
 /* Writes a small text file (file_write), then adds it. */
 status written_text(written_files *list, const char *path, const char *text, message *why);

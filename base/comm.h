@@ -65,8 +65,15 @@ comm_ticket comm_all_gather(const comm *c, void *all, const void *part, int64_t 
 void comm_wait(const comm *c, comm_ticket ticket);
 
 /* Every rank brings its status; all return the worst one (the largest code), with the sentence of the lowest
- * rank that has it. What every function that can fail on one rank alone calls before it returns: without it
- * the others wait for ever. */
+ * rank that has it. A function that can fail on one rank alone calls this before it returns; otherwise the
+ * other ranks would deadlock. */
 status comm_agree(const comm *c, status mine, message *why);
+
+/* What only rank 0 does; the others agree on what came of it. `call` may fill `why`. */
+#define COMM_ROOT(c, call, why) comm_agree((c), (c)->rank == 0 ? (call) : OK, (why))
+
+/* TRY for collective functions: hands a failure on any rank, or on rank 0, to the callers on all ranks. */
+#define TRY_ALL(c, call, why)  TRY(comm_agree((c), (call), (why)))
+#define TRY_ROOT(c, call, why) TRY(COMM_ROOT(c, call, why))
 
 #endif

@@ -2,6 +2,7 @@
  * of with MPI's collectives: sums then run in rank order whatever algorithm the library would pick, memory
  * is bounded, and no count meets MPI's int. */
 #include "base/comm_calls.h"
+#include "base/memory.h"
 #include <limits.h>
 #include <mpi.h>
 #include <signal.h>
@@ -84,10 +85,9 @@ static void exchanges_make(int size)
     enum { MOST = 1 << 16, LEAST = 1 << 14, ALL = 1 << 22 };
     chunk = ALL / size > MOST ? MOST : ALL / size < LEAST ? LEAST : ALL / size;
     for (exchange *x = exchanges; x < exchanges + 2; x++) {
-        x->request = malloc(sizeof *x->request * (size_t)(2 * size));
-        x->received = malloc(sizeof *x->received * (size_t)(size * chunk));
-        x->part = malloc(sizeof *x->part * (size_t)size);
-        if (!x->request || !x->received || !x->part) die(ERR_DEVICE, "no memory to exchange gradients");
+        x->request = memory_new(2 * size, sizeof *x->request, "the exchange of gradients");
+        x->received = memory_new(size * chunk, sizeof *x->received, "the exchange of gradients");
+        x->part = memory_new(size, sizeof *x->part, "the exchange of gradients");
     }
 }
 

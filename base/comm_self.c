@@ -1,6 +1,7 @@
 /* The public face of comm.h, and the communicator of one process: with one rank every function is the
  * identity. */
 #include "base/comm_calls.h"
+#include "base/memory.h"
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,13 +44,12 @@ void comm_max_i64(const comm *c, int64_t *values, int64_t count)
     if (c->size > 1) of_host(c)->max_i64(c, values, count);
 }
 
-/* Everybody gets everybody's values, a piece at a time, and adds them up in rank order. */
+/* Gathers the values of all ranks, a piece at a time, and adds them up in rank order. */
 static void sum_f64(const comm *c, double *values, int64_t count)
 {
     enum { PIECE = 1 << 16 };
     const int64_t most = count < PIECE ? count : PIECE;
-    double *all = malloc(sizeof(double) * (size_t)(most * c->size) + 1);
-    if (!all) die(ERR_DEVICE, "no memory to add %lld values of %d ranks", (long long)most, c->size);
+    double *all = memory_new(most * c->size, sizeof *all, "a sum over %d ranks", c->size);
     for (int64_t from = 0; from < count; from += PIECE) {
         const int64_t n = count - from < PIECE ? count - from : PIECE;
         c->calls->all_gather(c, all, values + from, n * (int64_t)sizeof(double));

@@ -3,12 +3,14 @@
  * one or none. */
 #include "base/file.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 enum { CHUNK = 1 << 20, MAX_CALL = 1 << 30, MOST_TRIES = 100 };
 
@@ -29,6 +30,22 @@ char *path_join(char *out, const char *folder, const char *name)
     return out;
 }
 
+status path_print(char *out, message *why, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const int length = vsnprintf(out, PATH_BYTES, format, args);
+    va_end(args);
+    if (length < PATH_BYTES) return OK;
+    return fail(why, ERR_INPUT, "%.200s...: this path is too long, at most %d bytes are possible", out,
+                PATH_BYTES - 1);
+}
+
+void path_strip(char *path)
+{
+    for (size_t length = strlen(path); length > 1 && path[length - 1] == '/';) path[--length] = 0;
+}
+
 const char *path_base(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -38,11 +55,13 @@ const char *path_base(const char *path)
 /* The folder that `path` lies in; slashes at the end of path do not count. */
 static void path_parent(char *out, const char *path)
 {
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/') length--;
-    while (length > 0 && path[length - 1] != '/') length--;
-    if (length > 1) length--; /* the slash itself, unless it is the root */
-    snprintf(out, PATH_BYTES, "%.*s", length ? (int)length : 1, length ? path : ".");
+    snprintf(out, PATH_BYTES, "%s", path);
+    path_strip(out);
+    char *slash = strrchr(out, '/');
+    if (!slash)
+        strcpy(out, ".");
+    else
+        slash[slash == out] = 0; /* the slash itself goes, unless it is the root */
 }
 
 bool file_exists(const char *path)
@@ -130,17 +149,15 @@ status file_hash(const char *path, uint64_t *hash, int64_t *bytes, message *why)
 {
     int fd;
     TRY(file_open(path, &fd, bytes, why));
-    XXH3_state_t *state = memory_check(XXH3_createState(), "a hash");
+    hash_state *state = hash_start();
     char *chunk = memory_new(CHUNK, 1, "the hash of %s", path);
-    XXH3_64bits_reset(state);
     status s = OK;
     for (int64_t done = 0; done < *bytes && s == OK; done += CHUNK) {
         const int64_t n = *bytes - done < CHUNK ? *bytes - done : CHUNK;
         s = file_read_at(fd, path, chunk, n, done, why);
-        if (s == OK) XXH3_64bits_update(state, chunk, (size_t)n);
+        if (s == OK) hash_update(state, chunk, n);
     }
-    *hash = XXH3_64bits_digest(state);
-    XXH3_freeState(state);
+    *hash = hash_finish(state);
     free(chunk);
     close(fd);
     return s;
@@ -159,7 +176,7 @@ static const char *part_of(const file_writer *w, char *out)
 
 static void forget(file_writer *w)
 {
-    XXH3_freeState(w->hash);
+    hash_finish(w->hash);
     *w = (file_writer){.fd = -1};
 }
 
@@ -201,7 +218,7 @@ static status open_part(file_writer *w, message *why)
         w->fd = open(part, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
         if (w->fd < 0) return fail(why, ERR_INPUT, "%s: cannot be created: %s", w->path, strerror(errno));
         const bool taken = flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-        /* Whoever had it may have finished or removed it between our opening and locking. */
+        /* The previous owner may have renamed or removed it between our opening and locking. */
         if (!taken && path_leads_to(part, w->fd))
             return ftruncate(w->fd, 0) == 0 ? OK : give_up(w, "empty", 0, 0, errno, why);
         close(w->fd);
@@ -216,16 +233,12 @@ status file_create(file_writer *w, const char *path, int64_t expected, message *
 {
     struct stat s;
     *w = (file_writer){.fd = -1};
-    if (strlen(path) >= PATH_BYTES)
-        return fail(why, ERR_INPUT, "%.200s...: this path is too long, at most %d bytes are possible", path,
-                    PATH_BYTES - 1);
+    TRY(path_print(w->path, why, "%s", path));
     /* Renaming would replace a device or a folder's link by a file. */
     if (stat(path, &s) == 0 && !S_ISREG(s.st_mode))
         return fail(why, ERR_INPUT, "%s: cannot be written: it is not a regular file", path);
-    strcpy(w->path, path);
     TRY(open_part(w, why));
-    w->hash = memory_check(XXH3_createState(), "a hash");
-    XXH3_64bits_reset(w->hash);
+    w->hash = hash_start();
     const int error = expected > 0 ? reserve(w->fd, expected) : 0;
     return error ? give_up(w, "reserve", 0, expected, error, why) : OK;
 }
@@ -240,7 +253,7 @@ status file_append(file_writer *w, const void *data, int64_t bytes, message *why
         done += put;
         w->bytes += put;
     }
-    XXH3_64bits_update(w->hash, data, (size_t)bytes);
+    hash_update(w->hash, data, bytes);
     return OK;
 }
 
@@ -269,9 +282,9 @@ static status give_name(file_writer *w, message *why)
 {
     char part[PART_BYTES];
     part_of(w, part);
-    /* Some network file systems report a failed write only when closing. The descriptor is gone whatever
-     * close says; closing the same number again could hit somebody else's file. A second one holds the lock
-     * until the file has its name. */
+    /* Some network file systems report a failed write only on close. The descriptor is gone whatever close
+     * says; closing the same number again could close another thread's file. A duplicate holds the lock until
+     * the file has its name. */
     const int lock = fcntl(w->fd, F_DUPFD_CLOEXEC, 0);
     const int failed = close(w->fd) != 0 || rename(part, w->path) != 0 ? errno : 0;
     status s = OK;
@@ -303,7 +316,7 @@ status file_finish_all(file_writer *const *w, int count, int *named, message *wh
 status file_finish(file_writer *w, uint64_t *hash, message *why)
 {
     int named;
-    if (hash) *hash = XXH3_64bits_digest(w->hash);
+    if (hash) *hash = hash_value(w->hash);
     return file_finish_all(&w, 1, &named, why);
 }
 
@@ -341,9 +354,7 @@ status file_copy(const char *from, const char *to, uint64_t *hash, int64_t *byte
 status folder_make(const char *path, message *why)
 {
     char part[PATH_BYTES];
-    if (snprintf(part, sizeof part, "%s", path) >= PATH_BYTES)
-        return fail(why, ERR_INPUT, "%.200s...: this path is too long, at most %d bytes are possible", path,
-                    PATH_BYTES - 1);
+    TRY(path_print(part, why, "%s", path));
     if (!part[0]) return fail(why, ERR_INPUT, "a folder without a name cannot be made");
     for (char *p = part + 1;; p++) {
         if (*p && *p != '/') continue;

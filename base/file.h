@@ -10,6 +10,10 @@ enum { PATH_BYTES = 1024 };
 
 /* Joins with a slash into `out` (PATH_BYTES). A path that is too long stops the job. Returns `out`. */
 char *path_join(char *out, const char *folder, const char *name);
+/* Prints a path into `out` (PATH_BYTES). ERR_INPUT when it is too long; `out` then has its beginning. For
+ * paths that a user has given, and what is made of them. */
+status path_print(char *out, message *why, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void path_strip(char *path);             /* removes slashes at the end; the root keeps its own */
 const char *path_base(const char *path); /* the part after the last slash; borrowed */
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
@@ -22,14 +26,14 @@ status file_read_text(const char *path, int64_t limit, char **text, int64_t *byt
 status file_open(const char *path, int *fd, int64_t *bytes, message *why);
 status file_read_at(int fd, const char *path, void *data, int64_t bytes, int64_t offset, message *why);
 
-/* A file being written, hashed (XXH3-64) on the way. Until file_finish it is called PATH.part, which is
- * locked (flock): ERR_INPUT for whoever else wants to write PATH meanwhile, where the file system has locks.
- * A file that PATH was before is replaced whole, by renaming, or not at all. */
+/* A file being written, hashed (XXH3-64) on the way. Until file_finish it is called PATH.part and locked
+ * (flock), so that another process that wants to write PATH meanwhile gets ERR_INPUT, where the file system
+ * has locks. An old file at PATH is replaced whole, by renaming, or not at all. */
 typedef struct file_writer {
     int fd; /* -1: none is open */
     char path[PATH_BYTES];
     int64_t bytes;
-    void *hash;
+    struct XXH3_state_s *hash; /* base/hash.h */
 } file_writer;
 /* Creates the file and reserves `expected` bytes (0: unknown), so that a full disk shows before anything is
  * written. */

@@ -1,5 +1,7 @@
-/* Parsing: a scan for depth and number of values, then jansson. */
+/* Parsing: a scan for depth and number of values, then jansson. Writing: text in memory, then a file whose
+ * hash is that of the text. */
 #include "base/json_text.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include <jansson.h>
 #include <stdbool.h>
@@ -64,6 +66,27 @@ status json_text_parse(json_t **out, const char *text, int64_t bytes, const char
     }
     *out = json;
     return OK;
+}
+
+status json_text_read(json_t **out, const char *path, int64_t limit, message *why)
+{
+    char *text;
+    int64_t bytes;
+    *out = NULL;
+    TRY(file_read_text(path, limit, &text, &bytes, why));
+    const status s = json_text_parse(out, text, bytes, path, why);
+    free(text);
+    return s;
+}
+
+status json_text_write(json_t *json, size_t layout, const char *path, written_files *written, message *why)
+{
+    memory_check(json, "%s", path);
+    char *text = memory_check(json_dumps(json, layout), "%s", path);
+    json_decref(json);
+    const status s = written_text(written, path, text, why);
+    free(text);
+    return s;
 }
 
 json_t *json_text_string(const char *text)

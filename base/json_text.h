@@ -1,8 +1,10 @@
-/* JSON of files that a person gave us, parsed with limits: jansson alone would take any depth and any
+/* JSON of files. Those that a user gives are parsed with limits: jansson alone would take any depth and any
  * number of values. */
 #ifndef REMLA_BASE_JSON_TEXT_H
 #define REMLA_BASE_JSON_TEXT_H
 #include "base/status.h"
+#include "base/written.h"
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct json_t json_t;
@@ -14,6 +16,12 @@ const char *json_text_excess(const char *text, int64_t bytes, int max_depth, int
 /* Parses a JSON object; duplicate keys, deep nesting and too many values are an ERR_INPUT that names
  * `path`. The caller ends with json_decref. */
 status json_text_parse(json_t **out, const char *text, int64_t bytes, const char *path, message *why);
+/* The same from a file of at most `limit` bytes. */
+status json_text_read(json_t **out, const char *path, int64_t limit, message *why);
+
+/* Writes `json` as a file, and adds that to `written` (NULL: to none). `layout`: jansson's flags. Takes
+ * `json` over, which is NULL when there was no memory to make it. */
+status json_text_write(json_t *json, size_t layout, const char *path, written_files *written, message *why);
 
 /* A JSON string of a path or a sentence. One that is not UTF-8, which JSON cannot hold, has question marks
  * for what is not ASCII. The caller owns it. */

@@ -2,7 +2,6 @@
  * never sees NULL and has no path for it. free gives the memory back. */
 #ifndef REMLA_BASE_MEMORY_H
 #define REMLA_BASE_MEMORY_H
-#include "base/memory.h"
 #include <stddef.h>
 #include <stdint.h>
 

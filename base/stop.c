@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t first;
-static const char *announcement, *parents_announcement;
+/* volatile: read once by the handler, which may run on any thread while another one changes them. */
+static const char *volatile announcement, *volatile parents_announcement;
 static pid_t parent;
 
 /* One write, so that lines do not mix. stdio's functions may not be called in a handler. */
@@ -33,8 +34,9 @@ static void remember(int number, siginfo_t *info, void *context)
     if (first) return;
     const int error = errno;
     first = number;
-    const bool from_parent = number == SIGTERM && info->si_pid == parent && parents_announcement;
-    if (announcement) announce(number, from_parent ? parents_announcement : announcement);
+    const char *text = number == SIGTERM && info->si_pid == parent ? parents_announcement : NULL;
+    if (!text) text = announcement;
+    if (text) announce(number, text);
     errno = error;
 }
 

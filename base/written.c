@@ -1,3 +1,4 @@
+/* Lists of written files, for a manifest. Names are kept without their folder, which is renamed later. */
 #include "base/written.h"
 #include "base/array.h"
 #include "base/file.h"
@@ -11,6 +12,15 @@ void written_add(written_files *list, const char *path, int64_t bytes, uint64_t 
     list->file = array_reserve(list->file, &list->room, list->count + 1, sizeof *list->file);
     char *name = memory_check(strdup(path_base(path)), "the name of %s", path);
     list->file[list->count++] = (written_file){name, bytes, hash};
+}
+
+status written_text(written_files *list, const char *path, const char *text, message *why)
+{
+    uint64_t hash;
+    const int64_t bytes = (int64_t)strlen(text);
+    TRY(file_write(path, text, bytes, &hash, why));
+    written_add(list, path, bytes, hash);
+    return OK;
 }
 
 void written_free(written_files *list)

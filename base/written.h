@@ -3,6 +3,7 @@
  * them. */
 #ifndef REMLA_BASE_WRITTEN_H
 #define REMLA_BASE_WRITTEN_H
+#include "base/status.h"
 #include <stdint.h>
 
 typedef struct written_file {
@@ -17,8 +18,10 @@ typedef struct written_files {
     int64_t count, room;
 } written_files;
 
-/* Adds the file by the last part of its path. `list` may be NULL: nobody wants to know. */
+/* Adds the file by the last part of its path. `list` may be NULL: then nothing is done. */
 void written_add(written_files *list, const char *path, int64_t bytes, uint64_t hash);
+/* Writes a small text file (file_write), then adds it. */
+status written_text(written_files *list, const char *path, const char *text, message *why);
 void written_free(written_files *list);
 
 #endif

@@ -1,9 +1,24 @@
-/* Saving and loading checkpoints. The order of saving is the promise: write beside, sync every file, manifest
- * last, read everything back, rename. A kill before the rename leaves the older checkpoints, one after it the
- * new one. */
+/* Saving and loading checkpoints. A checkpoint exists when a folder has its name, and only a rename gives it
+ * that name:
+ *
+ *   .remla-tmp-step-00000012/    begin   rank 0 writes config, tokenizer and options
+ *                                        all ranks gather masters and moments, a unit at a time;
+ *                                        rank 0 writes them and syncs every file
+ *                                end     rank 0 writes state.json, then MANIFEST.json with the
+ *                                        hashes of what was in memory, reads all back, compares
+ *           |
+ *           |  rename, sync of RUN/checkpoints
+ *           v
+ *   step-00000012/                       from here on older checkpoints may go
+ *
+ * A kill before the rename leaves the older checkpoints, a kill after it the new one. The next start removes
+ * a hidden folder that was left (checkpoint_clean).
+ *
+ * Two hashes guard the numbers beyond that. The manifest's are of files: a disk that loses a bit is found.
+ * Those in state.json are of the values alone, in the model's order: every rank computes them again from what
+ * it has loaded, so a reader that puts a right tensor in the wrong place is found, too. */
 #include "base/file.h"
 #include "base/machine.h"
-#include "base/memory.h"
 #include "model/hf/model_files.h"
 #include "train/checkpoint_parts.h"
 #include "train/manifest.h"
@@ -17,21 +32,17 @@ static const char *const moment_prefixes[] = {"m.", "v."};
 
 /* ---- saving -------------------------------------------------------------------------------------------- */
 
+/* Takes `text` over. */
 static status text_write(const char *folder, const char *name, char *text, written_files *written,
                          message *why)
 {
     char path[PATH_BYTES];
-    uint64_t hash;
-    memory_check(text, "%s", name);
-    const int64_t bytes = (int64_t)strlen(text);
-    const status s = file_write(path_join(path, folder, name), text, bytes, &hash, why);
-    if (s == OK) written_add(written, path, bytes, hash);
+    const status s = written_text(written, path_join(path, folder, name), text, why);
     free(text);
     return s;
 }
 
-/* Rank 0's share before weights and moments, which all ranks bring: what is in the way shows before anything
- * large is written. */
+/* Rank 0's share before weights and moments. What is in the way shows before anything large is written. */
 static status begin(const char *run, const char *folder, const model_config *config, const options *o,
                     int64_t step, written_files *written, message *why)
 {
@@ -44,13 +55,13 @@ static status begin(const char *run, const char *folder, const model_config *con
     return text_write(folder, CHECKPOINT_OPTIONS, options_text(o), written, why);
 }
 
-/* And behind them. What was written is read back before it counts as a checkpoint, and so before an older one
- * goes: the manifest has the hashes of what was in memory. */
+/* Rank 0's share after weights and moments. Reads back what was written before it counts as a checkpoint, and
+ * so before an older one goes. */
 static status end(const char *run, const char *folder, const checkpoint_state *state, written_files *written,
                   message *why)
 {
     message damage;
-    TRY(text_write(folder, CHECKPOINT_STATE, state_text(state), written, why));
+    TRY(checkpoint_state_write(folder, state, written, why));
     TRY(manifest_write(folder, written, why));
     const status s = checkpoint_verify(folder, &damage);
     if (s != OK) return fail(why, s, "the checkpoint is not what was written: %.900s", damage.text);
@@ -66,14 +77,14 @@ status checkpoint_save(const char *run, const model_config *config, const model 
     now.ranks = c->size;
     now.threads = machine_threads();
     checkpoint_temporary(folder, run, now.step);
-    status s = comm_agree(c, c->rank == 0 ? begin(run, folder, config, o, now.step, &written, why) : OK, why);
+    status s = COMM_ROOT(c, begin(run, folder, config, o, now.step, &written, why), why);
     if (s == OK) s = masters_write(folder, &m->table, optim, c, &written, &now.weights, why);
     if (s == OK)
         s = unit_file_write(path_join(path, folder, CHECKPOINT_MOMENTS), &m->table, optim, moment_parts,
                             moment_prefixes, 2, 1, c, &written, &now.moments, why);
-    if (s == OK) s = comm_agree(c, c->rank == 0 ? end(run, folder, &now, &written, why) : OK, why);
+    if (s == OK) s = COMM_ROOT(c, end(run, folder, &now, &written, why), why);
     if (s != OK && c->rank == 0) {
-        message ignored; /* the first failure is the one to tell */
+        message ignored; /* the first failure is reported */
         folder_remove(folder, &ignored);
     }
     written_free(&written);
@@ -103,7 +114,7 @@ static status same_params(const char *folder, const param_table *found, const pa
     return OK;
 }
 
-/* What no tensor shows: constants of the computation. */
+/* Compares the constants of the computation, which no tensor shows. */
 static status same_constants(const char *folder, const dims *found, const dims *want, message *why)
 {
     const struct {
@@ -127,7 +138,7 @@ static status same_constants(const char *folder, const dims *found, const dims *
     return OK;
 }
 
-/* Same tensors, shapes and constants, said before anything is read. */
+/* Compares tensors, shapes and constants before any weight is read. */
 static status same_model(const char *folder, const model *m, message *why)
 {
     model_config config;
@@ -141,7 +152,9 @@ static status same_model(const char *folder, const model *m, message *why)
     return s;
 }
 
-/* A run goes on as if it had not stopped: what decides its batches must be as it was. */
+/* A run that resumes continues as if it had not stopped, so the options that decide its batches must be
+ * equal.
+ */
 static status same_options(const char *folder, const options *now, const options *then, message *why)
 {
     message difference;
@@ -158,12 +171,12 @@ static status state_load(const char *folder, const options *now, checkpoint_stat
     options_init(&then);
     status s = options_read_yaml(&then, path_join(path, folder, CHECKPOINT_OPTIONS), why);
     if (s == OK) s = same_options(folder, now, &then, why);
-    if (s == OK) s = state_read(folder, &then, state, why);
+    if (s == OK) s = checkpoint_state_read(folder, &then, state, why);
     options_free(&then);
     return s;
 }
 
-/* Rank 0 has verified the files; what every rank has read must be that, too. */
+/* Rank 0 has verified the files. This checks what every rank has read. */
 static status same_values(const char *folder, const char *what, uint64_t found, uint64_t want, message *why)
 {
     if (found == want) return OK;

@@ -1,6 +1,17 @@
-/* RUN/checkpoints: which of its folders are checkpoints, which of these are whole, which may go. People keep
- * copies there, and disks lose bits: what is not whole is passed over with a warning and never counted, and
- * what is not ours is not touched. */
+/* RUN/checkpoints: which of its folders are checkpoints, which of these are complete, which may go. Users
+ * keep copies there, and disks lose bits. A damaged checkpoint is passed over with a warning and never
+ * counted, and a folder or file of another kind is never touched.
+ *
+ * The names, and who may have them:
+ *
+ *   step-00000012               a checkpoint, or whatever a user has put there
+ *   .remla-tmp-step-00000012    one that is being written, or removed: remla's, and worth nothing
+ *   .remla-old-step-00000012    one that is being replaced by another of the same step: remla's, and it gets
+ *                               its name back when the new one did not make it
+ *
+ * A checkpoint is replaced by two renames, step -> old and tmp -> step. A kill between them leaves no
+ * step-00000012, only the old one: the next start (checkpoint_clean) renames it back. A checkpoint is removed
+ * by way of tmp, so that no half-removed folder has the name of a checkpoint. */
 #include "base/array.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -35,7 +46,7 @@ void checkpoint_temporary(char *out, const char *run, int64_t step)
     named(out, run, temporary_prefix, step);
 }
 
-/* What a checkpoint of the same step is called while another takes its name. */
+/* The name of a checkpoint while another of the same step takes its place. */
 static void old_folder(char *out, const char *run, int64_t step) { named(out, run, old_prefix, step); }
 
 bool checkpoint_step(const char *name, int64_t *step)
@@ -44,19 +55,19 @@ bool checkpoint_step(const char *name, int64_t *step)
     if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9') return false;
     *step = strtoll(name + 5, NULL, 10);
     snprintf(again, sizeof again, "step-%08lld", (long long)*step);
-    return strcmp(name, again) == 0; /* step-5 and step-000000012 are somebody else's */
+    return strcmp(name, again) == 0; /* step-5 and step-000000012 are not remla's */
 }
 
-/* Whether `name` is that of a step behind the prefix. */
-static bool behind(const char *prefix, const char *name, int64_t *step)
+/* True when `name` is the prefix and a checkpoint's name after it. */
+static bool has_prefix(const char *prefix, const char *name, int64_t *step)
 {
     const size_t length = strlen(prefix);
     return strncmp(name, prefix, length) == 0 && checkpoint_step(name + length, step);
 }
 
 typedef struct step_list {
-    int64_t *step; /* falling */
-    int64_t count, room;
+    int64_t *step; /* the newest first */
+    int64_t count, capacity;
 } step_list;
 
 static int falling(const void *a, const void *b)
@@ -72,7 +83,7 @@ static status open_folder(const char *folder, DIR **dir, message *why)
     return fail(why, ERR_INPUT, "%s: cannot be listed: %s", folder, strerror(errno));
 }
 
-/* Steps whose folders there are. */
+/* Lists the steps of the folders that have a checkpoint's name. The caller frees list->step. */
 static status steps_of(const char *run, step_list *list, message *why)
 {
     char folder[PATH_BYTES], path[PATH_BYTES];
@@ -85,7 +96,7 @@ static status steps_of(const char *run, step_list *list, message *why)
         int64_t step;
         if (!checkpoint_step(entry->d_name, &step) || !folder_exists(path_join(path, folder, entry->d_name)))
             continue;
-        list->step = array_reserve(list->step, &list->room, list->count + 1, sizeof *list->step);
+        list->step = array_reserve(list->step, &list->capacity, list->count + 1, sizeof *list->step);
         list->step[list->count++] = step;
     }
     closedir(dir);
@@ -93,15 +104,15 @@ static status steps_of(const char *run, step_list *list, message *why)
     return OK;
 }
 
-/* ---- which are whole ----------------------------------------------------------------------------------- */
+/* ---- which are complete -------------------------------------------------------------------------------- */
 
 status checkpoint_verify(const char *folder, message *why)
 {
     TRY(manifest_verify(folder, why));
-    return state_verify(folder, why);
+    return checkpoint_state_verify(folder, why);
 }
 
-/* Whether a folder is, or was once, a checkpoint; anything else is somebody's. */
+/* True when a folder is, or once was, a checkpoint. Anything else is a user's. */
 static bool is_checkpoint(const char *folder)
 {
     char path[PATH_BYTES];
@@ -109,16 +120,16 @@ static bool is_checkpoint(const char *folder)
            file_exists(path_join(path, folder, CHECKPOINT_MOMENTS));
 }
 
-/* What this process knows of a folder. A checkpoint is as large as the run's memory, so it is read once, not
- * at every prune. */
+/* This process's knowledge of a folder. Verifying a checkpoint reads as many bytes as the run's weights and
+ * moments have, so each is read once, and not at every prune. */
 typedef struct known_folder {
-    uint64_t path, content; /* hashes: of its name, of names, sizes and times of its files */
-    message damage;         /* "" for a folder that is whole */
-    bool told;              /* that it stays for what else is in it */
+    uint64_t path, content; /* hashes: of its name; of names, sizes and times of its files */
+    message damage;         /* "" for a complete checkpoint */
+    bool told;              /* a warning has said that it stays because it holds other files */
 } known_folder;
 
 static known_folder *known;
-static int64_t num_known, room_known;
+static int64_t num_known, known_capacity;
 
 static uint64_t content_of(const char *folder)
 {
@@ -136,7 +147,8 @@ static uint64_t content_of(const char *folder)
     return sum;
 }
 
-/* The folder's place in the list; it is new when it has not been there, or is not any more what it was. */
+/* Returns the folder's entry, good until the next call. *new: it was not in the list, or its files have
+ * changed since. */
 static known_folder *place_of(const char *folder, bool *new)
 {
     const uint64_t path = XXH3_64bits(folder, strlen(folder)), content = content_of(folder);
@@ -144,7 +156,7 @@ static known_folder *place_of(const char *folder, bool *new)
     while (i < num_known && known[i].path != path) i++;
     *new = i == num_known || known[i].content != content;
     if (i == num_known) {
-        known = array_reserve(known, &room_known, num_known + 1, sizeof *known);
+        known = array_reserve(known, &known_capacity, num_known + 1, sizeof *known);
         num_known++;
     }
     if (*new) known[i] = (known_folder){.path = path, .content = content};
@@ -158,9 +170,9 @@ static void forget(const char *folder)
         if (known[i].path == path) known[i] = known[--num_known];
 }
 
-/* Whether the checkpoint is whole. One that is not is told of when it is found; `damage` (may be NULL) has
- * what is wrong. */
-static bool whole(const char *folder, message *damage)
+/* Verifies a checkpoint and returns whether it is complete. Warns of a damaged one when it is first seen.
+ * `damage` (may be NULL) gets what is wrong. */
+static bool is_complete(const char *folder, message *damage)
 {
     bool new;
     known_folder *k = place_of(folder, &new);
@@ -179,7 +191,7 @@ status checkpoint_newest(const char *run, char *folder, message *why)
     bool found = false;
     for (int64_t i = 0; i < list.count && !found; i++) {
         checkpoint_folder(folder, run, list.step[i]);
-        found = whole(folder, &damage);
+        found = is_complete(folder, &damage);
         damaged += !found && is_checkpoint(folder);
     }
     free(list.step);
@@ -190,9 +202,9 @@ status checkpoint_newest(const char *run, char *folder, message *why)
                 damage.text);
 }
 
-/* ---- names change hands -------------------------------------------------------------------------------- */
+/* ---- names change owners ------------------------------------------------------------------------------- */
 
-/* A folder without anything in it, not a link to one. */
+/* An empty folder, not a link to one. */
 static bool empty_folder(const char *path)
 {
     message ignored;
@@ -205,7 +217,7 @@ status checkpoint_vacant(const char *run, int64_t step, bool *replaces, message 
     struct stat s;
     checkpoint_folder(final, run, step);
     const bool missing = lstat(final, &s) != 0;
-    const bool copy = !missing && state_of_another_step(final, step);
+    const bool copy = !missing && checkpoint_state_differs(final, step);
     *replaces = !missing && !copy && folder_exists(final) && is_checkpoint(final);
     if (missing || *replaces || empty_folder(final)) return OK;
     return fail(why, ERR_INPUT,
@@ -217,7 +229,7 @@ status checkpoint_vacant(const char *run, int64_t step, bool *replaces, message 
                                      : "not a folder");
 }
 
-/* A checkpoint of the same step (the run was rolled back) makes room only when the new one is ready. */
+/* A checkpoint of the same step (the run was rolled back) keeps its name until the new one is ready. */
 status checkpoint_publish(const char *run, int64_t step, message *why)
 {
     char temporary[PATH_BYTES], final[PATH_BYTES], old[PATH_BYTES];
@@ -228,26 +240,27 @@ status checkpoint_publish(const char *run, int64_t step, message *why)
     old_folder(old, run, step);
     TRY(checkpoint_vacant(run, step, &replaces, why));
     if (replaces) {
-        TRY(folder_remove(old,
-                          why)); /* checkpoint_clean has left it: then what is called `final` is damaged */
+        /* checkpoint_clean leaves an old one only beside a damaged `final`, and the new one replaces both. */
+        TRY(folder_remove(old, why));
         TRY(folder_commit(final, old, why));
     }
     const status s = folder_commit(temporary, final, why);
     if (s != OK && replaces) folder_commit(old, final, &ignored);
     TRY(s);
     bool new;
-    place_of(final, &new); /* is whole */
+    place_of(final, &new); /* it was verified before it was renamed */
     if (replaces && folder_remove(old, &ignored) != OK)
         log_warning("%s, which has been replaced, cannot be removed: %s", old, ignored.text);
     return OK;
 }
 
-/* What was killed while it was being replaced gets its name back, or goes when what replaced it is whole. */
-static status settle_old(const char *old, const char *final, message *why)
+/* After a kill during a replacement: the old checkpoint gets its name back, or goes when the new one is
+ * complete. */
+static status finish_replacement(const char *old, const char *final, message *why)
 {
     struct stat s;
     if (lstat(final, &s) != 0) return folder_commit(old, final, why);
-    if (whole(final, NULL)) return folder_remove(old, why);
+    if (is_complete(final, NULL)) return folder_remove(old, why);
     log_warning("%s stays: %s, which was to replace it, is not whole", old, final);
     return OK;
 }
@@ -264,10 +277,10 @@ status checkpoint_clean(const char *run, message *why)
         char path[PATH_BYTES], final[PATH_BYTES];
         int64_t step;
         path_join(path, folder, entry->d_name);
-        if (behind(temporary_prefix, entry->d_name, &step)) s = folder_remove(path, why);
-        if (!behind(old_prefix, entry->d_name, &step)) continue;
+        if (has_prefix(temporary_prefix, entry->d_name, &step)) s = folder_remove(path, why);
+        if (!has_prefix(old_prefix, entry->d_name, &step)) continue;
         checkpoint_folder(final, run, step);
-        s = settle_old(path, final, why);
+        s = finish_replacement(path, final, why);
     }
     if (dir) closedir(dir);
     return s;
@@ -275,15 +288,16 @@ status checkpoint_clean(const char *run, message *why)
 
 /* ---- pruning ------------------------------------------------------------------------------------------- */
 
-/* Whether it is a checkpoint of this very name and nothing else, which is cheap to know, because its weights
- * are not read. What is wrong is said once. */
+/* True when the folder is a checkpoint of the step in its name and holds nothing else. Cheap, because it
+ * reads no weights. A warning says once what is wrong. */
 static bool removable(const char *folder)
 {
     message ignored, more;
-    const bool ours = manifest_check(folder, &ignored) == OK && state_verify(folder, &ignored) == OK;
+    const bool ours =
+        manifest_check(folder, &ignored) == OK && checkpoint_state_verify(folder, &ignored) == OK;
     if (ours && manifest_lists_all(folder, &more) == OK) return true;
     bool new;
-    if (!whole(folder, NULL) || !ours) return false;
+    if (!is_complete(folder, NULL) || !ours) return false;
     known_folder *k = place_of(folder, &new);
     if (!k->told) log_warning("%s stays: %s", folder, more.text);
     k->told = true;
@@ -296,7 +310,7 @@ static status retire(const char *run, int64_t step, message *why)
     checkpoint_folder(folder, run, step);
     checkpoint_temporary(temporary, run, step);
     if (!removable(folder)) return OK;
-    /* First its name, so that no half-deleted folder looks like a checkpoint. */
+    /* Its name goes first, so that no half-removed folder looks like a checkpoint. */
     TRY(folder_remove(temporary, why));
     TRY(folder_commit(folder, temporary, why));
     forget(folder);
@@ -313,7 +327,7 @@ status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *wh
         char folder[PATH_BYTES];
         checkpoint_folder(folder, run, list.step[i]);
         if (kept < keep)
-            kept += whole(folder, NULL);
+            kept += is_complete(folder, NULL);
         else if (list.step[i] != best)
             s = retire(run, list.step[i], why);
     }

@@ -1,6 +1,7 @@
 /* Private to train/checkpoint*.c: the parts of a checkpoint. */
 #ifndef REMLA_TRAIN_CHECKPOINT_PARTS_H
 #define REMLA_TRAIN_CHECKPOINT_PARTS_H
+#include "base/written.h"
 #include "train/checkpoint.h"
 
 #define CHECKPOINT_STATE   "state.json"
@@ -8,27 +9,28 @@
 
 /* ---- checkpoint_folders.c: names ---- */
 
-/* Where it is written before it has that name, or lies on its way out: nobody's but ours, and hidden. */
+/* The hidden folder in which a checkpoint is written before it has its name, and removed after it lost it. No
+ * other program uses such a name. */
 void checkpoint_temporary(char *out, const char *run, int64_t step);
-/* The step of a folder that is called as checkpoint_folder calls it; false for all other names. */
+/* Reads the step from a folder's name; false for a name that checkpoint_folder does not give. */
 bool checkpoint_step(const char *name, int64_t *step);
 
-/* Whether the checkpoint of `step` can get its name: nothing has it, or an empty folder, or another
- * checkpoint, damaged or not, which it replaces. ERR_INPUT says what else is in the way. */
+/* Checks that the checkpoint of `step` can get its name: the name is free, or is that of an empty folder, or
+ * of another checkpoint, damaged or not, which it replaces. ERR_INPUT says what else is in the way. */
 status checkpoint_vacant(const char *run, int64_t step, bool *replaces, message *why);
-/* Gives the checkpoint that lies whole under its temporary name its own. */
+/* Renames the complete checkpoint from its temporary name to its own. */
 status checkpoint_publish(const char *run, int64_t step, message *why);
 
 /* ---- checkpoint_state.c: state.json ---- */
 
-/* The caller frees. */
-char *state_text(const checkpoint_state *s);
-/* Reads it. ERR_INPUT when its numbers cannot all be true: `then` are the options of the run that wrote it,
- * and a folder that is called as a checkpoint is called must be of that step. */
-status state_read(const char *folder, const options *then, checkpoint_state *state, message *why);
-/* Whether it can be read and is of another step: then the folder is a copy that somebody has made. */
-bool state_of_another_step(const char *folder, int64_t step);
-/* The same as state_read, with the options that lie beside it. */
-status state_verify(const char *folder, message *why);
+status checkpoint_state_write(const char *folder, const checkpoint_state *s, written_files *written,
+                              message *why);
+/* Reads and checks it. ERR_INPUT when its numbers cannot all be true. `then`: the options of the run that
+ * wrote it. A folder that has the name of a checkpoint must be of the step in that name. */
+status checkpoint_state_read(const char *folder, const options *then, checkpoint_state *state, message *why);
+/* True when it can be read and is of another step: then the folder is a user's copy. */
+bool checkpoint_state_differs(const char *folder, int64_t step);
+/* checkpoint_state_read with the options that lie beside it. */
+status checkpoint_state_verify(const char *folder, message *why);
 
 #endif

@@ -1,9 +1,10 @@
-/* data.* as what data/ opens. */
+/* The one translation of the options under `data` into a feed and into held-out text: `remla train` and `remla
+ * data order` share it, so that the order which the second prints is the one that the first trains in. */
 #include "train/feed_options.h"
 #include "data/tokenizer_check.h"
 #include "train/option_words.h"
 
-/* What only TransMLA's packing asks for. */
+/* Checks what only TransMLA's packing needs. */
 static status check_transmla(const options *o, int64_t vocabulary, int64_t eos, message *why)
 {
     if (o->train_seq_len < 2)

@@ -1,14 +1,30 @@
+/* Two slots go back and forth between the step and the thread. The step computes with `now` while the thread
+ * fills `ahead`. loader_next waits for the thread, swaps the two, and requests the next position:
+ *
+ *              loader_next(1)            loader_next(2)            loader_next(3)
+ *     step     |  computes with slot 0   |  computes with slot 1   |  computes with slot 0
+ *     thread   |  reads 2 into slot 1    |  reads 3 into slot 0    |  reads 4 into slot 1
+ *
+ * The flag `reading` says who has `ahead`: the thread from the request until it clears the flag, the caller
+ * otherwise. The lock protects the flags alone, so the slow part, reading, runs without it, and nothing is
+ * copied.
+ *
+ * A request is a guess of the position that comes next. When another one is needed (the first step after
+ * resuming, say), loader_next reads it on the spot, into the same slot. A read that fails leaves its status
+ * and sentence in the slot. They are returned only when its position is needed: bad data ahead does not stop
+ * a run that ends before it. */
 #include "train/loader.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A batch and what became of reading it. */
+/* A batch and the result of reading it. */
 typedef struct slot {
     host_batch batch;
-    int64_t position; /* -1: nothing was asked for */
+    int64_t position; /* -1: none was requested */
     int64_t counted;
     status result;
     message why;
@@ -18,10 +34,11 @@ struct loader {
     loader_read read;
     const void *context;
     pthread_t thread;
-    pthread_mutex_t lock; /* of what follows; but while `reading`, ahead is the thread's alone */
-    pthread_cond_t changed;
-    bool reading, stopping;
-    slot *now, *ahead; /* the caller's, the thread's */
+    pthread_mutex_t lock;   /* protects reading and stopping */
+    pthread_cond_t changed; /* one of the two has changed */
+    bool reading;           /* the thread has `ahead`; otherwise the caller has it */
+    bool stopping;
+    slot *now, *ahead; /* the caller computes with one, the other is filled */
     slot slots[2];
 };
 
@@ -48,7 +65,7 @@ static void *run(void *context)
     return NULL;
 }
 
-/* Signals that ask for a stop are the main thread's. */
+/* Starts the thread with all signals blocked: those that request a stop are for the main thread. */
 static int start_without_signals(loader *l)
 {
     sigset_t all, before;
@@ -70,8 +87,7 @@ static void read_ahead(loader *l, int64_t position)
 
 loader *loader_start(loader_read read, const void *context, int64_t sequences, int64_t T, int64_t first)
 {
-    loader *l = calloc(1, sizeof *l);
-    if (!l) die(ERR_DEVICE, "no memory for a loader");
+    loader *l = memory_new(1, sizeof *l, "a loader");
     l->read = read;
     l->context = context;
     for (int i = 0; i < 2; i++) {
@@ -115,7 +131,7 @@ status loader_next(loader *l, int64_t position, int64_t next, const host_batch *
     const double start = clock_seconds();
     wait_for_thread(l);
     slot *s = l->ahead;
-    if (s->position != position) { /* the first step, and one that follows a jump */
+    if (s->position != position) { /* the first step, and one after a jump */
         s->position = position;
         slot_read(l, s);
     }

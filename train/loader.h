@@ -1,24 +1,25 @@
-/* The loader reads the batch of the next step, on a thread of its own, while the step computes. What it gives
- * for a position is the same as reading it then and there, errors too: one that it meets ahead of time comes
- * out when its batch is asked for. Memory: two batches. */
+/* The loader reads the batch of the next step, on a thread of its own, while the step computes. The result
+ * for a position is the same as that of reading it on the spot. That holds for errors too: one that the
+ * thread meets ahead of time is returned when its batch is requested. Memory: two batches. */
 #ifndef REMLA_TRAIN_LOADER_H
 #define REMLA_TRAIN_LOADER_H
 #include "eval/batch.h"
 
-/* Fills the batch that belongs to `position` and sets *counted to its counted targets. Runs on the loader's
- * thread: what it reads through `context` does not change while the loader runs. */
+/* Fills the batch of `position` and sets *counted to its counted targets. Runs on the loader's thread, so
+ * nothing that it reads through `context` may change while the loader runs. */
 typedef status (*loader_read)(const void *context, host_batch *b, int64_t position, int64_t *counted,
                               message *why);
 
 typedef struct loader loader;
 
-/* Batches of `sequences` windows of T tokens. The thread begins with the batch of `first` (-1: none), while
- * the caller has other things to prepare. Borrows context until loader_stop. */
+/* Starts the thread, for batches of `sequences` samples of T tokens. It begins at once with the batch of
+ * `first`
+ * (-1: none). Borrows context until loader_stop. */
 loader *loader_start(loader_read read, const void *context, int64_t sequences, int64_t T, int64_t first);
 void loader_stop(loader *l); /* waits for the thread; NULL is fine */
 
-/* The batch of `position`; borrowed until the next call. Then the thread goes on with `next` (-1: nothing).
- * Adds to *waited the seconds that it took. Not collective; one thread calls it. */
+/* Gives the batch of `position`, good until the next call, and lets the thread read that of `next` (-1:
+ * none). Adds the seconds that this took to *waited. Not collective; one thread calls it. */
 status loader_next(loader *l, int64_t position, int64_t next, const host_batch **batch, int64_t *counted,
                    double *waited, message *why);
 

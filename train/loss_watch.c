@@ -1,3 +1,6 @@
+/* The estimates of loss_watch.h, from a ring of the last 64 losses. They are medians, which a few wild
+ * losses, infinite ones too, do not move. `past` and `limit` are learned only when the level is the lowest so
+ * far: a loss that creeps up meets the limit of the run's best days, however slowly it rises. */
 #include "train/loss_watch.h"
 #include <math.h>
 #include <stdlib.h>
@@ -8,14 +11,14 @@ static int rising(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Sorts `value`. */
+/* Returns the median, and sorts `value`. */
 static double median(double *value, int count)
 {
     qsort(value, (size_t)count, sizeof *value, rising);
     return (value[(count - 1) / 2] + value[count / 2]) / 2;
 }
 
-/* Copies the last `most` losses, or as many as there are, in their order. Returns how many. */
+/* Copies the last `most` losses, or all if there are fewer, in their order. Returns how many. */
 static int last(const loss_watch *w, int most, double *loss)
 {
     const int count = w->taken < most ? (int)w->taken : most;

@@ -1,9 +1,21 @@
+/* The manifest says which bytes a checkpoint consists of. Two rules make it a proof:
+ *
+ *   written  from the hashes that base/written.h collects while bytes go to the disk. A manifest made by
+ *            reading the files back would certify whatever the disk made of them.
+ *   read     in both directions: every listed file must be there with its hash, and every file that a reader
+ *            would open must be listed. Otherwise a file left in the folder could change what is loaded.
+ *
+ *   {"format": "remla checkpoint 1",
+ *    "files": [{"name": "config.json", "bytes": 612, "xxh3_64": "..."}, ...],  <- this list is hashed
+ *    "self": "..."}                                                            <- into this
+ */
 #include "train/manifest.h"
 #include "base/file.h"
+#include "base/hash.h"
+#include "base/json_text.h"
 #include "base/memory.h"
 #include <dirent.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +26,12 @@
 static const char *const MANIFEST = "MANIFEST.json";
 enum { MANIFEST_LIMIT = 1 << 24, NAME_BYTES = 256 };
 
-static void hex_of(char *out, size_t size, uint64_t hash) { snprintf(out, size, "%016" PRIx64, hash); }
-
-/* The hash that "self" holds: over the compact text of the file list, which does not depend on white space in
- * the file. */
-static void self_hash(char *out, size_t size, const json_t *files)
+/* The hash in "self" is over the compact text of the file list, so white space in the file does not matter.
+ */
+static void self_hash(char out[HASH_TEXT], const json_t *files)
 {
     char *text = memory_check(json_dumps(files, JSON_COMPACT | JSON_SORT_KEYS), "a manifest");
-    hex_of(out, size, XXH3_64bits(text, strlen(text)));
+    hash_text(out, XXH3_64bits(text, strlen(text)));
     free(text);
 }
 
@@ -38,27 +48,23 @@ bool manifest_exists(const char *folder)
 
 status manifest_write(const char *folder, written_files *files, message *why)
 {
-    char path[PATH_BYTES], hex[24];
+    char path[PATH_BYTES], hex[HASH_TEXT];
     qsort(files->file, (size_t)files->count, sizeof *files->file, by_name);
     json_t *list = json_array();
     for (int64_t i = 0; i < files->count; i++) {
         const written_file *f = &files->file[i];
-        hex_of(hex, sizeof hex, f->hash);
+        hash_text(hex, f->hash);
         json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "name", f->name, "bytes",
                                               (json_int_t)f->bytes, "xxh3_64", hex));
     }
-    self_hash(hex, sizeof hex, list);
+    self_hash(hex, list);
     json_t *manifest = json_pack("{s:s, s:o, s:s}", "format", FORMAT, "files", list, "self", hex);
-    char *text = memory_check(json_dumps(manifest, JSON_INDENT(1)), "a manifest");
-    json_decref(manifest);
-    const status s = file_write(path_join(path, folder, MANIFEST), text, (int64_t)strlen(text), NULL, why);
-    free(text);
-    return s;
+    return json_text_write(manifest, JSON_INDENT(1), path_join(path, folder, MANIFEST), NULL, why);
 }
 
 static status file_verify(const char *folder, const json_t *entry, message *why)
 {
-    char path[PATH_BYTES], hex[24];
+    char path[PATH_BYTES], hex[HASH_TEXT];
     const char *name = json_string_value(json_object_get(entry, "name")),
                *want = json_string_value(json_object_get(entry, "xxh3_64"));
     const json_int_t want_bytes = json_integer_value(json_object_get(entry, "bytes"));
@@ -69,7 +75,7 @@ static status file_verify(const char *folder, const json_t *entry, message *why)
         return fail(why, ERR_INPUT, "%s: has %lld bytes, its manifest says %lld", path, (long long)bytes,
                     (long long)want_bytes);
     TRY(file_hash(path, &hash, &bytes, why));
-    hex_of(hex, sizeof hex, hash);
+    hash_text(hex, hash);
     if (strcmp(hex, want) != 0)
         return fail(why, ERR_INPUT, "%s: is damaged: XXH3 %s, its manifest says %s", path, hex, want);
     return OK;
@@ -83,20 +89,15 @@ static bool entry_valid(const json_t *entry)
            json_string_value(json_object_get(entry, "xxh3_64"));
 }
 
-/* The list of files of a manifest that is whole. The caller decrefs *manifest. */
+/* Reads a manifest and checks that it is whole. The caller decrefs *manifest. */
 static status manifest_read(const char *folder, json_t **manifest, message *why)
 {
-    char path[PATH_BYTES], hex[24], *text;
-    int64_t bytes;
+    char path[PATH_BYTES], hex[HASH_TEXT];
     *manifest = NULL;
     path_join(path, folder, MANIFEST);
     if (!file_exists(path))
         return fail(why, ERR_INPUT, "%s: is missing: %s is not a checkpoint that was finished", path, folder);
-    TRY(file_read_text(path, MANIFEST_LIMIT, &text, &bytes, why));
-    json_error_t error;
-    *manifest = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
-    free(text);
-    if (!*manifest) return fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text);
+    TRY(json_text_read(manifest, path, MANIFEST_LIMIT, why));
     const char *format = json_string_value(json_object_get(*manifest, "format")),
                *self = json_string_value(json_object_get(*manifest, "self"));
     const json_t *files = json_object_get(*manifest, "files");
@@ -105,7 +106,7 @@ static status manifest_read(const char *folder, json_t **manifest, message *why)
                     FORMAT);
     if (!json_is_array(files) || !self)
         return fail(why, ERR_INPUT, "%s: \"files\" or \"self\" is missing", path);
-    self_hash(hex, sizeof hex, files);
+    self_hash(hex, files);
     if (strcmp(hex, self) != 0)
         return fail(why, ERR_INPUT, "%s: is damaged: its own hash is %s, it says %s", path, hex, self);
     for (size_t i = 0; i < json_array_size(files); i++)
@@ -130,8 +131,8 @@ static bool listed(const json_t *files, const char *name)
     return false;
 }
 
-/* Whether a file of this name decides what the checkpoint is. A manifest lists all that there are. */
-static bool decides(const char *name)
+/* True when some reader opens a file of this name as part of the checkpoint: the manifest must list it. */
+static bool is_read(const char *name)
 {
     static const char *const names[] = {"config.json", "options.yaml", "state.json",
                                         "model.safetensors.index.json"};
@@ -150,7 +151,7 @@ static bool is_content(const char *name)
     return strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strcmp(name, MANIFEST) != 0;
 }
 
-/* ERR_INPUT names the first of the names that matter which the manifest does not list. */
+/* ERR_INPUT names the first file that matters and is not listed. */
 static status check_unlisted(const char *folder, const json_t *files, bool (*matters)(const char *name),
                              message *why)
 {
@@ -181,7 +182,7 @@ status manifest_verify(const char *folder, message *why)
     json_t *manifest;
     status s = manifest_read(folder, &manifest, why);
     const json_t *files = json_object_get(manifest, "files");
-    if (s == OK) s = check_unlisted(folder, files, decides, why);
+    if (s == OK) s = check_unlisted(folder, files, is_read, why);
     for (size_t i = 0; s == OK && i < json_array_size(files); i++)
         s = file_verify(folder, json_array_get(files, i), why);
     json_decref(manifest);

@@ -1,3 +1,14 @@
+/* metrics.jsonl is written with write(), a whole line at a time, and not through stdio. stdio drops what it
+ * could not write after having written a part of it; here a line that did not fit is cut back and waits, so a
+ * reader never sees a part of one.
+ *
+ * When a run resumes from step s, the file is read once, from start to end:
+ *
+ *   up to the last line of a step <= s    the lines stay; their losses go to the loss watch, their
+ *                                         validations to m->val
+ *   after that line                       the lines are of steps that a kill has lost. The file is cut
+ *                                         before them, and they will be computed and written again
+ */
 #include "train/metrics.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -23,11 +34,11 @@ static void remember_validation(metrics *m, int64_t step, double loss)
 typedef struct reading {
     metrics *m;
     loss_watch *watch;
-    int64_t step;              /* the last that belongs */
-    int64_t line, keep;        /* lines read; bytes up to the last line that belongs */
-    int64_t broken;            /* the first line that is broken, among those that are kept */
+    int64_t step;              /* the run resumes after it */
+    int64_t line, keep;        /* lines read; bytes up to the last line that stays */
+    int64_t broken;            /* the first broken line among those that stay, 0: none */
     int64_t before;            /* the training step read last, -1: none */
-    int64_t missing, gap_line; /* steps that no line has; the line before which the first are missing */
+    int64_t missing, gap_line; /* steps without a line; the line before which the first of them are missing */
     int64_t gap_from, gap_to;
 } reading;
 
@@ -41,7 +52,7 @@ static void gap(reading *r, int64_t from, int64_t to)
     r->missing += to - from + 1;
 }
 
-/* JSON has no word for what is not finite. */
+/* JSON has no word for NaN or infinity: null stands for them. */
 static double number_of(const json_t *value)
 {
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
@@ -59,8 +70,8 @@ static void take(reading *r, const json_t *line, int64_t step)
 
 static void read_lines(reading *r, const char *text, int64_t bytes)
 {
-    int64_t broken = 0; /* since the last line that belongs */
-    /* A last line without an end was being written when the run was killed; it goes. */
+    int64_t broken = 0; /* the first broken line since the last line that stays */
+    /* A last line without an end was being written when the run was killed. It is dropped. */
     for (const char *from = text, *end; (end = memchr(from, '\n', (size_t)(text + bytes - from)));
          from = end + 1) {
         json_t *line = json_loadb(from, (size_t)(end - from), JSON_REJECT_DUPLICATES, NULL);
@@ -127,7 +138,8 @@ status metrics_open(metrics *m, const char *run, int64_t step, int rank, loss_wa
 
 /* ---- new lines ----------------------------------------------------------------------------------------- */
 
-/* Writes what waits. A part of a line must not stay behind: others would read on behind it. */
+/* Writes the waiting lines. On failure cuts the file back to where it was, so that no part of a line stays.
+ */
 static bool write_waiting(metrics *m)
 {
     const off_t before = lseek(m->fd, 0, SEEK_END);
@@ -143,12 +155,12 @@ static bool write_waiting(metrics *m)
         return true;
     }
     const int error = errno;
-    if (done && before >= 0 && ftruncate(m->fd, before) != 0) m->bytes = 0; /* never twice */
+    if (done && before >= 0 && ftruncate(m->fd, before) != 0) m->bytes = 0; /* no line comes twice */
     errno = error;
     return false;
 }
 
-/* Each line is handed to the system at once, so that a kill loses at most the line being written. */
+/* Hands each line to the system at once, so that a kill loses at most the line being written. */
 static void add_line(metrics *m, const char *line)
 {
     const int64_t length = (int64_t)strlen(line);
@@ -200,7 +212,7 @@ void metrics_validation(metrics *m, int64_t step, const evaluation *e)
 void metrics_sync(metrics *m)
 {
     if (m->fd < 0) return;
-    add_line(m, ""); /* what waits */
+    add_line(m, ""); /* tries again to write waiting lines */
     if (!m->failing && fsync(m->fd) != 0)
         log_warning("%s cannot be made durable: %s", m->path, strerror(errno));
 }

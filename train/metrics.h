@@ -1,10 +1,10 @@
 /* RUN/metrics.jsonl: one JSON object per line. A training step: step, loss, grad_norm, lr, tokens (trained on
  * so far), tok_s, seconds (of this step), data_wait (seconds of these without data), mem (MiB, largest
  * resident size of rank 0). A validation: step, val_loss, val_ppl, val_tokens. Numbers are written so that
- * reading them gives the same bits; what is not finite is null.
+ * reading them gives the same bits. NaN and infinity are null.
  *
- * It is also the run's memory: past losses and validations are read back when the run goes on. Lines that
- * cannot be written wait in memory for a better time, with one warning: no run ends for want of a line. */
+ * A run that resumes reads its past losses and validations back. Lines that cannot be written wait in memory,
+ * with one warning, until they can: a failing metrics file does not end a run. */
 #ifndef REMLA_TRAIN_METRICS_H
 #define REMLA_TRAIN_METRICS_H
 #include "base/file.h"
@@ -21,8 +21,8 @@ typedef struct metrics {
     char path[PATH_BYTES];
     char *waiting; /* lines that are not in the file yet */
     int64_t bytes;
-    bool failing;    /* and it has been said */
-    validation *val; /* of this run so far, rank 0 */
+    bool failing;    /* the last write failed, and a warning has said so */
+    validation *val; /* of this run so far, on rank 0 */
     int vals;
 } metrics;
 
@@ -31,15 +31,16 @@ typedef struct step_metrics {
     double loss, grad_norm, rate, tok_s, seconds, data_wait;
 } step_metrics;
 
-/* Opens RUN/metrics.jsonl for appending after the lines of steps up to `step` (-1: none); later ones, of work
- * that was lost, are dropped. Warns of lines that cannot be read, which stay, and of steps that are missing.
- * Gives the losses of the steps to `watch`. On failure nothing is open. */
+/* Opens RUN/metrics.jsonl for appending after the lines of steps up to `step` (-1: none), and drops later
+ * lines, of work that was lost. Warns of lines that cannot be read, which stay, and of missing steps. Adds
+ * the losses of the steps to `watch`. Rank 0 only; does nothing on others. On failure nothing is open. */
 status metrics_open(metrics *m, const char *run, int64_t step, int rank, loss_watch *watch, message *why);
+/* Appends the line of a step, or of a validation. */
 void metrics_step(metrics *m, const step_metrics *s);
 void metrics_validation(metrics *m, int64_t step, const evaluation *e);
-/* Makes the lines durable, as far as they can be written: before the checkpoint that they lead to. */
+/* Makes the lines durable, as far as they can be written. Call before the checkpoint of their last step. */
 void metrics_sync(metrics *m);
-/* Goes on in the file of another run folder. */
+/* Continues in the file of another run folder. */
 status metrics_move(metrics *m, const char *run, message *why);
 void metrics_close(metrics *m);
 

@@ -1,3 +1,6 @@
+/* Reports a run to its user. FLOPs are counted by the model (model_flops_per_token), the peak is measured
+ * or known by what computes (compute_peak_flops); their quotient over the step's seconds is the share of
+ * peak. */
 #include "train/progress.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -39,7 +42,7 @@ void progress_pause(progress *p) { p->since = clock_seconds(); }
 void progress_step(progress *p, const training *t, const step_result *r, metrics *log)
 {
     const double seconds = clock_seconds() - p->since;
-    /* The first step touches all memory for the first time; it says nothing about the others. */
+    /* The first step touches all memory for the first time, so its time is not that of the others. */
     p->steps++;
     p->step_seconds = p->steps <= 2 ? seconds : 0.9 * p->step_seconds + 0.1 * seconds;
     const double tok_s = (double)(t->sequences * t->acts.T) / seconds;

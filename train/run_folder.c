@@ -1,7 +1,24 @@
+/* The lock of a run, and its checkpoint to resume from.
+ *
+ * Two jobs must never write one run: a batch system may start a job again while the old one still ends.
+ * RUN/lock is an empty file, and what counts is the flock on it, which the kernel releases when the process
+ * ends, however it ends. So no lock is ever stale, and none has to be removed.
+ *
+ * A flock belongs to the open file and not to its name. While a run is written, a user may rename RUN, remove
+ * it, or remove the lock alone. Rank 0 therefore keeps RUN and RUN/lock open, and compares after every step
+ * whether the two names still lead to the open files (two system calls):
+ *
+ *   RUN leads elsewhere, and the open folder
+ *     has another name                        renamed: the run continues under that name
+ *     has no name                             removed: RUN is made again, unless another job has made it
+ *   RUN/lock leads elsewhere                  removed: it is taken again, unless another job has taken it
+ *
+ * A job that finds another one in its place stops. Nothing it wrote there is lost, and its next start waits
+ * for the lock. */
 #include "train/run_folder.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/machine.h"
-#include "base/memory.h"
 #include "train/checkpoint.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -13,10 +30,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long a start waits for the run before it to end: a rank that was killed frees its memory first. */
+/* How long a start waits for the run before it to end: a killed rank frees its memory before its lock. */
 enum { LOCK_SECONDS = 5 };
 
-/* runs/NAME after the config file, NAME.yaml: the same command finds it again. */
+/* Chooses runs/NAME for the config file NAME.yaml, so that the same command finds the run again. */
 static void choose_name(char *out, const char *config_path)
 {
     char name[128];
@@ -26,7 +43,7 @@ static void choose_name(char *out, const char *config_path)
     snprintf(out, PATH_BYTES, "runs/%s", name);
 }
 
-/* `seconds`: how long to wait for another job's lock. */
+/* Makes, locks and opens RUN. `seconds`: how long to wait for another job's lock. */
 static status open_first_rank(run_folder *r, int seconds, message *why)
 {
     char path[PATH_BYTES];
@@ -45,25 +62,22 @@ status run_folder_open(run_folder *r, const options *o, const char *config_path,
         snprintf(r->path, sizeof r->path, "%s", o->train_out);
     else
         choose_name(r->path, config_path);
-    TRY(comm_agree(c, c->rank == 0 ? open_first_rank(r, LOCK_SECONDS, why) : OK, why));
+    TRY_ROOT(c, open_first_rank(r, LOCK_SECONDS, why), why);
     if (!o->train_out[0]) log_line("train.out is not set: the run is %s", r->path);
     return OK;
 }
 
-static char *environment_text(const device *d, const comm *c)
+static json_t *environment(const device *d, const comm *c)
 {
     char host[256] = "?", date[40];
     gethostname(host, sizeof host - 1);
     const time_t now = time(NULL);
     struct tm utc;
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    json_t *json =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "remla", REMLA_VERSION, "compiler", __VERSION__,
-                  "host", host, "machine", machine_text(), "device", d ? device_text(d) : "CPU", "ranks",
-                  c->size, "threads_per_rank", machine_threads(), "started", date);
-    char *text = memory_check(json_dumps(json, JSON_INDENT(2)), "env.json");
-    json_decref(json);
-    return text;
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "remla", REMLA_VERSION, "compiler",
+                     __VERSION__, "host", host, "machine", machine_text(), "device",
+                     d ? device_text(d) : "CPU", "ranks", c->size, "threads_per_rank", machine_threads(),
+                     "started", date);
 }
 
 status run_folder_describe(const run_folder *r, const options *o, const device *d, const comm *c,
@@ -71,10 +85,8 @@ status run_folder_describe(const run_folder *r, const options *o, const device *
 {
     char path[PATH_BYTES];
     TRY(options_write(o, path_join(path, r->path, "config.yaml"), why));
-    char *text = environment_text(d, c);
-    const status s = file_write(path_join(path, r->path, "env.json"), text, (int64_t)strlen(text), NULL, why);
-    free(text);
-    return s;
+    return json_text_write(environment(d, c), JSON_INDENT(2), path_join(path, r->path, "env.json"), NULL,
+                           why);
 }
 
 static void release(run_folder *r)
@@ -90,10 +102,11 @@ void run_folder_close(run_folder *r)
     release(r);
 }
 
-/* ---- while it is written ------------------------------------------------------------------------------- */
+/* ---- while the run is written
+ * ------------------------------------------------------------------------------- */
 
-/* Opens what is open by its name again: more than the lock may have been removed. The files that describe a
- * run do not decide whether it can go on. */
+/* Opens the log again and writes again what describes the run, since more than the lock may have been
+ * removed. A failure is a warning: a run can continue without these files. */
 static void reopen(const run_folder *r, const options *o, const device *d, const comm *c)
 {
     char path[PATH_BYTES];
@@ -170,7 +183,7 @@ static status check_first_rank(run_folder *r, const options *o, const device *d,
     return OK;
 }
 
-/* As it was left, which costs two system calls and a word between the ranks. */
+/* True when nothing has happened to the folder. Costs two system calls and one number between the ranks. */
 static bool unchanged(const run_folder *r, const comm *c)
 {
     int64_t changed = c->rank == 0 && !(path_leads_to(r->path, r->folder) && lock_is_ours(r));
@@ -183,7 +196,7 @@ status run_folder_check(run_folder *r, const options *o, const device *d, const 
 {
     *anew = false;
     if (unchanged(r, c)) return OK;
-    TRY(comm_agree(c, c->rank == 0 ? check_first_rank(r, o, d, c, anew, why) : OK, why));
+    TRY_ROOT(c, check_first_rank(r, o, d, c, anew, why), why);
     comm_broadcast(c, r->path, sizeof r->path, 0);
     comm_broadcast(c, anew, sizeof *anew, 0);
     return OK;
@@ -198,9 +211,9 @@ const char *run_folder_command(const run_folder *r, char *buffer)
     return buffer;
 }
 
-/* ---- where it goes on from ----------------------------------------------------------------------------- */
+/* ---- where it resumes from ----------------------------------------------------------------------------- */
 
-/* Whether `checkpoint` is one of this run's own. */
+/* True when `checkpoint` lies in this run's folder. */
 static bool own(const run_folder *r, const char *checkpoint)
 {
     char folder[PATH_BYTES], real_folder[PATH_MAX], real_checkpoint[PATH_MAX];
@@ -211,8 +224,8 @@ static bool own(const run_folder *r, const char *checkpoint)
     return strncmp(real_checkpoint, real_folder, length) == 0 && real_checkpoint[length] == '/';
 }
 
-/* train.resume=PATH. A run that has checkpoints of its own goes on from its newest, so that the same command
- * can be given again after a stop; going back inside a run would mix two histories in one folder. */
+/* train.resume=PATH. A run that has checkpoints of its own resumes from its newest, so that the same command
+ * can be given again after a stop. Going back inside a run would mix two histories in one folder. */
 static status find_path(const run_folder *r, const char *path, char *checkpoint, message *why)
 {
     if (!folder_exists(path))
@@ -249,7 +262,7 @@ static status find_first_rank(const run_folder *r, const options *o, char *check
 status run_folder_resume(const run_folder *r, const options *o, const comm *c, char *checkpoint, message *why)
 {
     memset(checkpoint, 0, PATH_BYTES);
-    TRY(comm_agree(c, c->rank == 0 ? find_first_rank(r, o, checkpoint, why) : OK, why));
+    TRY_ROOT(c, find_first_rank(r, o, checkpoint, why), why);
     comm_broadcast(c, checkpoint, PATH_BYTES, 0);
     return OK;
 }

@@ -1,3 +1,14 @@
+/* The policy of checkpoints around checkpoint_save and checkpoint_prune. Two fears shape it:
+ *
+ *   lost work   a disk that is full for an hour must not end a run of a week. A save that fails leaves the
+ *               step `owed`, and is tried again until it succeeds. Only the last save of the process can fail
+ *               for good: UNSAVED, and a launcher starts again from the checkpoint before it.
+ *   lost past   a run whose loss has exploded must not replace its good checkpoints by bad ones. A step's
+ *               loss is of the weights before its update, so it judges the checkpoint of the step before:
+ *               removing waits for the next step (`crowded`).
+ *
+ * Rank 0 alone sees the disk and the clock. What decides about a collective call is therefore agreed on, or
+ * broadcast, first. */
 #include "train/saving.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -9,7 +20,7 @@
 
 enum { RETRY_SECONDS = 60, RETRY_TIMES = 10 /* what the try that failed took */ };
 enum { FAR_SAID = 8 /* steps */, REASON_BYTES = 80 };
-/* Between the tries at the end, which should be over before a batch system loses patience. */
+/* Seconds between the tries at the end. A batch system kills soon after its signal. */
 static const int pauses[] = {1, 4};
 enum { PAUSES = sizeof pauses / sizeof pauses[0] };
 
@@ -37,14 +48,14 @@ const char *saving_newest(const saving *s, char *buffer)
 void saving_start(saving *s, training *t, run_folder *run, metrics *log, const loss_watch *watch,
                   int64_t newest)
 {
-    /* A run that was killed between saving and removing has one too many. */
+    /* A run that was killed between saving and removing has one checkpoint too many. */
     *s = (saving){.t = t, .run = run, .log = log, .watch = *watch, .newest = newest, .crowded = true};
     comm_broadcast(t->c, &s->watch, sizeof s->watch, 0);
 }
 
 /* ---- removing ------------------------------------------------------------------------------------------ */
 
-/* Of the steps that were validated and have a checkpoint, the one with the lowest loss; -1: none. */
+/* Returns the step with the lowest validation loss among those that have a checkpoint; -1: none. */
 static int64_t best_step(const saving *s)
 {
     const validation *best = NULL;
@@ -66,7 +77,7 @@ static void prune(saving *s)
         log_warning("older checkpoints stay: %s", why.text);
 }
 
-/* Spikes of a step or two pass without a word. */
+/* Reports a loss that stays far above its past, and its return. Spikes of a few steps are not reported. */
 static void say_far(saving *s, const step_result *r)
 {
     if (s->watch.far == FAR_SAID && !s->skipped)
@@ -81,7 +92,8 @@ static void say_far(saving *s, const step_result *r)
              (long long)step_of(s));
 }
 
-/* UNSAVED: it is gone, and cannot be made anew yet. */
+/* Follows the run's folder when it was moved or removed. UNSAVED: it is gone, and cannot be made again yet.
+ */
 static status check_folder(saving *s, message *why)
 {
     const training *t = s->t;
@@ -98,7 +110,7 @@ static status check_folder(saving *s, message *why)
 
 status saving_step(saving *s, const step_result *r, message *why)
 {
-    const status folder = check_folder(s, why); /* one that is gone is a matter for the next save */
+    const status folder = check_folder(s, why); /* the next save will report a folder that is gone */
     if (folder != OK && folder != UNSAVED) return folder;
     loss_watch_add(&s->watch, r->loss, r->skipped);
     s->skipped = r->skipped;
@@ -111,7 +123,7 @@ void saving_end(saving *s) { prune(s); }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-/* UNSAVED, with the reason in `why`, when it may succeed another time. */
+/* Returns UNSAVED, with the reason in `why`, when another try may succeed. */
 static status save(saving *s, message *why)
 {
     training *t = s->t;
@@ -131,7 +143,7 @@ static status save(saving *s, message *why)
     return OK;
 }
 
-/* Whether one that failed is to be tried again: rank 0's clock decides. */
+/* True when it is time to repeat a save that failed. Rank 0's clock decides. */
 static bool time_has_come(const saving *s)
 {
     int64_t come = s->t->c->rank == 0 && clock_seconds() >= s->again;
@@ -139,7 +151,7 @@ static bool time_has_come(const saving *s)
     return come;
 }
 
-/* Why checkpoints are held back. Returns `buffer`. */
+/* Prints why checkpoints are held back. Returns `buffer`. */
 static const char *reason(const saving *s, char *buffer)
 {
     if (s->skipped)
@@ -149,6 +161,7 @@ static const char *reason(const saving *s, char *buffer)
     return buffer;
 }
 
+/* Reports a checkpoint that is due and not written. */
 static void hold(saving *s)
 {
     char why[REASON_BYTES], newest[NEWEST_BYTES];

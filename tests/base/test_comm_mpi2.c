@@ -17,7 +17,7 @@ static const comm *world;
 /* None, one, fewer than there are in a message, exactly one message and one more, several and a bit
  * (floats). */
 static const int64_t shards[] = {0, 1, 1000, 1 << 16, (1 << 16) + 1, 7 * (1 << 16) + 1237};
-enum { NUM_SHARDS = 6 };
+enum { NUM_SHARDS = sizeof shards / sizeof *shards };
 
 static float *floats(int64_t count)
 {
@@ -178,15 +178,45 @@ static void test_agree(void **state)
     check_agreed((status[]){STOPPED, ERR_INPUT}, STOPPED, 0);
 }
 
+static status all_or(status mine, message *why)
+{
+    TRY_ALL(world, mine, why);
+    return STOPPED;
+}
+
+static status root_or(status of_root, bool *called, message *why)
+{
+    *called = false;
+    TRY_ROOT(world, (*called = true, of_root), why);
+    return STOPPED;
+}
+
+/* A failure of one rank ends the function on all. TRY_ROOT calls on rank 0 alone. */
+static void test_try(void **state)
+{
+    (void)state;
+    message why = {""};
+    bool called;
+    REQUIRE(all_or(OK, &why) == STOPPED, "all went well, and it returned");
+    REQUIRE(all_or(world->rank == 1 ? ERR_INPUT : OK, &why) == ERR_INPUT, "rank 1 failed, and it went on");
+    REQUIRE(root_or(OK, &called, &why) == STOPPED, "rank 0 did well, and it returned");
+    REQUIRE(called == (world->rank == 0), "rank %d calls: %d", world->rank, called);
+    REQUIRE(root_or(ERR_USAGE, &called, &why) == ERR_USAGE, "rank 0 failed, and it went on");
+}
+
 int main(void)
 {
     world = comm_start();
     if (world->size < 2) return 77;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranks),          cmocka_unit_test(test_max),
-        cmocka_unit_test(test_broadcast),      cmocka_unit_test(test_sum),
-        cmocka_unit_test(test_reduce_scatter), cmocka_unit_test(test_all_gather),
-        cmocka_unit_test(test_tickets),        cmocka_unit_test(test_agree)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ranks),
+                                       cmocka_unit_test(test_max),
+                                       cmocka_unit_test(test_broadcast),
+                                       cmocka_unit_test(test_sum),
+                                       cmocka_unit_test(test_reduce_scatter),
+                                       cmocka_unit_test(test_all_gather),
+                                       cmocka_unit_test(test_tickets),
+                                       cmocka_unit_test(test_agree),
+                                       cmocka_unit_test(test_try)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     comm_stop(world);
     return failed;

@@ -122,6 +122,17 @@ static void test_paths(void **state)
     assert_string_equal(path_join(out, "a/b", "c"), "a/b/c");
     assert_string_equal(path_base("a/b/c"), "c");
     assert_string_equal(path_base("c"), "c");
+    static const char *const stripped[][2] = {
+        {"a/b//", "a/b"}, {"a", "a"}, {"///", "/"}, {"/", "/"}, {"", ""}};
+    for (size_t i = 0; i < sizeof stripped / sizeof *stripped; i++) {
+        strcpy(out, stripped[i][0]);
+        path_strip(out);
+        assert_string_equal(out, stripped[i][1]);
+    }
+    expect_ok(path_print(out, &why, "%.2s%s", "a/b", ".part"));
+    assert_string_equal(out, "a/.part");
+    expect_ok(path_print(out, &why, "%0*d", PATH_BYTES - 1, 7));
+    expect_failure(path_print(out, &why, "%0*d", PATH_BYTES, 7), "000", "...: this path is too long");
     check_stops(too_long, NULL, ERR_INPUT, "this path is too long, at most 1023 bytes are possible");
 }
 

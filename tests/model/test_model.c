@@ -3,6 +3,7 @@
  * are checked through the command line (tests/e2e). */
 #include "model/loss.h"
 #include "tests/support/check.h"
+#include "tests/support/draw.h"
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -33,11 +34,7 @@ static const dims mla = {.kind = ATTENTION_MLA,
                          .norm_eps = 1e-5,
                          .rope = {.theta = 100}};
 
-static double uniform(uint64_t *state)
-{
-    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (double)(*state >> 11) / 9007199254740992.0 - 0.5;
-}
+static double uniform(uint64_t *state) { return draw_uniform(state) - 0.5; }
 
 static void weights_random(model *m)
 {

@@ -1,5 +1,5 @@
-/* Saving and loading with a real model: what was saved comes back, and values that are not what was saved are
- * refused although every file matches its manifest. */
+/* Saving and loading with a real model: what was saved comes back, and other values are refused even when
+ * every file matches its manifest. */
 #include "base/file.h"
 #include "model/hf/safetensors.h"
 #include "tests/support/scratch.h"
@@ -98,7 +98,7 @@ static void test_comes_back(void **state)
     assert_true(at.weights == before); /* weights are their own masters here */
 }
 
-/* The manifest of what lies in the folder now, as somebody would write it who means no harm. */
+/* Writes the manifest of the files as they are now, as a user would who edits a checkpoint in good faith. */
 static void sign(void)
 {
     static const char *const names[] = {"config.json", "options.yaml", "state.json", "model.safetensors",
@@ -172,7 +172,7 @@ static void test_other_values(void **state)
     good(load(&at));
 }
 
-/* One that was written before states had hashes, ranks and threads. */
+/* A checkpoint from before states had hashes, ranks and threads. */
 static void test_without_hashes(void **state)
 {
     (void)state;
@@ -212,7 +212,7 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
-/* What does not come back from the disk as it was in memory is not a checkpoint. */
+/* A save fails when its files do not come back from the disk as they were in memory. */
 static void test_flipped_on_the_way(void **state)
 {
     (void)state;
@@ -231,7 +231,7 @@ static void test_flipped_on_the_way(void **state)
     good(checkpoint_save(run, &t.config, &t.m, &t.opt, &saved, &o, t.c, &why));
 }
 
-/* What is in the way of a save is said before anything is written, and stays. */
+/* A file in the way of a save is reported before anything is written, and stays. */
 static void test_in_the_way(void **state)
 {
     (void)state;
@@ -247,7 +247,7 @@ static void test_in_the_way(void **state)
     assert_false(folder_exists(path));
 }
 
-/* A state that would not be believed is not saved either. */
+/* A state that loading would refuse is not saved. */
 static void test_wrong_state(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* RUN/checkpoints with everything in it that people, kills and disks leave there: what is found, what goes,
+/* RUN/checkpoints with everything in it that users, kills and disks leave there: what is found, what goes,
  * what stays. The checkpoints have files of a few bytes: nothing here reads weights. */
 #include "base/file.h"
 #include "tests/support/scratch.h"
@@ -54,15 +54,14 @@ static void make(const char *name, int64_t step)
 {
     const checkpoint_state s = {.step = step, .position = 8 * step, .tokens = 256 * step};
     written_files list = {0};
-    char folder[PATH_BYTES], *text = state_text(&s);
+    char folder[PATH_BYTES];
     snprintf(folder, sizeof folder, "%s", at(name));
     assert_int_equal(folder_make(folder, &why), OK);
     put(folder, "options.yaml", "train: { seq_len: 32, batch_tokens: 256 }\n", &list);
-    put(folder, "state.json", text, &list);
+    assert_int_equal(checkpoint_state_write(folder, &s, &list, &why), OK);
     put(folder, "model.safetensors", name, &list);
     assert_int_equal(manifest_write(folder, &list, &why), OK);
     written_free(&list);
-    free(text);
 }
 
 static void make_steps(const char *steps)
@@ -195,7 +194,7 @@ static void test_prune(void **state)
     expect_warnings(0, "");
 }
 
-/* What a person has put into a checkpoint, a file or a folder, keeps it. */
+/* A checkpoint stays when a user has put a file or a folder into it. */
 static void test_prune_beside_other_files(void **state)
 {
     (void)state;
@@ -257,7 +256,7 @@ static void test_foreign(void **state)
     make("step-00000004.trash", 4);
     make("step-00000001", 6); /* a copy of another step, older than all that is kept */
     make("step-00000099", 2); /* newer */
-    assert_int_equal(folder_make(at("step-00000003"), &why), OK); /* somebody's, within what is kept */
+    assert_int_equal(folder_make(at("step-00000003"), &why), OK); /* a user's, among those that are kept */
     put(at("step-00000003"), "notes.txt", "mine", NULL);
     assert_int_equal(folder_make(at("step-00000098"), &why), OK);
     assert_int_equal(symlink("nowhere", at("step-00000097")), 0);
@@ -285,7 +284,7 @@ static void test_foreign(void **state)
     assert_int_equal(checkpoint_newest(run, folder, &why), ERR_INPUT);
 }
 
-/* A folder is read once: what a disk loses afterwards is not seen, what somebody writes is. */
+/* A folder is read once: a bit that a disk loses afterwards is not seen, a file that a user writes is. */
 static void test_read_once(void **state)
 {
     (void)state;
@@ -381,7 +380,7 @@ static void test_old(void **state)
     expect_names(".remla-old-step-5 02 04");
     expect_newest("step-00000002");
     expect_warnings(1, "step-00000004");
-    /* What has been replaced goes only when what replaced it is whole. */
+    /* A checkpoint that was replaced goes only when the new one is complete. */
     make(".remla-old-step-00000002", 2);
     make(".remla-old-step-00000004", 4);
     assert_int_equal(checkpoint_clean(run, &why), OK);

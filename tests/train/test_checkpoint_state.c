@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -71,24 +70,23 @@ static void test_numbers(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *folder =
             folder_of(cases[i].folder, numbers(cases[i].step, cases[i].position, cases[i].tokens));
-        const status s = state_verify(folder, &why);
+        const status s = checkpoint_state_verify(folder, &why);
         if (s != (cases[i].sentence ? ERR_INPUT : OK)) fail_msg("case %zu: %d: %s", i, s, why.text);
         if (s != OK && !strstr(why.text, cases[i].sentence)) fail_msg("case %zu: %s", i, why.text);
     }
-    /* Nor is the name behind slashes another one. */
+    /* Slashes at the end do not change the name. */
     char slashes[PATH_BYTES];
     snprintf(slashes, sizeof slashes, "%s//", folder_of("step-00000099", numbers("20", "160", "5120")));
-    assert_int_equal(state_verify(slashes, &why), ERR_INPUT);
+    assert_int_equal(checkpoint_state_verify(slashes, &why), ERR_INPUT);
 }
 
-static void read_into(checkpoint_state *got, const char *json)
+static void read_into(checkpoint_state *got, const char *folder)
 {
     options then;
     options_init(&then);
-    const char *folder = folder_of("step-00000003", json);
     char path[PATH_BYTES];
     assert_int_equal(options_read_yaml(&then, path_join(path, folder, "options.yaml"), &why), OK);
-    if (state_read(folder, &then, got, &why) != OK) fail_msg("%s", why.text);
+    if (checkpoint_state_read(folder, &then, got, &why) != OK) fail_msg("%s", why.text);
     options_free(&then);
 }
 
@@ -106,21 +104,24 @@ static void test_round_trip(void **state)
                                 .moments = UINT64_MAX,
                                 .hashed = true};
     checkpoint_state got;
-    char *text = state_text(&s);
-    read_into(&got, text);
-    free(text);
+    written_files list = {0};
+    const char *folder = folder_of("step-00000003", "");
+    assert_int_equal(checkpoint_state_write(folder, &s, &list, &why), OK);
+    assert_true(list.count == 1 && !strcmp(list.file[0].name, "state.json"));
+    written_free(&list);
+    read_into(&got, folder);
     assert_true(got.step == s.step && got.position == s.position && got.tokens == s.tokens);
     assert_true(got.fingerprint == s.fingerprint && got.weights == s.weights && got.moments == s.moments);
     assert_true(got.ranks == s.ranks && got.threads == s.threads && got.micro_batch == s.micro_batch);
     assert_true(got.hashed);
 }
 
-/* Those of before ranks, threads and hashes were recorded. */
+/* States from before ranks, threads and hashes were recorded. */
 static void test_without_new_keys(void **state)
 {
     (void)state;
     checkpoint_state got;
-    read_into(&got, numbers("3", "24", "768"));
+    read_into(&got, folder_of("step-00000003", numbers("3", "24", "768")));
     assert_int_equal(got.fingerprint, 0x0123456789abcdef);
     assert_int_equal(got.ranks, 0);
     assert_int_equal(got.threads, 0);
@@ -146,7 +147,8 @@ static void test_other_damage(void **state)
         "\"0123456789abcdef\"}",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        if (state_verify(folder_of("step-00000003", texts[i]), &why) == OK) fail_msg("taken: %s", texts[i]);
+        if (checkpoint_state_verify(folder_of("step-00000003", texts[i]), &why) == OK)
+            fail_msg("taken: %s", texts[i]);
 }
 
 int main(void)

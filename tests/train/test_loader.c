@@ -1,5 +1,5 @@
 /* The loader gives for every position what reading it at once gives, in any order of positions, and errors
- * when their batch is asked for, not before. It also runs under the thread sanitizer (train/loader_threads).
+ * when their batch is requested, not before. It also runs under the thread sanitizer (train/loader_threads).
  */
 #include "base/clock.h"
 #include "train/loader.h"
@@ -125,7 +125,7 @@ static void test_reads_once_and_ahead(void **state)
     const host_batch *b;
     int64_t counted;
     double waited = 0;
-    wait_until(&s, 1); /* the first one before it is asked for */
+    wait_until(&s, 1); /* the first one before it is requested */
     for (int64_t step = 0; step < 20; step++) {
         const int64_t next = step < 19 ? 3 * (step + 1) : -1;
         assert_int_equal(loader_next(l, 3 * step, next, &b, &counted, &waited, &why), OK);
@@ -156,12 +156,13 @@ static void test_errors_wait_for_their_step(void **state)
     assert_string_equal(why.text, "");
     assert_int_equal(loader_next(l, 6, 9, &b, &counted, &waited, &why), ERR_INPUT);
     assert_string_equal(why.text, "position 6 is bad");
-    assert_int_equal(loader_next(l, 9, -1, &b, &counted, &waited, &why), OK); /* one can go on elsewhere */
+    assert_int_equal(loader_next(l, 9, -1, &b, &counted, &waited, &why),
+                     OK); /* reading can continue elsewhere */
     assert_int_equal(b->tokens[0], 9);
     loader_stop(l);
 }
 
-/* What was waited for is counted, what was read meanwhile is not. */
+/* Waiting is counted, reading ahead is not. */
 static void test_waiting(void **state)
 {
     (void)state;

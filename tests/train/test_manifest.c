@@ -79,7 +79,7 @@ static void test_unlisted(void **state)
     (void)state;
     static const struct {
         const char *name;
-        bool read; /* by somebody, as a part of the checkpoint */
+        bool read; /* by some reader, as a part of the checkpoint */
     } files[] = {
         {"model.safetensors.index.json", true},
         {"model-00001-of-00002.safetensors", true},

@@ -19,7 +19,7 @@ static device *the_device;
 
 /* None, one, what is no multiple of a vector, and more than a staging slot (floats). */
 static const int64_t shards[] = {0, 1, 1003, (1 << 19) + 77};
-enum { NUM_SHARDS = 4 };
+enum { NUM_SHARDS = sizeof shards / sizeof *shards };
 
 /* `count` floats and one more, all of them `value`, on the host. */
 static float *floats(int64_t count, float value)

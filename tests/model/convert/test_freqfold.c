@@ -1,6 +1,7 @@
 /* The division of the frequencies, against the logits themselves: over all queries, keys and distances no
  * other one leaves a smaller error. */
 #include "model/convert/pieces.h"
+#include "tests/support/draw.h"
 #include <complex.h>
 #include <math.h>
 #include <stdarg.h>
@@ -22,8 +23,7 @@ static features query[TOKENS][H], key[TOKENS][G];
 static double noise(void)
 {
     static uint64_t state = 11;
-    state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (double)(state >> 11) / 9007199254740992.0 - 0.5;
+    return draw_uniform(&state) - 0.5;
 }
 
 /* Features of uneven size, alike over the groups, so that some are worth more than others. */

@@ -1,6 +1,7 @@
 /* Low rank in the metric of the attention, and the ridge regression of o_proj: against what they minimise. */
 #include "model/convert/pieces.h"
 #include "model/convert/refit.h"
+#include "tests/support/draw.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,10 +19,7 @@ static uint64_t state = 5;
 static double *random_matrix(int64_t rows, int64_t columns)
 {
     double *m = matrix_new(rows, columns);
-    for (int64_t i = 0; i < rows * columns; i++) {
-        state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        m[i] = (double)(state >> 11) / 9007199254740992.0 - 0.5;
-    }
+    for (int64_t i = 0; i < rows * columns; i++) m[i] = draw_uniform(&state) - 0.5;
     return m;
 }
 

@@ -1,5 +1,6 @@
 /* Balancing changes no product of factors and leaves none larger than the other. */
 #include "model/convert/pieces.h"
+#include "tests/support/draw.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,10 +16,7 @@ static double *random_matrix(int64_t rows, int64_t columns, double size)
 {
     static uint64_t state = 3;
     double *m = matrix_new(rows, columns);
-    for (int64_t i = 0; i < rows * columns; i++) {
-        state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        m[i] = size * ((double)(state >> 11) / 9007199254740992.0 - 0.5);
-    }
+    for (int64_t i = 0; i < rows * columns; i++) m[i] = size * (draw_uniform(&state) - 0.5);
     return m;
 }
 

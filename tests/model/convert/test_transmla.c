@@ -4,6 +4,7 @@
  * Conversion of trained models is compared with TransMLA's own in tests/e2e. */
 #include "base/log.h"
 #include "model/convert/pieces.h"
+#include "tests/support/draw.h"
 #include <math.h>
 #include <stdarg.h>
 #include <setjmp.h>
@@ -15,11 +16,7 @@
 
 enum { WINDOWS = 12, T = 9, V = 13 };
 
-static double uniform(uint64_t *state)
-{
-    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (double)(*state >> 11) / 9007199254740992.0 - 0.5;
-}
+static double uniform(uint64_t *state) { return draw_uniform(state) - 0.5; }
 
 static const dims plain = {.kind = ATTENTION_GQA,
                            .L = 2,

@@ -7,10 +7,10 @@
  * A communicator over devices has sum_f64, reduce_scatter_f32, all_gather and wait; the host's does the
  * rest. Its pointers are device pointers, and its functions return when their work is queued, behind what was
  * queued on the device's stream until then. They return a ticket: what is queued on that stream after
- * comm_wait for the ticket sees the call's results. Until then nobody may touch the memory that the call
- * works on. All ranks get the same bits, and the same again in another run on the same machines, unless the
- * environment's NCCL_NVLS_ENABLE lets switches add, which is faster; with more than two ranks NCCL picks the
- * order of the sums. */
+ * comm_wait for the ticket sees the call's results. Until then the caller must not touch the memory that the
+ * call works on. All ranks get the same bits, and the same again in another run on the same machines, unless
+ * the environment's NCCL_NVLS_ENABLE lets NVLink's switches add, which is faster; with more than two ranks
+ * NCCL picks the order of the sums. */
 #ifndef REMLA_BASE_COMM_H
 #define REMLA_BASE_COMM_H
 #include "base/status.h"
@@ -21,11 +21,11 @@ typedef struct comm {
     int rank, size;             /* in the whole job */
     int local_rank, local_size; /* among the ranks on this host */
     bool mpirun;                /* started by Open MPI's mpirun */
-    struct device *device;      /* whose memory it talks about; NULL: host memory */
+    struct device *device;      /* its pointers are into this device's memory; NULL: host memory */
     const struct comm_calls *calls;
 } comm;
 
-/* One call, to wait for; of the communicator that gave it. A ticket of zeros is of a call that is done. */
+/* Stands for one call on the communicator that returned it, to wait for. All zeros: the call is done. */
 typedef struct comm_ticket {
     uint64_t call; /* its number, from 1 */
 } comm_ticket;
@@ -34,8 +34,8 @@ typedef struct comm_ticket {
 const comm *comm_self(void);
 
 /* Starts MPI when the process was launched by mpirun or srun (their environment tells), else gives comm_self,
- * so that a program run alone needs no working MPI. Sets die_hook. A rank of mpirun's dies with it, so that
- * it does not stand in the way of the next start. Not thread-safe; call once. */
+ * so that a program run alone needs no working MPI. Sets die_hook. A rank that mpirun started dies with
+ * mpirun, so that a leftover rank does not block the next start. Not thread-safe; call once. */
 const comm *comm_start(void);
 void comm_stop(const comm *c); /* finalises MPI if comm_start began it; ends one over devices, collectively */
 
@@ -58,15 +58,15 @@ comm_ticket comm_reduce_scatter_f32(const comm *c, float *out, float *full, int6
 /* all (size*part_bytes) on every rank from each rank's `part`, which may lie at its own place in `all`. */
 comm_ticket comm_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes);
 
-/* Makes what is queued on the device's stream from now on run after that call; the host goes on at once.
+/* Makes work queued on the device's stream from now on run after that call; the host goes on at once.
  * Calls end in the order in which they were made: this waits for those before it too, and for none after it
  * (unless dozens were made since: see comm_nccl.c). In host memory a call is done when it returns, and there
  * is nothing to wait for. Not collective. */
 void comm_wait(const comm *c, comm_ticket ticket);
 
 /* Every rank brings its status; all return the worst one (the largest code), with the sentence of the lowest
- * rank that has it. What every function that can fail on one rank alone calls before it returns: without it
- * the others wait for ever. */
+ * rank that has it. A function that can fail on one rank alone calls this before it returns; otherwise the
+ * other ranks would deadlock. */
 status comm_agree(const comm *c, status mine, message *why);
 
 #endif

@@ -1,6 +1,7 @@
 /* The public face of comm.h, and the communicator of one process: with one rank every function is the
  * identity. */
 #include "base/comm_calls.h"
+#include "base/memory.h"
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ void comm_stop(const comm *c)
 
 static const struct comm_calls *of_host(const comm *c)
 {
-    REQUIRE(!c->device, "a communicator over devices does not do this: the host's does");
+    REQUIRE(!c->device, "a communicator over devices cannot do this: use the host's");
     return c->calls;
 }
 
@@ -43,13 +44,12 @@ void comm_max_i64(const comm *c, int64_t *values, int64_t count)
     if (c->size > 1) of_host(c)->max_i64(c, values, count);
 }
 
-/* Everybody gets everybody's values, a piece at a time, and adds them up in rank order. */
+/* Gathers the values of all ranks, a piece at a time, and adds them up in rank order. */
 static void sum_f64(const comm *c, double *values, int64_t count)
 {
     enum { PIECE = 1 << 16 };
     const int64_t most = count < PIECE ? count : PIECE;
-    double *all = malloc(sizeof(double) * (size_t)(most * c->size) + 1);
-    if (!all) die(ERR_DEVICE, "no memory to add %lld values of %d ranks", (long long)most, c->size);
+    double *all = memory_new(most * c->size, sizeof *all, "a sum over %d ranks", c->size);
     for (int64_t from = 0; from < count; from += PIECE) {
         const int64_t n = count - from < PIECE ? count - from : PIECE;
         c->calls->all_gather(c, all, values + from, n * (int64_t)sizeof(double));
@@ -74,7 +74,8 @@ comm_ticket comm_sum_f64(const comm *c, double *values, int64_t count)
     return ticket_of_last(c);
 }
 
-/* One rank has nothing to add, but a device's copies are the device's. */
+/* With one rank there is nothing to add. The copy is made here, except in a device's memory, which only the
+ * device's own calls can copy. */
 static bool copies(const comm *c) { return c->size == 1 && !c->device; }
 
 comm_ticket comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)

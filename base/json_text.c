@@ -1,4 +1,5 @@
-/* Parsing: a scan for depth and number of values, then jansson. */
+/* Parses JSON in two passes: a scan of the text that bounds depth and number of values, then jansson, which
+ * by itself has no such limits. */
 #include "base/json_text.h"
 #include "base/memory.h"
 #include <jansson.h>

@@ -1,11 +1,15 @@
-/* The ring of pinned slots (base/cuda/cuda.h). */
+/* The ring of pinned slots through which the host copies to and from the device (base/cuda/cuda.h shows how).
+ * Slots are taken in turn; taking one waits for the copy that used it last:
+ *
+ *     slot 0 [copy queued]  slot 1 [copy queued]  slot 2 [free]  slot 3 [free]
+ *                                                 ^ next: the slot that was taken longest ago */
 #include "base/cuda/cuda.h"
 #include "base/memory.h"
 #include <stdlib.h>
 
 struct staging {
     staging_slot slot[STAGING_SLOTS];
-    int next; /* the one that was taken longest ago */
+    int next; /* the slot that was taken longest ago */
 };
 
 status staging_open(struct stream *s, message *why)

@@ -1,5 +1,5 @@
-/* Builds without CUDA: there is no device, and whoever asks for one is told so. Nothing else here is ever
- * reached. */
+/* Builds without CUDA: there is no device, and device_open says so. The other functions are never reached
+ * with a device. */
 #include "base/device.h"
 #include <stddef.h>
 

@@ -1,7 +1,7 @@
 /* The seekable zstd format, version 0.1.0: zstd frames one after another, then a table of their sizes and
- * checksums in a skippable frame, so that any place can be read by decoding one frame. The table is believed
- * only where it agrees with the file's size and with the frames themselves, and nothing is allocated that the
- * file does not justify: frames hold at most FRAME_LIMIT bytes. */
+ * checksums in a skippable frame, so that any place can be read by decoding one frame. The table must agree
+ * with the file's size and with the frames themselves, and no allocation is larger than the file justifies:
+ * frames hold at most FRAME_LIMIT bytes. */
 #ifndef REMLA_DATA_SHARDS_SEEKABLE_H
 #define REMLA_DATA_SHARDS_SEEKABLE_H
 #include "base/status.h"
@@ -14,7 +14,7 @@
 enum {
     SEEKABLE_MOST_FRAMES = 0x8000000, /* the format's own limit */
     FRAME_LIMIT = 1 << 24,            /* bytes of content of one frame */
-    WINDOW_LIMIT = 1 << 23,           /* what RFC 9659 asks decoders for at most */
+    WINDOW_LIMIT = 1 << 23,           /* the largest window that RFC 9659 requires of decoders */
 };
 
 /* Where the frames lie. Does not change after it is opened: threads share it. */
@@ -36,12 +36,11 @@ int64_t seekable_bytes(const seekable *z); /* of content */
 /* The frame that holds byte `offset` of the content. */
 int64_t seekable_frame(const seekable *z, int64_t offset);
 
-/* What decoding needs, for one thread at a time. Starts as {0} and lives as long as the
- * process. */
+/* Buffers for decoding, for one thread at a time. Starts as {0} and lives as long as the process. */
 typedef struct frame_decoder {
     void *zstd;
     uint8_t *packed;
-    int64_t room; /* of packed */
+    int64_t capacity; /* of packed */
 } frame_decoder;
 
 /* Reads frame `frame`, decodes it into `out` (from[frame+1] - from[frame] bytes) and verifies it. A damaged

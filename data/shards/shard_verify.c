@@ -1,3 +1,7 @@
+/* Verifies shards in full: hashes of the files against dataset.json, checksums of all frames, every id
+ * against the vocabulary, and ends of documents against the end-of-text id. The last check is a heuristic,
+ * since imported documents need not end with that id: an end is wrong only if most documents do end with it
+ * and this one has it inside instead. */
 #include "data/shards/shard_verify.h"
 #include "base/memory.h"
 #include <dirent.h>
@@ -134,7 +138,7 @@ static bool contains(const path_list *list, int from, const char *path)
     return false;
 }
 
-/* Those that FOLDER/dataset.json lists and that are not in the list from `from` on already. */
+/* Adds the shards that FOLDER/dataset.json lists, unless the list has them from index `from` on. */
 static status add_listed(path_list *out, int from, const char *folder, const char *manifest_path,
                          message *why)
 {

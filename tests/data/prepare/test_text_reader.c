@@ -200,7 +200,7 @@ static void test_batches(void **state)
     assert_int_equal(b.bytes, sizeof text);
     text_reader_close(&r);
     text_batch_clear(&b);
-    assert_true(b.bytes == 0 && b.records == 0 && b.room == 0);
+    assert_true(b.bytes == 0 && b.records == 0 && b.capacity == 0);
     text_batch_free(&b);
 }
 

@@ -1,6 +1,7 @@
-/* Keys that every family has a default for, those of the family, and two whose default is computed:
- * num_key_value_heads and the type of the weights. The values are those of transformers' classes, the same
- * from the first transformers that has the class to 5.x. */
+/* Fills in missing keys: those that every family has a default for, those of the family, and two whose
+ * default is computed, num_key_value_heads and the type of the weights. The values are those of transformers'
+ * classes, the same from the first transformers that has the class to 5.x. A default that would be a guess
+ * about the shape is not taken. */
 #include "model/hf/config_defaults.h"
 #include "base/log.h"
 #include "model/hf/config_put.h"
@@ -9,7 +10,7 @@
 #include <jansson.h>
 #include <string.h>
 
-/* In the order in which they are said; without a value: computed. */
+/* In the order of the log lines. NULL: the value is computed. */
 static const key_value common[] = {
     {"rope_theta", "10000.0"}, {"num_key_value_heads", NULL},    {"hidden_act", "\"silu\""},
     {"rms_norm_eps", "1e-06"}, {"tie_word_embeddings", "false"},
@@ -21,7 +22,8 @@ enum {
     KEY_VALUE_HEADS = 1
 };
 
-/* Row `i` of the whole table: common rows, the family's (which may have no key), the type of the weights. */
+/* Returns row `i` of the whole table: common rows, the family's (which may have no key), the type of the
+ * weights. */
 static key_value row(const family *m, int i)
 {
     if (i < COMMON) return common[i];
@@ -36,7 +38,7 @@ static bool missing_or_null(const json_t *object, const char *key)
     return !value || json_is_null(value);
 }
 
-/* Where a missing key belongs; NULL: it is not missing. */
+/* Returns the object that a missing key belongs to; NULL if it is not missing. */
 static json_t *place_of(json_t *json, const char *key)
 {
     if (!missing(json, key)) return NULL;
@@ -74,7 +76,7 @@ static void take_key_value_heads(config_defaults *taken, const config_file *f)
     config_put(f->json, key, json_integer(json_integer_value(heads)));
 }
 
-/* Of the tensor that comes first in the first file. */
+/* Returns the type of the tensor that comes first in the first file. */
 static dtype first_type(const safetensors *s)
 {
     const safetensors_entry *first = &s->entry[0];
@@ -119,7 +121,7 @@ static void say(const char *key, bool was_null, const json_t *value, const char 
              json_is_string(value) ? json_string_value(value) : number, origin);
 }
 
-/* True the first time that it is asked for a key. */
+/* Returns true at the first call for a key, false afterwards. */
 static bool said_first(const char *key)
 {
     static const char *said[32];

@@ -10,7 +10,7 @@ extern "C" {
 
 typedef struct arena {
     const char *name;      /* "weights", "optimizer", "step"; named when memory runs out */
-    struct device *device; /* whose memory it is (base/device.h); NULL: the host's */
+    struct device *device; /* the memory's device (base/device.h); NULL: the host */
     char *base;            /* NULL while measuring */
     int64_t size;          /* bytes reserved */
     int64_t used;          /* bytes cut so far */

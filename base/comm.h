@@ -1,8 +1,8 @@
-/* How ranks talk. Three implementations behind one type: comm_self (one process), comm_mpi (host memory) and
- * comm_nccl (memory of devices). Every function here but comm_self, comm_start, comm_stop and comm_wait is
- * collective: all ranks call it, with the same counts, in the same order. A fault of the network stops the
- * job (ERR_DEVICE). Sums run in rank order, so that the bits do not depend on which algorithm the MPI library
- * picks.
+/* Communication between ranks. Three implementations behind one type: comm_self (one process), comm_mpi (host
+ * memory) and comm_nccl (memory of devices). Every function here but comm_self, comm_start, comm_stop and
+ * comm_wait is collective: all ranks call it, with the same counts, in the same order. A fault of the network
+ * stops the job (ERR_DEVICE). Sums run in rank order, so that the bits do not depend on which algorithm the
+ * MPI library picks.
  *
  * A communicator over devices has sum_f64, reduce_scatter_f32, all_gather and wait; the host's does the
  * rest. Its pointers are device pointers, and its functions return when their work is queued, behind what was
@@ -44,11 +44,10 @@ void comm_stop(const comm *c); /* finalises MPI if comm_start began it; ends one
  * device.h says. comm_stop it before the device is closed and `host` is stopped. */
 const comm *comm_nccl_start(struct device *d, const comm *host);
 
-void comm_barrier(const comm *c);
 void comm_max_i64(const comm *c, int64_t *values, int64_t count); /* in place */
 void comm_broadcast(const comm *c, void *bytes, int64_t count, int root);
 
-/* In place, sum over ranks, rank order. */
+/* Sums over the ranks in place, in rank order. */
 comm_ticket comm_sum_f64(const comm *c, double *values, int64_t count);
 
 /* Sums full[size*shard] over ranks; rank r keeps elements [r*shard, (r+1)*shard) in `out` (shard), which may

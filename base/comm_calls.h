@@ -6,7 +6,7 @@
 
 struct comm_calls {
     /* Host memory only: NULL for a device's communicator. */
-    void (*barrier)(const comm *c);
+
     void (*broadcast)(const comm *c, void *bytes, int64_t count, int root);
     void (*max_i64)(const comm *c, int64_t *values, int64_t count);
     void (*sum_f64)(const comm *c, double *values, int64_t count); /* NULL: all_gather, then add */

@@ -31,12 +31,6 @@ static void checked(int code, const char *call)
 
 enum { MESSAGE_BYTES = 1 << 30 };
 
-static void barrier(const comm *c)
-{
-    (void)c;
-    MPI_OK(MPI_Barrier(MPI_COMM_WORLD));
-}
-
 static void broadcast(const comm *c, void *bytes, int64_t count, int root)
 {
     (void)c;
@@ -201,8 +195,7 @@ static void end_with_launcher(void)
 
 const comm *comm_mpi_start(void)
 {
-    static const struct comm_calls calls = {.barrier = barrier,
-                                            .broadcast = broadcast,
+    static const struct comm_calls calls = {.broadcast = broadcast,
                                             .max_i64 = max_i64,
                                             .all_gather = all_gather,
                                             .reduce_scatter_f32 = reduce_scatter_f32,

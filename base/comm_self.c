@@ -29,11 +29,6 @@ static const struct comm_calls *of_host(const comm *c)
     return c->calls;
 }
 
-void comm_barrier(const comm *c)
-{
-    if (c->size > 1) of_host(c)->barrier(c);
-}
-
 void comm_broadcast(const comm *c, void *bytes, int64_t count, int root)
 {
     if (c->size > 1) of_host(c)->broadcast(c, bytes, count, root);

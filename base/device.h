@@ -38,10 +38,6 @@ const char *device_text(const device *d);
 void *device_reserve(device *d, int64_t bytes, const char *name);
 void device_release(device *d, void *memory); /* waits for the device; NULL is allowed */
 
-/* Scratch that ops of the device share, one op at a time: 64 MiB, or what this sets (it waits for the
- * device). Some ops work in pieces of it, so its size can change the last bits of their results. */
-void device_workspace(device *d, int64_t bytes);
-
 /* Returns the peak rate in FLOP/s at the highest clock, by NVIDIA's count: in bf16 on tensor cores, or in f32
  * outside them. */
 double device_peak_flops(const device *d, bool bf16);

@@ -44,7 +44,7 @@ struct nccl_ranks {
     ncclComm_t handle; /* NULL with one rank */
     int rank, size;
     cudaEvent_t done[EVENTS]; /* behind call n on the communication stream: n % EVENTS */
-    uint64_t calls;           /* that have an event */
+    uint64_t calls;           /* made so far */
 };
 
 /* A process has one device and one communicator over it. */

@@ -17,7 +17,8 @@ struct stream {
 
     void *workspace; /* device memory, aligned to 256; any op that queues work on this stream may use it, and
                         nothing in it outlives the op */
-    int64_t workspace_bytes;
+    int64_t workspace_bytes; /* some ops work in pieces of it: the size can change the last bits of their
+                                results */
 
     struct staging *staging; /* NULL on a stream that does not copy to or from the host */
 

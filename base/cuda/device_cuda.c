@@ -232,10 +232,3 @@ void device_release(device *d, void *memory)
     device_sync(d); /* cudaFree waits too, but without a limit */
     CUDA_OK(cudaFree(memory));
 }
-
-void device_workspace(device *d, int64_t bytes)
-{
-    device_release(d, d->compute.workspace);
-    d->compute.workspace = device_reserve(d, bytes, "the workspace");
-    d->compute.workspace_bytes = bytes;
-}

@@ -38,7 +38,7 @@ void staging_close(struct stream *s)
 
 staging_slot *staging_take(struct stream *s, int64_t bytes)
 {
-    REQUIRE(s->staging, "a queue that does not talk to the host");
+    REQUIRE(s->staging, "a stream without a staging ring");
     REQUIRE(bytes >= 0 && bytes <= STAGING_BYTES, "%lld bytes, expected at most %d", (long long)bytes,
             STAGING_BYTES);
     staging_slot *const slot = &s->staging->slot[s->staging->next];

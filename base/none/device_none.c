@@ -30,12 +30,6 @@ void device_release(device *d, void *memory)
     REQUIRE(!memory, "device memory in a build without CUDA");
 }
 
-void device_workspace(device *d, int64_t bytes)
-{
-    (void)bytes;
-    REQUIRE(!d, "no device is ever open");
-}
-
 double device_peak_flops(const device *d, bool bf16)
 {
     (void)bf16;

@@ -169,7 +169,7 @@ static void test_reading(void **state)
     close(fd);
 }
 
-/* A pipe without a writer would make a plain open wait for ever. */
+/* A pipe without a writer would make a plain open wait forever. */
 static void test_pipe(void **state)
 {
     (void)state;

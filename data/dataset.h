@@ -1,5 +1,5 @@
-/* Samples over shards. A dataset is the samples of its shards, one shard after another. Usually they are
- * windows: window i of a shard with sequence length T holds inputs tokens[i*T .. i*T+T-1] and targets
+/* Reads samples from shards. A dataset is the samples of its shards, one shard after another. Usually they
+ * are windows: window i of a shard with sequence length T holds inputs tokens[i*T .. i*T+T-1] and targets
  * tokens[i*T+1 .. i*T+T]; there are floor((tokens-1)/T). With the document mask a position attends only
  * inside its document and a target of another document than its input does not count; positions do not
  * restart. Packed samples are pieces of documents as a pack index has them (data/pack.h); there the pieces
@@ -15,7 +15,7 @@ typedef struct dataset_form {
     bool document_mask;
     packing packing;
     int64_t eos;             /* for PACKING_TRANSMLA */
-    const char *pack_folder; /* where pack indexes are kept; NULL or empty: beside the shards. Borrowed */
+    const char *pack_folder; /* of pack indexes; NULL or empty: beside the shards. Borrowed */
 } dataset_form;
 
 typedef struct dataset {

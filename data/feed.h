@@ -1,4 +1,4 @@
-/* The samples of a training run, in order: sources of shards, mixed by weight, each shuffled anew in every
+/* The samples of a training run, in order: sources of shards, mixed by weight, each shuffled again in every
  * epoch of its own. Which sample a position has is a pure function of the options, found in O(1). */
 #ifndef REMLA_DATA_FEED_H
 #define REMLA_DATA_FEED_H

@@ -6,7 +6,7 @@
 #define REMLA_DATA_PACK_H
 #include "data/shards/shard.h"
 
-/* How documents become samples; the order is that of data.packing's words. */
+/* Ways to make samples of documents, in the order of data.packing's words. */
 typedef enum packing { PACKING_CONCAT, PACKING_TRANSMLA, PACKING_BEST_FIT } packing;
 
 /* The settings that, beside a shard's documents, decide its samples. */

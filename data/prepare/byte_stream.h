@@ -11,7 +11,7 @@ typedef struct byte_stream {
     int64_t at;      /* bytes handed out or skipped: the place in what is read, not in a compressed file */
     int64_t file_at; /* of the next byte to fetch */
     unsigned char *buffer;
-    int64_t from, to;         /* what is left of the buffer */
+    int64_t from, to;         /* the bytes of the buffer that are not taken yet */
     struct zstd_source *zstd; /* NULL: the file as it is */
 } byte_stream;
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* By the words of import.format. */
+/* Indexed by the words of import.format. */
 static const import_reader *const readers[] = {
     [IMPORT_DATATROVE] = &import_datatrove,
     [IMPORT_LLMC] = &import_llmc,

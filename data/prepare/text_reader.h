@@ -17,7 +17,7 @@ bool text_is_lines(const char *path);
 typedef struct text_record {
     int64_t at, bytes; /* in the batch's text */
     int64_t line;      /* from 1, counted from where the reader began; 0: a file */
-    int64_t from;      /* where that was, in bytes; of a file, what was left out before its text */
+    int64_t from;      /* the byte where the reader began; of a file, the bytes left out before its text */
     const char *path;  /* as given to text_reader_open, borrowed */
 } text_record;
 

@@ -5,7 +5,7 @@
  *     OUT.part/shards --- rename -------> OUT                            the folder exists from here on
  *
  * A job that is stopped in the first half leaves its finished pieces in OUT.part, and the same command goes
- * on with them. The second half is only copying, and starts anew. */
+ * on with them. The second half is only copying, and starts again. */
 #include "data/prepare/tokenize.h"
 #include "base/log.h"
 #include "base/memory.h"

@@ -17,7 +17,7 @@ typedef struct dataset_manifest {
 
 /* `path` names the file. ERR_INPUT when it is malformed or its fingerprint is not that of its contents. */
 status dataset_manifest_read(dataset_manifest *m, const char *path, message *why);
-/* The same from memory; `path` is for sentences. */
+/* Does the same from memory; `path` is for messages. */
 status dataset_manifest_parse(dataset_manifest *m, const char *path, const char *text, int64_t bytes,
                               message *why);
 void dataset_manifest_free(dataset_manifest *m);

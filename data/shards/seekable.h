@@ -17,18 +17,18 @@ enum {
     WINDOW_LIMIT = 1 << 23,           /* the largest window that RFC 9659 requires of decoders */
 };
 
-/* Where the frames lie. Does not change after it is opened: threads share it. */
+/* The places of the frames. Immutable after opening: threads share it. */
 typedef struct seekable {
     int64_t frames;
-    int64_t *at;        /* frames+1: where each begins in the file, and where the table does */
-    int64_t *from;      /* frames+1: where its content begins; frames without content are skippable ones */
+    int64_t *at;   /* (frames+1) the place of each in the file, and of the table */
+    int64_t *from; /* (frames+1) the place of its content, and the end; a skippable frame has no content */
     uint32_t *checksum; /* low half of the content's XXH64; NULL: the table has none */
 } seekable;
 
 /* Reads the table at the end of an open file of `bytes`. `path` is for sentences. ERR_INPUT: there is no
  * table, or it does not fit the file. */
 status seekable_open(seekable *z, int fd, const char *path, int64_t bytes, message *why);
-/* The same from memory: `tail` is the end of the file. */
+/* Does the same from memory: `tail` is the end of the file. */
 status seekable_parse(seekable *z, const char *path, const uint8_t *tail, int64_t tail_bytes, int64_t bytes,
                       message *why);
 void seekable_close(seekable *z);
@@ -47,8 +47,8 @@ typedef struct frame_decoder {
  * frame is an ERR_INPUT naming file and frame. */
 status seekable_decode(frame_decoder *d, const seekable *z, int fd, const char *path, int64_t frame,
                        void *out, message *why);
-/* The same for `packed_bytes` bytes in memory that should hold `bytes` of content. checksum: NULL when the
- * table has none; then the frame must have its own. */
+/* Does the same for `packed_bytes` bytes in memory that should hold `bytes` of content. checksum: NULL when
+ * the table has none; then the frame must have its own. */
 status frame_decode(frame_decoder *d, const char *path, int64_t frame, const uint8_t *packed,
                     int64_t packed_bytes, void *out, int64_t bytes, const uint32_t *checksum, message *why);
 

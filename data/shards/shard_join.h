@@ -11,7 +11,7 @@ typedef struct shard_join {
     const char *const *from; /* shards of one identity, in order */
     const int64_t *tokens;   /* in each */
     int64_t count;
-    const char *folder; /* where tokens-00000.ds.zst, tokens-00001.ds.zst ... go */
+    const char *folder; /* of tokens-00000.ds.zst, tokens-00001.ds.zst ... */
     const char *suffix; /* .ds.zst or .ds */
     const shard_identity *identity;
     int64_t shard_tokens;

@@ -7,7 +7,7 @@
 typedef struct verified {
     int64_t tokens, documents;
     int64_t bytes;      /* of the data file */
-    int64_t vocabulary; /* that ids were compared with; -1: none is known */
+    int64_t vocabulary; /* all ids are below it; -1: unknown */
     int64_t eos;        /* the end-of-text id that header or dataset.json name; -1: none */
     /* Documents but the last that do not end with it, although it is in the shard: documents of an imported
      * file may be like that. */

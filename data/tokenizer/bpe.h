@@ -1,5 +1,5 @@
-/* The model of a tokenizer.json: byte pair encoding. A word begins as one symbol per character (or byte) and
- * the pair whose merge comes first in the file's list, leftmost first, is merged until none is left. */
+/* The model of a tokenizer.json: byte pair encoding. A word begins as one symbol per character (or byte). The
+ * pair whose merge comes first in the file's list, leftmost first, is merged until there is none. */
 #ifndef REMLA_DATA_TOKENIZER_BPE_H
 #define REMLA_DATA_TOKENIZER_BPE_H
 #include "base/status.h"

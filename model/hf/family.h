@@ -31,8 +31,8 @@ struct family {
      * with a sentence. */
     status (*read)(const config_file *f, dims *d);
 
-    /* For a family that remla writes, NULL for the others: the config.json in `layout` of the MLA model `d`
-     * that was converted from `source`. The caller owns it. */
+    /* Makes the config.json in `layout` of the MLA model `d` that was converted from `source`. The caller
+     * owns it. NULL for a family that remla does not write. */
     json_t *(*write)(const model_config *source, const dims *d, dtype storage);
     config_layout layout;
 };

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum { MAX_TENSORS = 1 << 20, MAX_NAME_BYTES = 1024, CHUNK = 1 << 15 };
-#define MAX_INTEGER ((INT64_C(1) << 48) - 1) /* what the format's schema allows */
+#define MAX_INTEGER ((INT64_C(1) << 48) - 1) /* the largest number in the format's schema */
 
 #define INDEX_NAME  "model.safetensors.index.json"
 #define SINGLE_NAME "model.safetensors"

@@ -55,7 +55,8 @@ status latent_read(const config_file *f, dims *d)
 void latent_put(json_t *json, const dims *d)
 {
     config_put_integer(json, "num_key_value_heads", d->H);
-    /* So transformers computes the rotary frequencies of the shared rotary part. */
+    /* transformers computes the rotary frequencies from head_dim, which must be that of the shared rotary
+     * part. */
     config_put_integer(json, "head_dim", d->Dr);
     config_put_bool(json, "attention_bias", d->k_bias);
     config_put_integer(json, "qk_rope_head_dim", d->Dr);

@@ -1,6 +1,6 @@
 /* From a source to a shard: ids and documents of every golden file come back out of what is written,
  * whichever form it has, and documents are those of the source, of the end-of-text id, or one. */
-#include "tests/data/import_check.h"
+#include "tests/data/prepare/import_check.h"
 #include "data/shards/dataset_json.h"
 #include "data/shards/shard.h"
 

@@ -1,6 +1,6 @@
 /* llm.c's files, raw ids and datatrove's shards: those that were written elsewhere, and every way in which
  * they can be wrong. */
-#include "tests/data/import_check.h"
+#include "tests/data/prepare/import_check.h"
 
 static const import_settings raw2 = {.format = IMPORT_NANOGPT, .token_bytes = 2, .eos = -1, .column = ""};
 static const import_settings raw4 = {.format = IMPORT_NANOGPT, .token_bytes = 4, .eos = -1, .column = ""};

@@ -1,7 +1,7 @@
-/* Documents out of text files, against lines split and objects made here: ends of lines, byte order marks,
- * empty lines, compressed files, batches of every size, files read in parts that begin at every byte. What is
- * not text, or not JSON with that column, is one sentence with file and line; what never ends is refused with
- * bounded memory. */
+/* Documents from text files, against lines split and objects made here: ends of lines, byte order marks,
+ * empty lines, compressed files, batches of every size, files read in parts that begin at every byte. Input
+ * that is not text, or not JSON with that column, is one sentence with file and line; endless input is
+ * refused with bounded memory. */
 #include "base/memory.h"
 #include "data/prepare/text_reader.h"
 #include "tests/support/scratch.h"

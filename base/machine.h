@@ -2,7 +2,6 @@
 #ifndef REMLA_BASE_MACHINE_H
 #define REMLA_BASE_MACHINE_H
 #include "base/status.h"
-#include <stdint.h>
 
 /* Gives this process its share of the cores: those it may run on, divided by the ranks on this host (a
  * launcher that binds ranks to different cores has divided already). OMP_NUM_THREADS, when set, is obeyed.

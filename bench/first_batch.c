@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "data/feed.h"
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { T = 4096, BATCH = 64, TRIES = 9 };
 

@@ -12,7 +12,6 @@
  * at a bounded number of them at a time, so that samples with close numbers are close in the shard. */
 #include "data/pack_plan.h"
 #include "base/memory.h"
-#include "base/status.h"
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>

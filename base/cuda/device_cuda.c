@@ -3,8 +3,6 @@
  * device_wait.c. */
 #include "base/cuda/cuda.h"
 #include "base/memory.h"
-#include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,6 @@
 #ifndef REMLA_DATA_SHARDS_SEEKABLE_H
 #define REMLA_DATA_SHARDS_SEEKABLE_H
 #include "base/status.h"
-#include <stddef.h>
 #include <stdint.h>
 
 #define SKIPPABLE_MAGIC  0x184D2A50u /* of the frame that our header lies in */

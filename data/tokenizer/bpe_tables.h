@@ -3,7 +3,6 @@
 #ifndef REMLA_DATA_TOKENIZER_BPE_TABLES_H
 #define REMLA_DATA_TOKENIZER_BPE_TABLES_H
 #include "data/tokenizer/bpe.h"
-#include <stddef.h>
 
 #define NO_TOKEN UINT32_MAX
 

@@ -10,6 +10,7 @@
 #include "data/tokenizer/normal_form.h"
 #include "base/array.h"
 #include "base/memory.h"
+#include "base/status.h"
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/unicode.h"
 #include <stdlib.h>

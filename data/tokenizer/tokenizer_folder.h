@@ -2,7 +2,6 @@
 #ifndef REMLA_DATA_TOKENIZER_TOKENIZER_FOLDER_H
 #define REMLA_DATA_TOKENIZER_TOKENIZER_FOLDER_H
 #include "base/file.h"
-#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct tokenizer_folder {

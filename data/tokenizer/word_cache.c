@@ -7,7 +7,6 @@
  * ones are back at once. */
 #include "data/tokenizer/word_cache.h"
 #include "base/memory.h"
-#include "base/status.h"
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL

@@ -3,7 +3,6 @@
 #include "tests/support/scratch.h"
 #include "base/file.h"
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>

@@ -2,7 +2,6 @@
 #include "base/memory.h"
 #include "tests/data/prepare/import_check.h"
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 

@@ -81,8 +81,8 @@ static status check_header(pack *p, const char *name, const header *h, int64_t c
                     name);
     const uint64_t samples = h->samples, pieces = h->pieces, most = (uint64_t)s->tokens;
     if (samples < 1 || pieces < samples || pieces > most)
-        return fail(why, ERR_INPUT, "%s: speaks of %llu samples of %llu pieces in a shard of %lld tokens",
-                    name, (unsigned long long)samples, (unsigned long long)pieces, (long long)s->tokens);
+        return fail(why, ERR_INPUT, "%s: lists %llu samples of %llu pieces in a shard of %lld tokens", name,
+                    (unsigned long long)samples, (unsigned long long)pieces, (long long)s->tokens);
     *p = (pack){.rule = *rule, .samples = (int64_t)samples, .pieces = (int64_t)pieces, .hash = h->hash};
     int64_t want; /* tokens are counted in bytes elsewhere, but not 20 for each */
     if (__builtin_mul_overflow(p->pieces, 20, &want) || want > INT64_MAX - 128 ||

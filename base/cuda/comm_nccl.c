@@ -92,7 +92,7 @@ static const char *nccl_peers(const device *d)
     const int last = ranks.size - 1;
     if (ranks.rank > 0) range_text(0, ranks.rank - 1, before, sizeof before);
     if (ranks.rank < last) range_text(ranks.rank + 1, last, after, sizeof after);
-    snprintf(text, sizeof text, "; what has become of %s%s%s is not known here: see what they say", before,
+    snprintf(text, sizeof text, "; the state of %s%s%s is not known here: see their messages", before,
              *before && *after ? " and " : "", after);
     return text;
 }

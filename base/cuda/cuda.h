@@ -108,7 +108,7 @@ struct device *device_opened(void); /* the process's device, for errors in code 
 typedef struct watcher {
     /* The error that it knows of, or NULL. */
     const char *(*trouble)(struct device *d);
-    /* The other machines, for the end of a sentence ("; what has become of ranks 0 to 2 ..."), or "". */
+    /* The other machines, for the end of a sentence ("; the state of ranks 0 to 2 ..."), or "". */
     const char *(*peers)(const struct device *d);
     /* Makes its kernels leave the device; takes a few seconds at most. */
     void (*abandon)(struct device *d);

@@ -167,7 +167,7 @@ status device_open(device **out, int local_rank, message *why)
     *out = NULL;
     REQUIRE(!opened, "a process has one device");
     REQUIRE(local_rank >= 0, "rank %d", local_rank);
-    device *const d = memory_new(1, sizeof *d, "what is known of a GPU");
+    device *const d = memory_new(1, sizeof *d, "the description of a GPU");
     const status s = open_device(d, local_rank, why);
     if (s == OK)
         *out = opened = d;

@@ -19,7 +19,7 @@ status staging_open(struct stream *s, message *why)
         cudaError_t code = cudaHostAlloc(&slot->host, STAGING_BYTES, cudaHostAllocDefault);
         if (code == cudaSuccess) code = cudaEventCreateWithFlags(&slot->done, cudaEventDisableTiming);
         if (code != cudaSuccess)
-            return fail(why, ERR_DEVICE, "%d MiB of pinned host memory cannot be had: %s",
+            return fail(why, ERR_DEVICE, "%d MiB of pinned host memory cannot be allocated: %s",
                         STAGING_SLOTS * (STAGING_BYTES >> 20), cudaGetErrorString(code));
     }
     return OK;

@@ -34,8 +34,8 @@ static status refuse_known(const char *path, const unsigned char head[HEAD_BYTES
         const char *what;
     } known[] = {
         {"MMIDIDX\0\0", 9, "an index of Megatron: name the .bin beside it"},
-        {"\x28\xb5\x2f\xfd", 4, "compressed by zstd: `zstd -d` gives what was compressed"},
-        {"\x50\x2a\x4d\x18", 4, "compressed by zstd: `zstd -d` gives what was compressed"},
+        {"\x28\xb5\x2f\xfd", 4, "compressed by zstd: decompress it with `zstd -d`"},
+        {"\x50\x2a\x4d\x18", 4, "compressed by zstd: decompress it with `zstd -d`"},
         {"\x93NUMPY", 6, "a NumPy array with its header: write the ids alone, with tofile"},
         {"PAR1", 4, "a Parquet table: write its column of ids as one of the formats that are read"},
         {"ARROW1\0\0", 8, "an Arrow table: write its column of ids as one of the formats that are read"},
@@ -78,7 +78,7 @@ static status detect(const char *path, const import_settings *how, const import_
     if (folder_exists(path))
         return fail(why, ERR_INPUT, "%s: is a folder without index.json, so that it is not MDS", path);
     return fail(why, ERR_USAGE,
-                "%s: nothing says what this is, and ids without a header are not guessed: "
+                "%s: the format is not recognised, and ids without a header are not guessed: "
                 "import.format=nanogpt with import.token_bytes=2 or 4 reads the whole file as ids",
                 path);
 }

@@ -76,7 +76,9 @@ static status open(import_source *s, const import_settings *how, message *why)
     if (s->tokens < 0) TRY(plain_look(p, why));
     plain_describe(s, p);
     if (file_beside(loss, s->path, ".loss"))
-        log_warning("%s, which says what tokens count, is not imported: all of them will", loss);
+        log_warning(
+            "%s, which marks the tokens that count in the loss, is not imported: all tokens will count",
+            loss);
     return index_open(s, d, why);
 }
 

@@ -73,7 +73,7 @@ status plain_look(const plain_ids *p, message *why)
     TRY(read);
     if (p->ids.type == ID_U16 ? !halves(ids, count) : !pairs(ids, count)) return OK;
     return fail(why, ERR_INPUT,
-                "%s: read as ids of %d bytes these are no tokens; are they of %d bytes? Then "
+                "%s: its first ids, read with %d bytes each, are not tokens; if they have %d bytes, "
                 "give import.token_bytes=%d",
                 p->bytes.path, id_bytes(p->ids.type), 6 - id_bytes(p->ids.type), 6 - id_bytes(p->ids.type));
 }

@@ -241,7 +241,8 @@ static status parse(mds_index *index, const char *text, int64_t bytes, const cha
 {
     TRY(json_text_parse(&index->json, text, bytes, index->path, why));
     if (json_integer_value(json_object_get(index->json, "version")) != 2)
-        return fail(why, ERR_INPUT, "%s: version is not 2: it is no index of MDS, or one of another version",
+        return fail(why, ERR_INPUT,
+                    "%s: version is not 2: this is not an index of MDS, or one of another version",
                     index->path);
     const json_t *shards = json_object_get(index->json, "shards");
     if (!json_is_array(shards)) return fail(why, ERR_INPUT, "%s: shards is not a list", index->path);

@@ -97,7 +97,7 @@ static status read_gzip(text_stream *s, void *out, int64_t bytes, int64_t *got, 
     if (result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR) return OK;
     if (result == Z_MEM_ERROR) memory_failed("decompression of %s", s->path);
     return fail(why, ERR_INPUT, "%s: is damaged or not gzip after byte %lld: %s", s->path, from,
-                z->msg ? z->msg : "it wants a dictionary");
+                z->msg ? z->msg : "it needs a dictionary");
 }
 
 static status read_zstd(text_stream *s, void *out, int64_t bytes, int64_t *got, message *why)

@@ -204,7 +204,7 @@ status tokenize_text(const tokenize_job *j, const comm *c, tokenize_result *r, m
     *r = (tokenize_result){0};
     const status s = run(&w, r, &inner);
     if (s == STOPPED)
-        fail(why, s, "%s; what is done is in %s: start again to go on", inner.text, w.folder);
+        fail(why, s, "%s; the finished part is in %s: start again to resume", inner.text, w.folder);
     else
         *why = inner;
     if (s != OK) tidy(&w);

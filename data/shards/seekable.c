@@ -43,7 +43,7 @@ static status footer_parse(footer *f, const char *path, const uint8_t *data, int
     if (bytes < 8 + FOOTER_BYTES || u32(data + 5) != SEEKABLE_MAGIC)
         return fail(why, ERR_INPUT,
                     "%s: has no seek table at its end: the file is cut, or was not written as seekable zstd "
-                    "(decompress it with zstd -d, and use what comes out)",
+                    "(decompress it with zstd -d, and use the result)",
                     path);
     if (data[4] != 0 && data[4] != 0x80)
         return fail(why, ERR_INPUT, "%s: the seek table's descriptor is 0x%02x, expected 0x80 or 0x00", path,

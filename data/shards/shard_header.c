@@ -71,7 +71,7 @@ status shard_header_parse(const char *path, const uint8_t *data, int64_t bytes, 
         !id_plausible(h.bos, h.vocabulary) || !id_plausible(h.pad, h.vocabulary))
         return fail(
             why, ERR_INPUT,
-            "%s: the header makes no sense: %u bytes, %u bytes per token, vocabulary %lld, end of text "
+            "%s: the header is inconsistent: %u bytes, %u bytes per token, vocabulary %lld, end of text "
             "%lld, begin %lld, pad %lld, %lld tokens",
             path, h.frame_bytes, h.token_bytes, (long long)h.vocabulary, (long long)h.eos, (long long)h.bos,
             (long long)h.pad, (long long)h.tokens);

@@ -76,8 +76,8 @@ static status ends_judge(const ends_check *c, const shard *s, message *why)
     TRY(shard_beside(index, s->path, ".index", why));
     return fail(
         why, ERR_INPUT,
-        "%s: is damaged: document %lld ends at token %lld, which has not the end-of-text id %lld that "
-        "%lld of %lld documents end with, but which stands inside of it or of the next",
+        "%s: is damaged: document %lld ends at token %lld, which is not the end-of-text id %lld, although "
+        "%lld of %lld documents end with it and it stands inside this document or the next",
         index, (long long)c->misplaced, (long long)s->document_end[c->misplaced], (long long)c->eos,
         (long long)(s->documents - c->open), (long long)s->documents);
 }

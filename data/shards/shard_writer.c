@@ -244,7 +244,7 @@ static status read_back(const shard_writer *w, uint64_t given, shard_summary *ou
     digest_finish(d, &text);
     if (s == OK && XXH3_64bits_digest(again) != given)
         s = fail(why, ERR_INPUT,
-                 "%s: what is read back is not what was written: the disk or memory is faulty", w->path);
+                 "%s: the bytes read back differ from those written: the disk or memory is faulty", w->path);
     strcpy(out->xxh3_128, text.xxh3_128);
     strcpy(out->sha256, text.sha256);
     XXH3_freeState(again);

@@ -110,9 +110,9 @@ bad() {
 cp "$from"/nanogpt/narrow.bin raw.bin
 cp -r "$from"/megatron "$from"/mds-raw "$from"/mds-bytes "$from"/datatrove .
 
-bad 2 "raw.bin: nothing says what this is, and ids without a header are not guessed: import.format=nanogpt with import.token_bytes=2 or 4 reads the whole file as ids" raw.bin dst.ds
+bad 2 "raw.bin: the format is not recognised, and ids without a header are not guessed: import.format=nanogpt with import.token_bytes=2 or 4 reads the whole file as ids" raw.bin dst.ds
 bad 2 "raw.bin: raw ids do not say how wide they are: give import.token_bytes=2 or 4" raw.bin dst.ds import.format=nanogpt
-bad 3 "raw.bin: read as ids of 4 bytes these are no tokens; are they of 2 bytes? Then give import.token_bytes=2" raw.bin dst.ds.zst import.format=nanogpt import.token_bytes=4
+bad 3 "raw.bin: its first ids, read with 4 bytes each, are not tokens; if they have 2 bytes, give import.token_bytes=2" raw.bin dst.ds.zst import.format=nanogpt import.token_bytes=4
 cp "$from/llmc/narrow.bin" said.bin
 bad 2 "said.bin: import.token_bytes=4, but its ids take 2 bytes" said.bin dst.ds import.token_bytes=4
 bad 2 "import.token_bytes=3 (command line): expected one of auto, 2, 4" raw.bin dst.ds import.token_bytes=3

@@ -166,10 +166,10 @@ static void test_lost(void **state)
     check_stops(refused, r + 1, s,
                 "no communicator over the GPUs: NCCL: a peer is gone: connection closed by node9");
     check_stops(never_done, r, s,
-                "not done within 0.05 s (REMLA_DEVICE_SECONDS); what has become of ranks 1 to 3 is");
-    check_stops(never_done, r + 1, s, "what has become of rank 0 and ranks 2 to 3 is not known");
-    check_stops(never_done, r + 2, s, "what has become of ranks 0 to 1 and rank 3 is not known");
-    check_stops(never_done, r + 3, s, "what has become of ranks 0 to 2 is not known");
+                "not done within 0.05 s (REMLA_DEVICE_SECONDS); the state of ranks 1 to 3 is");
+    check_stops(never_done, r + 1, s, "the state of rank 0 and ranks 2 to 3 is not known");
+    check_stops(never_done, r + 2, s, "the state of ranks 0 to 1 and rank 3 is not known");
+    check_stops(never_done, r + 3, s, "the state of ranks 0 to 2 is not known");
     check_stops(never_done, r, s, "aborted. remla: ");
     check_stops(fetched, r, s, "waiting for a copy between device and host: not done within 0.05 s");
     check_stops(lost, r, s, ": NCCL: a peer is gone: connection closed by node9");

@@ -93,7 +93,8 @@ static void test_fails_once(void **state)
     check_stops(fails_once, "cudaStreamCreate:1", ERR_DEVICE, "GPU 0 cannot be used: cudaStreamCreate");
     check_stops(fails_once, "cudaStreamCreate:2", ERR_DEVICE, "GPU 0 cannot be used: cudaStreamCreate");
     check_stops(fails_once, "cudaMalloc:1", ERR_DEVICE, "GPU 0 cannot be used: cudaMalloc(");
-    check_stops(fails_once, "cudaHostAlloc:3", ERR_DEVICE, "16 MiB of pinned host memory cannot be had: ");
+    check_stops(fails_once, "cudaHostAlloc:3", ERR_DEVICE,
+                "16 MiB of pinned host memory cannot be allocated: ");
     check_stops(too_old, NULL, ERR_DEVICE,
                 "GPU 0 (Fake T4) has compute capability 7.5, expected 8.0 or newer");
     check_stops(none_there, NULL, ERR_DEVICE, "the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES is '5')");

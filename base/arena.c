@@ -1,3 +1,11 @@
+/* Arenas: one block of memory, cut from the front.
+ *
+ *     base            base + used           base + size
+ *     | embed | layer 0 | layer 1 | free      |
+ *
+ * The same layout code runs twice. On an arena without memory (base is NULL) a cut only adds to `used`, which
+ * tells the size before anything is allocated. Then arena_reserve gets a block of that size, and the same
+ * cuts return addresses in it. Nothing is freed piece by piece: arena_release gives the whole block back. */
 #include "base/arena.h"
 #include "base/device.h"
 #include "base/status.h"

@@ -1,4 +1,4 @@
-/* An arena is one block of memory that is cut from the front and given back all at once. Lay-out code runs
+/* An arena is one block of memory that is cut from the front and given back all at once. Layout code runs
  * twice: first on an arena without memory, which only counts, then on one of exactly that size. */
 #ifndef REMLA_BASE_ARENA_H
 #define REMLA_BASE_ARENA_H
@@ -10,15 +10,15 @@ extern "C" {
 
 typedef struct arena {
     const char *name;      /* "weights", "optimizer", "step"; named when memory runs out */
-    struct device *device; /* whose memory it is (base/device.h); NULL: the host's */
+    struct device *device; /* the memory's device (base/device.h); NULL: the host */
     char *base;            /* NULL while measuring */
     int64_t size;          /* bytes reserved */
     int64_t used;          /* bytes cut so far */
 } arena;
 
 /* Gets `bytes` from the system (in huge pages where it gives them) or from the device, or stops the job,
- * naming the arena. Nobody relies on what is in them (host memory is zero, device memory anything; in builds
- * with sanitizers all is NaN): whoever needs zeros writes them. */
+ * naming the arena. The contents are undefined: host memory happens to be zero, device memory is arbitrary,
+ * and builds with sanitizers fill it with NaN. Code that needs zeros writes them. */
 void arena_reserve(arena *a, int64_t bytes);
 void arena_release(arena *a); /* a device finishes its work first */
 

@@ -4,8 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* `data`, moved where it has room for `count` elements of `size` bytes; *room is how many it has room for. It
- * grows by half at least, so that adding one by one costs little. No memory stops the job. */
-void *array_reserve(void *data, int64_t *room, int64_t count, size_t size);
+/* Returns `data`, moved where necessary, with a capacity of at least `count` elements of `size` bytes;
+ * *capacity is the number of elements that fit. The capacity grows by half at least, so that adding one by
+ * one costs little. Running out of memory stops the job. */
+void *array_reserve(void *data, int64_t *capacity, int64_t count, size_t size);
 
 #endif

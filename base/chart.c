@@ -1,3 +1,5 @@
+/* Draws a chart as SVG text: axes with round numbers at the ticks, one path per line. A value that is not
+ * finite interrupts its path. The text is made in memory and written as one file. */
 #include "base/chart.h"
 #include "base/memory.h"
 #include <math.h>
@@ -6,7 +8,7 @@
 
 enum { WIDTH = 720, HEIGHT = 360, LEFT = 56, RIGHT = 16, TOP = 36, BOTTOM = 44, TICKS = 5 };
 
-/* Told apart also by people who see fewer colours (Okabe and Ito 2008). */
+/* Colours that colour-blind readers can tell apart (Okabe and Ito 2008). */
 static const char *const colours[] = {"#d55e00", "#0072b2", "#009e73", "#cc79a7"};
 
 typedef struct frame {
@@ -86,7 +88,7 @@ status chart_write(const chart *c, const char *path, message *why)
     draw_axes(out, c, &f);
     for (int l = 0; l < c->lines; l++) draw_line(out, c, l, &f);
     fputs("</svg>\n", out);
-    if (fclose(out)) die(ERR_DEVICE, "no memory for a chart");
+    if (fclose(out)) memory_failed("a chart");
     const status s = file_write(path, text, (int64_t)bytes, NULL, why);
     free(text);
     return s;

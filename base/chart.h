@@ -5,7 +5,7 @@
 
 typedef struct chart_line {
     const char *name;
-    const double *y; /* (points); what is not finite is left out */
+    const double *y; /* (points); values that are not finite are left out */
 } chart_line;
 
 typedef struct chart {

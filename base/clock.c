@@ -1,3 +1,4 @@
+/* Time from the monotonic clock, which neither a user nor NTP sets back. */
 #include "base/clock.h"
 #include <stdio.h>
 #include <time.h>

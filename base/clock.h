@@ -1,10 +1,10 @@
-/* Time that passes, for limits and speeds. */
+/* Measures time, for limits and speeds. */
 #ifndef REMLA_BASE_CLOCK_H
 #define REMLA_BASE_CLOCK_H
 
 /* Seconds since some fixed moment; never goes back. */
 double clock_seconds(void);
-/* "1:02:03" or "4:05" for people. Returns `buffer` (at least 24 bytes). */
+/* Writes "1:02:03" or "4:05", for reading. Returns `buffer` (at least 24 bytes). */
 const char *duration_text(double seconds, char *buffer);
 
 #endif

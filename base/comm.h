@@ -1,16 +1,16 @@
-/* How ranks talk. Three implementations behind one type: comm_self (one process), comm_mpi (host memory) and
- * comm_nccl (memory of devices). Every function here but comm_self, comm_start, comm_stop and comm_wait is
- * collective: all ranks call it, with the same counts, in the same order. A fault of the network stops the
- * job (ERR_DEVICE). Sums run in rank order, so that the bits do not depend on which algorithm the MPI library
- * picks.
+/* Communication between ranks. Three implementations behind one type: comm_self (one process), comm_mpi (host
+ * memory) and comm_nccl (memory of devices). Every function here but comm_self, comm_start, comm_stop and
+ * comm_wait is collective: all ranks call it, with the same counts, in the same order. A fault of the network
+ * stops the job (ERR_DEVICE). Sums run in rank order, so that the bits do not depend on which algorithm the
+ * MPI library picks.
  *
  * A communicator over devices has sum_f64, reduce_scatter_f32, all_gather and wait; the host's does the
  * rest. Its pointers are device pointers, and its functions return when their work is queued, behind what was
  * queued on the device's stream until then. They return a ticket: what is queued on that stream after
- * comm_wait for the ticket sees the call's results. Until then nobody may touch the memory that the call
- * works on. All ranks get the same bits, and the same again in another run on the same machines, unless the
- * environment's NCCL_NVLS_ENABLE lets switches add, which is faster; with more than two ranks NCCL picks the
- * order of the sums. */
+ * comm_wait for the ticket sees the call's results. Until then the caller must not touch the memory that the
+ * call works on. All ranks get the same bits, and the same again in another run on the same machines, unless
+ * the environment's NCCL_NVLS_ENABLE lets NVLink's switches add, which is faster; with more than two ranks
+ * NCCL picks the order of the sums. */
 #ifndef REMLA_BASE_COMM_H
 #define REMLA_BASE_COMM_H
 #include "base/status.h"
@@ -21,11 +21,11 @@ typedef struct comm {
     int rank, size;             /* in the whole job */
     int local_rank, local_size; /* among the ranks on this host */
     bool mpirun;                /* started by Open MPI's mpirun */
-    struct device *device;      /* whose memory it talks about; NULL: host memory */
+    struct device *device;      /* its pointers are into this device's memory; NULL: host memory */
     const struct comm_calls *calls;
 } comm;
 
-/* One call, to wait for; of the communicator that gave it. A ticket of zeros is of a call that is done. */
+/* Stands for one call on the communicator that returned it, to wait for. All zeros: the call is done. */
 typedef struct comm_ticket {
     uint64_t call; /* its number, from 1 */
 } comm_ticket;
@@ -34,8 +34,8 @@ typedef struct comm_ticket {
 const comm *comm_self(void);
 
 /* Starts MPI when the process was launched by mpirun or srun (their environment tells), else gives comm_self,
- * so that a program run alone needs no working MPI. Sets die_hook. A rank of mpirun's dies with it, so that
- * it does not stand in the way of the next start. Not thread-safe; call once. */
+ * so that a program run alone needs no working MPI. Sets die_hook. A rank that mpirun started dies with
+ * mpirun, so that a leftover rank does not block the next start. Not thread-safe; call once. */
 const comm *comm_start(void);
 void comm_stop(const comm *c); /* finalises MPI if comm_start began it; ends one over devices, collectively */
 
@@ -44,11 +44,10 @@ void comm_stop(const comm *c); /* finalises MPI if comm_start began it; ends one
  * device.h says. comm_stop it before the device is closed and `host` is stopped. */
 const comm *comm_nccl_start(struct device *d, const comm *host);
 
-void comm_barrier(const comm *c);
 void comm_max_i64(const comm *c, int64_t *values, int64_t count); /* in place */
 void comm_broadcast(const comm *c, void *bytes, int64_t count, int root);
 
-/* In place, sum over ranks, rank order. */
+/* Sums over the ranks in place, in rank order. */
 comm_ticket comm_sum_f64(const comm *c, double *values, int64_t count);
 
 /* Sums full[size*shard] over ranks; rank r keeps elements [r*shard, (r+1)*shard) in `out` (shard), which may
@@ -58,7 +57,7 @@ comm_ticket comm_reduce_scatter_f32(const comm *c, float *out, float *full, int6
 /* all (size*part_bytes) on every rank from each rank's `part`, which may lie at its own place in `all`. */
 comm_ticket comm_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes);
 
-/* Makes what is queued on the device's stream from now on run after that call; the host goes on at once.
+/* Makes work queued on the device's stream from now on run after that call; the host goes on at once.
  * Calls end in the order in which they were made: this waits for those before it too, and for none after it
  * (unless dozens were made since: see comm_nccl.c). In host memory a call is done when it returns, and there
  * is nothing to wait for. Not collective. */

@@ -1,19 +1,19 @@
-/* Private to base/: what a communicator of several ranks provides. comm_self.c has the public functions of
- * comm.h; they answer for one rank themselves and come here otherwise. */
+/* Private to base/: the calls that a communicator of several ranks implements. comm_self.c has the public
+ * functions of comm.h; with one rank they do the work themselves, with several they call these. */
 #ifndef REMLA_BASE_COMM_CALLS_H
 #define REMLA_BASE_COMM_CALLS_H
 #include "base/comm.h"
 
 struct comm_calls {
     /* Host memory only: NULL for a device's communicator. */
-    void (*barrier)(const comm *c);
+
     void (*broadcast)(const comm *c, void *bytes, int64_t count, int root);
     void (*max_i64)(const comm *c, int64_t *values, int64_t count);
     void (*sum_f64)(const comm *c, double *values, int64_t count); /* NULL: all_gather, then add */
     /* all (size*part_bytes); part may be at its own place inside it. */
     void (*all_gather)(const comm *c, void *all, const void *part, int64_t part_bytes);
     void (*reduce_scatter_f32)(const comm *c, float *out, float *full, int64_t shard);
-    /* NULL: calls are done when they return. The ticket of what was queued last. */
+    /* Returns the ticket of the call that was queued last. NULL: calls are done when they return. */
     comm_ticket (*ticket)(const comm *c);
     void (*wait)(const comm *c, comm_ticket ticket);
     void (*stop)(void); /* of a communicator of one rank too */

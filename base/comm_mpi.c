@@ -1,6 +1,15 @@
-/* Ranks over MPI, in host memory. What moves much data is written here, on point-to-point messages, instead
- * of with MPI's collectives: sums then run in rank order whatever algorithm the library would pick, memory
- * is bounded, and no count meets MPI's int. */
+/* Ranks over MPI, in host memory. Calls that move much data are written here on point-to-point messages
+ * instead of MPI's collectives, for three reasons: sums run in rank order whatever algorithm the library
+ * would pick, memory is bounded, and no count exceeds MPI's int.
+ *
+ * reduce_scatter_f32 cuts every rank's shard into chunks. For one chunk with 3 ranks, seen by rank 1:
+ *
+ *     rank 0 --- its part of shard 1 --->  received[0]
+ *     own memory, nothing is sent          part[1]       out = part[0] + part[1] + part[2], in this order
+ *     rank 2 --- its part of shard 1 --->  received[2]
+ *
+ * and rank 1 sends the same chunk of shards 0 and 2 to their owners. Two exchanges alternate: while one is
+ * added up, the messages of the next chunk travel. */
 #include "base/comm_calls.h"
 #include "base/memory.h"
 #include <limits.h>
@@ -23,12 +32,6 @@ static void checked(int code, const char *call)
 
 enum { MESSAGE_BYTES = 1 << 30 };
 
-static void barrier(const comm *c)
-{
-    (void)c;
-    MPI_OK(MPI_Barrier(MPI_COMM_WORLD));
-}
-
 static void broadcast(const comm *c, void *bytes, int64_t count, int root)
 {
     (void)c;
@@ -47,8 +50,9 @@ static void max_i64(const comm *c, int64_t *values, int64_t count)
     }
 }
 
-/* In step s every rank gives its part to the one s places on and gets that of the one s places back: each
- * part crosses the network once per receiver, which is the least there is, and no rank is flooded. */
+/* In step s every rank sends its part to the rank s places on and receives from the rank s places back. Each
+ * part crosses the network once per receiver, which is the minimum, and no rank receives two parts at once.
+ */
 static void all_gather(const comm *c, void *all, const void *part, int64_t bytes)
 {
     char *own = (char *)all + c->rank * bytes;
@@ -66,8 +70,8 @@ static void all_gather(const comm *c, void *all, const void *part, int64_t bytes
 
 /* ---- sums --------------------------------------------------------------------------------------------- */
 
-/* One chunk of the shards on its way: every rank sends to each other rank the chunk of that rank's shard and
- * receives theirs of its own. There are two, so that one travels while the other is added up. */
+/* The messages of one chunk: this rank sends each other rank its part of that rank's shard, and receives the
+ * others' parts of its own shard. There are two, so that one travels while the other is added up. */
 typedef struct exchange {
     MPI_Request *request; /* (2*size), MPI_REQUEST_NULL at the rank itself */
     float *received;      /* (size, chunk) */
@@ -78,8 +82,8 @@ typedef struct exchange {
 static exchange exchanges[2];
 static int64_t chunk; /* floats */
 
-/* 256 KiB a message is enough for full speed; with many ranks it shrinks to 64 KiB, so that 256 of them
- * need no more than 32 MiB. */
+/* Chooses the chunk and allocates. 256 KiB a message is enough for full speed; with many ranks it shrinks to
+ * 64 KiB, so that 256 ranks need no more than 32 MiB. */
 static void exchanges_make(int size)
 {
     enum { MOST = 1 << 16, LEAST = 1 << 14, ALL = 1 << 22 };
@@ -108,7 +112,7 @@ static void exchange_start(exchange *x, const comm *c, const float *full, int64_
     }
 }
 
-/* out = part[0] + part[1] + ..., in that order, whoever we are. `out` may be one of the parts. */
+/* Computes out = part[0] + part[1] + ..., in this order on every rank. `out` may be one of the parts. */
 static void add_up(float *out, const float *const *part, int parts, int64_t n)
 {
     enum { BLOCK = 2048 }; /* stays in the first-level cache */
@@ -155,8 +159,9 @@ static void stop(void)
     MPI_OK(MPI_Finalize());
 }
 
-/* How many processes (0: not known) the launcher says it started: mpirun, the PMI of Slurm or of another MPI,
- * Slurm without any. Returns the variable that says so, NULL when nobody launched us. */
+/* Reads from the environment how many processes the launcher started (0: unknown): Open MPI's mpirun, the PMI
+ * of Slurm or of another MPI, Slurm without PMI. Returns the variable that says so, NULL without a launcher.
+ */
 static const char *launched(long *processes)
 {
     static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
@@ -171,7 +176,8 @@ static const char *launched(long *processes)
 
 static pid_t launcher;
 
-/* The kernel also sends the signal when only the thread that started us ends; then the parent is the same. */
+/* The kernel also sends the signal when only the thread that forked this process ends; then the parent is the
+ * same as before, and nothing is to be done. */
 static void launcher_ended(int number)
 {
     (void)number;
@@ -185,13 +191,12 @@ static void end_with_launcher(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGRTMIN, &action, NULL);
     prctl(PR_SET_PDEATHSIG, SIGRTMIN);
-    launcher_ended(0); /* it may have ended before the kernel knew whom to tell */
+    launcher_ended(0); /* the launcher may have ended before prctl was called */
 }
 
 const comm *comm_mpi_start(void)
 {
-    static const struct comm_calls calls = {.barrier = barrier,
-                                            .broadcast = broadcast,
+    static const struct comm_calls calls = {.broadcast = broadcast,
                                             .max_i64 = max_i64,
                                             .all_gather = all_gather,
                                             .reduce_scatter_f32 = reduce_scatter_f32,

@@ -25,13 +25,8 @@ void comm_stop(const comm *c)
 
 static const struct comm_calls *of_host(const comm *c)
 {
-    REQUIRE(!c->device, "a communicator over devices does not do this: the host's does");
+    REQUIRE(!c->device, "a communicator over devices cannot do this: use the host's");
     return c->calls;
-}
-
-void comm_barrier(const comm *c)
-{
-    if (c->size > 1) of_host(c)->barrier(c);
 }
 
 void comm_broadcast(const comm *c, void *bytes, int64_t count, int root)
@@ -74,7 +69,8 @@ comm_ticket comm_sum_f64(const comm *c, double *values, int64_t count)
     return ticket_of_last(c);
 }
 
-/* One rank has nothing to add, but a device's copies are the device's. */
+/* With one rank there is nothing to add. The copy is made here, except in a device's memory, which only the
+ * device's own calls can copy. */
 static bool copies(const comm *c) { return c->size == 1 && !c->device; }
 
 comm_ticket comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)

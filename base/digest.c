@@ -1,3 +1,4 @@
+/* Both hashes in one pass over the data: SHA-256 by nettle, XXH3-128 by xxhash. */
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/memory.h"

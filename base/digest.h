@@ -7,7 +7,7 @@
 
 enum { SHA256_BYTES = 32, SHA256_TEXT = 65, XXH3_TEXT = 33 };
 
-/* Lower-case hexadecimal with its zero. */
+/* Both as lower-case hexadecimal, zero-terminated. */
 typedef struct digest_text {
     char xxh3_128[XXH3_TEXT], sha256[SHA256_TEXT];
 } digest_text;
@@ -18,12 +18,12 @@ digest_state *digest_start(void);
 void digest_update(digest_state *d, const void *data, size_t bytes);
 void digest_finish(digest_state *d, digest_text *out); /* frees d */
 
-/* Of a whole file. bytes may be NULL. */
+/* Hashes a whole file; *bytes (may be NULL) is its size. */
 status digest_file(const char *path, digest_text *out, int64_t *bytes, message *why);
 
 void sha256_of(const void *data, size_t bytes, char out[SHA256_TEXT]);
 void hex_write(char *out, const uint8_t *data, int bytes); /* 2*bytes characters and a zero */
-int hex_read(uint8_t *out, const char *text,
-             int bytes); /* whether text is exactly 2*bytes lower-case digits */
+/* Returns 1, and fills `out`, if text is exactly 2*bytes lower-case digits; else 0. */
+int hex_read(uint8_t *out, const char *text, int bytes);
 
 #endif

@@ -1,6 +1,12 @@
-/* Files, with one sentence for everything that can go wrong with them. A file is written beside its final
- * name and renamed when its bytes are on the disk, so that a crash, a signal or a full disk leaves the old
- * one or none. */
+/* Files, with one sentence for everything that can go wrong with them. A file that is written gets its name
+ * last, so that a crash, a signal or a full disk leaves the old one or none:
+ *
+ *     open PATH.part, lock it, empty it     another process that wants to write PATH gets an error
+ *     write                                 every byte also goes through the hash
+ *     fsync                                 the bytes are on the disk
+ *     rename to PATH, fsync the folder      the name is on the disk
+ *
+ * A folder is committed in the same order: fsync, rename, fsync of its parent. */
 #include "base/file.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -52,7 +58,7 @@ const char *path_base(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* The folder that `path` lies in; slashes at the end of path do not count. */
+/* Writes the folder that `path` lies in; slashes at the end of path do not count. */
 static void path_parent(char *out, const char *path)
 {
     snprintf(out, PATH_BYTES, "%s", path);
@@ -189,7 +195,7 @@ void file_abandon(file_writer *w)
     forget(w);
 }
 
-/* The sentence; then nothing of the file is left. `what` was tried with the bytes from..to. */
+/* Reports that `what` failed on the bytes from..to, and removes the unfinished file. */
 static status give_up(file_writer *w, const char *what, int64_t from, int64_t to, int error, message *why)
 {
     const status s = fail(why, ERR_INPUT, "%s: cannot %s bytes %lld to %lld: %s", w->path, what,
@@ -208,8 +214,8 @@ static int reserve(int fd, int64_t bytes)
     return 0;
 }
 
-/* Opens PATH.part, locks it, and only then empties it: it may be another's. One that a killed job has left is
- * not locked. */
+/* Opens PATH.part, locks it, and only then empties it, because another process may be writing it. A file that
+ * a killed job has left is not locked. */
 static status open_part(file_writer *w, message *why)
 {
     char part[PART_BYTES];
@@ -270,14 +276,14 @@ status file_patch(file_writer *w, int64_t offset, const void *data, int64_t byte
     return OK;
 }
 
-static status settle(file_writer *w, message *why)
+static status make_durable(file_writer *w, message *why)
 {
     /* More may have been reserved than was written. */
     if (ftruncate(w->fd, w->bytes) == 0 && fsync(w->fd) == 0) return OK;
     return give_up(w, "make durable", 0, w->bytes, errno, why);
 }
 
-/* The name of a file whose bytes are durable. The writer is then closed, whatever became of it. */
+/* Renames a file whose bytes are durable to its final name. Closes the writer, also on failure. */
 static status give_name(file_writer *w, message *why)
 {
     char part[PART_BYTES];
@@ -304,7 +310,7 @@ status file_finish_all(file_writer *const *w, int count, int *named, message *wh
     path_parent(parent, w[0]->path);
     *named = 0;
     status s = OK;
-    for (int i = 0; i < count && s == OK; i++) s = settle(w[i], why);
+    for (int i = 0; i < count && s == OK; i++) s = make_durable(w[i], why);
     while (*named < count && s == OK) {
         s = give_name(w[*named], why);
         *named += s == OK;
@@ -419,7 +425,7 @@ status folder_check_vacant(const char *path, message *why)
                 path);
 }
 
-/* 0, or the error that says why it is not ours. */
+/* Returns 0 with the lock held, or the error. */
 static int try_lock(int fd, const char *path, int seconds)
 {
     const double end = clock_seconds() + seconds;

@@ -19,7 +19,7 @@ bool file_exists(const char *path);
 bool folder_exists(const char *path);
 int64_t file_bytes(const char *path); /* -1 when it is not there */
 
-/* The whole file, zero-terminated, of at most `limit` bytes. The caller frees *text. */
+/* Reads a whole file of at most `limit` bytes, and zero-terminates it. The caller frees *text. */
 status file_read_text(const char *path, int64_t limit, char **text, int64_t *bytes, message *why);
 
 /* Reads exactly `bytes` at `offset`; a short file is an ERR_INPUT that says so. */
@@ -44,37 +44,37 @@ status file_patch(file_writer *w, int64_t offset, const void *data, int64_t byte
 /* Makes bytes and name durable (fsync) and closes. The hash (NULL: not wanted) is that of what was given, not
  * of what was read back. On any failure of a writer function PATH.part is closed and removed. */
 status file_finish(file_writer *w, uint64_t *hash, message *why);
-/* The same for files of one folder that belong together: they get their names one right after another, when
- * all bytes are durable. *named: how many have theirs; it may be some only, on a failure. */
+/* Does the same for files of one folder that belong together: they get their names one right after another,
+ * when all bytes are durable. *named: how many have theirs; after a failure it may be only some. */
 status file_finish_all(file_writer *const *w, int count, int *named, message *why);
 void file_abandon(file_writer *w); /* closes and removes an unfinished file */
-/* file_create, append, finish at once: small files. */
+/* Creates, appends and finishes in one call; for small files. */
 status file_write(const char *path, const void *data, int64_t bytes, uint64_t *hash, message *why);
 status file_hash(const char *path, uint64_t *hash, int64_t *bytes, message *why);
-/* The durable copy of a file. */
+/* Copies a file, durably. */
 status file_copy(const char *from, const char *to, uint64_t *hash, int64_t *bytes, message *why);
 
 status folder_make(const char *path, message *why);   /* with parents; existing is fine */
 status folder_sync(const char *path, message *why);   /* makes names in it durable */
 status folder_remove(const char *path, message *why); /* recursively */
-/* Whether something new may be written there: the path is missing, or an empty folder. Nothing is ever
- * overwritten. */
+/* ERR_INPUT unless the path is missing or an empty folder: nothing is ever overwritten. */
 status folder_check_vacant(const char *path, message *why);
-/* Takes FOLDER/lock, which says that a live job writes there, until *fd is closed. While another job has it,
- * waits up to `seconds` for its end and says so. Then ERR_INPUT, and *fd is -1; `option` is the one that
- * names the folder, for the message. */
+/* Locks FOLDER/lock, which says that a live job writes there, until *fd is closed. While another job holds
+ * it, logs that and waits up to `seconds` for its end; then ERR_INPUT, and *fd is -1. `option` is the option
+ * that names the folder, for the message. */
 status folder_lock(const char *folder, const char *option, int seconds, int *fd, message *why);
-/* Whether `path` still leads to the open file or folder. */
+/* Tells whether `path` still leads to the open file or folder. */
 bool path_leads_to(const char *path, int fd);
-/* Where an open folder is by now, absolute, in `out` (PATH_BYTES); false when it has been removed. */
+/* Writes the current absolute path of an open folder to `out` (PATH_BYTES); false when it has been removed.
+ */
 bool folder_path(int fd, char *out);
-/* Renames a finished folder to its final name and makes that durable: the moment at which it exists. What is
- * there may be an empty folder. */
+/* Renames a finished folder to its final name and makes that durable: from then on the folder exists.
+ * Replaces an empty folder of that name. */
 status folder_commit(const char *temporary, const char *final, message *why);
 
-/* Files that a list of paths and shell patterns names, sorted per pattern; what exists under the very name is
- * not taken for a pattern. A pattern or path without a match is an ERR_INPUT naming it. The caller frees with
- * path_list_free. */
+/* The files that a list of paths and shell patterns names, sorted per pattern. A name that exists as it is
+ * written is not taken for a pattern. A pattern or path without a match is an ERR_INPUT naming it. The caller
+ * frees with path_list_free. */
 typedef struct path_list {
     char **path;
     int count;

@@ -1,5 +1,6 @@
-/* Parsing: a scan for depth and number of values, then jansson. Writing: text in memory, then a file whose
- * hash is that of the text. */
+/* Parses JSON in two passes: a scan of the text that bounds depth and number of values, then jansson, which
+ * by itself has no such limits. Writes it as a text in memory first, so that the file's hash is the text's.
+ */
 #include "base/json_text.h"
 #include "base/file.h"
 #include "base/memory.h"

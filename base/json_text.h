@@ -1,5 +1,5 @@
-/* JSON of files. Those that a user gives are parsed with limits: jansson alone would take any depth and any
- * number of values. */
+/* Reads and writes files of JSON. Files that the user gave are parsed with limits: jansson alone would take
+ * any depth and any number of values. */
 #ifndef REMLA_BASE_JSON_TEXT_H
 #define REMLA_BASE_JSON_TEXT_H
 #include "base/status.h"
@@ -9,8 +9,8 @@
 
 typedef struct json_t json_t;
 
-/* What a JSON text has too much of, to be said behind "its JSON"; NULL: nothing. jansson takes some 50 bytes
- * for a value and 250 for an object, which in the text take two or three. */
+/* Returns NULL if the text is within the limits, else the end of a sentence that begins with "its JSON".
+ * jansson takes some 50 bytes for a value and 250 for an object, which in the text take two or three. */
 const char *json_text_excess(const char *text, int64_t bytes, int max_depth, int64_t max_commas);
 
 /* Parses a JSON object; duplicate keys, deep nesting and too many values are an ERR_INPUT that names
@@ -23,8 +23,8 @@ status json_text_read(json_t **out, const char *path, int64_t limit, message *wh
  * `json` over, which is NULL when there was no memory to make it. */
 status json_text_write(json_t *json, size_t layout, const char *path, written_files *written, message *why);
 
-/* A JSON string of a path or a sentence. One that is not UTF-8, which JSON cannot hold, has question marks
- * for what is not ASCII. The caller owns it. */
+/* Makes a JSON string of a path or a sentence. If the text is not UTF-8, which JSON cannot hold, question
+ * marks replace all that is not ASCII. The caller owns the string. */
 json_t *json_text_string(const char *text);
 
 #endif

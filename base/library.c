@@ -1,3 +1,5 @@
+/* Opens shared libraries with dlopen and fills tables of function pointers with dlsym. A library is kept only
+ * if every function is found, so that a call through the table never meets NULL. */
 #include "base/library.h"
 #include <dlfcn.h>
 #include <link.h>

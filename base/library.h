@@ -1,5 +1,5 @@
-/* Shared libraries that are opened when they are first needed, so that a program built for them starts on
- * machines that lack them. A table of functions is written as a list:
+/* Opens shared libraries when they are first needed, so that a program built for them starts on machines
+ * without them. A table of functions is written as a list:
  *
  *     #include <nccl.h>
  *     #define NCCL_CALLS(F) F(ncclGetUniqueId) F(ncclCommAbort)
@@ -36,9 +36,9 @@ typedef struct library {
 #define LIBRARY_FIELD(function)  __typeof__(function) *function;
 #define LIBRARY_SYMBOL(function) #function,
 
-/* Opens the first file that there is and fills the table; ERR_DEVICE and a sentence naming the files tried or
- * the symbol that is missing. Once it has succeeded it returns at once. Any thread may call it. The library
- * stays open until the process ends. */
+/* Opens the first file that the loader finds and fills the table. ERR_DEVICE: no file is found, or a symbol
+ * is missing; the sentence names them. After a success it returns at once. Any thread may call it. The
+ * library stays open until the process ends. */
 status library_open(library *l, message *why);
 
 #ifdef __cplusplus

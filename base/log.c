@@ -1,3 +1,5 @@
+/* Log lines go to one stream and, in a run, to a copy in its folder, on rank 0 only. A line that cannot be
+ * written is reported once on standard error, and writing is tried again at every line. */
 #include "base/log.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -7,7 +9,7 @@
 static int speaker = 1;
 static FILE *stream; /* NULL: standard output */
 static FILE *copy;
-static bool stream_lost, copy_lost; /* said already */
+static bool stream_lost, copy_lost; /* reported already */
 
 void log_start(int rank, bool to_stderr)
 {
@@ -21,7 +23,7 @@ void log_file(const char *path)
     copy = path && speaker ? fopen(path, "a") : NULL;
 }
 
-/* False when the line did not get out; errno says why. */
+/* Returns false when the line could not be written; errno says why. */
 static bool say(FILE *out, const char *prefix, const char *format, va_list args)
 {
     fputs(prefix, out);
@@ -30,8 +32,7 @@ static bool say(FILE *out, const char *prefix, const char *format, va_list args)
     return fflush(out) == 0;
 }
 
-/* A log that cannot be written is no reason to stop what it tells of: one warning, then it is tried again at
- * every line. */
+/* Warns once about a log that cannot be written; the work that it reports goes on. */
 static void lost(bool *said, const char *name, const char *beside)
 {
     if (*said) return;
@@ -46,7 +47,7 @@ void log_line(const char *format, ...)
     va_start(args, format);
     const bool out = say(stream ? stream : stdout, "", format, args);
     va_end(args);
-    if (!copy) return; /* whoever prints results finds out at the end */
+    if (!copy) return; /* commands that print results check standard output at their end */
     if (!out) lost(&stream_lost, "standard output", "; the log in the run's folder goes on");
     va_start(args, format);
     if (!say(copy, "", format, args)) lost(&copy_lost, "the log in the run's folder", "");

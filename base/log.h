@@ -1,4 +1,4 @@
-/* What the program says while it works. Only rank 0 speaks; lines go to one stream (standard output, or
+/* The program's messages while it works. Only rank 0 prints. Lines go to one stream (standard output, or
  * standard error when standard output is reserved for JSON) and, once opened, to RUN/train.log as well. */
 #ifndef REMLA_BASE_LOG_H
 #define REMLA_BASE_LOG_H

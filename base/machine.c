@@ -1,4 +1,5 @@
-/* What the kernels run on: how many cores are ours, what the CPU can do, and how fast it could be at best. */
+/* The machine that the kernels run on: how many cores this process may use, which instructions the CPU has,
+ * and its peak rate, measured. */
 #include "base/machine.h"
 #include <omp.h>
 #include <sched.h>
@@ -12,18 +13,18 @@
 
 static char text[256] = "unknown machine";
 
-/* The cores that a process may run on (0: this one); 0 when that cannot be known. */
+/* Counts the cores that a process may run on (process 0: this one); 0 when unknown. */
 static int cores_allowed(pid_t process)
 {
-    /* Room for 8192 cores: the kernel refuses a set that is too small for the machine. */
+    /* Large enough for 8192 cores: the kernel refuses a set that is too small for the machine. */
     cpu_set_t sets[8];
     memset(sets, 0, sizeof sets);
     return sched_getaffinity(process, sizeof sets, sets) == 0 ? CPU_COUNT_S(sizeof sets, sets) : 0;
 }
 
-/* An even share of the cores that the launcher has, but never more than those that this rank is bound to:
- * right when ranks are not bound, bound to cores of their own, or bound several together to a socket. The
- * parent tells what the launcher has, which in a container or a batch job is less than the machine. */
+/* Returns an even share of the launcher's cores, but never more than this rank is bound to. That is right
+ * whether ranks are unbound, bound to cores of their own, or bound several together to a socket. The parent
+ * process shows the launcher's cores, which in a container or a batch job are fewer than the machine's. */
 static int cores_share(int local_rank, int local_size)
 {
     const int own = cores_allowed(0), parent = cores_allowed(getppid());
@@ -50,7 +51,7 @@ static void read_cpu_name(char *name, int size)
 }
 
 #ifdef __x86_64__
-/* The first instruction set that this program was compiled for and the CPU lacks, or NULL. */
+/* Returns the first instruction set that this program was compiled for and the CPU does not have, or NULL. */
 static const char *missing_instructions(void)
 {
 #ifdef __AVX2__
@@ -87,8 +88,8 @@ static const char *missing_instructions(void) { return NULL; }
 static const char *cpu_features(void) { return "no vector instructions known"; }
 #endif
 
-/* Denormals cost a hundred times a normal number and are nothing to a model. Threads that start later inherit
- * the mode. */
+/* Denormals cost a hundred times as much as normal numbers and are negligible in a model. Threads that start
+ * later inherit the mode. */
 static void flush_denormals(void)
 {
 #ifdef __SSE__

@@ -1,13 +1,12 @@
-/* What the kernels run on. */
+/* The machine that the kernels run on. */
 #ifndef REMLA_BASE_MACHINE_H
 #define REMLA_BASE_MACHINE_H
 #include "base/status.h"
-#include <stdint.h>
 
 /* Gives this process its share of the cores: those it may run on, divided by the ranks on this host (a
  * launcher that binds ranks to different cores has divided already). OMP_NUM_THREADS, when set, is obeyed.
- * Denormals are flushed to zero on every thread. ERR_INPUT when the CPU lacks instructions that this program
- * was compiled for. */
+ * Denormals are flushed to zero on every thread. ERR_INPUT when the CPU does not have the instructions that
+ * this program was compiled for. */
 status machine_start(int local_rank, int local_size, message *why);
 int machine_threads(void);
 
@@ -15,8 +14,8 @@ int machine_threads(void);
  * Borrowed. */
 const char *machine_text(void);
 
-/* The rate of fused multiply-adds in registers, all threads, in FLOP/s: what the share of peak is a share of.
- * Measured once, for about 50 ms; the best of several tries. */
+/* Returns the rate of fused multiply-adds in registers, all threads, in FLOP/s: the "peak" of which the log
+ * prints a share. Measured once, for about 50 ms; the best of several tries. */
 double machine_peak_flops(void);
 
 #endif

@@ -1,3 +1,5 @@
+/* Small memory of the host: allocations that stop the job instead of returning NULL. Large blocks are arenas
+ * (arena.c). */
 #include "base/memory.h"
 #include "base/status.h"
 #include <stdarg.h>
@@ -19,6 +21,16 @@ void *memory_new(int64_t count, size_t size, const char *what, ...)
     vsnprintf(text, sizeof text, what, args);
     va_end(args);
     die(ERR_DEVICE, "no memory for %s: %lld times %zu bytes", text, (long long)count, size);
+}
+
+void memory_failed(const char *what, ...)
+{
+    char text[WHAT_BYTES];
+    va_list args;
+    va_start(args, what);
+    vsnprintf(text, sizeof text, what, args);
+    va_end(args);
+    die(ERR_DEVICE, "no memory for %s", text);
 }
 
 void *memory_check(void *got, const char *what, ...)

@@ -1,3 +1,6 @@
+/* Available memory is the least of several limits: MemAvailable of /proc/meminfo, and for every control group
+ * of this process and every parent of that group its limit minus its usage. Page cache that the kernel would
+ * drop (inactive_file) does not count as used. */
 #include "base/memory_available.h"
 #include "base/file.h"
 #include <inttypes.h>
@@ -5,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The number behind `key` at the start of a line, in the kernel's tables; of the whole text when key is
- * empty. -1: there is none ("max", no such file). */
+/* Reads the number behind `key` at the start of a line of a kernel table; an empty key means the first line.
+ * -1: there is none ("max", no such file). */
 static int64_t number_in(const char *folder, const char *name, const char *key)
 {
     char path[PATH_BYTES], line[512];
@@ -30,8 +33,8 @@ static const group_files unified = {"", "memory.max", "memory.current", "inactiv
 static const group_files memory_controller = {"/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
                                               "total_inactive_file "};
 
-/* What one group leaves. */
-static int64_t group_room(const char *folder, const group_files *f)
+/* Returns the memory still available to one group. */
+static int64_t group_available(const char *folder, const group_files *f)
 {
     const int64_t limit = number_in(folder, f->limit, ""), usage = number_in(folder, f->usage, ""),
                   cache = number_in(folder, "memory.stat", f->cache);
@@ -40,24 +43,24 @@ static int64_t group_room(const char *folder, const group_files *f)
     return limit > used ? limit - used : 0;
 }
 
-/* What the group at `path` and those that it is in leave. A container may not see the folders of its path,
- * but its own at the top. */
-static int64_t path_room(const char *groups, const group_files *f, char *path)
+/* Returns the memory still available to the group at `path`: the least over it and its parents. A container
+ * may not see the folders of its path, but sees its own group at the top. */
+static int64_t path_available(const char *groups, const group_files *f, char *path)
 {
-    int64_t room = INT64_MAX;
+    int64_t available = INT64_MAX;
     for (;;) {
         char folder[PATH_BYTES];
         if (snprintf(folder, sizeof folder, "%s%s%s", groups, f->below, path) < (int)sizeof folder) {
-            const int64_t here = group_room(folder, f);
-            if (here < room) room = here;
+            const int64_t here = group_available(folder, f);
+            if (here < available) available = here;
         }
         char *slash = strrchr(path, '/');
-        if (!slash) return room;
+        if (!slash) return available;
         *slash = 0;
     }
 }
 
-/* Whether `word` is in a list with commas between. */
+/* Tells whether `word` is in a list with commas between. */
 static bool listed(const char *list, const char *word)
 {
     const size_t length = strlen(word);
@@ -67,12 +70,12 @@ static bool listed(const char *list, const char *word)
 }
 
 /* Lines of /proc/self/cgroup are NUMBER:CONTROLLERS:PATH, without controllers for version 2. */
-static int64_t groups_room(const char *proc, const char *groups)
+static int64_t groups_available(const char *proc, const char *groups)
 {
     char name[PATH_BYTES], line[PATH_BYTES];
-    int64_t room = INT64_MAX;
+    int64_t available = INT64_MAX;
     FILE *file = fopen(path_join(name, proc, "self/cgroup"), "r");
-    if (!file) return room;
+    if (!file) return available;
     while (fgets(line, sizeof line, file)) {
         line[strcspn(line, "\n")] = 0;
         char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
@@ -81,17 +84,17 @@ static int64_t groups_room(const char *proc, const char *groups)
         const group_files *f = !*controllers                   ? &unified
                                : listed(controllers, "memory") ? &memory_controller
                                                                : NULL;
-        const int64_t here = f ? path_room(groups, f, path) : INT64_MAX;
-        if (here < room) room = here;
+        const int64_t here = f ? path_available(groups, f, path) : INT64_MAX;
+        if (here < available) available = here;
     }
     fclose(file);
-    return room;
+    return available;
 }
 
 int64_t memory_available_at(const char *proc, const char *groups)
 {
-    const int64_t kib = number_in(proc, "meminfo", "MemAvailable:"), room = groups_room(proc, groups);
-    return kib >= 0 && kib * 1024 < room ? kib * 1024 : room;
+    const int64_t kib = number_in(proc, "meminfo", "MemAvailable:"), limit = groups_available(proc, groups);
+    return kib >= 0 && kib * 1024 < limit ? kib * 1024 : limit;
 }
 
 int64_t memory_available_bytes(void) { return memory_available_at("/proc", "/sys/fs/cgroup"); }

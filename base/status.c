@@ -1,3 +1,6 @@
+/* The two layers of errors. fail writes a sentence for the caller and returns its code. die and REQUIRE print
+ * theirs and end every rank: through the hook (MPI_Abort under MPI), because a rank that only exits would
+ * leave the others waiting in their next collective call. */
 #include "base/status.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -6,7 +9,8 @@
 static int this_rank = -1; /* -1: not under MPI, no rank is printed */
 static void (*abort_job)(int code);
 
-/* Names out of files may hold anything; a sentence stays one line and cannot steer a terminal. */
+/* Replaces control characters: names from files may hold anything, but a message stays one line and cannot
+ * control a terminal. */
 static void one_line(char *text)
 {
     for (unsigned char *p = (unsigned char *)text; *p; p++)

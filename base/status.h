@@ -1,4 +1,4 @@
-/* Errors, in two layers (docs/ARCHITECTURE.md). What a person gave us (options, files) is reported: a
+/* Errors, in two layers (docs/ARCHITECTURE.md). Faults in what the user gave (options, files) are reported: a
  * function returns a `status` and fills the caller's `message`. Our own bugs and broken machines stop the
  * whole job: REQUIRE and die, which name rank, place and values. */
 #ifndef REMLA_BASE_STATUS_H
@@ -9,7 +9,7 @@ extern "C" {
 #endif
 
 /* Name, exit code of the program, meaning. 2, 3, 5 and 7: do not restart; 4, 85 and 86: restart; 6: restart
- * when the data are mended. Of several ranks' codes the largest counts. */
+ * when the data are repaired. Of several ranks' codes the largest counts. */
 #define STATUS_LIST(X)                                                                                       \
     X(OK, 0, "done")                                                                                         \
     X(ERR_USAGE, 2, "bad command line or option")                                                            \
@@ -27,7 +27,7 @@ typedef enum status {
 #undef X
 } status;
 
-/* One sentence for a person: what, where, found, expected. Owned by the caller. */
+/* One sentence for the user: what, where, found, expected. Owned by the caller. */
 typedef struct message {
     char text[1024];
 } message;
@@ -42,7 +42,7 @@ void die(status code, const char *format, ...) __attribute__((noreturn, format(p
 /* Called by die instead of exit, so that the other ranks stop too; base/comm_mpi.c sets it to MPI_Abort. */
 void die_hook(int rank, void (*abort_job)(int code));
 
-/* Hands a failure to the caller. */
+/* Returns from the calling function if `call` fails. */
 #define TRY(call)                                                                                            \
     do {                                                                                                     \
         const status try_status_ = (call);                                                                   \

@@ -1,5 +1,5 @@
-/* The handler only remembers and says so: what must happen at a stop (a checkpoint) cannot be done in a
- * handler. */
+/* Stops by signal. The handler only remembers the signal and prints a line; the work of a stop (writing a
+ * checkpoint) cannot be done in a handler, so the training loop asks stop_requested between steps. */
 #include "base/stop.h"
 #include <errno.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ static void announce(int number, const char *text)
     while (*text && n < sizeof line - 1) line[n++] = *text++;
     line[n++] = '\n';
     const ssize_t lost = write(STDERR_FILENO, line, n);
-    (void)lost; /* nobody to tell */
+    (void)lost; /* there is no other place to report it */
 }
 
 static void remember(int number, siginfo_t *info, void *context)
@@ -52,7 +52,7 @@ void stop_catch(void)
     parent = getppid();
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         if (signals[i] == SIGHUP && is_ignored(SIGHUP)) continue;
-        /* SIGINT is caught once: a person who presses the keys again wants to be rid of us. */
+        /* SIGINT is caught once: a second Ctrl-C kills the process. */
         struct sigaction action = {.sa_sigaction = remember,
                                    .sa_flags = SA_SIGINFO | SA_RESTART |
                                                (signals[i] == SIGINT ? (int)SA_RESETHAND : 0)};

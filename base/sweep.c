@@ -1,4 +1,6 @@
-/* A handler may call only what is safe in the middle of anything: system calls, no opendir, no stdio. */
+/* Removes a temporary folder from a signal handler. A handler may call only what is safe in the middle of
+ * anything: so it lists the folder with the system call getdents64 instead of opendir, uses no stdio, and its
+ * texts are made before a signal comes. */
 #include "base/sweep.h"
 #include "base/file.h"
 #include <fcntl.h>
@@ -14,7 +16,7 @@ enum { SIGNALS = sizeof signals / sizeof signals[0] };
 /* Ready before a signal comes. */
 static char path[PATH_BYTES], removed[PATH_BYTES + 64], left[PATH_BYTES + 64];
 
-/* As the kernel fills it. */
+/* An entry of a folder, as getdents64 fills it. */
 struct entry {
     uint64_t number;
     int64_t next;
@@ -23,7 +25,7 @@ struct entry {
     char name[];
 };
 
-/* False when it cannot be read to its end. */
+/* Returns false when the folder cannot be read to its end. */
 static bool remove_files(int folder)
 {
     _Alignas(struct entry) char buffer[4096];
@@ -41,13 +43,13 @@ static bool remove_files(int folder)
 static void say(const char *line)
 {
     const ssize_t lost = write(STDERR_FILENO, line, strlen(line));
-    (void)lost; /* nobody to tell */
+    (void)lost; /* there is no other place to report it */
 }
 
 static void sweep(int number)
 {
     const int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* Files that are removed may make others be listed twice or not at all: until there are none. */
+    /* Removing files while listing may skip others: repeat until the folder is empty. */
     for (int tries = 0; folder >= 0 && tries < 10 && rmdir(path) != 0; tries++)
         if (lseek(folder, 0, SEEK_SET) != 0 || !remove_files(folder)) break;
     if (folder >= 0) say(access(path, F_OK) != 0 ? removed : left);

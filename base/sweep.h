@@ -1,5 +1,4 @@
-/* A folder of temporary files that goes when a signal ends the program: for work that cannot go on from where
- * it was stopped. */
+/* Removes a folder of temporary files when a signal ends the program: for work that cannot be resumed. */
 #ifndef REMLA_BASE_SWEEP_H
 #define REMLA_BASE_SWEEP_H
 

@@ -1,3 +1,7 @@
+/* Tensors are descriptions: nothing here reads or writes an element. Strides follow from the sizes, the last
+ * axis being contiguous; a view keeps the strides and moves the pointer. For x (B,T,C):
+ *
+ *     element (b,t,c) = data[b*stride[0] + t*stride[1] + c],   stride = {T*C, C, 1} */
 #include "base/tensor.h"
 #include "base/status.h"
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* A tensor is a description of memory that somebody else owns: pointer, element type, shape, strides, name.
+/* A tensor describes memory that is owned elsewhere: pointer, element type, shape, strides, name.
  * Ops (kernels/ops.def) take tensors and check them; host code never looks behind `data`, which may be device
  * memory. */
 #ifndef REMLA_BASE_TENSOR_H
@@ -32,8 +32,8 @@ int64_t tensor_numel(const tensor *t);
 bool tensor_contiguous(const tensor *t);
 
 /* Views: the same memory, described differently. */
-tensor tensor_slice(const tensor *t, int64_t from,
-                    int64_t count); /* of the last axis: x[..., from:from+count] */
+/* of the last axis: x[..., from:from+count] */
+tensor tensor_slice(const tensor *t, int64_t from, int64_t count);
 tensor tensor_rows(const tensor *t, int64_t from, int64_t count);  /* of the first axis: x[from:from+count] */
 tensor tensor_view(const tensor *t, int rank, const int64_t *dim); /* contiguous t with another shape */
 

@@ -9,7 +9,7 @@
 void written_add(written_files *list, const char *path, int64_t bytes, uint64_t hash)
 {
     if (!list) return;
-    list->file = array_reserve(list->file, &list->room, list->count + 1, sizeof *list->file);
+    list->file = array_reserve(list->file, &list->capacity, list->count + 1, sizeof *list->file);
     char *name = memory_check(strdup(path_base(path)), "the name of %s", path);
     list->file[list->count++] = (written_file){name, bytes, hash};
 }

@@ -1,5 +1,5 @@
-/* What was written into a folder, with the hash of what was given to be written. A manifest made of it
- * certifies what was in memory; one made by reading the files back would certify whatever the disk made of
+/* The files that were written into a folder, with the hashes of the bytes that were given. A manifest made of
+ * it certifies what was in memory; one made by reading the files back would certify whatever the disk made of
  * them. */
 #ifndef REMLA_BASE_WRITTEN_H
 #define REMLA_BASE_WRITTEN_H
@@ -15,7 +15,7 @@ typedef struct written_file {
 /* {0} is the empty list. */
 typedef struct written_files {
     written_file *file;
-    int64_t count, room;
+    int64_t count, capacity;
 } written_files;
 
 /* Adds the file by the last part of its path. `list` may be NULL: then nothing is done. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # bench/compare_data.sh NAME SHARD [TOKENS]: bench/data on the ids of a shard, beside `zstd -d` and pyzstd on the file that it wrote, alternately; the
-# medians of ROUNDS (3) rounds. In processor seconds, which others on the machine disturb less; one thread each. Writes bench/results/data-NAME.csv.
+# medians of ROUNDS (3) rounds. In CPU seconds, which other processes disturb less; one thread each. Writes bench/results/data-NAME.csv.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 

@@ -10,7 +10,7 @@
 
 enum { WINDOW = 4096, RANDOM_WINDOWS = 2000 };
 
-/* Of this thread: what others do on the machine counts less than with a clock. */
+/* CPU time of this thread, which other processes disturb less than wall time. */
 static double cpu_seconds(void)
 {
     struct timespec now;

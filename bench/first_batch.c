@@ -1,12 +1,11 @@
-/* bench/first_batch SHARD [SHARD:WEIGHT ...]: how long it takes to have the first batch of 64 samples of 4096
- * at position 0 and at later ones, windows and packed, with shards opened anew each time as a run that
- * resumes does. The files should be in the page cache, so that it is the work that is measured. */
+/* bench/first_batch SHARD [SHARD:WEIGHT ...]: measures the time to the first batch of 64 samples of 4096, at
+ * position 0 and at later ones, windows and packed, with shards opened again each time, as in a run that
+ * resumes. The files should be in the page cache, so that the work is measured and not the disk. */
 #include "base/clock.h"
 #include "base/comm.h"
 #include "base/log.h"
 #include "data/feed.h"
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { T = 4096, BATCH = 64, TRIES = 9 };
 

@@ -1,6 +1,6 @@
 /* bench/permutation [MOST]: counts that the order of training is a permutation for every number of samples
  * from 1 to MOST (65536), each with a seed and epoch of its own, and that its inverse undoes it. The tests
- * count a part of these. Also the time that one position takes. */
+ * count a part of these. Also measures the time of one position. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/status.h"
@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The first place that goes out of range, to a sample that is taken, or does not come back; -1: none. */
+/* Returns the first place that goes out of range, to a sample already taken, or does not come back; -1: none.
+ */
 static int64_t first_wrong(int64_t n, unsigned char *seen)
 {
     memset(seen, 0, (size_t)n);

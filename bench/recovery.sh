@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# bench/recovery.sh NAME MODEL TRAIN CALIB DOCS OTHER: does a better conversion last through training? MODEL is converted by TransMLA's steps
+# bench/recovery.sh NAME MODEL TRAIN CALIB DOCS OTHER: tests whether a better conversion stays better after training. MODEL is converted by TransMLA's steps
 # and layer by layer (rank 96 + rope 32, from the shard CALIB); both are trained on the same batches of TRAIN at 1.5e-4 and at 5e-4, in
 # three orders, and evaluated on DOCS and OTHER. Writes bench/results/NAME.csv and draws docs/recovery-docs.svg and
-# docs/recovery-other.svg. Twelve runs of 32,768 tokens; the same command goes on where it was interrupted.
+# docs/recovery-other.svg. Twelve runs of 32,768 tokens; the same command resumes after an interruption.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 

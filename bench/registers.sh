@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# bench/registers.sh: prints docs/registers.md, from build/cuda and by NVIDIA's cuobjdump. With --check it only says whether docs/registers.md is what the build
-# gives. Exit code 77 where that cannot be said: there is no cuobjdump, or the build is by another nvcc or for other GPUs.
+# bench/registers.sh: prints docs/registers.md, from build/cuda and by NVIDIA's cuobjdump. With --check it compares docs/registers.md with the build instead. Exit
+# code 77 where they cannot be compared: there is no cuobjdump, or the build is by another nvcc or for other GPUs.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 objects=$ROOT/build/cuda/CMakeFiles

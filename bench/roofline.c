@@ -1,7 +1,7 @@
 /* bench/roofline [--batch B] [--seq-len T] [--micro-batches M] [--ranks R]: a training step of Llama-2-7B, as
- * TransMLA converts it, on paper. Runs the model's and the optimizer's own code through a table of ops that
- * compute nothing and count the bytes that their kernels must move (each operand once per pass over it) and
- * the operations that they do, and through a communicator that counts what it would send; then asks what time
+ * TransMLA converts it, on paper. Runs the model's and the optimizer's own code on a table of ops that
+ * compute nothing, but count the bytes that their kernels must move (each operand once per pass over it) and
+ * the operations, and on a communicator that counts the bytes that it would send. Then computes the time that
  * the limits of an A100 and an H100 allow for each. bf16 storage, f32 masters, gradients and moments cut over
  * the ranks. Nothing here is measured.
  *
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what is counted ----------------------------------------------------------------------------------- */
+/* ---- counters ------------------------------------------------------------------------------------------ */
 
 typedef struct cost {
     const char *name;
@@ -40,8 +40,8 @@ static void count(const char *name, double bytes, double flops)
 static double numel(const tensor *t) { return (double)tensor_numel(t); }
 static double bytes(const tensor *t) { return t ? numel(t) * (double)dtype_bytes(t->type) : 0; }
 
-/* The body of an op that counts: what its parameters are called is ops.def's business, so each is written
- * out. */
+/* The body of an op that counts. Each op is written out, because only ops.def knows the names of its
+ * parameters. */
 static void upload(tensor *out, const float *inp, stream *s) { (void)out, (void)inp, (void)s; }
 static void upload_i32(tensor *out, const int32_t *inp, stream *s) { (void)out, (void)inp, (void)s; }
 static void download(float *out, const tensor *inp, stream *s) { (void)out, (void)inp, (void)s; }
@@ -230,7 +230,7 @@ static const ops counting = {
 #undef OP
 };
 
-/* ---- ranks that only count: what one of them sends, which is also what it receives --------------------- */
+/* ---- ranks that only count: the bytes that one sends, which are also those that it receives ------------ */
 
 static void count_reduce_scatter(const comm *c, float *out, float *full, int64_t shard)
 {
@@ -255,7 +255,7 @@ typedef struct plan {
 
 static void reduce_unit(void *context, int unit) { optimizer_reduce(context, unit); }
 
-/* Counts a step of a model of that many layers. Memory is only mapped, nobody touches it. */
+/* Counts a step of a model of that many layers. Memory is only mapped, never touched. */
 static void count_step(const plan *p, int64_t layers)
 {
     dims d = p->d;
@@ -303,8 +303,8 @@ static void count_step(const plan *p, int64_t layers)
     free(span);
 }
 
-/* Costs grow linearly with layers, so a model of any size is known from one of one layer and one of two,
- * which fit anywhere. */
+/* Costs grow linearly with layers, so those of any model follow from one layer and two, which fit in memory.
+ */
 static void count_model(const plan *p)
 {
     count_step(p, 1);
@@ -335,7 +335,7 @@ static bool on_tensor_cores(const cost *c)
     return strstr(c->name, "matmul") || strstr(c->name, "products") || strstr(c->name, "attention");
 }
 
-/* Seconds that the limits of g allow, and which of them it is. */
+/* Returns the least time in seconds within the limits of g; *which names the limit. */
 static double limit_of(const gpu *g, const cost *c, const char **which)
 {
     const double moving = c->bytes / (between_ranks(c) ? g->link_bytes : g->bytes),
@@ -391,7 +391,7 @@ int main(int argc, char **argv)
             die(ERR_USAGE, "%s %s; usage: roofline [--batch B] [--seq-len T] [--micro-batches M] [--ranks R]",
                 argv[i], argv[i + 1]);
     }
-    if (argc % 2 == 0) die(ERR_USAGE, "%s lacks its number", argv[argc - 1]);
+    if (argc % 2 == 0) die(ERR_USAGE, "%s needs a number", argv[argc - 1]);
     count_model(&p);
     print(&p);
     return 0;

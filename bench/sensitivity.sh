@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# bench/sensitivity.sh NAME MODEL TOKENS: how much the conversion by layers depends on its calibration text. TOKENS is the folder of shards that
+# bench/sensitivity.sh NAME MODEL TOKENS: measures how much the conversion by layers depends on its calibration text. TOKENS is the folder of shards that
 # scripts/demo.sh makes (train, docs, other: documentation, held-out documentation, fortunes). Calibrates on 2,048 to 49,152 tokens of
 # documentation or of fortunes (not the last 12,289, which are for evaluation), converts to rank 96 + rope 32, and evaluates on
-# 12,288 held-out tokens of both. Writes bench/results/NAME.csv; the same command goes on where it was interrupted.
+# 12,288 held-out tokens of both. Writes bench/results/NAME.csv; the same command resumes after an interruption.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 

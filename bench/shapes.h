@@ -1,4 +1,4 @@
-/* Models whose speed is looked at. */
+/* Shapes of the models whose speed is measured. */
 #ifndef REMLA_BENCH_SHAPES_H
 #define REMLA_BENCH_SHAPES_H
 #include "model/dims.h"

@@ -2,6 +2,7 @@
  * ROUNDS times (3), and prints megabytes of text per second of the fastest round (CPU time of this thread, so
  * that a busy machine counts less) as JSON. bench/peer_tokenizers.py does the same with PyPI `tokenizers`;
  * bench/compare_tokenizer.sh runs both. */
+#include "base/memory.h"
 #include "data/tokenizer/tokenizer.h"
 #include <jansson.h>
 #include <stdio.h>
@@ -20,15 +21,14 @@ static document *read_documents(const char *path, int64_t *count)
     if (!file) die(ERR_INPUT, "%s cannot be read", path);
     document *d = NULL;
     char *line = NULL;
-    size_t room = 0;
-    for (*count = 0; getline(&line, &room, file) >= 0; ++*count) {
+    size_t capacity = 0;
+    for (*count = 0; getline(&line, &capacity, file) >= 0; ++*count) {
         json_t *text = json_loads(line, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-        d = realloc(d, sizeof *d * (size_t)(*count + 1));
-        if (!d || !json_is_string(text))
-            die(ERR_INPUT, "%s: line %lld is no JSON string", path, (long long)*count + 1);
+        d = memory_check(realloc(d, sizeof *d * (size_t)(*count + 1)), "the documents");
+        if (!json_is_string(text))
+            die(ERR_INPUT, "%s: line %lld is not a JSON string", path, (long long)*count + 1);
         d[*count].bytes = (int64_t)json_string_length(text);
-        d[*count].text = malloc((size_t)d[*count].bytes + 1);
-        if (!d[*count].text) die(ERR_DEVICE, "no memory for the documents");
+        d[*count].text = memory_new(d[*count].bytes + 1, 1, "the documents");
         memcpy(d[*count].text, json_string_value(text), (size_t)d[*count].bytes);
         json_decref(text);
     }
@@ -44,7 +44,7 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* A new work area each time: what it has learned does not count. */
+/* Makes a new work area each time, so that every round begins with an empty cache. */
 static double encode_all(const tokenizer *t, const document *d, int64_t count, int64_t *tokens)
 {
     message why;

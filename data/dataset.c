@@ -1,5 +1,12 @@
-/* Samples over shards: where each one lies, and what its targets and documents are. Nothing is kept but
- * the shards' indexes; a sample is read when it is asked for. */
+/* Samples over shards. A sample is found by bisection of first_window[], read from its shard when it is
+ * requested, and turned into three arrays. For a window of T = 6 in which a document ends behind token 2:
+ *
+ *     tokens    a b c | d e f g        the window is a..f; g is only the last target
+ *     inputs    a b c   d e f
+ *     targets   b c -1  e f g          -1: d is another document's, not counted with the document mask
+ *     first     0 0 0   3 3 3          the first position that each one attends to
+ *
+ * Only the shards' indexes are kept in memory. */
 #include "data/dataset.h"
 #include "base/memory.h"
 #include "data/shards/shard_listed.h"
@@ -95,8 +102,8 @@ void dataset_close(dataset *d)
 
 /* ---- windows ------------------------------------------------------------------------------------------- */
 
-/* The last shard whose first sample is not after sample i: each has one, so that it is the one that holds
- * it. */
+/* Finds the shard that holds sample i: the last one whose first sample is not after i. Every shard has
+ * samples. */
 static int shard_of(const dataset *d, int64_t i)
 {
     int low = 0, high = d->shards - 1;
@@ -110,7 +117,8 @@ static int shard_of(const dataset *d, int64_t i)
     return low;
 }
 
-/* Takes away what the document mask takes away, in a window that begins at token `from`. */
+/* Applies the document mask to a window that begins at token `from`. Returns the number of counted targets.
+ */
 static int64_t mask(const shard *s, int64_t from, int64_t T, int32_t *targets, int32_t *first)
 {
     int64_t document = shard_document(s, from), counted = T;
@@ -145,8 +153,8 @@ static void fill(int32_t *values, int64_t from, int64_t to, int32_t value)
     for (int64_t t = from; t < to; t++) values[t] = value;
 }
 
-/* A piece at position `at`; *end: where the next one goes. TransMLA's has the end-of-text token behind it,
- * the last target; best fit's last target is the token that follows it in its document. */
+/* Reads a piece to position `at`; *end: the position of the next one. A piece of TransMLA's is followed by
+ * the end-of-text token, its last target; the last target of best fit's is the next token of its document. */
 static status read_piece(const dataset *d, const shard *s, const pack_piece *p, int64_t at, int64_t *end,
                          int32_t *inputs, int32_t *targets, message *why)
 {
@@ -162,7 +170,7 @@ static status read_piece(const dataset *d, const shard *s, const pack_piece *p, 
     return OK;
 }
 
-/* What is left over is padding, a piece of its own of which nothing counts. */
+/* Reads a packed sample. Positions that are left are padding, a piece of its own without counted targets. */
 static status read_packed(const dataset *d, int at, int64_t i, int32_t *inputs, int32_t *targets,
                           int32_t *first, int64_t *counted, message *why)
 {

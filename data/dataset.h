@@ -1,5 +1,5 @@
-/* Samples over shards. A dataset is the samples of its shards, one shard after another. Usually they are
- * windows: window i of a shard with sequence length T holds inputs tokens[i*T .. i*T+T-1] and targets
+/* Reads samples from shards. A dataset is the samples of its shards, one shard after another. Usually they
+ * are windows: window i of a shard with sequence length T holds inputs tokens[i*T .. i*T+T-1] and targets
  * tokens[i*T+1 .. i*T+T]; there are floor((tokens-1)/T). With the document mask a position attends only
  * inside its document and a target of another document than its input does not count; positions do not
  * restart. Packed samples are pieces of documents as a pack index has them (data/pack.h); there the pieces
@@ -9,13 +9,13 @@
 #define REMLA_DATA_DATASET_H
 #include "data/pack.h"
 
-/* What decides samples, beside the shards. */
+/* The settings that, beside the shards, decide the samples. */
 typedef struct dataset_form {
     int64_t T, vocabulary;
     bool document_mask;
     packing packing;
     int64_t eos;             /* for PACKING_TRANSMLA */
-    const char *pack_folder; /* where pack indexes are kept; NULL or empty: beside the shards. Borrowed */
+    const char *pack_folder; /* of pack indexes; NULL or empty: beside the shards. Borrowed */
 } dataset_form;
 
 typedef struct dataset {
@@ -30,18 +30,18 @@ typedef struct dataset {
     bool document_mask;
 } dataset;
 
-/* patterns: files or shell patterns. `key` is the option they came from, for messages. Shards without one
- * sample, of a larger vocabulary, or other than the dataset.json beside them says, are an ERR_INPUT. Pack
- * indexes that are missing are built. */
+/* patterns: files or shell patterns. `key` is the option they came from, for messages. A shard that is too
+ * short for one sample, has a larger vocabulary, or contradicts the dataset.json beside it, is an ERR_INPUT.
+ * Missing pack indexes are built. */
 status dataset_open(dataset *d, const char *key, const char *const *patterns, int count,
                     const dataset_form *form, message *why);
 void dataset_close(dataset *d);
-/* Sample i: inputs, targets (-1: not counted) and first (the first position that each position sees), T
- * each. *counted gains the number of counted targets. */
+/* Reads sample i: inputs, targets (-1: not counted) and first (the first position that each position attends
+ * to), T each. Adds the number of counted targets to *counted. */
 status dataset_window(const dataset *d, int64_t i, int32_t *inputs, int32_t *targets, int32_t *first,
                       int64_t *counted, message *why);
-/* XXH3 over sizes, token widths, document ends and pack indexes of the shards, in order, and, with `content`,
- * over the hashes of their ids where these are known. */
+/* Returns XXH3 over sizes, token widths, document ends and pack indexes of the shards, in order, and, with
+ * `content`, over the hashes of their ids where these are known. */
 uint64_t dataset_fingerprint(const dataset *d, bool content);
 
 #endif

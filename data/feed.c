@@ -1,4 +1,10 @@
-/* Where mixture (whose turn is it), order (which of its samples) and dataset (what that is) meet. */
+/* The order of a training run. A position becomes a sample in three steps, each a pure function:
+ *
+ *     position  -- mixture -->  source, and how many positions that source had before
+ *               -- divide  -->  epoch of that source, and place in the epoch
+ *               -- order   -->  sample
+ *
+ * dataset reads the sample. There is no state, so that resuming means only to go on at a position. */
 #include "data/feed.h"
 #include "base/memory.h"
 #include "data/order.h"
@@ -8,15 +14,14 @@
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-/* The list of an option, taken apart. */
+/* The items of an option, split into patterns and weights. */
 typedef struct item_list {
     char **pattern;      /* owned */
     const char **weight; /* inside the patterns' memory, or NULL */
     int count, weighted;
 } item_list;
 
-/* Where "a.ds:0.7" has its colon; NULL when what follows the last one is no number, or the whole is a file.
- */
+/* Finds the colon of "a.ds:0.7"; NULL if no number follows the last colon, or the whole item is a file. */
 static char *weight_colon(char *item)
 {
     char *colon = strrchr(item, ':');

@@ -1,4 +1,4 @@
-/* The samples of a training run, in order: sources of shards, mixed by weight, each shuffled anew in every
+/* The samples of a training run, in order: sources of shards, mixed by weight, each shuffled again in every
  * epoch of its own. Which sample a position has is a pure function of the options, found in O(1). */
 #ifndef REMLA_DATA_FEED_H
 #define REMLA_DATA_FEED_H
@@ -18,26 +18,27 @@ typedef struct feed {
     feed_order order;
 } feed;
 
-/* Sample `sample` of a source, in that source's epoch `epoch` (from 0). */
+/* Stands for sample `sample` of a source, in that source's epoch `epoch` (from 0). */
 typedef struct feed_sample {
     int source;
     uint64_t epoch;
     int64_t sample;
 } feed_sample;
 
-/* items: files or patterns, which make one source, or all of them with a weight, "a-*.ds:0.7", which make one
- * each; what exists under its very name has no weight. `key` is the option they came from, for messages. Pack
- * indexes that are missing are built by the first rank, and where its files cannot be seen by the first of a
- * host. MPI: collective; every rank returns the same status. After a failure there is nothing to close. */
+/* items: files or patterns, which make one source; or each with a weight, "a-*.ds:0.7", which make one source
+ * each. An item that is the name of an existing file has no weight. `key` is the option they came from, for
+ * messages. Missing pack indexes are built by the first rank, and by the first rank of a host that does not
+ * see that rank's files. MPI: collective; every rank returns the same status. After a failure there is
+ * nothing to close. */
 status feed_open(feed *s, const char *key, const char *const *items, int count, const dataset_form *form,
                  const feed_order *order, const comm *c, message *why);
 void feed_close(feed *s);
 
 feed_sample feed_at(const feed *s, uint64_t position);
-/* The number of positions before the first that repeats a sample. */
+/* Returns the number of positions before the first that repeats a sample. */
 uint64_t feed_pass(const feed *s);
-/* Of the sources (dataset_fingerprint) and, if there are several, their shares: stored in checkpoints,
- * compared at resume. */
+/* Returns a hash of the sources (dataset_fingerprint) and, if there are several, their shares: stored in
+ * checkpoints, compared at resume. */
 uint64_t feed_fingerprint(const feed *s, bool content);
 
 #endif

@@ -1,4 +1,11 @@
-/* Weights as whole numbers, and the turns of one period. */
+/* A mixture by earliest deadline first. Weights become the smallest whole numbers in their ratio; their sum
+ * is the period, after which every source has had exactly its share. For weights 3 and 1:
+ *
+ *     turn      0  1  2  3 | 4  5  6  7 ...
+ *     source    A  A  A  B | A  A  A  B
+ *     before    0  1  2  0                   turns that this source had before, in this period
+ *
+ * The table of one period makes any position O(1): mixture_at divides by the period and looks up the rest. */
 #include "data/mixture.h"
 #include "base/memory.h"
 #include <stdbool.h>
@@ -9,7 +16,7 @@ enum { MOST_DIGITS = 15 };
 
 /* ---- weights ------------------------------------------------------------------------------------------- */
 
-/* Digits with at most one point among them: the number times 10^*decimals. */
+/* Parses digits with at most one point among them: *value is the number times 10^*decimals. */
 static bool parse(const char *text, int64_t *value, int *decimals)
 {
     const char *point = strchr(text, '.');
@@ -36,7 +43,7 @@ static int64_t common_divisor(int64_t a, int64_t b)
     return a;
 }
 
-/* Weights that were parsed, by 10^(most - decimals). */
+/* Scales the parsed weights by 10^(most - decimals). */
 static bool scale(mixture *m, const int *decimals, int most)
 {
     for (int i = 0; i < m->sources; i++)
@@ -45,7 +52,7 @@ static bool scale(mixture *m, const int *decimals, int most)
     return true;
 }
 
-/* Without their common divisor, and their sum. */
+/* Divides the weights by their common divisor, and adds them up. */
 static bool reduce(mixture *m)
 {
     int64_t divisor = 0;
@@ -76,9 +83,10 @@ static status weights_open(mixture *m, const char *key, const char *const *weigh
 
 /* ---- turns --------------------------------------------------------------------------------------------- */
 
-/* Turn t goes to the source, among those that are behind their share of t+1 turns, whose next turn will be
- * overdue first, that is when it is a whole turn behind: source i after `had` turns at (had+1) * period /
- * weight. Giving it to the one that is furthest behind instead would let shares go wrong by more than one. */
+/* Returns the source of turn t: among the sources that are behind their share of t+1 turns, the one with the
+ * earliest deadline. The deadline of source i after `had` turns is (had+1) * period / weight, when it would
+ * be a whole turn behind. Taking the source that is furthest behind instead would let shares err by more than
+ * one. */
 static int next_turn(const mixture *m, const int32_t *had, int64_t t)
 {
     int best = -1;

@@ -1,7 +1,7 @@
-/* Which source of a mixture each position of a run is read from. Sources take turns by their weights, in
- * whole numbers: after any number of positions each has had its share to within one sample, and after a
- * period exactly. The turns of a period are worked out once; any position costs the same. docs/FORMATS.md,
- * "Mixtures". */
+/* Assigns each position of a run to a source of a mixture. Sources take turns by their weights, in whole
+ * numbers: after any number of positions each has had its share to within one sample, and after a period
+ * exactly. The turns of a period are computed once; any position costs the same. docs/FORMATS.md, "Mixtures".
+ */
 #ifndef REMLA_DATA_MIXTURE_H
 #define REMLA_DATA_MIXTURE_H
 #include "base/status.h"
@@ -22,9 +22,9 @@ typedef struct mixture {
 status mixture_open(mixture *m, const char *key, const char *const *weight, int sources, message *why);
 void mixture_close(mixture *m);
 
-/* The source of a position, and how many positions before it have the same. */
+/* Gives the source of a position, and the number of positions before it with the same source. */
 void mixture_at(const mixture *m, uint64_t position, int *source, uint64_t *index);
-/* The position at which a source has its turn number `index`; UINT64_MAX when it is beyond. */
+/* Returns the position at which a source has its turn number `index`; UINT64_MAX if it does not fit. */
 uint64_t mixture_position(const mixture *m, int source, uint64_t index);
 
 #endif

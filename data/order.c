@@ -1,7 +1,14 @@
-/* A random permutation of [0,n) that is computed, not stored: a balanced Feistel network permutes the
- * numbers of 2w bits, the smallest such power of two that holds n, and numbers outside [0,n) are permuted
- * again until they fall inside. The power of two is at most four times n, so that takes four rounds on
- * average at most. */
+/* A random permutation of [0,n) that is computed, not stored. A balanced Feistel network permutes the numbers
+ * of 2w bits, where 2^2w is the smallest such power that holds n:
+ *
+ *     left  right            one of 8 rounds; each is undone by running it backwards,
+ *       \   / |              whatever `scramble` is
+ *        xor <- scramble(right ^ key)
+ *     right  mixed
+ *
+ * A result outside [0,n) is permuted again until it falls inside (cycle walking), which keeps it a
+ * permutation. 2^2w is at most four times n, so that takes four passes on average at most. The keys are made
+ * of seed and epoch. */
 #include "data/order.h"
 #include "base/status.h"
 
@@ -80,11 +87,11 @@ int64_t order_unpermute(uint64_t seed, uint64_t epoch, int64_t sample, int64_t n
 
 /* ---- locality ------------------------------------------------------------------------------------------ */
 
-/* What the splitmix of a seed is used for, beside the seed itself. */
+/* Uses of numbers derived from a seed, beside the seed itself. */
 enum { STREAM_RUNS, STREAM_WINDOWS, STREAM_SOURCES };
 
-/* Laid end to end in their new order, where is place i? The last run may be shorter than the others: the
- * places behind it lie that much nearer. */
+/* Maps place i of the permuted runs, laid end to end, to a place in the original order. The last run may be
+ * shorter than the others, and then shifts the places behind it. */
 static int64_t place_in_runs(uint64_t seed, uint64_t epoch, int64_t i, int64_t n, int64_t run)
 {
     const int64_t runs = (n + run - 1) / run, last = n - (runs - 1) * run; /* length of the last run */

@@ -5,16 +5,18 @@
 #define REMLA_DATA_ORDER_H
 #include <stdint.h>
 
-/* The sample at place i of [0,n) in epoch `epoch`, and the place of a sample. */
+/* order_permute returns the sample at place i of [0,n) in epoch `epoch`, order_unpermute the place of a
+ * sample. */
 int64_t order_permute(uint64_t seed, uint64_t epoch, int64_t i, int64_t n);
 int64_t order_unpermute(uint64_t seed, uint64_t epoch, int64_t sample, int64_t n);
 
-/* The same with a locality window, for storage that is slow to seek: samples in runs of a sixteenth of the
- * window stay near one another. The runs are permuted, then the samples inside each `window` places. Still a
- * permutation of [0,n); 0 is order_permute. */
+/* Does the same with a locality window, for storage that is slow to seek: samples in runs of a sixteenth of
+ * the window stay near one another. The runs are permuted, then the samples inside each `window` places.
+ * Still a permutation of [0,n). A window of 0 is order_permute. */
 int64_t order_permute_near(uint64_t seed, uint64_t epoch, int64_t i, int64_t n, int64_t window);
 
-/* The seed of source j of a mixture, whose samples are permuted on their own; source 0 has the run's. */
+/* Returns the seed of source j of a mixture, whose samples are permuted on their own; source 0 has the run's.
+ */
 uint64_t order_seed(uint64_t seed, int source);
 
 #endif

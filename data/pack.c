@@ -1,6 +1,13 @@
-/* The file of a pack index: a header, then for every sample the number of its first piece, then where the
- * pieces begin, then their lengths. It is checked whole when it is opened and read a sample at a time
- * afterwards, so that memory does not grow with the data. */
+/* The file of a pack index:
+ *
+ *     | header | first[samples+1] | from[pieces] | length[pieces] |
+ *
+ * Sample i is the pieces first[i] to first[i+1]-1, and piece j the tokens from[j] to from[j]+length[j]-1.
+ *
+ * The file is checked whole when it is opened, and read a sample at a time afterwards, so that memory does
+ * not grow with the data; a sample is checked again then. A missing index is built under a name of its own
+ * and renamed, so that jobs that start at the same time do not disturb each other: they make the same bytes.
+ */
 #include "data/pack.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -18,7 +25,7 @@ enum { VERSION = 1, READ_TOKENS = 1 << 18 };
 static const char magic[8] = "RMLAPACK";
 static const char *const words[] = {"concat", "transmla", "best_fit"};
 
-/* As it lies in the file. */
+/* The header, as in the file. */
 typedef struct header {
     char magic[8];
     uint32_t version, mode;
@@ -28,7 +35,7 @@ typedef struct header {
 } header;
 _Static_assert(sizeof(header) == 64, "the header has no gaps");
 
-/* first[samples+1], from[pieces], length[pieces] in the file. */
+/* Places of first[], from[] and length[] in the file. */
 static int64_t first_at(int64_t sample) { return (int64_t)sizeof(header) + 8 * sample; }
 static int64_t from_at(const pack *p, int64_t piece) { return first_at(p->samples + 1) + 8 * piece; }
 static int64_t length_at(const pack *p, int64_t piece) { return from_at(p, p->pieces) + 4 * piece; }
@@ -49,7 +56,7 @@ static uint64_t file_hash_of(const header *h, const void *const part[3], const i
     return digest;
 }
 
-/* Positions that a piece takes. */
+/* Returns the positions that a piece takes. */
 static int64_t width(const pack_rule *rule, int64_t length)
 {
     return length + (rule->mode == PACKING_TRANSMLA);
@@ -57,7 +64,7 @@ static int64_t width(const pack_rule *rule, int64_t length)
 
 /* ---- checking ------------------------------------------------------------------------------------------ */
 
-/* What of the header can be said without the rest of the file. */
+/* Checks the header, and the size of the file against it. */
 static status check_header(pack *p, const char *name, const header *h, int64_t count, const shard *s,
                            const pack_rule *rule, message *why)
 {
@@ -74,8 +81,8 @@ static status check_header(pack *p, const char *name, const header *h, int64_t c
                     name);
     const uint64_t samples = h->samples, pieces = h->pieces, most = (uint64_t)s->tokens;
     if (samples < 1 || pieces < samples || pieces > most)
-        return fail(why, ERR_INPUT, "%s: speaks of %llu samples of %llu pieces in a shard of %lld tokens",
-                    name, (unsigned long long)samples, (unsigned long long)pieces, (long long)s->tokens);
+        return fail(why, ERR_INPUT, "%s: lists %llu samples of %llu pieces in a shard of %lld tokens", name,
+                    (unsigned long long)samples, (unsigned long long)pieces, (long long)s->tokens);
     *p = (pack){.rule = *rule, .samples = (int64_t)samples, .pieces = (int64_t)pieces, .hash = h->hash};
     int64_t want; /* tokens are counted in bytes elsewhere, but not 20 for each */
     if (__builtin_mul_overflow(p->pieces, 20, &want) || want > INT64_MAX - 128 ||
@@ -85,7 +92,7 @@ static status check_header(pack *p, const char *name, const header *h, int64_t c
     return OK;
 }
 
-/* A piece and its targets lie inside one document. */
+/* Tells whether a piece and its targets lie inside one document. */
 static bool piece_fits(const pack_rule *rule, const shard *s, uint64_t from, uint32_t length)
 {
     if (length == 0 || width(rule, length) > rule->T || from >= (uint64_t)s->tokens) return false;
@@ -137,7 +144,7 @@ status pack_check(pack *p, const char *name, const void *bytes, int64_t count, c
 
 /* ---- building ------------------------------------------------------------------------------------------ */
 
-/* ends[d]: whether document d ends with the end-of-text token. Reads the whole shard once. */
+/* Sets ends[d] if document d ends with the end-of-text token. Reads the whole shard once. */
 static status find_ends(const shard *s, int64_t eos, uint8_t *ends, message *why)
 {
     int32_t *token = memory_new(READ_TOKENS, sizeof *token, "ids of %s", s->path);
@@ -182,7 +189,8 @@ static status write_parts(const char *path, const header *h, const void *const p
     return file_finish(&w, NULL, why);
 }
 
-/* Under a name of its own first: two jobs that begin at the same time do not write into the same file. */
+/* Writes the file under a name of its own, and renames it: two jobs may build the same index at the same
+ * time. */
 static status write_plan(const char *path, const pack_plan *made, const shard *s, const pack_rule *rule,
                          message *why)
 {
@@ -231,7 +239,7 @@ static status build(const char *path, const shard *s, const pack_rule *rule, mes
 
 /* ---- opening and reading ------------------------------------------------------------------------------- */
 
-/* The same for X.ds and X.ds.zst, which hold the same tokens. */
+/* Makes the path of the index, the same one for X.ds and X.ds.zst, which hold the same tokens. */
 static status choose_path(char *out, const shard *s, const pack_rule *rule, const char *folder, message *why)
 {
     const uint64_t key[] = {(uint64_t)rule->mode, (uint64_t)rule->T, (uint64_t)rule->eos, documents_hash(s)};
@@ -252,7 +260,7 @@ status pack_open(pack *p, const shard *s, const pack_rule *rule, const char *fol
     TRY(choose_path(path, s, rule, folder, why));
     if (folder[0]) TRY(folder_make(folder, why));
     if (!file_exists(path)) TRY(build(path, s, rule, why));
-    /* No more than a piece for each token: checked before there is memory for it. */
+    /* There is at most a piece for each token: a larger file is refused before it is read. */
     TRY(file_read_text(path, first_at(1) + 20 * s->tokens, &bytes, &count, why));
     const status result = pack_check(p, path, bytes, count, s, rule, why);
     free(bytes);
@@ -260,7 +268,7 @@ status pack_open(pack *p, const shard *s, const pack_rule *rule, const char *fol
     return result;
 }
 
-/* Allocates for no more pieces than there are positions. */
+/* Reads the pieces of a sample; never allocates more than a piece for each position. */
 static status read_pieces(const pack *p, int fd, int64_t sample, pack_piece **piece, int *pieces,
                           message *why)
 {
@@ -289,7 +297,7 @@ status pack_read(const pack *p, const shard *s, int64_t sample, pack_piece **pie
     TRY(file_open(p->path, &fd, &bytes, why));
     status result = read_pieces(p, fd, sample, piece, pieces, why);
     close(fd);
-    /* What was checked when it was opened has been read again. */
+    /* The file may have changed since it was checked. */
     for (int i = 0; result == OK && i < *pieces; i++) {
         used += width(&p->rule, (*piece)[i].length);
         if (used > p->rule.T ||

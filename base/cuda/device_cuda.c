@@ -1,10 +1,8 @@
-/* Opening a GPU and sharing out its memory. Whatever is wrong before the device is open is a sentence: a
- * program built for GPUs is started on machines without one, too. Waiting, and failing later, is in
+/* Opens a GPU and allocates its memory. Faults before the device is open are reported as a status, because a
+ * program built for GPUs is also started on machines without one. Waits, and faults after opening, are in
  * device_wait.c. */
 #include "base/cuda/cuda.h"
 #include "base/memory.h"
-#include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +16,7 @@ device *device_opened(void) { return opened; }
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-/* " (CUDA_VISIBLE_DEVICES is '3')" where somebody has set it: he will want to know. */
+/* Writes " (CUDA_VISIBLE_DEVICES is '3')" if that variable is set, else "". */
 static const char *visible(char *buffer, size_t size)
 {
     const char *const set = getenv("CUDA_VISIBLE_DEVICES");
@@ -142,14 +140,14 @@ static status open_device(device *d, int local_rank, message *why)
     TRY(describe(d, why));
     OPENING(cudaSetDevice(d->index));
     TRY(stream_open(d, &d->compute, false, why));
-    /* What travels goes first: it needs few blocks, and others wait for it. */
+    /* Communication has priority: it needs few blocks, and other ranks wait for it. */
     TRY(stream_open(d, &d->communication, true, why));
     OPENING(cudaEventCreateWithFlags(&d->computed, cudaEventDisableTiming));
     TRY(staging_open(&d->compute, why));
     return workspace_open(d, &d->compute, WORKSPACE, why);
 }
 
-/* Nothing is at work any more. What was not made, when opening failed half-way, is NULL. */
+/* Frees everything; the device is idle. Whatever was not made, because opening failed half-way, is NULL. */
 static void give_back(device *d)
 {
     stream *const s = &d->compute;
@@ -169,7 +167,7 @@ status device_open(device **out, int local_rank, message *why)
     *out = NULL;
     REQUIRE(!opened, "a process has one device");
     REQUIRE(local_rank >= 0, "rank %d", local_rank);
-    device *const d = memory_new(1, sizeof *d, "what is known of a GPU");
+    device *const d = memory_new(1, sizeof *d, "the description of a GPU");
     const status s = open_device(d, local_rank, why);
     if (s == OK)
         *out = opened = d;
@@ -231,11 +229,4 @@ void device_release(device *d, void *memory)
     if (!memory) return;
     device_sync(d); /* cudaFree waits too, but without a limit */
     CUDA_OK(cudaFree(memory));
-}
-
-void device_workspace(device *d, int64_t bytes)
-{
-    device_release(d, d->compute.workspace);
-    d->compute.workspace = device_reserve(d, bytes, "the workspace");
-    d->compute.workspace_bytes = bytes;
 }

@@ -1,6 +1,12 @@
-/* Waiting for the device without waiting for ever, and the last words when it fails. CUDA's own waits have no
- * limit: a rank whose peer has died would sit in one until somebody looks. So we ask again and again, the
- * device's watcher too, and give up at some point. */
+/* Waits for the GPU with a time limit, and reports why it failed. CUDA's own waits have no limit: a rank
+ * whose peer has died would hang in one until the user notices. So wait_for polls instead:
+ *
+ *     stream or event done?         return
+ *     the watcher (NCCL) failed?    stop the job with its error
+ *     over the time limit?          stop the job, naming the ranks that may be missing
+ *     pause, and poll again
+ *
+ * Before the job stops, the watcher tells its kernels to leave the device. */
 #include "base/clock.h"
 #include "base/cuda/cuda.h"
 #include <sched.h>
@@ -26,8 +32,8 @@ void cuda_failed(cudaError_t code, const char *call, const char *file, int line)
     device_failed(device_opened(), where, text);
 }
 
-/* The watcher's error, or the clock's, ends the job. */
-static void look_around(device *d, const char *what, double since)
+/* Stops the job if the watcher knows of an error or the time limit is over. */
+static void check_progress(device *d, const char *what, double since)
 {
     char text[256];
     const watcher *const w = d->watcher;
@@ -52,18 +58,18 @@ static cudaError_t ask(const stream *s, cudaEvent_t event)
     return s ? cudaStreamQuery(s->cuda) : cudaEventQuery(event);
 }
 
-/* For a stream or, where that is NULL, an event. */
+/* Waits for a stream or, if that is NULL, for an event. */
 static void wait_for(device *d, const stream *s, cudaEvent_t event, const char *what)
 {
     cudaError_t code = ask(s, event);
     if (code == cudaErrorNotReady) {
         const double start = clock_seconds();
         do {
-            look_around(d, what, start);
+            check_progress(d, what, start);
             wait_pause(clock_seconds() - start);
             code = ask(s, event);
         } while (code == cudaErrorNotReady);
-        (void)cudaGetLastError(); /* which would still say "not ready" */
+        (void)cudaGetLastError(); /* clears "not ready", which the next check of a launch would report */
     }
     if (code != cudaSuccess) cuda_failed(code, what, __FILE__, __LINE__);
 }

@@ -1,11 +1,15 @@
-/* The ring of pinned slots (base/cuda/cuda.h). */
+/* The ring of pinned slots through which the host copies to and from the device (base/cuda/cuda.h shows how).
+ * Slots are taken in turn; taking one waits for the copy that used it last:
+ *
+ *     slot 0 [copy queued]  slot 1 [copy queued]  slot 2 [free]  slot 3 [free]
+ *                                                 ^ next: the slot that was taken longest ago */
 #include "base/cuda/cuda.h"
 #include "base/memory.h"
 #include <stdlib.h>
 
 struct staging {
     staging_slot slot[STAGING_SLOTS];
-    int next; /* the one that was taken longest ago */
+    int next; /* the slot that was taken longest ago */
 };
 
 status staging_open(struct stream *s, message *why)
@@ -15,7 +19,7 @@ status staging_open(struct stream *s, message *why)
         cudaError_t code = cudaHostAlloc(&slot->host, STAGING_BYTES, cudaHostAllocDefault);
         if (code == cudaSuccess) code = cudaEventCreateWithFlags(&slot->done, cudaEventDisableTiming);
         if (code != cudaSuccess)
-            return fail(why, ERR_DEVICE, "%d MiB of pinned host memory cannot be had: %s",
+            return fail(why, ERR_DEVICE, "%d MiB of pinned host memory cannot be allocated: %s",
                         STAGING_SLOTS * (STAGING_BYTES >> 20), cudaGetErrorString(code));
     }
     return OK;
@@ -34,7 +38,7 @@ void staging_close(struct stream *s)
 
 staging_slot *staging_take(struct stream *s, int64_t bytes)
 {
-    REQUIRE(s->staging, "a queue that does not talk to the host");
+    REQUIRE(s->staging, "a stream without a staging ring");
     REQUIRE(bytes >= 0 && bytes <= STAGING_BYTES, "%lld bytes, expected at most %d", (long long)bytes,
             STAGING_BYTES);
     staging_slot *const slot = &s->staging->slot[s->staging->next];

@@ -1,5 +1,5 @@
-/* Builds without CUDA: there is no device, and whoever asks for one is told so. Nothing else here is ever
- * reached. */
+/* Builds without CUDA: there is no device, and device_open says so. The other functions are never reached
+ * with a device. */
 #include "base/device.h"
 #include <stddef.h>
 
@@ -28,12 +28,6 @@ void device_release(device *d, void *memory)
 {
     (void)d;
     REQUIRE(!memory, "device memory in a build without CUDA");
-}
-
-void device_workspace(device *d, int64_t bytes)
-{
-    (void)bytes;
-    REQUIRE(!d, "no device is ever open");
 }
 
 double device_peak_flops(const device *d, bool bf16)

@@ -1,4 +1,5 @@
-/* A buffer between a file and its reader, filled by pread or by zstd. */
+/* One buffer between a file and its reader, filled by pread or by zstd. Reads and skips take from the buffer;
+ * an empty buffer is filled again; a skip beyond it in a plain file only moves the file position. */
 #include "data/prepare/byte_stream.h"
 #include "base/memory.h"
 #include <stdio.h>
@@ -55,7 +56,7 @@ void bytes_close(byte_stream *b)
 
 /* ---- filling ------------------------------------------------------------------------------------------- */
 
-/* Up to BUFFER_BYTES from the file; *got 0 at its end. */
+/* Reads up to BUFFER_BYTES from the file; *got is 0 at its end. */
 static status fetch(byte_stream *b, void *out, int64_t *got, message *why)
 {
     const int64_t left = b->file_bytes - b->file_at;
@@ -74,7 +75,7 @@ static status fill_packed(byte_stream *b, message *why)
     return OK;
 }
 
-/* Decompresses until there is something, or the file ends between two frames. */
+/* Decompresses until there are bytes or the file ends between two frames. */
 static status unpack(byte_stream *b, message *why)
 {
     struct zstd_source *z = b->zstd;
@@ -95,7 +96,7 @@ static status unpack(byte_stream *b, message *why)
     return OK;
 }
 
-/* The buffer is empty; it still is at the end of the content. */
+/* Fills the empty buffer. At the end of the content it stays empty. */
 static status fill(byte_stream *b, message *why)
 {
     b->from = b->to = 0;
@@ -104,7 +105,7 @@ static status fill(byte_stream *b, message *why)
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
-/* out NULL: thrown away. */
+/* Takes `count` bytes; `out` NULL drops them. */
 static status take(byte_stream *b, unsigned char *out, int64_t count, message *why)
 {
     while (count > 0) {

@@ -1,5 +1,5 @@
-/* Bytes in order, from a file as it is or from one that zstd has compressed, through bounded memory. What the
- * importers read with. */
+/* Reads bytes in order, from a plain file or one that zstd has compressed, through bounded memory. The
+ * importers read through this. */
 #ifndef REMLA_DATA_PREPARE_BYTE_STREAM_H
 #define REMLA_DATA_PREPARE_BYTE_STREAM_H
 #include "base/file.h"
@@ -11,22 +11,21 @@ typedef struct byte_stream {
     int64_t at;      /* bytes handed out or skipped: the place in what is read, not in a compressed file */
     int64_t file_at; /* of the next byte to fetch */
     unsigned char *buffer;
-    int64_t from, to;         /* what is left of the buffer */
+    int64_t from, to;         /* the bytes of the buffer that are not taken yet */
     struct zstd_source *zstd; /* NULL: the file as it is */
 } byte_stream;
 
 /* On failure nothing is open. */
 status bytes_open(byte_stream *b, const char *path, message *why);
-/* The file's content decompressed. Windows of more than 128 MiB are refused; zstd itself writes none unless
- * it is told to. */
+/* Opens a compressed file. Windows of more than 128 MiB are refused; zstd writes none by default. */
 status bytes_open_zstd(byte_stream *b, const char *path, message *why);
 void bytes_close(byte_stream *b); /* of a zeroed one: nothing */
 
-/* Exactly `count` bytes. ERR_INPUT when the file ends before or is damaged. */
+/* Reads exactly `count` bytes. ERR_INPUT when the file ends before or is damaged. */
 status bytes_read(byte_stream *b, void *out, int64_t count, message *why);
-/* The same, thrown away; of a plain file they are not even read. */
+/* Skips `count` bytes; in a plain file without reading them. */
 status bytes_skip(byte_stream *b, int64_t count, message *why);
-/* ERR_INPUT when there is more. */
+/* ERR_INPUT when the content goes on. */
 status bytes_end(byte_stream *b, message *why);
 
 #endif

@@ -1,11 +1,14 @@
-/* Which program wrote a file, and what all readers have in common. */
+/* Detects which program wrote a file, and does what all readers have in common. A format is detected only by
+ * certain signs: a magic number, or files beside it. Raw ids have none and are never guessed, because every
+ * file can be read as ids. Formats that are certainly not ids (NumPy, Parquet ...) are refused with advice.
+ */
 #include "data/prepare/import_reader.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* By the words of import.format. */
+/* Indexed by the words of import.format. */
 static const import_reader *const readers[] = {
     [IMPORT_DATATROVE] = &import_datatrove,
     [IMPORT_LLMC] = &import_llmc,
@@ -22,7 +25,7 @@ bool file_beside(char out[PATH_BYTES], const char *path, const char *suffix)
     return snprintf(out, PATH_BYTES, "%s%s", path, suffix) < PATH_BYTES && file_exists(out);
 }
 
-/* What begins like this is not ids, whatever it is called. */
+/* Refuses files whose first bytes show that they are not ids, whatever their names. */
 static status refuse_known(const char *path, const unsigned char head[HEAD_BYTES], message *why)
 {
     static const struct {
@@ -31,8 +34,8 @@ static status refuse_known(const char *path, const unsigned char head[HEAD_BYTES
         const char *what;
     } known[] = {
         {"MMIDIDX\0\0", 9, "an index of Megatron: name the .bin beside it"},
-        {"\x28\xb5\x2f\xfd", 4, "compressed by zstd: `zstd -d` gives what was compressed"},
-        {"\x50\x2a\x4d\x18", 4, "compressed by zstd: `zstd -d` gives what was compressed"},
+        {"\x28\xb5\x2f\xfd", 4, "compressed by zstd: decompress it with `zstd -d`"},
+        {"\x50\x2a\x4d\x18", 4, "compressed by zstd: decompress it with `zstd -d`"},
         {"\x93NUMPY", 6, "a NumPy array with its header: write the ids alone, with tofile"},
         {"PAR1", 4, "a Parquet table: write its column of ids as one of the formats that are read"},
         {"ARROW1\0\0", 8, "an Arrow table: write its column of ids as one of the formats that are read"},
@@ -75,14 +78,14 @@ static status detect(const char *path, const import_settings *how, const import_
     if (folder_exists(path))
         return fail(why, ERR_INPUT, "%s: is a folder without index.json, so that it is not MDS", path);
     return fail(why, ERR_USAGE,
-                "%s: nothing says what this is, and ids without a header are not guessed: "
+                "%s: the format is not recognised, and ids without a header are not guessed: "
                 "import.format=nanogpt with import.token_bytes=2 or 4 reads the whole file as ids",
                 path);
 }
 
 /* ---- the source ---------------------------------------------------------------------------------------- */
 
-/* What every format needs to be in order. */
+/* Opens the reader, and checks what all formats have in common. */
 static status check(import_source *s, const import_settings *how, message *why)
 {
     if (folder_exists(s->path) != (s->reader == &import_mds))
@@ -122,16 +125,17 @@ void import_close(import_source *s)
     *s = (import_source){0};
 }
 
-status import_next(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends, message *why)
+status import_next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
+                   message *why)
 {
     *count = 0;
     *ends = false;
-    return s->reader->next(s, ids, room, count, ends, why);
+    return s->reader->next(s, ids, capacity, count, ends, why);
 }
 
 /* ---- into a shard -------------------------------------------------------------------------------------- */
 
-/* Documents end behind every `eos`. */
+/* Appends ids; documents end behind every `eos`. */
 static status append_cut(shard_writer *w, const uint32_t *ids, int64_t count, uint32_t eos, message *why)
 {
     int64_t from = 0;

@@ -1,6 +1,6 @@
-/* datatrove's shards: X.ds is ids, X.ds.metadata says how wide they are, X.ds.index where documents end. The
- * index is read along with the ids. Where a tokenizer adds nothing to empty texts it lists empty documents,
- * which are left out here. */
+/* datatrove's shards: X.ds holds ids, X.ds.metadata says how wide they are, X.ds.index where documents end.
+ * The index is read in step with the ids. It may list empty documents (a tokenizer that adds nothing to empty
+ * texts); they are left out here. */
 #include "base/log.h"
 #include "base/memory.h"
 #include "data/prepare/import_reader.h"
@@ -76,7 +76,9 @@ static status open(import_source *s, const import_settings *how, message *why)
     if (s->tokens < 0) TRY(plain_look(p, why));
     plain_describe(s, p);
     if (file_beside(loss, s->path, ".loss"))
-        log_warning("%s, which says what tokens count, is not imported: all of them will", loss);
+        log_warning(
+            "%s, which marks the tokens that count in the loss, is not imported: all tokens will count",
+            loss);
     return index_open(s, d, why);
 }
 
@@ -102,16 +104,17 @@ static status begin_document(datatrove *d, message *why)
     return OK;
 }
 
-static status next(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends, message *why)
+static status next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
+                   message *why)
 {
     datatrove *d = s->state;
     plain_ids *p = &d->ids;
-    if (!s->keeps_documents) return plain_read(s, p, ids, room, count, why);
+    if (!s->keeps_documents) return plain_read(s, p, ids, capacity, count, why);
     while (p->read == d->end && d->begun < d->documents) TRY(begin_document(d, why));
     if (p->read == d->end && d->end != p->tokens)
         return fail(why, ERR_INPUT, "%s: the last document ends at token %lld, but %s holds %lld tokens",
                     d->index.path, (long long)d->end, s->path, (long long)p->tokens);
-    TRY(plain_read(s, p, ids, room < d->end - p->read ? room : d->end - p->read, count, why));
+    TRY(plain_read(s, p, ids, capacity < d->end - p->read ? capacity : d->end - p->read, count, why));
     *ends = *count > 0 && p->read == d->end;
     return OK;
 }

@@ -1,4 +1,4 @@
-/* Ids of any integer type become u32, each one checked. */
+/* Converts ids of any integer type to u32, and checks each of them. */
 #include "data/prepare/import_reader.h"
 #include <string.h>
 
@@ -9,7 +9,8 @@ int id_bytes(id_type type)
     return bytes[type];
 }
 
-/* Each type's values as int64. They may lie at any address. A negative one is a large unsigned number. */
+/* Converts values of one type, which may be unaligned. A negative value becomes a large unsigned number,
+ * which fails the comparison with the vocabulary. */
 #define CONVERT(type)                                                                                        \
     for (int64_t i = 0; i < count; i++) {                                                                    \
         type id;                                                                                             \
@@ -48,7 +49,7 @@ static int64_t value(id_type type, const unsigned char *raw)
     return type == ID_I8 ? (int8_t)x : type == ID_I16 ? (int16_t)x : type == ID_I32 ? (int32_t)x : x;
 }
 
-/* The sentence about the first of them that is no id. */
+/* Reports the first value that is not an id. */
 static status refuse(const byte_stream *b, const id_reader *r, const unsigned char *raw, int64_t count,
                      const char *what, int64_t first, message *why)
 {

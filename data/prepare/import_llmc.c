@@ -37,7 +37,7 @@ static bool recognise(const char *path, const unsigned char head[HEAD_BYTES])
     return find_kind(head) != NULL;
 }
 
-/* The header says what the rest of the file must be. */
+/* Checks the header, which determines the size of the file. */
 static status header_check(const char *path, const int32_t *header, int64_t bytes, id_type *type,
                            message *why)
 {

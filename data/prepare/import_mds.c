@@ -1,7 +1,11 @@
-/* A folder of MDS shards. A shard is u32 n; u32 offset[n+1] from its beginning; a copy of its entry in
- * index.json; n samples. A sample is a u32 size for each column whose size differs, then the columns. It may
- * be compressed as a whole. Offsets and samples are read side by side, from two streams: a compressed shard
- * is never in memory, nor is its table. A file whose hashes are known is hashed before it is read. */
+/* A folder of MDS shards (MosaicML Streaming):
+ *
+ *     shard   u32 n | u32 offset[n+1] | a copy of its entry in index.json | n samples
+ *     sample  u32 size of each column whose size varies | the columns
+ *
+ * A shard may be compressed as a whole. Offsets and samples are read side by side, through two streams of the
+ * same file, so that neither a shard nor its table is ever in memory. A file whose hashes are known is hashed
+ * before it is read. */
 #include "base/log.h"
 #include "base/memory.h"
 #include "data/prepare/mds_index.h"
@@ -14,11 +18,11 @@ enum { CHUNK = 1 << 16 };
 
 typedef struct mds {
     mds_index index;
-    char column[128]; /* that was asked for; empty: the default */
+    char column[128]; /* the requested one; empty: the default */
     id_reader ids;
     int64_t number; /* of the next shard */
     int64_t before; /* bytes of the shards that are done */
-    bool warned;    /* of a hash that is not known */
+    bool warned;    /* about a hash that is not known */
     /* The shard that is open: */
     mds_shard shard;
     byte_stream offset, sample;
@@ -107,7 +111,7 @@ static status stream_open(byte_stream *b, const char *path, bool packed, message
     return packed ? bytes_open_zstd(b, path, why) : bytes_open(b, path, why);
 }
 
-/* The file, and what it decompresses to, are as the index says. */
+/* Checks a file, or the content that it decompresses to, against the index. */
 static status file_check(mds *m, const char *path, const mds_file *f, bool packed, message *why)
 {
     byte_stream b;
@@ -152,7 +156,7 @@ static status open_shard(mds *m, const char *folder, message *why)
     TRY(mds_index_shard(&m->index, m->number++, m->column, s, why));
     m->ids.type = s->type;
     path_join(raw, folder, s->raw.name);
-    /* Streaming leaves both, or only what it has decompressed, as it is told. */
+    /* Streaming keeps both, or only the decompressed file, depending on its settings. */
     const bool packed = s->zip.name && !file_exists(raw);
     const char *path = packed ? path_join(zip, folder, s->zip.name) : raw;
     if (packed) TRY(file_check(m, path, &s->zip, false, why));
@@ -178,7 +182,7 @@ static status end_shard(mds *m, message *why)
 
 /* ---- samples ------------------------------------------------------------------------------------------- */
 
-/* The stream stands at the sizes of the columns; it is moved to the ids' column. */
+/* Moves the stream from the sizes of the columns to the column of the ids. */
 static status find_column(mds *m, int64_t *own, message *why)
 {
     const mds_shard *s = &m->shard;
@@ -198,8 +202,8 @@ static status find_column(mds *m, int64_t *own, message *why)
     return bytes_skip(&m->sample, ahead, why);
 }
 
-/* The shape in front of ids, of which there are `*own` bytes together: a byte (number of dimensions << 2 |
- * width of each, as a power of two), then the dimensions. Leaves in *own the bytes of the ids. */
+/* Reads the shape in front of the ids; both together have `*own` bytes. It is a byte (number of dimensions <<
+ * 2 | width of each, as a power of two), then the dimensions. Leaves in *own the bytes of the ids. */
 static status read_shape(mds *m, int64_t *own, message *why)
 {
     unsigned char head = 0;
@@ -239,7 +243,7 @@ static status begin_sample(mds *m, message *why)
     return OK;
 }
 
-/* The next sample with its ids, of this shard or another; without one m->inside stays false. */
+/* Begins the next sample, of this shard or the next one; m->inside stays false if there is none. */
 static status find_sample(mds *m, const char *folder, message *why)
 {
     for (;;) {
@@ -251,11 +255,11 @@ static status find_sample(mds *m, const char *folder, message *why)
     }
 }
 
-/* Ids of the sample that is open. */
-static status read_sample(mds *m, uint32_t *ids, int64_t room, int64_t *count, message *why)
+/* Reads ids of the sample that is open. */
+static status read_sample(mds *m, uint32_t *ids, int64_t capacity, int64_t *count, message *why)
 {
     char what[64];
-    *count = m->left < room ? m->left : room;
+    *count = m->left < capacity ? m->left : capacity;
     snprintf(what, sizeof what, "sample %lld: id", (long long)m->samples - 1);
     TRY(ids_read(&m->sample, &m->ids, ids, *count, what, m->first, why));
     m->first += *count;
@@ -264,14 +268,15 @@ static status read_sample(mds *m, uint32_t *ids, int64_t room, int64_t *count, m
     return m->inside ? OK : bytes_skip(&m->sample, m->rest, why);
 }
 
-static status next(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends, message *why)
+static status next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
+                   message *why)
 {
     mds *m = s->state;
     do {
         if (!m->inside) TRY(find_sample(m, s->path, why));
         s->done = m->before;
         if (!m->inside) return OK;
-        TRY(read_sample(m, ids, room, count, why));
+        TRY(read_sample(m, ids, capacity, count, why));
         *ends = !m->inside && s->keeps_documents;
     } while (*count == 0); /* samples without ids are passed over */
     s->done += m->sample.at;

@@ -1,11 +1,11 @@
-/* Megatron's IndexedDataset: X.bin is ids, X.idx says what they are.
+/* Megatron's IndexedDataset: X.bin holds ids, X.idx describes them.
  *
  *     0  "MMIDIDX\0\0"   9  u64 version 1   17  u8 type   18  u64 sequences   26  u64 documents + 1
  *    34  i32 tokens[sequences]   i64 place[sequences], in bytes   i64 document[documents + 1], in sequences
  *        i8 mode[sequences]: only where images are mixed in
  *
- * The three arrays are read side by side. Sequences lie one behind the other: every writer makes them so,
- * and a file where they do not is damaged. */
+ * The three arrays are read side by side, each through a stream of its own. Every writer puts sequences one
+ * behind the other; a file in which they are not is refused as damaged. */
 #include "base/memory.h"
 #include "data/prepare/import_reader.h"
 #include <stdio.h>
@@ -25,7 +25,7 @@ typedef struct megatron {
     bool inside;          /* it has not been reported as ended */
 } megatron;
 
-/* X.idx of X.bin. */
+/* Makes the path of X.idx from that of X.bin. */
 static bool index_path(char out[PATH_BYTES], const char *path)
 {
     const size_t stem = strlen(path) - 4;
@@ -54,15 +54,15 @@ static status type_read(const char *path, int code, id_type *type, message *why)
     return OK;
 }
 
-/* 34 bytes, then 12 (or 13, with modes) for each sequence and 8 for each document and one more. */
+/* Checks the size: 34 bytes, then 12 (13 with modes) for each sequence and 8 for each document bound. */
 static status sizes_check(const char *path, uint64_t sequences, uint64_t documents, int64_t bytes,
                           message *why)
 {
-    const uint64_t room = (uint64_t)(bytes - HEADER_BYTES);
+    const uint64_t left = (uint64_t)(bytes - HEADER_BYTES);
     uint64_t expected = UINT64_MAX;
     /* Neither product can overflow then. */
-    if (sequences <= room / 12 && documents <= room / 8) expected = 12 * sequences + 8 * documents;
-    if (expected != room && (expected > room || expected + sequences != room))
+    if (sequences <= left / 12 && documents <= left / 8) expected = 12 * sequences + 8 * documents;
+    if (expected != left && (expected > left || expected + sequences != left))
         return fail(why, ERR_INPUT,
                     "%s: has %lld bytes, which is not what %llu sequences and %llu document bounds take",
                     path, (long long)bytes, (unsigned long long)sequences, (unsigned long long)documents);
@@ -154,8 +154,8 @@ static status begin_sequence(megatron *m, message *why)
             "%s: sequence %lld begins at byte %lld of %s, expected %lld, where the one before it ends",
             m->tokens.path, (long long)m->sequence, (long long)place, path_base(m->ids.path),
             (long long)m->ids.at);
-    const int64_t room = m->ids.file_bytes - m->ids.at, bytes = tokens * (int64_t)id_bytes(m->type.type);
-    if (bytes > room)
+    const int64_t left = m->ids.file_bytes - m->ids.at, bytes = tokens * (int64_t)id_bytes(m->type.type);
+    if (bytes > left)
         return fail(why, ERR_INPUT,
                     "%s: sequence %lld takes %lld bytes from byte %lld on, but %s ends at %lld",
                     m->tokens.path, (long long)m->sequence, (long long)bytes, (long long)place, m->ids.path,
@@ -178,7 +178,7 @@ static status begin_document(megatron *m, message *why)
     return OK;
 }
 
-/* All documents were read: is that all there is? */
+/* Checks, after the last document, that no sequence and no id is left. */
 static status end(megatron *m, message *why)
 {
     if (m->document_end != m->sequences)
@@ -190,13 +190,14 @@ static status end(megatron *m, message *why)
     return OK;
 }
 
-static status next(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends, message *why)
+static status next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
+                   message *why)
 {
     megatron *m = s->state;
     if (!m->inside && m->begun == m->documents) return end(m, why);
     if (!m->inside) TRY(begin_document(m, why));
     while (m->left == 0 && m->sequence < m->document_end) TRY(begin_sequence(m, why));
-    *count = m->left < room ? m->left : room;
+    *count = m->left < capacity ? m->left : capacity;
     const int64_t first = m->ids.at / id_bytes(m->type.type);
     TRY(ids_read(&m->ids, &m->type, ids, *count, "token", first, why));
     m->left -= *count;

@@ -1,4 +1,5 @@
-/* Raw ids without a header, as nanoGPT's scripts write them: their width is what the caller says. */
+/* Raw ids without a header, as nanoGPT's scripts write them. The user gives their width, and a look at the
+ * first ids catches the wrong one. */
 #include "data/prepare/import_reader.h"
 #include <stddef.h>
 

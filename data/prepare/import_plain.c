@@ -1,4 +1,5 @@
-/* Files that are nothing but ids from some byte on. */
+/* Files that hold only ids from some byte on: the part that llm.c's, nanoGPT's and datatrove's readers share.
+ */
 #include "base/memory.h"
 #include "data/prepare/import_reader.h"
 #include <stdlib.h>
@@ -28,19 +29,20 @@ void plain_describe(import_source *s, const plain_ids *p)
     s->bytes = p->bytes.file_bytes;
 }
 
-status plain_read(import_source *s, plain_ids *p, uint32_t *ids, int64_t room, int64_t *count, message *why)
+status plain_read(import_source *s, plain_ids *p, uint32_t *ids, int64_t capacity, int64_t *count,
+                  message *why)
 {
-    *count = p->tokens - p->read < room ? p->tokens - p->read : room;
+    *count = p->tokens - p->read < capacity ? p->tokens - p->read : capacity;
     TRY(ids_read(&p->bytes, &p->ids, ids, *count, "token", p->read, why));
     p->read += *count;
     s->done = p->bytes.at;
     return OK;
 }
 
-/* ---- a width that nobody but a person has said --------------------------------------------------------- */
+/* ---- a width that only the user gave ------------------------------------------------------------------- */
 
-/* Whether 2-byte ids are the halves of 4-byte ones: every second one, the high half, is below 256, while
- * the others are not. */
+/* Tells whether 2-byte ids look like halves of 4-byte ones: every second one, the high half, is below 256,
+ * while the others are not. */
 static bool halves(const uint32_t *ids, int64_t count)
 {
     uint32_t low = 0, high = 0;
@@ -51,7 +53,7 @@ static bool halves(const uint32_t *ids, int64_t count)
     return count >= LEAST && high < 256 && (low > 255 || (high == 0 && low > 0));
 }
 
-/* Whether 4-byte ids are pairs of 2-byte ones: many are beyond any vocabulary. */
+/* Tells whether 4-byte ids look like pairs of 2-byte ones: many are beyond any vocabulary. */
 static bool pairs(const uint32_t *ids, int64_t count)
 {
     int64_t beyond = 0;
@@ -71,7 +73,7 @@ status plain_look(const plain_ids *p, message *why)
     TRY(read);
     if (p->ids.type == ID_U16 ? !halves(ids, count) : !pairs(ids, count)) return OK;
     return fail(why, ERR_INPUT,
-                "%s: read as ids of %d bytes these are no tokens; are they of %d bytes? Then "
+                "%s: its first ids, read with %d bytes each, are not tokens; if they have %d bytes, "
                 "give import.token_bytes=%d",
                 p->bytes.path, id_bytes(p->ids.type), 6 - id_bytes(p->ids.type), 6 - id_bytes(p->ids.type));
 }
@@ -83,11 +85,11 @@ plain_ids *plain_state(import_source *s)
     return s->state = memory_new(1, sizeof(plain_ids), "the import of %s", s->path);
 }
 
-status plain_state_next(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends,
+status plain_state_next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
                         message *why)
 {
     (void)ends; /* not marked */
-    return plain_read(s, s->state, ids, room, count, why);
+    return plain_read(s, s->state, ids, capacity, count, why);
 }
 
 void plain_state_close(import_source *s)

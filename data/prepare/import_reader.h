@@ -1,4 +1,4 @@
-/* Private to the importers: what one format provides, and what they share. */
+/* Private to the importers: the interface that a format implements, and helpers that formats share. */
 #ifndef REMLA_DATA_PREPARE_IMPORT_READER_H
 #define REMLA_DATA_PREPARE_IMPORT_READER_H
 #include "data/prepare/byte_stream.h"
@@ -8,17 +8,18 @@ enum { HEAD_BYTES = 16 };
 
 typedef struct import_reader {
     const char *name;
-    /* Whether it wrote the file, by what is certain: its first bytes (zeroes behind its end) and what lies
-     * beside it. NULL: that cannot be seen. */
+    /* Returns true if the file is certainly of this format: by its first bytes (zeroes behind its end) or by
+     * the files beside it. NULL: the format cannot be recognised. */
     bool (*recognise)(const char *path, const unsigned char head[HEAD_BYTES]);
-    /* Fills what import_source says of itself and sets `state`; import_open has done path and reader. On
-     * failure import_open calls close. */
+    /* Fills in the source and sets `state`; import_open has set path and reader. On failure import_open calls
+     * close. */
     status (*open)(import_source *s, const import_settings *how, message *why);
-    status (*next)(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends, message *why);
+    status (*next)(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
+                   message *why);
     void (*close)(import_source *s); /* when there is a state */
 } import_reader;
 
-/* Whether there is a file named like this one with `suffix` appended; out: its path. */
+/* Returns true if a file named like this one with `suffix` appended exists; out: its path. */
 bool file_beside(char out[PATH_BYTES], const char *path, const char *suffix);
 
 extern const import_reader import_datatrove, import_llmc, import_megatron, import_nanogpt, import_mds,
@@ -51,17 +52,18 @@ typedef struct plain_ids {
 status plain_open(plain_ids *p, const char *path, id_type type, int64_t from, const import_settings *how,
                   message *why);
 void plain_close(plain_ids *p);
-/* For a width that nothing but the caller has said: ERR_INPUT when the first ids contradict it. A model
- * that is trained on the halves of ids learns nothing, and nobody is told. */
+/* Checks a width that only the user gave: ERR_INPUT when the first ids contradict it. Otherwise a model would
+ * silently be trained on halves of ids and learn nothing. */
 status plain_look(const plain_ids *p, message *why);
-/* Width, number of tokens and bytes of the source. */
+/* Fills in the source's width, number of tokens and bytes. */
 void plain_describe(import_source *s, const plain_ids *p);
-/* The next ids, as many as there is room for; *count 0 at the end. */
-status plain_read(import_source *s, plain_ids *p, uint32_t *ids, int64_t room, int64_t *count, message *why);
+/* Reads up to `capacity` ids; *count is 0 at the end. */
+status plain_read(import_source *s, plain_ids *p, uint32_t *ids, int64_t capacity, int64_t *count,
+                  message *why);
 
 /* Readers whose state is a plain_ids and nothing else. */
 plain_ids *plain_state(import_source *s);
-status plain_state_next(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends,
+status plain_state_next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
                         message *why);
 void plain_state_close(import_source *s);
 

@@ -1,4 +1,4 @@
-/* Shards of this program that are compressed, X.ds.zst, with what they say of their ids. */
+/* Compressed shards of this program, X.ds.zst, with the identity of their ids from the header. */
 #include "base/memory.h"
 #include "data/prepare/import_reader.h"
 #include "data/shards/shard.h"
@@ -44,12 +44,13 @@ static void close_shard(import_source *s)
     free(z);
 }
 
-static status next(import_source *s, uint32_t *ids, int64_t room, int64_t *count, bool *ends, message *why)
+static status next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
+                   message *why)
 {
     zst *z = s->state;
     if (z->read == z->s.tokens) return OK;
     const int64_t left = z->s.document_end[z->document] - z->read;
-    *count = room < left ? room : left;
+    *count = capacity < left ? capacity : left;
     TRY(shard_read(&z->s, z->read, *count, z->vocabulary, (int32_t *)ids, why));
     z->read += *count;
     s->done = z->read * z->s.token_bytes;

@@ -1,3 +1,6 @@
+/* Parses index.json of an MDS folder. Every entry is checked before any shard is read: names stay inside the
+ * folder, sizes are bounded so that no later product overflows, and one column of each shard is chosen as the
+ * ids. Entries are parsed again when their shard is opened, so that memory does not grow with the folder. */
 #include "data/prepare/mds_index.h"
 #include "base/json_text.h"
 #include <stdarg.h>
@@ -7,7 +10,7 @@
 
 enum { INDEX_LIMIT = 1 << 24, NAME_LIMIT = 255 };
 
-/* What the sentences about one entry begin with. */
+/* The beginning of messages about one entry. */
 typedef struct place {
     const char *path;
     int64_t shard;
@@ -26,7 +29,7 @@ static status malformed(place p, message *why, const char *format, ...)
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
-/* Nothing in an index leads out of its folder. */
+/* Returns true for plain file names: an index must not lead out of its folder. */
 static bool plain_name(const char *name)
 {
     if (!*name || strlen(name) > NAME_LIMIT || !strcmp(name, ".") || !strcmp(name, "..")) return false;
@@ -51,7 +54,7 @@ static status hashes_parse(mds_file *f, const json_t *hashes, place p, message *
     return OK;
 }
 
-/* limit: on its bytes. */
+/* Parses the entry of one file; `limit` bounds its bytes. */
 static status file_parse(mds_file *f, const json_t *file, const char *key, int64_t limit, place p,
                          message *why)
 {
@@ -83,7 +86,7 @@ static status files_parse(mds_shard *s, const json_t *entry, place p, message *w
 
 /* ---- columns ------------------------------------------------------------------------------------------- */
 
-/* The numbers of a shape, "2048" or "1,2048", multiplied. */
+/* Multiplies the numbers of a shape, "2048" or "1,2048". */
 static bool shape_parse(const char *text, int64_t *product)
 {
     *product = 1;
@@ -125,7 +128,7 @@ static status encoding_parse(mds_shard *s, const char *encoding, place p, messag
                      s->column, encoding);
 }
 
-/* "a, b and so on" for a sentence. */
+/* Writes "a, b, c" for a message. */
 static void list_names(const json_t *names, char *out, size_t size)
 {
     size_t at = 0;
@@ -238,7 +241,8 @@ static status parse(mds_index *index, const char *text, int64_t bytes, const cha
 {
     TRY(json_text_parse(&index->json, text, bytes, index->path, why));
     if (json_integer_value(json_object_get(index->json, "version")) != 2)
-        return fail(why, ERR_INPUT, "%s: version is not 2: it is no index of MDS, or one of another version",
+        return fail(why, ERR_INPUT,
+                    "%s: version is not 2: this is not an index of MDS, or one of another version",
                     index->path);
     const json_t *shards = json_object_get(index->json, "shards");
     if (!json_is_array(shards)) return fail(why, ERR_INPUT, "%s: shards is not a list", index->path);

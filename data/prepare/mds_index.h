@@ -1,5 +1,5 @@
-/* index.json of an MDS folder (MosaicML Streaming, version 2): which files there are, what columns their
- * samples have, and where in them the ids are. */
+/* Reads index.json of an MDS folder (MosaicML Streaming, version 2): the files, the columns of their samples,
+ * and the column that holds the ids. */
 #ifndef REMLA_DATA_PREPARE_MDS_INDEX_H
 #define REMLA_DATA_PREPARE_MDS_INDEX_H
 #include "data/prepare/import_reader.h"
@@ -8,7 +8,7 @@
 enum { MDS_COLUMNS = 256, MDS_HASHES = 16 };
 
 typedef struct mds_file {
-    const char *name; /* NULL: there is none. Joined with the folder it is no path too long */
+    const char *name; /* NULL: there is none. Joined with the folder it fits PATH_BYTES */
     int64_t bytes;
     struct {
         const char *algorithm, *text;

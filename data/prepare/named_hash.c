@@ -1,3 +1,5 @@
+/* Hashes by name: nettle knows SHA, MD5 and others by the names of hashlib; xxhash's four are a table here.
+ */
 #include "data/prepare/named_hash.h"
 #include "base/memory.h"
 #include "base/status.h"

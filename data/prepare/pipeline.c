@@ -1,3 +1,14 @@
+/* The pipeline is a ring of items between one reader, many workers and one writer:
+ *
+ *     item   written        read
+ *            v              v
+ *     | 5 ok | 6 work | 7 ok | 8 work | free ...        slots: item n is in slot n % items
+ *       ^ is written next; 7 waits for 6, so that the order of reading is kept
+ *
+ * There are no threads of special roles. Each thread loops: read the next item (one at a time), work on it,
+ * mark it done, and then write whatever is done and next in order (one at a time). A thread that finds
+ * another one writing leaves its item to it. All state is guarded by one lock, which is released during read,
+ * work and write. Reading waits while the ring is full or its items take too many bytes. */
 #include "data/prepare/pipeline.h"
 #include "base/memory.h"
 #include <pthread.h>
@@ -31,7 +42,7 @@ static bool may_read(const line *l)
     return l->bytes <= l->p->bytes || l->read == l->written;
 }
 
-/* The next item, or NULL at the end. Called and left with the lock held. */
+/* Returns the next item, or NULL at the end. Called and left with the lock held. */
 static slot *next(line *l, void **item)
 {
     while (!l->over && !may_read(l)) pthread_cond_wait(&l->moved, &l->lock);
@@ -46,7 +57,7 @@ static slot *next(line *l, void **item)
     s->result = l->p->read(l->p->context, *item, &s->bytes, &ended, &s->why);
     pthread_mutex_lock(&l->lock);
     l->reading = false;
-    /* What follows a failure is of no interest, but the items before it are still written. */
+    /* After a failure nothing more is read, but the items before it are still written. */
     if (ended || s->result != OK) l->over = true;
     if (!ended) l->read++;
     l->bytes += s->bytes;
@@ -54,7 +65,7 @@ static slot *next(line *l, void **item)
     return ended ? NULL : s;
 }
 
-/* Writes what is done and whose turn it is, unless somebody is at it, who will then see it. */
+/* Writes the items that are done and next in order. If another thread is writing, that thread will do it. */
 static void write_ready(line *l)
 {
     if (l->writing) return;
@@ -112,7 +123,7 @@ status pipeline_run(const pipeline *p, message *why)
     l.slot = memory_new(p->items, sizeof *l.slot, "items of a pipeline");
     worker *w = memory_new(p->threads, sizeof *w, "threads of a pipeline");
     for (int i = 0; i < p->threads; i++) w[i] = (worker){.line = &l, .thread = i};
-    /* The caller is the first of them; with fewer than were asked for it only takes longer. */
+    /* The caller is the first thread; with fewer than requested the work only takes longer. */
     for (int i = 1; i < p->threads; i++) w[i].started = pthread_create(&w[i].id, NULL, run, &w[i]) == 0;
     run(&w[0]);
     for (int i = 1; i < p->threads; i++)

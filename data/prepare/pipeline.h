@@ -1,6 +1,6 @@
-/* Work on a stream of items by several threads: one at a time reads the next item, all work on theirs side by
- * side, and one at a time writes what is done, in the order of reading. So what is written does not depend
- * on the number of threads, nor does the error that is reported: it is the first one in that order. */
+/* Works on a stream of items by several threads: one at a time reads the next item, all work on theirs side
+ * by side, and one at a time writes finished items in the order of reading. So neither the output nor the
+ * reported error (the first one in that order) depends on the number of threads. */
 #ifndef REMLA_DATA_PREPARE_PIPELINE_H
 #define REMLA_DATA_PREPARE_PIPELINE_H
 #include "base/status.h"
@@ -8,14 +8,14 @@
 #include <stdint.h>
 
 typedef struct pipeline {
-    /* Fills the item. *bytes: how much memory it takes; *ended: there was none. */
+    /* Fills the item. *bytes: the memory that it takes; *ended: the stream had ended. */
     status (*read)(void *context, void *item, int64_t *bytes, bool *ended, message *why);
-    /* `thread` is below `threads`, and no two have the same at a time. */
+    /* Works on the item. `thread` is below `threads`, and no two calls have the same one at a time. */
     status (*work)(void *context, int thread, void *item, message *why);
     status (*write)(void *context, void *item, message *why);
     void *context;
-    void **item; /* (items): used again and again; a few for every thread, so that one slow item holds
-                    nobody up */
+    void *
+        *item; /* (items), reused; a few for every thread, so that one slow item does not stall the others */
     int items, threads;
     int64_t bytes; /* nothing is read while the items on the way take more than this */
 } pipeline;

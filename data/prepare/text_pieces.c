@@ -1,3 +1,11 @@
+/* Finds the source files and cuts the work on them into pieces of similar size:
+ *
+ *     a.txt b.txt c.txt | big.jsonl [0,m) | big.jsonl [m,2m) | big.jsonl [2m,end) | d.gz e.txt
+ *      one piece of three parts            pieces of one part each
+ *
+ * Small files share a piece; a large file of plain JSON lines is cut at bytes; compressed files and files
+ * that are one document stay whole. A piece is named by a hash of the work and of its files (path, size,
+ * time), so that an interrupted job finds its finished pieces again, and only if nothing has changed. */
 #include "data/prepare/text_pieces.h"
 #include "base/array.h"
 #include "base/memory.h"
@@ -11,8 +19,8 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-/* There are at least as many pieces as a large job has ranks, and none is so large that doing it again after
- * an interruption matters. */
+/* Large enough numbers for a job with many ranks, and pieces small enough to be redone after an interruption.
+ */
 enum { PIECES = 64, LEAST_PIECE = 1 << 20, MOST_PIECE = 1 << 26 };
 
 bool text_part_whole(const text_part *p) { return p->from == 0 && p->to == INT64_MAX; }
@@ -69,7 +77,7 @@ static status find_source(path_list *out, const char *source, message *why)
     return s;
 }
 
-/* A text that is read twice counts twice in training, which nobody would notice. */
+/* Refuses a file that is named twice: its text would silently count twice in training. */
 static status refuse_twins(const path_list *list, message *why)
 {
     char **sorted = memory_new(list->count, sizeof *sorted, "names of files");
@@ -87,11 +95,11 @@ static status refuse_twins(const path_list *list, message *why)
 
 static void part_add(text_pieces *t, const char *path, int64_t from, int64_t to, int64_t bytes)
 {
-    t->part = array_reserve(t->part, &t->part_room, t->parts + 1, sizeof *t->part);
+    t->part = array_reserve(t->part, &t->part_capacity, t->parts + 1, sizeof *t->part);
     t->part[t->parts++] = (text_part){path, from, to, bytes};
 }
 
-/* The parts that are in no piece yet become one. */
+/* Makes a piece of the parts that are in none yet. */
 static void piece_end(text_pieces *t)
 {
     const text_piece *last = t->pieces ? &t->piece[t->pieces - 1] : NULL;
@@ -99,7 +107,7 @@ static void piece_end(text_pieces *t)
     p.parts = t->parts - p.first;
     if (p.parts == 0) return;
     for (int64_t i = 0; i < p.parts; i++) p.bytes += t->part[p.first + i].bytes;
-    t->piece = array_reserve(t->piece, &t->piece_room, t->pieces + 1, sizeof *t->piece);
+    t->piece = array_reserve(t->piece, &t->piece_capacity, t->pieces + 1, sizeof *t->piece);
     t->piece[t->pieces++] = p;
 }
 

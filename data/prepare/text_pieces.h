@@ -1,5 +1,5 @@
-/* The files that a person names, and how the work on them is cut into pieces, in order. Where the cuts are
- * changes nothing in what is written: the pieces are put together again. */
+/* Finds the source files that the user names, and cuts the work on them into pieces, in order. The places of
+ * the cuts do not change the output: the pieces are joined again. */
 #ifndef REMLA_DATA_PREPARE_TEXT_PIECES_H
 #define REMLA_DATA_PREPARE_TEXT_PIECES_H
 #include "base/file.h"
@@ -16,21 +16,21 @@ bool text_part_whole(const text_part *p);
 typedef struct text_piece {
     int64_t first, parts;
     int64_t bytes;
-    char name[33]; /* a hash of the parts' paths, sizes, times and places, and of what is done with them: the
-                      same name means the same work */
+    char name[33]; /* a hash of the parts' paths, sizes, times and places, and of the work on them: the same
+                      name means the same result */
 } text_piece;
 
 typedef struct text_pieces {
     path_list files;
     text_part *part;
     text_piece *piece;
-    int64_t parts, pieces, part_room, piece_room;
+    int64_t parts, pieces, part_capacity, piece_capacity;
     int64_t bytes; /* of all files */
 } text_pieces;
 
-/* sources: files; shell patterns; folders, of which every file counts that is not hidden, in subfolders too,
- * sorted by path. `work` says what will be done with the text, for the names. A file that is named twice, a
- * source that names none, and files that are all empty are an ERR_INPUT. */
+/* sources: files; shell patterns; folders, with every file that is not hidden, in subfolders too, sorted by
+ * path. `work` describes the work on the text; it is part of the hash in the pieces' names. A file that is
+ * named twice, a source without files, and files that are all empty are an ERR_INPUT. */
 status text_pieces_find(text_pieces *t, const char *const *sources, int count, const char *work,
                         message *why);
 void text_pieces_free(text_pieces *t);

@@ -1,3 +1,13 @@
+/* Splits text files into records (lines, or whole files), and finds the document in each.
+ *
+ * A large file of JSON lines is read in parts [from, to), by different ranks. A line belongs to the part in
+ * which it begins, so that each line has exactly one reader:
+ *
+ *     ...a line\n | a long li|ne\n another line\n ...
+ *                 from       to     the reader goes on to the end of its last line; the next part, which
+ *                                   begins in the middle of that line, skips the rest of it
+ *
+ * To see whether a line begins at `from`, a reader starts one byte earlier and skips to the first newline. */
 #include "data/prepare/text_reader.h"
 #include "base/array.h"
 #include "base/json_text.h"
@@ -35,18 +45,19 @@ void text_batch_free(text_batch *b)
 
 void text_batch_clear(text_batch *b)
 {
-    if (b->room > KEPT_BYTES) text_batch_free(b);
+    if (b->capacity > KEPT_BYTES) text_batch_free(b);
     b->bytes = b->records = 0;
 }
 
 static void batch_append(text_batch *b, const char *text, int64_t bytes)
 {
-    b->text = array_reserve(b->text, &b->room, b->bytes + bytes, 1);
+    b->text = array_reserve(b->text, &b->capacity, b->bytes + bytes, 1);
     memcpy(b->text + b->bytes, text, (size_t)bytes);
     b->bytes += bytes;
 }
 
-/* What lies from `at` on becomes a record, less its line's end, unless it is white space. */
+/* Makes a record of the batch's text from `at` on, without the line's end. A line of white space is dropped.
+ */
 static void batch_end_record(text_batch *b, const text_reader *r, int64_t at)
 {
     int64_t end = b->bytes;
@@ -55,8 +66,8 @@ static void batch_end_record(text_batch *b, const text_reader *r, int64_t at)
         b->bytes = end;
         if (end == at) return;
     }
-    b->text = array_reserve(b->text, &b->room, b->bytes + 1, 1); /* an empty text has an address too */
-    b->record = array_reserve(b->record, &b->record_room, b->records + 1, sizeof *b->record);
+    b->text = array_reserve(b->text, &b->capacity, b->bytes + 1, 1); /* an empty text has an address too */
+    b->record = array_reserve(b->record, &b->record_capacity, b->records + 1, sizeof *b->record);
     b->record[b->records++] = (text_record){at, end - at, r->lines ? r->line : 0, r->from, r->path};
 }
 
@@ -67,7 +78,7 @@ status text_reader_open(text_reader *r, const char *path, int64_t from, int64_t 
     *r = (text_reader){.path = path, .from = from, .to = to, .lines = text_is_lines(path)};
     REQUIRE(from == 0 || (r->lines && !text_is_packed(path)), "%s: read from byte %lld", path,
             (long long)from);
-    /* Whether a line begins at `from` is seen in the byte before it. */
+    /* The byte before `from` shows whether a line begins there. */
     r->skipping = from > 0;
     r->read = -r->skipping;
     TRY(text_stream_open(&r->stream, path, from - r->skipping, why));
@@ -122,8 +133,8 @@ static status too_long(const text_reader *r, message *why)
                 TEXT_LINE_LIMIT);
 }
 
-/* The rest of the line that `at` is in, or of the file, goes to `b` (NULL: nowhere). *ended: at the end of
- * the file there was none. */
+/* Appends the rest of the line that `at` is in, or of the file, to `b` (NULL: skips it). *ended: the file had
+ * ended already. */
 static status take_record(text_reader *r, text_batch *b, bool *ended, message *why)
 {
     const int64_t start = b ? b->bytes : 0, limit = r->lines ? TEXT_LINE_LIMIT : TEXT_FILE_LIMIT;
@@ -155,7 +166,7 @@ status text_reader_fill(text_reader *r, text_batch *b, int64_t bytes, bool *ende
     if (r->skipping) TRY(take_record(r, NULL, ended, why));
     r->skipping = false;
     while (!*ended && b->bytes < bytes) {
-        /* Where the next line begins. */
+        /* The place where the next line begins, counted from `from`, decides. */
         *ended = r->lines && r->to - r->from <= r->read - (r->end - r->at);
         r->line++;
         if (!*ended) TRY(take_record(r, b, ended, why));
@@ -165,8 +176,8 @@ status text_reader_fill(text_reader *r, text_batch *b, int64_t bytes, bool *ende
 
 /* ---- documents ---------------------------------------------------------------------------------------- */
 
-/* The number of a line of a reader that began in the middle: lines before it are counted only now that
- * somebody wants to know. 0 when the file cannot be read any more. */
+/* Returns the number of a line in its file. Where the reader began in the middle, the lines before it are
+ * counted only now, for the message. 0 when the file cannot be read any more. */
 static int64_t line_number(const text_record *r)
 {
     int64_t before = 0, bytes, at = 0;
@@ -252,7 +263,7 @@ static status line_text(const char *place, const char *line, int64_t bytes, cons
     if (too_much)
         return fail(why, ERR_INPUT, "%s: the JSON of the line %s: more than %d commas", place, too_much,
                     TEXT_LINE_COMMAS);
-    /* Numbers are not ours: as reals, no whole number is too large. */
+    /* Numbers are not used here: read as reals, none is too large. */
     const size_t flags = JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL;
     json_t *root = json_loadb(line, (size_t)bytes, flags, &error);
     if (!root)
@@ -274,7 +285,7 @@ status record_text(const text_batch *b, const text_record *r, const char *column
                     (long long)(r->line ? bad : bad + r->from), r->line ? " of the line" : "",
                     (unsigned char)text[bad]);
     if (!r->line) return OK;
-    /* The place is written only when it is needed: it may mean to read the file. */
+    /* The place is made only for an error: it may need to read the file. */
     const status s = line_text("", text, r->bytes, column, d, why);
     if (s == OK) return OK;
     message inner = *why;

@@ -1,6 +1,6 @@
-/* Documents out of text files. X.jsonl, X.ndjson and X.json hold one JSON object a line, and a document is
- * the string in one of its columns; a file of any other name is one document. Each may be compressed
- * (data/prepare/text_stream.h). Reading and understanding are apart, so that one thread can read while others
+/* Reads documents from text files. X.jsonl, X.ndjson and X.json hold one JSON object a line, and a document
+ * is the string in one of its columns; a file of any other name is one document. Each may be compressed
+ * (data/prepare/text_stream.h). Reading and parsing are separate, so that one thread can read while others
  * parse: a reader fills batches of records, and record_text finds the document of each. */
 #ifndef REMLA_DATA_PREPARE_TEXT_READER_H
 #define REMLA_DATA_PREPARE_TEXT_READER_H
@@ -10,22 +10,22 @@
  * line may have outside of strings, because a parsed value takes twenty times the bytes of a short number. */
 enum { TEXT_FILE_LIMIT = 1 << 28, TEXT_LINE_LIMIT = 1 << 26, TEXT_LINE_COMMAS = 1 << 20 };
 
-/* The name says that lines hold JSON. */
+/* Returns true if the name says that lines hold JSON. */
 bool text_is_lines(const char *path);
 
 /* A line without its end, or a file. */
 typedef struct text_record {
     int64_t at, bytes; /* in the batch's text */
     int64_t line;      /* from 1, counted from where the reader began; 0: a file */
-    int64_t from;      /* where that was, in bytes; of a file, what was left out before its text */
-    const char *path;  /* borrowed from whoever opened the reader */
+    int64_t from;      /* the byte where the reader began; of a file, the bytes left out before its text */
+    const char *path;  /* as given to text_reader_open, borrowed */
 } text_record;
 
 typedef struct text_batch {
     char *text;
-    int64_t bytes, room;
+    int64_t bytes, capacity;
     text_record *record;
-    int64_t records, record_room;
+    int64_t records, record_capacity;
 } text_batch;
 void text_batch_clear(text_batch *b); /* empties; gives back memory that only a very long document needs */
 void text_batch_free(text_batch *b);
@@ -51,14 +51,15 @@ status text_reader_fill(text_reader *r, text_batch *b, int64_t bytes, bool *ende
 int64_t text_reader_consumed(const text_reader *r);
 void text_reader_close(text_reader *r);
 
-/* The document of a record: `text`, which is good until document_free. */
+/* The document of a record; `text` is valid until document_free. */
 typedef struct document {
     const char *text;
     int64_t bytes;
-    void *json; /* what owns the text, or NULL */
+    void *json; /* the parsed line that owns the text, or NULL */
 } document;
-/* A line that is not a JSON object, that has no such column or no string in it, and text that is not UTF-8,
- * are an ERR_INPUT that names file and line, or byte. Threads may share the batch. */
+/* Finds the document of a record. A line that is not a JSON object, that has no such column or no string in
+ * it, and text that is not UTF-8, are an ERR_INPUT that names file and line, or byte. Threads may share the
+ * batch. */
 status record_text(const text_batch *b, const text_record *r, const char *column, document *d, message *why);
 void document_free(document *d);
 /* "FILE" or "FILE:LINE", for messages. Returns `buffer`. */

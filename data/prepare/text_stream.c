@@ -1,3 +1,6 @@
+/* The bytes of a text file. A compressed one passes through two buffers: `in`, refilled from the file, and
+ * the caller's, filled by zlib or zstd. Files may be several gzip members or zstd frames one after another; a
+ * file that ends inside one is cut. */
 #include "data/prepare/text_stream.h"
 #include "base/memory.h"
 #include <stdio.h>
@@ -11,7 +14,8 @@
 
 enum { IN_BYTES = 1 << 17, WINDOW_LOG = 27 };
 
-/* What a compressed file needs: one of the two decoders, and bytes of the file that it has not taken yet. */
+/* The state of a compressed file: one of the two decoders, and bytes of the file that it has not taken yet.
+ */
 struct packed {
     z_stream gzip;
     ZSTD_DCtx *zstd;   /* NULL: gzip */
@@ -45,7 +49,7 @@ static struct packed *packed_new(const char *path)
         p->zstd = memory_check(ZSTD_createDCtx(), "decompression of %s", path);
         ZSTD_DCtx_setParameter(p->zstd, ZSTD_d_windowLogMax, WINDOW_LOG);
     } else if (inflateInit2(&p->gzip, MAX_WBITS + 16) != Z_OK) { /* 16: gzip's header, not zlib's */
-        die(ERR_DEVICE, "no memory for decompression of %s", path);
+        memory_failed("decompression of %s", path);
     }
     return p;
 }
@@ -61,7 +65,7 @@ static void packed_free(struct packed *p)
     free(p);
 }
 
-/* Where in the file the decoder stands. */
+/* Returns the decoder's position in the file. */
 static long long place(const text_stream *s) { return (long long)(s->at - (s->unpack->end - s->unpack->at)); }
 
 static status refill(text_stream *s, message *why)
@@ -91,9 +95,9 @@ static status read_gzip(text_stream *s, void *out, int64_t bytes, int64_t *got, 
     *got = bytes - z->avail_out;
     if (result == Z_STREAM_END) p->inside = false;
     if (result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR) return OK;
-    if (result == Z_MEM_ERROR) die(ERR_DEVICE, "no memory to decompress %s", s->path);
+    if (result == Z_MEM_ERROR) memory_failed("decompression of %s", s->path);
     return fail(why, ERR_INPUT, "%s: is damaged or not gzip after byte %lld: %s", s->path, from,
-                z->msg ? z->msg : "it wants a dictionary");
+                z->msg ? z->msg : "it needs a dictionary");
 }
 
 static status read_zstd(text_stream *s, void *out, int64_t bytes, int64_t *got, message *why)
@@ -110,7 +114,7 @@ static status read_zstd(text_stream *s, void *out, int64_t bytes, int64_t *got, 
         return OK;
     }
     const ZSTD_ErrorCode code = ZSTD_getErrorCode(result);
-    if (code == ZSTD_error_memory_allocation) die(ERR_DEVICE, "no memory to decompress %s", s->path);
+    if (code == ZSTD_error_memory_allocation) memory_failed("decompression of %s", s->path);
     if (code == ZSTD_error_frameParameter_windowTooLarge)
         return fail(
             why, ERR_INPUT,
@@ -121,13 +125,13 @@ static status read_zstd(text_stream *s, void *out, int64_t bytes, int64_t *got, 
                 ZSTD_getErrorName(result));
 }
 
-/* Decoders may take bytes without giving any: until they give some, or the file ends. */
+/* Decodes until there are bytes or the file ends: a decoder may take bytes without giving any. */
 static status read_packed(text_stream *s, void *out, int64_t bytes, int64_t *got, message *why)
 {
     struct packed *p = s->unpack;
     for (*got = 0; *got == 0;) {
         if (p->at == p->end && s->at < s->bytes) TRY(refill(s, why));
-        /* At the end of the file a decoder may still hold what found no room before. */
+        /* At the end of the file a decoder may still hold bytes that did not fit into `out` before. */
         const bool ended = p->at == p->end;
         if (ended && !p->inside) return OK;
         TRY(p->zstd ? read_zstd(s, out, bytes, got, why) : read_gzip(s, out, bytes, got, why));

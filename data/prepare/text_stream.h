@@ -1,6 +1,6 @@
-/* The bytes of a text file, decompressed as its name says: X.gz (any number of gzip members), X.zst (any
- * number of zstd frames), and everything else as it is. Memory is bounded whatever the file says: 256 KiB,
- * and for .zst at most 128 MiB more, the largest window that `zstd -d` accepts without being asked. */
+/* Reads the bytes of a text file, decompressed as its name says: X.gz (any number of gzip members), X.zst
+ * (any number of zstd frames), and any other name as it is. Memory is bounded whatever the file says: 256
+ * KiB, and for .zst at most 128 MiB more, the largest window that `zstd -d` accepts by default. */
 #ifndef REMLA_DATA_PREPARE_TEXT_STREAM_H
 #define REMLA_DATA_PREPARE_TEXT_STREAM_H
 #include "base/file.h"
@@ -13,15 +13,15 @@ typedef struct text_stream {
     int fd;
 } text_stream;
 
-/* Whether the name says that the file is compressed: only others can be read from the middle. */
+/* Returns true if the name says that the file is compressed: such a file cannot be read from the middle. */
 bool text_is_packed(const char *path);
-/* The part of the name that says so: "x.txt" of x.txt.gz. Returns its length. */
+/* Returns the length of the name without the suffix of compression: that of "x.txt" for x.txt.gz. */
 int text_name_length(const char *path);
 
 /* Reads from byte `from` on, which is 0 for a compressed file. The caller closes, also after a failure. */
 status text_stream_open(text_stream *s, const char *path, int64_t from, message *why);
-/* Up to `bytes` more into `out`; *got is 0 at the end, and only there. A file that ends before its
- * compressed data do, or whose checksums do not match, is an ERR_INPUT. */
+/* Reads up to `bytes` more into `out`; *got is 0 at the end, and only there. A file that ends inside
+ * compressed data, or whose checksums do not match, is an ERR_INPUT. */
 status text_stream_read(text_stream *s, void *out, int64_t bytes, int64_t *got, message *why);
 void text_stream_close(text_stream *s);
 

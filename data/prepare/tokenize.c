@@ -1,3 +1,11 @@
+/* `remla data tokenize`: text to shards, in two halves, over all ranks.
+ *
+ *     text files --- tokenize_pieces ---> OUT.part/pieces/HASH.ds.zst    a shard per piece, any order
+ *     pieces ------- shards_join -------> OUT.part/shards/tokens-*       shards of equal size, in order
+ *     OUT.part/shards --- rename -------> OUT                            the folder exists from here on
+ *
+ * A job that is stopped in the first half leaves its finished pieces in OUT.part, and the same command goes
+ * on with them. The second half is only copying, and starts again. */
 #include "data/prepare/tokenize.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -11,7 +19,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* What the work needs beside the job. */
+/* The state of the work, beside the job. */
 typedef struct workplace {
     const tokenize_job *job;
     const comm *c;
@@ -22,16 +30,16 @@ typedef struct workplace {
     text_pieces text;
 } workplace;
 
-/* ---- what is asked for -------------------------------------------------------------------------------- */
+/* ---- preparation -------------------------------------------------------------------------------------- */
 
-/* What decides, with the text, what is in a piece. */
+/* Describes all settings that decide, with the text, the content of a piece. */
 static void describe_work(const workplace *w, char *out, size_t size)
 {
     snprintf(out, size, "remla %s pieces|%s|%lld|%d|%d|%s", REMLA_VERSION, w->identity.tokenizer_sha256,
              (long long)w->job->eos, w->identity.token_bytes, w->job->compress, w->job->column);
 }
 
-/* The ranks must have the same files before them. */
+/* Checks that all ranks see the same files. */
 static status compare_with_first_rank(const workplace *w, message *why)
 {
     XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
@@ -48,7 +56,7 @@ static status compare_with_first_rank(const workplace *w, message *why)
                 w->c->rank);
 }
 
-/* By the first rank alone. */
+/* Makes the folders of the work; called by the first rank alone. */
 static status make_folders(workplace *w, message *why)
 {
     TRY(folder_check_vacant(w->job->out, why));
@@ -58,7 +66,7 @@ static status make_folders(workplace *w, message *why)
     return folder_remove(w->shards, why);
 }
 
-/* After a failure: pieces that are whole stay for the next time, a workplace without any does not. */
+/* Cleans up after a failure: finished pieces stay for the next run; a workplace without any is removed. */
 static void tidy(const workplace *w)
 {
     message ignored;
@@ -88,7 +96,7 @@ static status prepare(workplace *w, message *why)
 /* The pieces that have tokens. */
 typedef struct piece_list {
     char (*path)[PATH_BYTES];
-    const char **name; /* of each, what `path` holds */
+    const char **name; /* pointers to the paths */
     int64_t *tokens;
     int64_t count;
 } piece_list;
@@ -100,7 +108,7 @@ static void piece_list_free(piece_list *l)
     free(l->tokens);
 }
 
-/* A large file of JSON lines is several pieces, which are looked at together. */
+/* Refuses a file of JSON lines without any text. A large one is several pieces, whose tokens are summed. */
 static status refuse_silent_file(const workplace *w, int64_t i, int64_t tokens, int64_t *of_file,
                                  message *why)
 {
@@ -163,7 +171,7 @@ static status join(const workplace *w, const piece_work *work, tokenize_result *
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
 
-/* The moment at which the folder exists. What cannot be removed after it is no failure. */
+/* Renames the finished folder; from then on it exists. Failing to remove the rest is only a warning. */
 static status commit(workplace *w, message *why)
 {
     message left;
@@ -196,7 +204,7 @@ status tokenize_text(const tokenize_job *j, const comm *c, tokenize_result *r, m
     *r = (tokenize_result){0};
     const status s = run(&w, r, &inner);
     if (s == STOPPED)
-        fail(why, s, "%s; what is done is in %s: start again to go on", inner.text, w.folder);
+        fail(why, s, "%s; the finished part is in %s: start again to resume", inner.text, w.folder);
     else
         *why = inner;
     if (s != OK) tidy(&w);

@@ -1,6 +1,6 @@
-/* Text files to a folder of shards. The documents keep their order: files as they are named, documents as
- * they lie in the files. docs/FORMATS.md, "From text", says what is written; its bytes depend on the text,
- * the tokenizer and the settings, and not on the number of ranks or threads. */
+/* Tokenizes text files into a folder of shards. The documents keep their order: files as they are named,
+ * documents as they lie in the files. docs/FORMATS.md, "From text", describes the output; its bytes depend on
+ * the text, the tokenizer and the settings, not on the number of ranks or threads. */
 #ifndef REMLA_DATA_PREPARE_TOKENIZE_H
 #define REMLA_DATA_PREPARE_TOKENIZE_H
 #include "base/comm.h"
@@ -12,7 +12,7 @@ typedef struct tokenize_job {
     int sources;
     const char *column; /* of JSON lines */
     const tokenizer *tokenizer;
-    int64_t eos;          /* ends every document; -1: nothing does */
+    int64_t eos;          /* the id that ends every document; -1: none */
     const char *out;      /* the folder to make; no slash at its end */
     int64_t shard_tokens; /* about: data/shards/shard_join.h */
     bool compress;        /* X.ds.zst, not X.ds */

@@ -1,5 +1,12 @@
-/* The stream of the pipeline is chunks of text, in order; a piece is some of them. A chunk's documents become
- * ids on any thread, and go to the piece's shard when its turn comes. */
+/* Tokenizes the pieces of one rank through the pipeline (data/prepare/pipeline.h):
+ *
+ *     read    a chunk, about 256 KiB of text: whole documents of one piece, one chunk after another
+ *     work    parse and encode its documents, on any thread, each with its own tokenizer state
+ *     write   append the ids to the piece's shard, in the order of reading; finish the shard with the piece
+ *
+ * Memory is bounded by the chunks on their way. Each piece goes to one rank, chosen by bytes alone, so that
+ * all ranks agree without talking. A rank that fails leaves a file in the folder, which the others look for
+ * once a second. */
 #include "data/prepare/tokenize_pieces.h"
 #include "base/array.h"
 #include "base/clock.h"
@@ -20,12 +27,12 @@ typedef struct chunk {
     text_batch text;
     token_list ids;
     int64_t *end; /* of each document, in ids */
-    int64_t documents, end_room;
+    int64_t documents, end_capacity;
     int64_t empty;
     int64_t source_bytes; /* of the files, that it took to read it */
     const text_piece *piece;
     bool begins_lines;      /* of a file of JSON lines, or of a part of one */
-    const text_part *lines; /* the one that ends with this chunk; or NULL */
+    const text_part *lines; /* the part of JSON lines that ends with this chunk; or NULL */
     bool ends_piece;
 } chunk;
 
@@ -52,7 +59,7 @@ typedef struct stage {
 
 static const char failed[] = "failed";
 
-/* So nobody works for hours on what will be thrown away. */
+/* Tells whether another rank has failed, so that this one does not work for hours in vain. */
 static bool others_failed(stage *s)
 {
     char path[PATH_BYTES];
@@ -80,13 +87,13 @@ status tokenize_clear_failure(const char *folder, message *why)
 static void chunk_clear(chunk *k)
 {
     text_batch_clear(&k->text);
-    if (k->ids.room > KEPT_IDS) token_list_free(&k->ids);
+    if (k->ids.capacity > KEPT_IDS) token_list_free(&k->ids);
     k->ids.count = k->documents = k->empty = k->source_bytes = 0;
     k->lines = NULL;
     k->begins_lines = k->ends_piece = false;
 }
 
-/* Adds text of the current part. Its end is a step of its own. */
+/* Adds text of the current part, at most up to its end. */
 static status read_part(stage *s, chunk *k, message *why)
 {
     const text_part *part = &s->w->text->part[k->piece->first + s->part];
@@ -99,7 +106,7 @@ static status read_part(stage *s, chunk *k, message *why)
     const int64_t before = text_reader_consumed(&s->reader);
     TRY(text_reader_fill(&s->reader, &k->text, CHUNK_BYTES, &ended, why));
     const int64_t after = text_reader_consumed(&s->reader);
-    /* What lies behind the part, and is read for the end of its last line, is another part's work. */
+    /* Bytes behind the part, read for the end of its last line, count for the next part. */
     const int64_t most = part->bytes;
     k->source_bytes += (ended || after > most ? most : after) - (before > most ? most : before);
     if (!ended) return OK;
@@ -116,7 +123,7 @@ static bool lines_next(const stage *s, const chunk *k)
     return !s->reading && text_is_lines(s->w->text->part[k->piece->first + s->part].path);
 }
 
-/* A chunk holds documents of many files, or lines of one. */
+/* Reads a chunk: documents of several files, or lines of one. */
 static status read_chunk(void *context, void *item, int64_t *bytes, bool *ended, message *why)
 {
     stage *s = context;
@@ -155,10 +162,10 @@ static status encode(const stage *s, int thread, chunk *k, const text_record *r,
         return OK;
     }
     if (s->w->job->eos >= 0) {
-        k->ids.id = array_reserve(k->ids.id, &k->ids.room, k->ids.count + 1, sizeof *k->ids.id);
+        k->ids.id = array_reserve(k->ids.id, &k->ids.capacity, k->ids.count + 1, sizeof *k->ids.id);
         k->ids.id[k->ids.count++] = (uint32_t)s->w->job->eos;
     }
-    k->end = array_reserve(k->end, &k->end_room, k->documents + 1, sizeof *k->end);
+    k->end = array_reserve(k->end, &k->end_capacity, k->documents + 1, sizeof *k->end);
     k->end[k->documents++] = k->ids.count;
     return OK;
 }
@@ -228,8 +235,8 @@ char *piece_path(char *out, const piece_work *w, const text_piece *p)
     return path_join(out, w->folder, name);
 }
 
-/* What an interrupted run has left under its name is whole, but may have been damaged since. Reading it takes
- * a small part of the time that making it took. */
+/* Tells whether an interrupted run has left the piece. A file under its final name was complete, but may have
+ * been damaged since, so it is verified, which takes a small part of the time of tokenizing. */
 static bool is_there(const piece_work *w, const text_piece *p)
 {
     char path[PATH_BYTES];
@@ -243,8 +250,8 @@ static bool is_there(const piece_work *w, const text_piece *p)
     return good;
 }
 
-/* Every piece goes to the rank that has the least to do so far, whether it is there already or not: so all
- * ranks agree on whose it is. */
+/* Assigns every piece to the rank with the least bytes so far, whether the piece is done already or not: so
+ * all ranks agree on the assignment. */
 static void choose_pieces(stage *s)
 {
     const text_pieces *t = s->w->text;

@@ -1,5 +1,5 @@
-/* Private to data/prepare/tokenize.c: the first half of the work. Every rank makes its pieces of the text
- * into tokens, a shard each, by all its threads. */
+/* Private to data/prepare/tokenize.c: the first half of the work. Every rank tokenizes its pieces of the
+ * text, a shard each, with all its threads. */
 #ifndef REMLA_DATA_PREPARE_TOKENIZE_PIECES_H
 #define REMLA_DATA_PREPARE_TOKENIZE_PIECES_H
 #include "data/prepare/text_pieces.h"
@@ -12,11 +12,11 @@ typedef struct piece_work {
     const char *folder; /* of the pieces' shards */
 } piece_work;
 
-/* Where a piece's shard is. One without tokens has none. */
+/* Makes the path of a piece's shard. A piece without tokens has no shard. */
 char *piece_path(char *out, const piece_work *w, const text_piece *p);
 
 /* Makes the pieces of this rank that are not there yet, and counts its tokens in r->made, and documents
- * without text in r->empty. A rank that fails leaves a file in the folder; others that see it return OK,
+ * without text in r->empty. A rank that fails leaves a file in the folder; the others see it and return OK
  * early. */
 status tokenize_pieces(const piece_work *w, const comm *c, tokenize_result *r, message *why);
 /* Removes that file. */

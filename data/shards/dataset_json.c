@@ -1,3 +1,6 @@
+/* Reads, checks and writes dataset.json. A manifest is believed only if its fingerprint, a SHA-256 over a
+ * fixed text form of identity and shards, is that of its contents. To write one means to merge: under a lock
+ * on the folder, entries of the old manifest whose files still exist are kept, and the new ones are added. */
 #include "data/shards/dataset_json.h"
 #include "base/json_text.h"
 #include "base/memory.h"
@@ -45,14 +48,14 @@ static void fingerprint(const dataset_manifest *m, char out[SHA256_TEXT])
 {
     enum { LINE = 768 };
     const shard_identity *i = &m->identity;
-    const size_t room = (size_t)(m->count + 1) * LINE;
+    const size_t capacity = (size_t)(m->count + 1) * LINE;
     char *text = memory_new(m->count + 1, LINE, "a line for each shard");
-    size_t at = (size_t)snprintf(text, room, "%d %lld %lld %lld %lld %s\n", i->token_bytes,
+    size_t at = (size_t)snprintf(text, capacity, "%d %lld %lld %lld %lld %s\n", i->token_bytes,
                                  (long long)i->vocabulary, (long long)i->eos, (long long)i->bos,
                                  (long long)i->pad, i->tokenizer_sha256[0] ? i->tokenizer_sha256 : "-");
     for (int64_t k = 0; k < m->count; k++) {
         const shard_summary *s = &m->shard[k];
-        at += (size_t)snprintf(text + at, room - at, "%s %lld %lld %lld %s %s %s\n", s->name,
+        at += (size_t)snprintf(text + at, capacity - at, "%s %lld %lld %lld %s %s %s\n", s->name,
                                (long long)s->tokens, (long long)s->documents, (long long)s->bytes,
                                s->xxh3_128, s->sha256, s->index_sha256);
     }
@@ -67,7 +70,7 @@ static status malformed(const char *path, const char *what, message *why)
     return fail(why, ERR_INPUT, "%s: %s", path, what);
 }
 
-/* A whole number of at least `least`, or null where unknown, which is -1. */
+/* Reads a whole number of at least `least`; -1 for null, if that is allowed. */
 static bool get_number(const json_t *object, const char *key, int64_t least, bool maybe_null, int64_t *out)
 {
     const json_t *value = json_object_get(object, key);
@@ -241,7 +244,7 @@ static void put(dataset_manifest *m, const shard_summary *s)
     if (k == m->count) m->count++;
 }
 
-/* What the manifest that is there lists and still exists. */
+/* Starts `m` with the entries of the old manifest whose files still exist. */
 static status keep_listed(dataset_manifest *m, const char *folder, const char *path, int64_t added,
                           message *why)
 {
@@ -260,11 +263,11 @@ static status keep_listed(dataset_manifest *m, const char *folder, const char *p
                 path, other);
 }
 
-/* Two programs that write shards into one folder take turns. */
+/* Locks the folder, so that two programs that write shards into it take turns. */
 static int lock_folder(const char *folder)
 {
     const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) flock(fd, LOCK_EX); /* where it cannot be had, as on some network file systems, go without */
+    if (fd >= 0) flock(fd, LOCK_EX); /* some network file systems have no locks: go on without */
     return fd;
 }
 

@@ -1,3 +1,7 @@
+/* A cache of decoded frames, shared by all files of the process. Samples that follow each other lie in the
+ * same frame or the next, so a few frames suffice: SLOTS of them, and a miss decodes into the slot that was
+ * not used for longest. A file is known by a number that is given out once and never again, so that a file
+ * opened at the path of a closed one cannot find the old one's frames. */
 #include "data/shards/frame_cache.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -13,7 +17,7 @@ typedef struct slot {
     int64_t frame;
     uint64_t used; /* when, in reads */
     char *content;
-    int64_t room;
+    int64_t capacity;
 } slot;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all below */
@@ -29,7 +33,7 @@ uint64_t frame_cache_number(void)
     return number;
 }
 
-/* Decodes into the slot that was not used for longest. */
+/* Decodes a frame into the slot that was not used for longest. */
 static status slot_fill(slot **out, uint64_t number, const seekable *z, const char *path, int64_t frame,
                         message *why)
 {
@@ -38,9 +42,9 @@ static status slot_fill(slot **out, uint64_t number, const seekable *z, const ch
         if (slots[i].used < s->used) s = &slots[i];
     const int64_t bytes = z->from[frame + 1] - z->from[frame];
     s->number = 0;
-    if (bytes > s->room) {
+    if (bytes > s->capacity) {
         free(s->content);
-        s->room = bytes;
+        s->capacity = bytes;
         s->content = memory_new(bytes, 1, "a frame of %s", path);
     }
     int fd;

@@ -1,3 +1,18 @@
+/* Reads a seekable zstd file. Its bytes, and the two arrays made of its table (3 frames, the first one a
+ * skippable frame that holds the shard's header):
+ *
+ *     | header   | frame 1        | frame 2   | seek table | footer |
+ *     at[0]      at[1]            at[2]       at[3]
+ *     from[0]    from[1]          from[2]     from[3]
+ *     = 0        = 0                          = bytes of content
+ *
+ * The table has the packed size, the content size and the checksum of each frame.
+ * The footer (9 bytes: number of frames, descriptor, magic) tells where the table begins; sums of its sizes
+ * give at[] and from[]. To read byte x of the content, seekable_frame finds its frame in from[] by bisection,
+ * and frame_decode decodes that frame alone.
+ *
+ * The file is not trusted. The table must fit the file's size exactly, and each frame's own header must agree
+ * with the table before anything of its claimed size is allocated or decoded. */
 #include "data/shards/seekable.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -28,7 +43,7 @@ static status footer_parse(footer *f, const char *path, const uint8_t *data, int
     if (bytes < 8 + FOOTER_BYTES || u32(data + 5) != SEEKABLE_MAGIC)
         return fail(why, ERR_INPUT,
                     "%s: has no seek table at its end: the file is cut, or was not written as seekable zstd "
-                    "(decompress it with zstd -d, and use what comes out)",
+                    "(decompress it with zstd -d, and use the result)",
                     path);
     if (data[4] != 0 && data[4] != 0x80)
         return fail(why, ERR_INPUT, "%s: the seek table's descriptor is 0x%02x, expected 0x80 or 0x00", path,
@@ -36,8 +51,8 @@ static status footer_parse(footer *f, const char *path, const uint8_t *data, int
     f->frames = u32(data);
     f->entry_bytes = data[4] ? 12 : 8;
     f->bytes = 8 + f->frames * f->entry_bytes + FOOTER_BYTES;
-    /* Frames are not shorter than SHORTEST_FRAME: a table that fits also costs memory only in proportion to
-     * the file. */
+    /* No frame is shorter than SHORTEST_FRAME, so the memory for a table that fits is in proportion to the
+     * file. */
     if (f->frames > SEEKABLE_MOST_FRAMES || f->frames * SHORTEST_FRAME > bytes - f->bytes)
         return fail(why, ERR_INPUT, "%s: the seek table lists %lld frames, too many for a file of %lld bytes",
                     path, (long long)f->frames, (long long)bytes);
@@ -144,8 +159,8 @@ static status damaged(const char *path, int64_t frame, const char *what, message
     return fail(why, ERR_INPUT, "%s: frame %lld is damaged: %s", path, (long long)frame, what);
 }
 
-/* The frame's header (RFC 8878, 3.1.1.1): content size there and as the table says, no dictionary, a small
- * window, a checksum somewhere. NULL or what is wrong. */
+/* Checks the frame's header (RFC 8878, 3.1.1.1): the content size is there and as the table says, there is no
+ * dictionary, the window is small, and frame or table has a checksum. Returns NULL, or what is wrong. */
 static const char *header_fault(const uint8_t *packed, int64_t packed_bytes, int64_t bytes, bool has_checksum)
 {
     if (packed_bytes < 9 || u32(packed) != ZSTD_MAGICNUMBER) return "it does not begin as a zstd frame does";
@@ -178,7 +193,7 @@ status frame_decode(frame_decoder *d, const char *path, int64_t frame, const uin
     if (ZSTD_isError(got)) return damaged(path, frame, ZSTD_getErrorName(got), why);
     if (got != (size_t)bytes) return damaged(path, frame, "its content is shorter than it says", why);
     if (!checksum) return OK;
-    /* A frame with a checksum of its own, the same hash in its last bytes, has been verified with that. */
+    /* A frame with a checksum of its own, the same hash in its last bytes, is already verified by zstd. */
     const bool own = packed[4] & 4;
     if ((own ? u32(packed + packed_bytes - 4) : (uint32_t)XXH64(out, (size_t)bytes, 0)) != *checksum)
         return damaged(path, frame, "its content does not have the checksum that the seek table says", why);
@@ -189,9 +204,9 @@ status seekable_decode(frame_decoder *d, const seekable *z, int fd, const char *
                        void *out, message *why)
 {
     const int64_t packed = z->at[frame + 1] - z->at[frame], bytes = z->from[frame + 1] - z->from[frame];
-    if (packed > d->room) {
+    if (packed > d->capacity) {
         free(d->packed);
-        d->room = packed;
+        d->capacity = packed;
         d->packed = memory_new(packed, 1, "a frame of %s", path);
     }
     TRY(file_read_at(fd, path, d->packed, packed, z->at[frame], why));

@@ -1,3 +1,6 @@
+/* Writes a seekable zstd file (data/shards/seekable.c shows its bytes). Content is gathered until a frame is
+ * full, compressed, appended, and its sizes and checksum are added to the table, which is written at the end.
+ * Frames are cut at fixed places of the content, whatever the sizes of the calls. */
 #include "data/shards/seekable_writer.h"
 #include "base/array.h"
 #include "base/memory.h"
@@ -18,7 +21,7 @@ struct seekable_writer {
     size_t packed_size;
     int64_t raw_bytes;    /* waiting in raw */
     uint32_t (*entry)[3]; /* of the table: bytes in the file, bytes of content, checksum of content */
-    int64_t entries, room;
+    int64_t entries, capacity;
 };
 
 seekable_writer *seekable_create(file_writer *out)
@@ -50,7 +53,7 @@ static status entry_add(seekable_writer *w, int64_t packed, const void *content,
     if (w->entries == MOST_FRAMES)
         return fail(why, ERR_INPUT, "%s: a shard cannot be larger than %lld bytes before compression",
                     w->out->path, (long long)MOST_FRAMES * FRAME_BYTES);
-    w->entry = array_reserve(w->entry, &w->room, w->entries + 1, sizeof *w->entry);
+    w->entry = array_reserve(w->entry, &w->capacity, w->entries + 1, sizeof *w->entry);
     uint32_t *e = w->entry[w->entries++];
     e[0] = (uint32_t)packed;
     e[1] = (uint32_t)bytes;
@@ -77,7 +80,7 @@ static status frame_write(seekable_writer *w, message *why)
 status seekable_append(seekable_writer *w, const void *data, int64_t bytes, message *why)
 {
     for (const char *from = data; bytes > 0;) {
-        const int64_t room = FRAME_BYTES - w->raw_bytes, n = bytes < room ? bytes : room;
+        const int64_t capacity = FRAME_BYTES - w->raw_bytes, n = bytes < capacity ? bytes : capacity;
         memcpy(w->raw + w->raw_bytes, from, (size_t)n);
         w->raw_bytes += n;
         from += n;

@@ -1,5 +1,5 @@
-/* Writes the frames of a seekable zstd file and, at the end, its table. The bytes depend on what is given and
- * on libzstd's version, not on how it is cut into calls. */
+/* Writes the frames of a seekable zstd file and, at the end, its table. The bytes depend on the content and
+ * on libzstd's version, not on how the content is cut into calls. */
 #ifndef REMLA_DATA_SHARDS_SEEKABLE_WRITER_H
 #define REMLA_DATA_SHARDS_SEEKABLE_WRITER_H
 #include "base/file.h"
@@ -8,8 +8,8 @@ typedef struct seekable_writer seekable_writer; /* opaque; owned by the caller u
 
 /* out: the file being written, borrowed. */
 seekable_writer *seekable_create(file_writer *out);
-/* Puts `data` into the file as it is, listed in the table as a frame without content: the header. Call it
- * before the first seekable_append. */
+/* Puts `data` (the shard's header) into the file as it is, listed in the table as a frame without content.
+ * Call it before the first seekable_append. */
 status seekable_leading(seekable_writer *w, const void *data, int64_t bytes, message *why);
 status seekable_append(seekable_writer *w, const void *data, int64_t bytes, message *why);
 status seekable_finish(seekable_writer *w, message *why); /* the last frame and the table; out stays open */

@@ -1,5 +1,11 @@
-/* One shard: a file of token ids, raw or in frames, checked once against its metadata and index, then read by
- * offset. Little-endian, like the machines that this runs on. */
+/* One shard: a file of token ids, raw or in frames, checked once when it is opened, then read by offset.
+ *
+ *     X.ds.zst   header (identity, number of tokens), frames, seek table     X.ds   ids and nothing else
+ *     X.ds.index        u64 ends of documents
+ *     X.ds.metadata     width of an id, number of tokens
+ *
+ * Whatever two of them say must agree. Reads of X.ds.zst go through the frame cache. All numbers are
+ * little-endian, like the machines that this runs on. */
 #include "data/shards/shard.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -36,7 +42,7 @@ _Static_assert(sizeof((shard_metadata *)0)->tokenizer == sizeof((shard_identity 
 
 /* ---- X.ds.metadata ------------------------------------------------------------------------------------- */
 
-/* What the metadata say, against what the header of X.ds.zst has said already. */
+/* Reads the metadata, and compares them with the header of X.ds.zst, if it has one. */
 static status metadata_load(shard *s, const char *path, message *why)
 {
     shard_metadata m;
@@ -50,7 +56,7 @@ static status metadata_load(shard *s, const char *path, message *why)
     return OK;
 }
 
-/* bytes: of all ids, uncompressed. */
+/* Determines width and number of tokens; `bytes` is the size of all ids, uncompressed. */
 static status metadata_read(shard *s, int64_t bytes, message *why)
 {
     char path[PATH_BYTES];
@@ -134,7 +140,7 @@ static status index_read(shard *s, message *why)
 
 /* ---- the shard ----------------------------------------------------------------------------------------- */
 
-/* The header, where there is one: zstd files of other programs have none. */
+/* Reads the header, if there is one: zstd files of other programs have none. */
 static status header_read(shard *s, int fd, int64_t bytes, message *why)
 {
     uint8_t header[SHARD_HEADER_BYTES];
@@ -146,7 +152,7 @@ static status header_read(shard *s, int fd, int64_t bytes, message *why)
     return OK;
 }
 
-/* A hash of the ids from the checksums of their frames. */
+/* Computes a hash of the ids from the checksums of their frames. */
 static uint64_t content_hash(const seekable *z)
 {
     if (!z->checksum) return 0;
@@ -159,7 +165,7 @@ static uint64_t content_hash(const seekable *z)
     return digest;
 }
 
-/* Size and, for X.ds.zst, header and seek table. *bytes: of all ids. */
+/* Checks size and, for X.ds.zst, header and seek table. *bytes: size of all ids. */
 static status file_check(shard *s, int64_t *bytes, message *why)
 {
     int fd;
@@ -226,8 +232,8 @@ status shard_read(const shard *s, int64_t from, int64_t count, int64_t vocabular
 {
     REQUIRE(from >= 0 && count >= 0 && from <= s->tokens - count, "%s: tokens %lld to %lld of %lld", s->path,
             (long long)from, (long long)(from + count), (long long)s->tokens);
-    /* Narrow ids are read into the second half of `out` and widened from the front, which never overtakes
-     * what is still to be widened. */
+    /* Narrow ids are read into the second half of `out` and widened from the front: the write position never
+     * overtakes the read position. */
     char *raw = (char *)out + count * (4 - s->token_bytes);
     TRY(read_bytes(s, from * s->token_bytes, count * s->token_bytes, raw, why));
     if (s->token_bytes == 2)

@@ -14,28 +14,29 @@ typedef struct shard {
     int64_t *document_end; /* rising, the last is `tokens`; one document when there is no index */
     int64_t documents;
     bool indexed;            /* there is an index */
-    shard_identity identity; /* what the header of X.ds.zst says; else unknown, but for the token size and the
-                                tokenizer's name */
+    shard_identity identity; /* from the header of X.ds.zst; without one only token size and tokenizer's name
+                                are known */
     uint64_t content;        /* a hash of the ids, from the seek table's checksums; 0: none is known */
     uint64_t number;         /* X.ds.zst: of data/shards/frame_cache.h; 0: the file is raw */
     seekable frames;         /* of X.ds.zst */
 } shard;
 
-/* Opens and checks size, metadata and index against each other. An empty shard is an ERR_INPUT. Without
- * .metadata tokens are u16 and that is said in a warning (X.ds.zst has a header); without .index the file is
- * one document. */
+/* Opens and checks size, metadata and index against each other. An empty shard is an ERR_INPUT. X.ds without
+ * .metadata is read as u16, with a warning (X.ds.zst has a header); without .index the file is one document.
+ */
 status shard_open(shard *s, const char *path, message *why);
 void shard_close(shard *s);
 #define ANY_TOKEN ((int64_t)1 << 32) /* a vocabulary that has every id */
-/* Tokens [from, from+count). An id that is not below `vocabulary` is an ERR_INPUT naming file, place and
- * id; so is a frame that is damaged. Threads may share s. */
+/* Reads tokens [from, from+count). An id that is not below `vocabulary` is an ERR_INPUT naming file, place
+ * and id; so is a damaged frame. Threads may share s. */
 status shard_read(const shard *s, int64_t from, int64_t count, int64_t vocabulary, int32_t *out,
                   message *why);
-/* Whether a file's name is a shard's: X.ds or X.ds.zst. */
+/* Tells whether a file's name is a shard's: X.ds or X.ds.zst. */
 bool shard_named(const char *name);
-/* The path of X.ds.index (suffix ".index") or X.ds.metadata of X.ds or X.ds.zst. `out` has PATH_BYTES. */
+/* Makes the path of X.ds.index (suffix ".index") or X.ds.metadata of X.ds or X.ds.zst. `out` has PATH_BYTES.
+ */
 status shard_beside(char *out, const char *path, const char *suffix, message *why);
-/* Index of the document that holds `token`. */
+/* Returns the index of the document that holds `token`. */
 int64_t shard_document(const shard *s, int64_t token);
 
 #endif

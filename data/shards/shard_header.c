@@ -1,10 +1,11 @@
+/* The header of X.ds.zst as a C struct that is copied from and to the file's bytes: little-endian without
+ * padding. Its hash is checked before any field is believed. */
 #include "data/shards/shard_header.h"
 #include "base/digest.h"
 #include "data/shards/seekable.h"
 #include <string.h>
 #include <xxhash.h>
 
-/* Little-endian, like the machines that this runs on. */
 typedef struct header {
     uint32_t frame_magic, frame_bytes; /* of the skippable frame; frame_bytes does not count these two */
     char magic[8];
@@ -37,7 +38,7 @@ void shard_header_pack(uint8_t out[SHARD_HEADER_BYTES], const shard_identity *id
     memcpy(out, &h, sizeof h);
 }
 
-/* One of the two marks is enough: a damaged header must not pass for none. */
+/* One of the two magic numbers is enough: a damaged header must not pass for a missing one. */
 int shard_header_present(const uint8_t *data, int64_t bytes)
 {
     const uint32_t frame_magic = SKIPPABLE_MAGIC;
@@ -70,7 +71,7 @@ status shard_header_parse(const char *path, const uint8_t *data, int64_t bytes, 
         !id_plausible(h.bos, h.vocabulary) || !id_plausible(h.pad, h.vocabulary))
         return fail(
             why, ERR_INPUT,
-            "%s: the header makes no sense: %u bytes, %u bytes per token, vocabulary %lld, end of text "
+            "%s: the header is inconsistent: %u bytes, %u bytes per token, vocabulary %lld, end of text "
             "%lld, begin %lld, pad %lld, %lld tokens",
             path, h.frame_bytes, h.token_bytes, (long long)h.vocabulary, (long long)h.eos, (long long)h.bos,
             (long long)h.pad, (long long)h.tokens);

@@ -1,3 +1,4 @@
+/* The identity of ids that a tokenizer made. Ids take 2 bytes if the vocabulary fits, else 4. */
 #include "data/shards/shard_identity.h"
 #include "data/tokenizer/tokenizer.h"
 #include <stdio.h>

@@ -1,3 +1,12 @@
+/* Joins shards of any size into shards of nearly equal size. The sources are seen as one line of T tokens:
+ *
+ *     sources   |   s0   |     s1      | s2 |        s3        |
+ *     bounds              T/n         2T/n         3T/n
+ *     cuts                  |           |            |             moved to the next document's end
+ *     shards    |    0      |     1     |     2      |      3    |
+ *
+ * First every rank computes all cuts from the sources' indexes alone. Then shard k is written by rank k mod
+ * size, and on each rank by any thread, since the shards are independent of each other. */
 #include "data/shards/shard_join.h"
 #include "base/memory.h"
 #include "base/stop.h"
@@ -7,7 +16,7 @@
 
 enum { MOST_SHARDS = 100000, BLOCK_TOKENS = 1 << 18 };
 
-/* Where shard k begins, in tokens from the start of everything: cut[k]; cut[shards] is the end. */
+/* Shard k begins at token cut[k], counted over all sources; cut[shards] is the end. */
 typedef struct cuts {
     int64_t *cut;
     int64_t shards;
@@ -15,8 +24,8 @@ typedef struct cuts {
 
 /* ---- where the shards are cut ------------------------------------------------------------------------- */
 
-/* Where the document that holds `token` ends. *open is the source that was looked at last, whose first token
- * is *first; -1 when there is none. */
+/* Finds the end of the document that holds `token`. *open is the source that was opened last, whose first
+ * token is *first; -1 when there is none. */
 static status document_end(const shard_join *j, int64_t token, shard *s, int64_t *open, int64_t *first,
                            int64_t *end, message *why)
 {
@@ -51,7 +60,7 @@ static status find_cuts(const shard_join *j, int64_t total, int64_t n, cuts *out
 
 /* ---- one shard ---------------------------------------------------------------------------------------- */
 
-/* Tokens [from, to) of a source, whole documents. */
+/* Copies tokens [from, to) of a source, which are whole documents. */
 static status copy_part(shard_writer *w, const shard *s, int64_t from, int64_t to, int64_t vocabulary,
                         int32_t *block, message *why)
 {
@@ -108,7 +117,8 @@ static status join_one(const shard_join *j, const cuts *c, int64_t k, shard_summ
 
 /* ---- all of them -------------------------------------------------------------------------------------- */
 
-/* Shard k is rank k mod size's. Of several failures that of the first shard is told. */
+/* Writes the shards of this rank, k = rank, rank + size, ... Of several failures the first shard's is
+ * reported. */
 static status join_mine(const shard_join *j, const cuts *all, const comm *c, shard_summary *summary,
                         message *why)
 {

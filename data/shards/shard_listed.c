@@ -1,3 +1,5 @@
+/* Looks shards up in the dataset.json of their folder. The manifest that was read last is kept: shards of one
+ * folder usually come one after another. */
 #include "data/shards/shard_listed.h"
 #include <stdio.h>
 #include <string.h>

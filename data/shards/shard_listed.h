@@ -1,4 +1,4 @@
-/* What dataset.json says of a shard beside it. */
+/* Compares a shard with its entry in the dataset.json beside it. */
 #ifndef REMLA_DATA_SHARDS_SHARD_LISTED_H
 #define REMLA_DATA_SHARDS_SHARD_LISTED_H
 #include "data/shards/dataset_json.h"
@@ -12,11 +12,11 @@ typedef struct listed {
 } listed;
 void listed_free(listed *l);
 
-/* The entry of the shard in the dataset.json of its folder, NULL where there is none; borrowed until the next
- * call. ERR_INPUT when the manifest is damaged. */
+/* Finds the entry of the shard in the dataset.json of its folder, NULL if there is none; borrowed until the
+ * next call. ERR_INPUT when the manifest is damaged. */
 status listed_find(listed *l, const char *shard_path, const shard_summary **entry, message *why);
-/* Looks an open shard up: sizes must be what the manifest says, and the index there; identity and content are
- * filled in where the file itself does not tell them. */
+/* Checks an open shard against its entry: the sizes must agree and the index exist. Fills in identity and
+ * content if the file itself does not tell them. A shard without an entry passes. */
 status listed_check(listed *l, shard *s, message *why);
 
 #endif

@@ -1,3 +1,4 @@
+/* Parses X.ds.metadata. The name before the last '|' may hold anything, also '|'. */
 #include "data/shards/shard_metadata.h"
 #include "base/file.h"
 #include "data/shards/shard_identity.h"

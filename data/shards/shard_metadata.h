@@ -1,5 +1,5 @@
-/* X.ds.metadata, which says what X.ds holds: line 1 "TOKENIZER|TOKEN_SIZE", line 2 the number of tokens,
- * line 3 the same for people. */
+/* Reads X.ds.metadata, which describes X.ds: line 1 "TOKENIZER|TOKEN_SIZE", line 2 the number of tokens, line
+ * 3 the same number in readable form. */
 #ifndef REMLA_DATA_SHARDS_SHARD_METADATA_H
 #define REMLA_DATA_SHARDS_SHARD_METADATA_H
 #include "base/status.h"

@@ -1,3 +1,7 @@
+/* Verifies shards in full: hashes of the files against dataset.json, checksums of all frames, every id
+ * against the vocabulary, and ends of documents against the end-of-text id. The last check is a heuristic,
+ * since imported documents need not end with that id: an end is wrong only if most documents do end with it
+ * and this one has it inside instead. */
 #include "data/shards/shard_verify.h"
 #include "base/memory.h"
 #include <dirent.h>
@@ -72,8 +76,8 @@ static status ends_judge(const ends_check *c, const shard *s, message *why)
     TRY(shard_beside(index, s->path, ".index", why));
     return fail(
         why, ERR_INPUT,
-        "%s: is damaged: document %lld ends at token %lld, which has not the end-of-text id %lld that "
-        "%lld of %lld documents end with, but which stands inside of it or of the next",
+        "%s: is damaged: document %lld ends at token %lld, which is not the end-of-text id %lld, although "
+        "%lld of %lld documents end with it and it stands inside this document or the next",
         index, (long long)c->misplaced, (long long)s->document_end[c->misplaced], (long long)c->eos,
         (long long)(s->documents - c->open), (long long)s->documents);
 }
@@ -134,7 +138,7 @@ static bool contains(const path_list *list, int from, const char *path)
     return false;
 }
 
-/* Those that FOLDER/dataset.json lists and that are not in the list from `from` on already. */
+/* Adds the shards that FOLDER/dataset.json lists, unless the list has them from index `from` on. */
 static status add_listed(path_list *out, int from, const char *folder, const char *manifest_path,
                          message *why)
 {

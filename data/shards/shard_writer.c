@@ -1,5 +1,13 @@
-/* A shard being written: tokens are gathered, and go to the data file raw or in frames; ends of documents go
- * to the index. All three files are .part files until shard_finish. */
+/* Writes a shard. Tokens are gathered and go to the data file raw or in frames; ends of documents go to the
+ * index. The three files are .part files until shard_finish commits them:
+ *
+ *     1  write the rest: ids, seek table, index; then the header again, now with the number of tokens
+ *     2  check the sibling (X.ds beside X.ds.zst), which shares index and metadata
+ *     3  make all three files durable, then rename index, metadata, data, with nothing in between
+ *     4  read the data file back: its hashes, and that they are of what was given
+ *
+ * A crash before 3 leaves .part files only. A crash between two renames leaves files that contradict each
+ * other, or no data file. A failure at 3 or 4 removes the files that have their names. */
 #include "data/shards/shard_writer.h"
 #include "base/digest.h"
 #include "base/memory.h"
@@ -31,7 +39,7 @@ struct shard_writer {
 
 /* ---- names --------------------------------------------------------------------------------------------- */
 
-/* Fills the paths in. */
+/* Fills in the paths. */
 static status names(shard_writer *w, const char *path, bool *compressed, message *why)
 {
     static const char raw[] = ".ds", zst[] = ".ds.zst";
@@ -149,7 +157,7 @@ status shard_end_document(shard_writer *w, message *why)
 
 /* ---- finishing ----------------------------------------------------------------------------------------- */
 
-/* The rest of all contents. */
+/* Writes the rest of all contents. */
 static status contents_finish(shard_writer *w, message *why)
 {
     TRY(shard_end_document(w, why));
@@ -180,8 +188,8 @@ static status sibling_check(const shard_writer *w, message *why)
                 w->sibling, path_base(w->index_path));
 }
 
-/* 2309 is "2.31 kT", as datatrove has it. Nobody reads it but people. */
-static void count_for_people(char *out, size_t size, int64_t tokens)
+/* Writes 2309 as "2.31 kT", as datatrove does. No program reads it. */
+static void readable_count(char *out, size_t size, int64_t tokens)
 {
     static const char prefix[] = " kMGTPE";
     int thousands = 0, digits = 0;
@@ -193,19 +201,19 @@ static void count_for_people(char *out, size_t size, int64_t tokens)
 
 static status metadata_write(shard_writer *w, message *why)
 {
-    char name[sizeof w->identity.tokenizer], people[40], text[256];
+    char name[sizeof w->identity.tokenizer], readable[40], text[256];
     snprintf(name, sizeof name, "%s", w->identity.tokenizer[0] ? w->identity.tokenizer : "unknown");
     for (char *c = name; *c; c++)
         if ((unsigned char)*c < 0x20) *c = '?'; /* it is one line */
-    count_for_people(people, sizeof people, w->tokens);
+    readable_count(readable, sizeof readable, w->tokens);
     const int length = snprintf(text, sizeof text, "%s|%d\n%lld\n%s", name, w->identity.token_bytes,
-                                (long long)w->tokens, people);
+                                (long long)w->tokens, readable);
     TRY(file_create(&w->metadata, w->metadata_path, length, why));
     return file_append(&w->metadata, text, length, why);
 }
 
-/* Gives the files their names, which replaces an old shard of the name. Three cannot get them at one moment,
- * but nothing else is done between: whoever is killed there leaves counts that contradict each other. */
+/* Gives the files their names, which replaces an old shard of that name. Three renames are not atomic, but
+ * nothing else is done between them; a process killed there leaves counts that contradict each other. */
 static status publish(shard_writer *w, uint64_t *given, message *why)
 {
     TRY(metadata_write(w, why));
@@ -213,8 +221,8 @@ static status publish(shard_writer *w, uint64_t *given, message *why)
     return file_finish_all((file_writer *const[]){&w->index, &w->metadata, &w->data}, 3, &w->named, why);
 }
 
-/* The hashes of the data file. Its first bytes were filled in last, so it is read again; what comes back is
- * compared with what was given (`given`: its XXH3-64, with the header that was there first). */
+/* Computes the hashes of the data file by reading it back, because its first bytes were filled in last. What
+ * comes back must be what was given (`given`: its XXH3-64, with the header that was there first). */
 static status read_back(const shard_writer *w, uint64_t given, shard_summary *out, message *why)
 {
     int fd;
@@ -236,7 +244,7 @@ static status read_back(const shard_writer *w, uint64_t given, shard_summary *ou
     digest_finish(d, &text);
     if (s == OK && XXH3_64bits_digest(again) != given)
         s = fail(why, ERR_INPUT,
-                 "%s: what is read back is not what was written: the disk or memory is faulty", w->path);
+                 "%s: the bytes read back differ from those written: the disk or memory is faulty", w->path);
     strcpy(out->xxh3_128, text.xxh3_128);
     strcpy(out->sha256, text.sha256);
     XXH3_freeState(again);

@@ -1,7 +1,8 @@
-/* Writing a shard: X.ds (raw ids) or X.ds.zst (the same bytes in frames that can be read at any place), by
- * its name, with X.ds.index and X.ds.metadata beside it. docs/FORMATS.md has the bytes. Tokens stream through
- * bounded memory. Files get their names when they are whole; on any failure, and when abandoned, nothing of
- * the new shard is left under a final name. An old one of the name is replaced at the end, by renaming. */
+/* Writes a shard: X.ds (raw ids) or X.ds.zst (the same bytes in frames that can be read at any place), as its
+ * name says, with X.ds.index and X.ds.metadata beside it. docs/FORMATS.md has the bytes. Tokens stream
+ * through bounded memory. Files get their names when they are whole; on any failure, and when abandoned,
+ * nothing of the new shard is left under a final name. An old shard of that name is replaced at the end, by
+ * renaming. */
 #ifndef REMLA_DATA_SHARDS_SHARD_WRITER_H
 #define REMLA_DATA_SHARDS_SHARD_WRITER_H
 #include "data/shards/shard_identity.h"
@@ -9,7 +10,7 @@
 typedef struct shard_writer
     shard_writer; /* opaque; owned by the caller from shard_create to finish or abandon */
 
-/* What a finished shard is, as dataset.json lists it. */
+/* A finished shard, as dataset.json lists it. */
 typedef struct shard_summary {
     char name[256]; /* file name without folder */
     int64_t tokens, documents;
@@ -23,7 +24,7 @@ status shard_create(shard_writer **w, const char *path, const shard_identity *id
 /* ERR_INPUT when an id does not fit the token size or the vocabulary, or the disk is full. On a failure of
  * any function the caller ends with shard_abandon. */
 status shard_append(shard_writer *w, const uint32_t *ids, int64_t count, message *why);
-/* The document ends after the tokens so far; one without tokens is not recorded. */
+/* Ends the document after the tokens so far; an empty one is not recorded. */
 status shard_end_document(shard_writer *w, message *why);
 /* Ends the last document, makes all files durable and gives them their names, the data file last. Frees w on
  * success. ERR_INPUT: no tokens; X.ds is there beside X.ds.zst (or the other way round) and the two, which

@@ -1,4 +1,7 @@
-/* A trie for each kind; at every place the longest token counts. */
+/* Finds added tokens in a text with two tries of bytes, one for each kind: tokens that are looked for in the
+ * raw text, and tokens that are looked for after normalizing. At every place the longest token counts. A
+ * search goes left to right; a token may also take the white space beside it (lstrip, rstrip), or count only
+ * where no letter touches it (single_word). */
 #include "data/tokenizer/added_tokens.h"
 #include "base/array.h"
 #include "base/log.h"
@@ -15,8 +18,8 @@ typedef struct added_token {
     uint32_t id;
     bool single_word, lstrip, rstrip, normalized;
     bool special;                 /* its spelling is that of a special token */
-    bool is_skipped;              /* what it decodes to is */
-    text_buffer spelled, pattern; /* pattern: what is looked for and what decoding gives */
+    bool is_skipped;              /* its pattern is the spelling of a special token */
+    text_buffer spelled, pattern; /* pattern: the text that is looked for, and that decoding gives */
 } added_token;
 
 /* The children of a node are a list. */
@@ -28,13 +31,13 @@ typedef struct node {
 
 typedef struct trie {
     node *node;
-    int64_t count, room;
+    int64_t count, capacity;
     int32_t first[256]; /* nodes of the first bytes, or -1 */
 } trie;
 
 struct added_tokens {
     added_token *token;
-    int64_t count, room, ids;
+    int64_t count, capacity, ids;
     int32_t *of_id; /* by id: index of its token, or -1 */
     trie trie[2];   /* by kind */
 };
@@ -43,7 +46,7 @@ struct added_tokens {
 
 static int32_t add_node(trie *t, uint8_t byte, int32_t sibling)
 {
-    t->node = array_reserve(t->node, &t->room, t->count + 1, sizeof *t->node);
+    t->node = array_reserve(t->node, &t->capacity, t->count + 1, sizeof *t->node);
     t->node[t->count] = (node){.child = -1, .sibling = sibling, .token = -1, .byte = byte};
     return (int32_t)t->count++;
 }
@@ -55,7 +58,7 @@ static int32_t find_child(const trie *t, int32_t parent, uint8_t byte)
     return i;
 }
 
-/* False when the pattern is there already. */
+/* Returns false when the pattern is in the trie already. */
 static bool add_pattern(trie *t, const text_buffer *pattern, int32_t token)
 {
     int32_t *first = &t->first[(uint8_t)pattern->text[0]];
@@ -75,7 +78,7 @@ static bool add_pattern(trie *t, const text_buffer *pattern, int32_t token)
     return true;
 }
 
-/* The longest token that begins at text[from], or -1. */
+/* Returns the longest token that begins at text[from], or -1. */
 static int32_t match_at(const trie *t, const char *text, int64_t from, int64_t bytes, int64_t *end)
 {
     int32_t best = -1, at = t->first[(uint8_t)text[from]];
@@ -114,15 +117,16 @@ static status read_flags(const reading *r, const json_t *entry, const char *wher
     return json_field_bool(entry, "rstrip", false, r->path, where, &t->rstrip, r->why);
 }
 
-/* Of two tokens with one spelling the later one's flags count, but special is special. */
+/* Returns the token with this spelling, old or new. Of two entries with one spelling the later one's flags
+ * count, except that special stays set. */
 static added_token *place_of(reading *r, const char *text, int64_t bytes)
 {
     added_tokens *a = r->a;
     added_token *known = find_token(r, text, bytes);
     if (known) return known;
-    a->token = array_reserve(a->token, &a->room, a->count + 1, sizeof *a->token);
+    a->token = array_reserve(a->token, &a->capacity, a->count + 1, sizeof *a->token);
     if (json_object_setn_new(r->index, text, (size_t)bytes, json_integer((json_int_t)a->count)))
-        die(ERR_DEVICE, "no memory for an added token");
+        memory_failed("an added token");
     added_token *t = &a->token[a->count++];
     *t = (added_token){0};
     text_buffer_append(&t->spelled, text, bytes + 1); /* with its zero, for messages */
@@ -194,7 +198,8 @@ static status read_all(reading *r, const json_t *root)
     a->of_id = memory_new(a->ids + 1, sizeof *a->of_id, "ids of added tokens");
     memset(a->of_id, 0xff, sizeof *a->of_id * (size_t)a->ids);
     for (int32_t k = 0; k < a->count; k++) TRY(index_token(r, k));
-    /* The library looks whether what an id decodes to is the spelling of a special token. */
+    /* As in the library, an id is skipped if the text that it decodes to is the spelling of a special token.
+     */
     for (int64_t k = 0; k < a->count; k++) {
         const added_token *same = find_token(r, a->token[k].pattern.text, a->token[k].pattern.bytes);
         a->token[k].is_skipped = same && same->special;
@@ -264,7 +269,7 @@ added_search added_begin(const added_tokens *a, added_kind kind, const char *tex
     return (added_search){.a = a, .kind = kind, .text = text, .bytes = bytes};
 }
 
-/* The character that ends at text[end]; end > 0. */
+/* Returns the character that ends at text[end]; end > 0. */
 static uint32_t character_before(const char *text, int64_t end, int *bytes)
 {
     int64_t i = end - 1;
@@ -293,7 +298,7 @@ static int64_t strip_right(const added_search *s, int64_t end)
     return end;
 }
 
-/* The next token in the text, whatever is around it; false when there is none. */
+/* Finds the next token in the text, whatever is around it; false when there is none. */
 static bool find_next(added_search *s, const added_token **token, int64_t *start, int64_t *end)
 {
     const trie *t = &s->a->trie[s->kind];

@@ -1,5 +1,14 @@
-/* A word becomes ids: cut where no merge reaches, looked up, or merged. Merging a short word looks at all
- * neighbours again after every merge; a long one keeps them in a heap, so that n symbols take n log n. */
+/* Byte pair encoding: a word becomes ids.
+ *
+ *     h u g s      merges, in the order of the file:  (h,u) 0   (hu,g) 1   (g,s) 2
+ *     hu g s       of all neighbours the pair of the smallest rank is merged, leftmost first,
+ *     hug s        until no pair is in the list
+ *
+ * Three things make that fast. A word is cut at places that no merge can cross (bpe_index.c), so that a long
+ * word falls into short parts. A part that was seen before comes from the cache (word_cache.c). Merging a
+ * short part scans all its neighbours after every merge; a long one keeps them in a heap by rank and place,
+ * so that n symbols take n log n: entries whose pair has changed meanwhile are recognised by their rank and
+ * dropped. */
 #include "base/memory.h"
 #include "data/tokenizer/bpe_tables.h"
 #include "base/array.h"
@@ -28,7 +37,7 @@ struct bpe_work {
     token_list symbols; /* of the word */
     symbol *chain;
     uint64_t *heap; /* rank << 32 | place, the smallest first */
-    int64_t chain_room, heap_room, heap_count;
+    int64_t chain_capacity, heap_capacity, heap_count;
 };
 
 bpe_work *bpe_work_new(const bpe *b)
@@ -51,9 +60,9 @@ void bpe_work_free(bpe_work *w)
 
 /* ---- the symbols of a word ----------------------------------------------------------------------------- */
 
-/* A character without a token, spelled as the file would: its bytes' tokens if all are there, else the
- * unknown token, else nothing. An unknown token waits for the next known character (*waiting), as the library
- * has it. */
+/* Adds a character without a token, spelled as in the file: its bytes' tokens if all exist, else the unknown
+ * token, else nothing. As in the library, an unknown token waits for the next known character (*waiting), so
+ * that several can be fused. */
 static status unknown_character(bpe_work *w, const char *spelled, int bytes, bool *waiting, message *why)
 {
     const bpe *b = w->b;
@@ -149,14 +158,14 @@ static uint64_t heap_pop(bpe_work *w)
 
 static void heap_push(bpe_work *w, uint64_t value)
 {
-    w->heap = array_reserve(w->heap, &w->heap_room, w->heap_count + 1, sizeof *w->heap);
+    w->heap = array_reserve(w->heap, &w->heap_capacity, w->heap_count + 1, sizeof *w->heap);
     int64_t i = w->heap_count++;
     for (int64_t parent; i > 0 && w->heap[parent = (i - 1) / 2] > value; i = parent)
         w->heap[i] = w->heap[parent];
     w->heap[i] = value;
 }
 
-/* Looks up the merge of symbol i with what is right of it now. */
+/* Looks up the merge of symbol i with its present right neighbour. */
 static bool find_merge(bpe_work *w, int32_t i)
 {
     symbol *s = &w->chain[i];
@@ -175,8 +184,8 @@ static uint64_t heap_entry(const bpe_work *w, int32_t i)
 static void chain_symbols(bpe_work *w)
 {
     const int64_t n = w->symbols.count;
-    w->chain = array_reserve(w->chain, &w->chain_room, n, sizeof *w->chain);
-    w->heap = array_reserve(w->heap, &w->heap_room, n, sizeof *w->heap);
+    w->chain = array_reserve(w->chain, &w->chain_capacity, n, sizeof *w->chain);
+    w->heap = array_reserve(w->heap, &w->heap_capacity, n, sizeof *w->heap);
     w->heap_count = 0;
     for (int32_t i = 0; i < n; i++)
         w->chain[i] = (symbol){.id = w->symbols.id[i], .before = i - 1, .after = i + 1 < n ? i + 1 : -1};
@@ -211,7 +220,7 @@ static void merge_long(bpe_work *w)
 static void append(token_list *out, const uint32_t *id, int64_t count)
 {
     if (!count) return;
-    out->id = array_reserve(out->id, &out->room, out->count + count, sizeof *out->id);
+    out->id = array_reserve(out->id, &out->capacity, out->count + count, sizeof *out->id);
     memcpy(out->id + out->count, id, sizeof *id * (size_t)count);
     out->count += count;
 }
@@ -236,7 +245,7 @@ static status encode_part(bpe_work *w, const char *word, int64_t bytes, token_li
     return OK;
 }
 
-/* Where the part that begins at `from` ends: at a place that no merge crosses, or at the end. */
+/* Finds the end of the part that begins at `from`: a place that no merge crosses, or the end of the word. */
 static int64_t part_end(const bpe *b, const char *word, int64_t from, int64_t bytes)
 {
     if (b->byte_level) {

@@ -1,5 +1,5 @@
-/* The model of a tokenizer.json: byte pair encoding. A word begins as one symbol per character (or byte) and
- * the pair whose merge comes first in the file's list, leftmost first, is merged until none is left. */
+/* The model of a tokenizer.json: byte pair encoding. A word begins as one symbol per character (or byte). The
+ * pair whose merge comes first in the file's list, leftmost first, is merged until there is none. */
 #ifndef REMLA_DATA_TOKENIZER_BPE_H
 #define REMLA_DATA_TOKENIZER_BPE_H
 #include "base/status.h"
@@ -15,12 +15,12 @@ status bpe_read(bpe **out, const json_t *model, int64_t file_bytes, bool byte_le
 void bpe_free(bpe *b); /* NULL is fine */
 
 int64_t bpe_ids(const bpe *b); /* the largest id and one */
-/* A token as the file spells it, and its bytes; NULL where the id is a hole. */
+/* Returns a token as the file spells it, and its bytes; NULL for an id without a token. */
 const char *bpe_spelling(const bpe *b, int64_t id, int64_t *bytes);
 
 int64_t bpe_id(const bpe *b, const char *spelled, int64_t bytes); /* -1: there is no such token. Slow. */
 
-/* What one thread needs: a word in progress and the words that it met before, in bounded memory. */
+/* The state of one thread: a word in progress and a cache of words, in bounded memory. */
 typedef struct bpe_work bpe_work;
 bpe_work *bpe_work_new(const bpe *b);
 void bpe_work_free(bpe_work *w); /* NULL is fine */

@@ -1,4 +1,7 @@
-/* The tables that make encoding fast: tokens by their character or text, and where words can be cut. */
+/* The tables that make encoding fast: hash tables of tokens by their character or text, and a bit set of
+ * pairs of characters. A merge (left, right) can only happen where the last character of `left` meets the
+ * first of `right`. So between two characters whose pair is in no merge a word can be cut, and its parts
+ * encoded independently. The bits are hashed: a collision only misses a cut. */
 #include "base/memory.h"
 #include "data/tokenizer/bpe_tables.h"
 #include "data/tokenizer/unicode.h"
@@ -6,7 +9,6 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* The power of two that leaves half of a table of `count` free, less one. */
 uint64_t bpe_table_mask(int64_t count)
 {
     uint64_t size = 16;
@@ -82,7 +84,8 @@ static bool is_byte_token(const bpe *b, uint32_t id)
     return false;
 }
 
-/* First and last character of a token as it lies in a word; false when it does not say. */
+/* Returns the first and last character of a token in a word; false when they are not known (byte tokens and
+ * the unknown token stand for any character). */
 static bool token_edges(const bpe *b, uint32_t id, uint32_t *first, uint32_t *last)
 {
     const token_text t = b->raw[id];
@@ -102,8 +105,8 @@ static bool token_edges(const bpe *b, uint32_t id, uint32_t *first, uint32_t *la
 
 static void index_joins(bpe *b)
 {
-    /* Characters without a token of their own would be dropped or fused: what was apart in the text may come
-     * together. */
+    /* Without tokens for all bytes, characters may be dropped or fused, and their neighbours would meet: then
+     * no word is cut. */
     if (!bpe_has_all_bytes(b) || !(b->byte_level || b->byte_fallback)) return;
     b->joins = memory_new((1 << (b->byte_level ? BYTE_JOIN_BITS : UTF8_JOIN_BITS)) / 64, sizeof *b->joins,
                           "a vocabulary");

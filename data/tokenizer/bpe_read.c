@@ -1,4 +1,6 @@
-/* The object "model" of a tokenizer.json: vocabulary, merges, and the tables that make encoding fast. */
+/* Reads the object "model" of a tokenizer.json: vocabulary and merges. The vocabulary is walked twice: first
+ * to measure the largest id and all text, then to fill arrays of exactly that size. The ids of a merge's
+ * halves and of its result are looked up here, so that encoding only compares numbers. */
 #include "base/memory.h"
 #include "data/tokenizer/bpe_tables.h"
 #include "data/tokenizer/byte_alphabet.h"
@@ -20,7 +22,7 @@ typedef struct reading {
 
 /* ---- vocabulary ---------------------------------------------------------------------------------------- */
 
-/* Sizes first: the largest id, which the file's own size bounds, and the bytes of all tokens. */
+/* Measures the vocabulary: the largest id, which the file's own size bounds, and the bytes of all tokens. */
 static status measure_vocabulary(reading *r, int64_t *text_bytes)
 {
     const char *token;
@@ -119,7 +121,7 @@ static status read_unknown(reading *r)
 
 /* ---- merges -------------------------------------------------------------------------------------------- */
 
-/* The two halves of entry `i`: "left right", or ["left", "right"]. */
+/* Splits entry `i` into its two halves: "left right", or ["left", "right"]. */
 static status merge_halves(const reading *r, const json_t *entry, size_t i, const char *half[2],
                            int64_t bytes[2])
 {
@@ -210,7 +212,7 @@ static status check_type(const reading *r)
                 type ? type : "(none)");
 }
 
-/* Options that change what words become, and that no model here uses. */
+/* Refuses options that would change the ids and that no supported model uses. */
 static status check_unsupported(const reading *r)
 {
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};

@@ -1,8 +1,8 @@
-/* What bpe_read.c and bpe_index.c make of a file and bpe.c encodes with. Private to them. */
+/* The tables of a BPE model: bpe_read.c and bpe_index.c make them of a file, bpe.c encodes with them. Private
+ * to these three. */
 #ifndef REMLA_DATA_TOKENIZER_BPE_TABLES_H
 #define REMLA_DATA_TOKENIZER_BPE_TABLES_H
 #include "data/tokenizer/bpe.h"
-#include <stddef.h>
 
 #define NO_TOKEN UINT32_MAX
 
@@ -32,13 +32,14 @@ struct bpe {
     token_text *raw;     /* per id, as a word has it: the same, or for byte_level the bytes that it spells */
     uint32_t byte[256];  /* byte_level: the token of each byte; else that of "<0x..>"; or NO_TOKEN */
     uint32_t unk;        /* or NO_TOKEN */
-    char *unk_missing;   /* the unknown token's name, when the vocabulary lacks it; or NULL */
+    char *unk_missing;   /* the unknown token's name, if it is not in the vocabulary; or NULL */
     letter *letters;
     merge *merges;
     uint64_t letter_mask, merge_mask, word_mask;
     uint32_t *words; /* for ignore_merges: ids by hash of their raw text, NO_TOKEN where free */
-    /* Bits by hash of (last character of the left, first of the right) of all merges. Where the bit of two
-     * neighbours is not set no merge ever joins them, and a word can be cut there. NULL: it cannot. */
+    /* Bits by hash of (last character of the left, first of the right) of all merges. If the bit of two
+     * neighbours is not set, no merge ever joins them, and a word can be cut there. NULL: words are not cut.
+     */
     uint64_t *joins;
 };
 
@@ -78,15 +79,16 @@ static inline bool bpe_joins(const bpe *b, uint32_t left, uint32_t right)
     return b->joins[bit / 64] >> bit % 64 & 1;
 }
 
-/* The power of two that leaves half of a table of `count` free, less one. */
+/* Returns the mask (size - 1) of a hash table for `count` entries: a power of two, at least half of it free.
+ */
 uint64_t bpe_table_mask(int64_t count);
 
-/* Whether every byte that occurs in UTF-8 has a token. */
+/* Tells whether every byte that occurs in UTF-8 has a token. */
 bool bpe_has_all_bytes(const bpe *b);
 /* Fills letters, words and joins from the rest. */
 void bpe_index(bpe *b);
 
-/* The token that is this word whole, or NO_TOKEN; only for ignore_merges. */
+/* Returns the token that is this whole word, or NO_TOKEN; only for ignore_merges. */
 uint32_t bpe_whole_word(const bpe *b, const char *word, int64_t bytes);
 
 #endif

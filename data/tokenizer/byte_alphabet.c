@@ -1,3 +1,5 @@
+/* GPT-2's alphabet is computed in both directions: bytes that spell themselves, and 68 others in order, at
+ * U+0100 and behind. */
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/unicode.h"
 #include <stdbool.h>
@@ -9,14 +11,14 @@ static bool spells_itself(int byte)
     return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
 }
 
-/* Bytes that do not spell themselves, in order. */
+/* Returns the n-th byte that does not spell itself. */
 static int other(int n)
 {
     if (n < 0x21) return n;
     return n == NUM_OTHER - 1 ? 0xad : n - 0x21 + 0x7f;
 }
 
-/* The byte that a character spells, or -1. */
+/* Returns the byte that a character spells, or -1. */
 static int byte_of_letter(uint32_t letter)
 {
     if (letter < FIRST_OTHER) return spells_itself((int)letter) ? (int)letter : -1;

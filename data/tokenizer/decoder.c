@@ -1,4 +1,7 @@
-/* Each step makes new pieces of the pieces before. */
+/* A decoder is a list of steps over pieces, at first one for each token. Each step makes new pieces of the
+ * pieces before it, and may join them; the last pieces behind one another are the text. Bytes that are not
+ * UTF-8 become U+FFFD in the way of the library: by ByteLevel one for each broken character, by ByteFallback
+ * one for each byte. */
 #include "data/tokenizer/decoder.h"
 #include "base/array.h"
 #include "base/memory.h"
@@ -23,7 +26,7 @@ typedef struct step {
 struct decoder {
     char *path; /* of the file, for messages */
     step *step;
-    int64_t count, room;
+    int64_t count, capacity;
     bool joins_with_spaces; /* there is no decoder */
 };
 
@@ -31,13 +34,13 @@ struct decoder {
 
 static step *add_step(decoder *d, step_kind kind)
 {
-    d->step = array_reserve(d->step, &d->room, d->count + 1, sizeof *d->step);
+    d->step = array_reserve(d->step, &d->capacity, d->count + 1, sizeof *d->step);
     step *s = &d->step[d->count++];
     *s = (step){.kind = kind};
     return s;
 }
 
-/* A key whose value is one character. */
+/* Reads a key whose value is one character. */
 static status read_character(const json_t *value, const char *key, text_buffer *to, const char *path,
                              message *why)
 {
@@ -137,7 +140,7 @@ void decoder_free(decoder *d)
 
 static void end_piece(pieces *p)
 {
-    p->end = array_reserve(p->end, &p->room, p->count + 1, sizeof *p->end);
+    p->end = array_reserve(p->end, &p->capacity, p->count + 1, sizeof *p->end);
     p->end[p->count++] = p->text.bytes;
 }
 
@@ -165,13 +168,13 @@ static const char *piece_at(const pieces *p, int64_t i, int64_t *bytes)
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
-/* Bytes that begin a character which is then cut short or wrong: together one U+FFFD, as Unicode recommends.
- */
+/* Counts the bytes that begin a character which is then cut short or wrong. Together they become one U+FFFD,
+ * as Unicode recommends. */
 static int64_t broken_bytes(const char *text, int64_t bytes)
 {
     int64_t n = 1;
     while (n < bytes && n < 4) {
-        /* Whether n+1 bytes still begin some character: complete them and ask. */
+        /* n+1 bytes begin some character if continuation bytes complete them to a valid one. */
         char whole[4] = {'\x80', '\x80', '\x80', '\x80'};
         memcpy(whole, text, (size_t)n + 1);
         const int length = utf8_bytes(whole[0]);
@@ -193,7 +196,7 @@ static void append_lossy(text_buffer *out, const char *text, int64_t bytes)
     }
 }
 
-/* Tokens in GPT-2's alphabet are bytes; others are what they are. */
+/* Turns tokens in GPT-2's alphabet into bytes; others are copied. */
 static void run_byte_level(const pieces *in, pieces *out)
 {
     text_buffer raw = {0};
@@ -212,7 +215,7 @@ static void run_byte_level(const pieces *in, pieces *out)
     text_buffer_free(&raw);
 }
 
-/* The byte of a token like <0x0A>, or -1. The library's number may have a sign. */
+/* Returns the byte of a token like <0x0A>, or -1. As in the library, the number may have a sign. */
 static int fallback_byte(const char *text, int64_t bytes)
 {
     if (bytes != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>') return -1;
@@ -282,7 +285,7 @@ static bool run_replace(const step *s, const pieces *in, pieces *out, int64_t mo
     return true;
 }
 
-/* Whether the text then has at most `most` bytes. */
+/* Runs one step; false if the text has more than `most` bytes then. */
 static bool run_step(const step *s, const pieces *in, pieces *out, int64_t most)
 {
     switch (s->kind) {

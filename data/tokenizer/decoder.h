@@ -1,4 +1,4 @@
-/* The decoder of a tokenizer.json: how the tokens of ids become text again. */
+/* The decoder of a tokenizer.json: it turns the tokens of ids into text. */
 #ifndef REMLA_DATA_TOKENIZER_DECODER_H
 #define REMLA_DATA_TOKENIZER_DECODER_H
 #include "base/status.h"
@@ -16,12 +16,12 @@ void decoder_free(decoder *d); /* NULL is fine */
 typedef struct pieces {
     text_buffer text;
     int64_t *end; /* of each */
-    int64_t count, room;
+    int64_t count, capacity;
 } pieces;
 void pieces_add(pieces *p, const char *text, int64_t bytes);
 void pieces_free(pieces *p);
 
-/* Appends the text of the tokens, which are spelled as in the file. Uses `tokens` up. A text that would grow
+/* Appends the text of the tokens, which are spelled as in the file. Consumes `tokens`. A text that would grow
  * beyond text_growth_most (data/tokenizer/text_buffer.h) is an ERR_INPUT. */
 status decoder_run(const decoder *d, pieces *tokens, text_buffer *out, message *why);
 

@@ -1,3 +1,5 @@
+/* Reads fields of JSON objects by type. All functions end in `wrong` when a field is not as expected, so that
+ * all messages have one form. */
 #include "data/tokenizer/json_fields.h"
 #include "base/memory.h"
 #include <jansson.h>

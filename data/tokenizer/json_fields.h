@@ -1,4 +1,4 @@
-/* Fields of JSON objects of a tokenizer.json, with the sentence when one is not what it should be: "PATH:
+/* Reads fields of JSON objects of a tokenizer.json. A field that is not as expected is an ERR_INPUT: "PATH:
  * WHERE.KEY is ..., expected ...". `where` is empty for the file itself. */
 #ifndef REMLA_DATA_TOKENIZER_JSON_FIELDS_H
 #define REMLA_DATA_TOKENIZER_JSON_FIELDS_H
@@ -20,11 +20,11 @@ status json_field_text(const json_t *object, const char *key, const char *path, 
 /* May be missing or null: then it is `otherwise`. */
 status json_field_bool(const json_t *object, const char *key, bool otherwise, const char *path,
                        const char *where, bool *out, message *why);
-/* A step Replace of a normalizer or decoder (`where`): the text to look for, which is not empty, and the one
- * that takes its place, appended to `from` and `to`. */
+/* Reads a step Replace of a normalizer or decoder (`where`): appends the text to look for, which is not
+ * empty, to `from`, and its replacement to `to`. */
 status json_field_replace(const json_t *object, const char *path, const char *where, text_buffer *from,
                           text_buffer *to, message *why);
-/* A number of 0 to `most`; must be there. */
+/* Reads a number of 0 to `most`; must be there. */
 status json_field_count(const json_t *object, const char *key, int64_t most, const char *path,
                         const char *where, int64_t *out, message *why);
 

@@ -1,10 +1,16 @@
-/* Most text is normal already. ASCII is, and nothing that comes before an ASCII character reaches across it,
- * so only runs of other characters are looked at, each with the ASCII character before it; and of these only
- * runs that hold a character which can change. utf8proc decomposes and composes; the order of marks is made
- * here, because a text of nothing but marks must not take quadratic time. */
+/* Unicode's normal forms, fast for text that is normal already, which most is:
+ *
+ *     plain words, then  e + accent | more plain words
+ *     |------ copied ----| normalized | -- copied --
+ *
+ * ASCII is normal, and no change reaches across an ASCII character. So only runs of other characters are
+ * looked at, each with the ASCII character before it (an accent may combine with that), and only runs that
+ * hold a character which can change are normalized. utf8proc decomposes and composes; marks are sorted here,
+ * because utf8proc's insertion sort would take quadratic time for a text of only marks. */
 #include "data/tokenizer/normal_form.h"
 #include "base/array.h"
 #include "base/memory.h"
+#include "base/status.h"
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/unicode.h"
 #include <stdlib.h>
@@ -16,7 +22,7 @@ enum { MOST_OF_ONE = 18 };
 
 typedef struct mark {
     utf8proc_int32_t c;
-    int32_t class; /* combining class: 0 for what does not move */
+    int32_t class; /* combining class; 0 does not move */
     int64_t place;
 } mark;
 
@@ -35,7 +41,8 @@ static utf8proc_option_t options_of(normal_form form)
                                (composes(form) ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE));
 }
 
-/* Whether neither the character nor any before it can change because of it. True is certain. */
+/* Tells whether this character changes neither itself nor any before it. May answer false for a stable one.
+ */
 static bool is_stable(normal_form form, uint32_t c)
 {
     if (c < 0x300 && form == NFC) return true;
@@ -52,7 +59,7 @@ static int by_class(const void *a, const void *b)
     return x->place < y->place ? -1 : 1;
 }
 
-/* Marks behind a character come in the order of their classes; equal ones stay as they are. */
+/* Sorts the marks behind each character by class; equal classes keep their order. */
 static void order_marks(mark *m, int64_t count)
 {
     for (int64_t i = 0, end; i < count; i = end + 1) {
@@ -63,19 +70,19 @@ static void order_marks(mark *m, int64_t count)
     }
 }
 
-/* A text without inert characters. */
+/* Normalizes a text without inert characters. */
 static void append_span(normal_form form, const char *text, int64_t bytes, text_buffer *out)
 {
     const utf8proc_option_t options = options_of(form);
     mark *m = NULL;
-    int64_t count = 0, room = 0;
+    int64_t count = 0, capacity = 0;
     int length, boundary = UTF8PROC_BOUNDCLASS_START;
     for (int64_t i = 0; i < bytes; i += length) {
         utf8proc_int32_t parts[MOST_OF_ONE];
         const utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)utf8_at(text + i, &length),
                                                            parts, MOST_OF_ONE, options, &boundary);
         REQUIRE(n >= 0 && n <= MOST_OF_ONE, "a character of %zd parts", (ssize_t)n);
-        m = array_reserve(m, &room, count + n, sizeof *m);
+        m = array_reserve(m, &capacity, count + n, sizeof *m);
         for (utf8proc_ssize_t k = 0; k < n; k++, count++)
             m[count] = (mark){
                 .c = parts[k], .class = utf8proc_get_property(parts[k])->combining_class, .place = count};
@@ -91,7 +98,7 @@ static void append_span(normal_form form, const char *text, int64_t bytes, text_
     free(m);
 }
 
-/* Inert characters stand as they are and part what is around them. */
+/* Normalizes a text. Inert characters are copied, and separate the spans around them. */
 static void append_parts(normal_form form, const char *text, int64_t bytes, text_buffer *out)
 {
     int64_t begin = 0;

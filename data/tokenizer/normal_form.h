@@ -1,7 +1,6 @@
-/* Unicode's normal forms as the library `tokenizers` has them, which is of Unicode 9. */
+/* Unicode's normal forms as in the library `tokenizers`, whose tables are of Unicode 9. */
 #ifndef REMLA_DATA_TOKENIZER_NORMAL_FORM_H
 #define REMLA_DATA_TOKENIZER_NORMAL_FORM_H
-#include "base/status.h"
 #include "data/tokenizer/text_buffer.h"
 
 typedef enum normal_form { NFC, NFD, NFKC, NFKD, NUM_NORMAL_FORMS } normal_form;

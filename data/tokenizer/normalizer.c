@@ -1,3 +1,6 @@
+/* A normalizer is a list of steps; a Sequence is flattened when it is read. Steps run one after another over
+ * two buffers in turn, each reading the one and writing the other; the last writes the output. Growth is
+ * bounded, since a few replacements in a file could fill any memory. */
 #include "data/tokenizer/normalizer.h"
 #include "base/array.h"
 #include "base/memory.h"
@@ -20,14 +23,14 @@ typedef struct step {
 struct normalizer {
     char *path; /* of the file, for messages */
     step *step;
-    int64_t count, room;
+    int64_t count, capacity;
 };
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
 static step *add_step(normalizer *n, step_kind kind)
 {
-    n->step = array_reserve(n->step, &n->room, n->count + 1, sizeof *n->step);
+    n->step = array_reserve(n->step, &n->capacity, n->count + 1, sizeof *n->step);
     step *s = &n->step[n->count++];
     *s = (step){.kind = kind};
     return s;
@@ -107,7 +110,7 @@ void normalizer_free(normalizer *n)
 
 bool normalizer_is_identity(const normalizer *n) { return n->count == 0; }
 
-/* Whether `out` then holds at most `most` bytes. */
+/* Runs one step; false if `out` would come to hold more than `most` bytes. */
 static bool run_step(const step *s, const char *text, int64_t bytes, text_buffer *out, int64_t most)
 {
     switch (s->kind) {

@@ -1,4 +1,4 @@
-/* The normalizer of a tokenizer.json: what is done to the text between added tokens before it is split. */
+/* The normalizer of a tokenizer.json: it changes the text between added tokens before the text is split. */
 #ifndef REMLA_DATA_TOKENIZER_NORMALIZER_H
 #define REMLA_DATA_TOKENIZER_NORMALIZER_H
 #include "base/status.h"

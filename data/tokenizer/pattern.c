@@ -1,4 +1,6 @@
-/* Matching with PCRE2. */
+/* Matches with PCRE2: an expression is translated from Oniguruma's syntax, compiled once, to machine code if
+ * possible, and shared; each thread has match data and a stack of its own. Time and memory of a match are
+ * limited, since both can be exponential. */
 #include "data/tokenizer/pattern.h"
 #include "base/memory.h"
 #include "data/tokenizer/pattern_translate.h"
@@ -26,10 +28,9 @@ static status compile(pattern *p, const char *text, int64_t bytes, uint32_t opti
                       message *why)
 {
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
-    if (!context || pcre2_set_newline(context, PCRE2_NEWLINE_LF))
-        die(ERR_DEVICE, "no memory for a regular expression");
+    if (!context || pcre2_set_newline(context, PCRE2_NEWLINE_LF)) memory_failed("a regular expression");
     int error;
-    PCRE2_SIZE place; /* in the translation: not for people */
+    PCRE2_SIZE place; /* in the translation, which the user does not see */
     p->code =
         pcre2_compile((PCRE2_SPTR)text, (PCRE2_SIZE)bytes, PCRE2_UTF | options, &error, &place, context);
     pcre2_compile_context_free(context);
@@ -38,7 +39,8 @@ static status compile(pattern *p, const char *text, int64_t bytes, uint32_t opti
         pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);
         return fail(why, ERR_INPUT, "%s: regular expression \"%.200s\": %s", where, p->text, reason);
     }
-    /* Where there is no compiler for this machine, or it may not make code, matching is slow but the same. */
+    /* Without a compiler for this machine, or if it may not make code, matching is slower, with the same
+     * result. */
     pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE);
     return OK;
 }

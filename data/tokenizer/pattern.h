@@ -1,5 +1,5 @@
-/* Regular expressions of a tokenizer.json. They are written for Oniguruma and matched by PCRE2: what the two
- * read differently is refused when it is compiled. */
+/* Regular expressions of a tokenizer.json. They are written for Oniguruma and matched by PCRE2: syntax that
+ * the two interpret differently is refused when it is compiled. */
 #ifndef REMLA_DATA_TOKENIZER_PATTERN_H
 #define REMLA_DATA_TOKENIZER_PATTERN_H
 #include "base/status.h"
@@ -13,11 +13,11 @@ status pattern_compile(pattern **out, const char *text, int64_t bytes, bool lite
                        message *why);
 void pattern_free(pattern *p); /* NULL is fine */
 
-/* Whether it goes by general categories: then it is matched in a text with twins (data/tokenizer/unicode.h).
- */
+/* Tells whether the pattern depends on general categories: then it must be matched in a text with twins
+ * (data/tokenizer/unicode.h). */
 bool pattern_has_classes(const pattern *p);
 
-/* What one thread needs to match. */
+/* The state of one thread that matches. */
 typedef struct pattern_work pattern_work;
 pattern_work *pattern_work_new(void);
 void pattern_work_free(pattern_work *w); /* NULL is fine */
@@ -28,14 +28,14 @@ typedef struct pattern_search {
     const pattern *p;
     pattern_work *w;
     const char *text;
-    int64_t bytes, from; /* from: where the next match may begin */
+    int64_t bytes, from; /* from: the first place where the next match may begin */
     int64_t last_end;    /* of the match before; -1: none yet */
     int64_t start, end;  /* of the match */
 } pattern_search;
 
 pattern_search pattern_begin(const pattern *p, pattern_work *w, const char *text, int64_t bytes);
-/* *found: whether s->start and s->end are a match; else there is none any more. ERR_INPUT when matching takes
- * more time or memory than is reasonable. */
+/* Finds the next match, [s->start, s->end); *found is false if there is none. ERR_INPUT when matching takes
+ * more time or memory than the limits. */
 status pattern_next(pattern_search *s, bool *found, message *why);
 
 #endif

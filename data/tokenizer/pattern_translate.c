@@ -1,5 +1,12 @@
-/* One walk over the expression. Outside of sets there are groups, quantifiers and escapes; inside of sets
- * only characters, ranges and escapes. */
+/* Translates a regular expression in one walk. Outside of sets there are groups, quantifiers and escapes;
+ * inside of sets only characters, ranges and escapes. The rule is a white list: syntax that both libraries
+ * interpret alike is copied, a few escapes are spelled differently, and everything else is refused with its
+ * place:
+ *
+ *     \s        ->  [\t-\r\x{20}\x{85}...]    spelled out, since PCRE2 counts U+180E as a space
+ *     \u00e9    ->  \x{00e9}
+ *     \p{Han}   ->  \p{sc:Han}                the script, without its extensions
+ *     \w, [a[b]], back references, (*VERB)    refused */
 #include "data/tokenizer/pattern_translate.h"
 #include "data/tokenizer/text_buffer.h"
 #include <ctype.h>
@@ -13,7 +20,7 @@ typedef struct walk {
     const char *where;
     text_buffer out;
     bool in_set;
-    bool classes; /* something goes by the general category */
+    bool classes; /* the expression depends on general categories */
     message *why;
 } walk;
 
@@ -39,7 +46,7 @@ static void copy(walk *w, int bytes)
 
 /* ---- escapes ------------------------------------------------------------------------------------------- */
 
-/* General categories, and the one script for which twins are kept apart. */
+/* General categories, and the one script that twins (data/tokenizer/unicode.h) preserve. */
 static const char *const properties[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",
                                          "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po",
                                          "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp", "Han"};
@@ -88,7 +95,7 @@ static status code_point(walk *w)
     return OK;
 }
 
-/* \s and \S, spelled out: for PCRE2 U+180E is a space, for Unicode it is none any more. */
+/* Spells out \s and \S: for PCRE2 U+180E is a space, in Unicode it is no longer one. */
 static status space(walk *w, bool negated)
 {
     static const char spaces[] =

@@ -1,5 +1,12 @@
-/* Running the stages, depth first: each part goes through the stages behind before the next is made, so that
- * words come out in order and nothing is listed. */
+/* Runs the stages of a pre-tokenizer depth first: each part goes through all later stages before the next
+ * part is made, so that words reach the model in order and no list of parts is kept.
+ *
+ *     "ab 12"  stage 0: Split -->  "ab"   -- stage 1: Digits -->  "ab"          to the model
+ *                                  " 12"  -- stage 1: Digits -->  " " "1" "2"   to the model
+ *
+ * Every part exists twice, as `text` and as `seen`, of the same length. In `seen`, characters that PCRE2's
+ * Unicode is too old for are replaced by older ones of the same class (twins); expressions that depend on
+ * general categories are matched in it, and the places found are cut in `text`. */
 #include "base/memory.h"
 #include "data/tokenizer/pretokenizer_stages.h"
 #include "data/tokenizer/text_buffer.h"
@@ -7,15 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A piece of the text, and the same bytes with twins in it (data/tokenizer/unicode.h), which expressions that
- * go by general categories see. */
+/* A piece of the text, and the same piece with twins (data/tokenizer/unicode.h). */
 typedef struct part {
     const char *text, *seen;
     int64_t bytes;
     bool first; /* at the very beginning of what is encoded */
 } part;
 
-/* Room of a stage that changes the text. */
+/* The buffers of a stage that changes the text. */
 typedef struct scratch {
     text_buffer text, seen;
 } scratch;
@@ -59,7 +65,7 @@ void pretokenizer_work_free(pretokenizer_work *w)
 
 static status run_stage(run *r, int64_t at, part p);
 
-/* [from, to) of p goes on to the stage behind. */
+/* Passes [from, to) of p to the next stage. */
 static status hand_on(run *r, int64_t at, const part *p, int64_t from, int64_t to)
 {
     if (from == to) return OK;
@@ -72,8 +78,8 @@ static status hand_on(run *r, int64_t at, const part *p, int64_t from, int64_t t
 
 /* ---- splits -------------------------------------------------------------------------------------------- */
 
-/* Pieces that match and pieces that do not come in, in order; what the behavior makes of them goes on. `held`
- * is a piece that may still be joined with what follows. */
+/* Takes pieces that match and pieces that do not, in order, and passes on what the behavior makes of them.
+ * `held` is a piece that may still be joined with the next one. */
 typedef struct splitter {
     const part *p;
     int64_t at;

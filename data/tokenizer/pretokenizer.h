@@ -1,4 +1,4 @@
-/* The pre-tokenizer of a tokenizer.json: how normalized text is split into the words that the model sees. */
+/* The pre-tokenizer of a tokenizer.json: it splits normalized text into the words that the model encodes. */
 #ifndef REMLA_DATA_TOKENIZER_PRETOKENIZER_H
 #define REMLA_DATA_TOKENIZER_PRETOKENIZER_H
 #include "data/tokenizer/bpe.h"
@@ -12,13 +12,13 @@ void pretokenizer_free(pretokenizer *p); /* NULL is fine */
 
 bool pretokenizer_is_byte_level(const pretokenizer *p); /* words are bytes, not characters */
 
-/* What one thread needs. */
+/* The state of one thread. */
 typedef struct pretokenizer_work pretokenizer_work;
 pretokenizer_work *pretokenizer_work_new(const pretokenizer *p);
 void pretokenizer_work_free(pretokenizer_work *w); /* NULL is fine */
 
-/* Splits a text, which is UTF-8, and hands each word to the model, which appends to `out`. first: the text is
- * at the very beginning of what is encoded. */
+/* Splits a UTF-8 text and passes each word to the model, which appends to `out`. first: the text is at the
+ * very beginning of what is encoded. */
 status pretokenizer_run(pretokenizer_work *w, const char *text, int64_t bytes, bool first, bpe_work *model,
                         token_list *out, message *why);
 

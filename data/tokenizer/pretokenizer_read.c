@@ -1,3 +1,6 @@
+/* Reads a pre-tokenizer as a flat list of stages: Sequences are flattened, and every kind becomes splits by a
+ * pattern and changes of the text. ByteLevel is a prefix space and GPT-2's expression, Digits a split by
+ * numbers, Metaspace a replacement of spaces and a split before each. */
 #include "base/memory.h"
 #include "data/tokenizer/pretokenizer_stages.h"
 #include "base/array.h"
@@ -11,18 +14,18 @@
 
 /* ByteLevel's own expression, GPT-2's. */
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-/* Digits goes by Rust's notion of a number, which is of Unicode 17; expressions are of 16. */
+/* Digits uses Rust's notion of a number, of Unicode 17; expressions are of Unicode 16. */
 #define NUMBER "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]"
 
-/* Stages nest when they run. With splits between them, each Metaspace can make the text five times as long.
- */
+/* Stages nest when they run: their number bounds the depth. With splits between them, each Metaspace can make
+ * the text five times as long. */
 enum { MAX_STAGES = 64, MAX_METASPACES = 2 };
 
 static const char where[] = "pre_tokenizer";
 
 static stage *add_stage(pretokenizer *p, stage_kind kind)
 {
-    p->stage = array_reserve(p->stage, &p->room, p->count + 1, sizeof *p->stage);
+    p->stage = array_reserve(p->stage, &p->capacity, p->count + 1, sizeof *p->stage);
     stage *s = &p->stage[p->count++];
     *s = (stage){.kind = kind};
     return s;

@@ -4,7 +4,7 @@
 #include "data/tokenizer/pattern.h"
 #include "data/tokenizer/pretokenizer.h"
 
-/* What becomes of what matches, and of what does not (the library's SplitDelimiterBehavior). */
+/* Treatment of pieces that match and pieces that do not (the library's SplitDelimiterBehavior). */
 typedef enum split_behavior {
     REMOVED,
     ISOLATED,
@@ -20,14 +20,14 @@ typedef struct stage {
     stage_kind kind;
     pattern *pattern;        /* SPLIT */
     split_behavior behavior; /* SPLIT */
-    bool invert;             /* SPLIT: what does not match is taken for what does */
+    bool invert;             /* SPLIT: matches and the pieces between them change roles */
     prepend_scheme prepend;  /* METASPACE */
-    text_buffer space;       /* METASPACE: what spaces become */
+    text_buffer space;       /* METASPACE: replaces spaces */
 } stage;
 
 struct pretokenizer {
     stage *stage;
-    int64_t count, room;
+    int64_t count, capacity;
     bool byte_level;
 };
 

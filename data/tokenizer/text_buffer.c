@@ -1,13 +1,14 @@
+/* Growing texts and lists. */
 #include "data/tokenizer/text_buffer.h"
-#include "base/status.h"
+#include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
 
 char *text_buffer_reserve(text_buffer *buffer, int64_t bytes)
 {
     int64_t need; /* one more, so that an empty text has an address too */
-    if (__builtin_add_overflow(buffer->bytes + 1, bytes, &need)) die(ERR_DEVICE, "no memory for a text");
-    buffer->text = array_reserve(buffer->text, &buffer->room, need, 1);
+    if (__builtin_add_overflow(buffer->bytes + 1, bytes, &need)) memory_failed("a text");
+    buffer->text = array_reserve(buffer->text, &buffer->capacity, need, 1);
     return buffer->text + buffer->bytes;
 }
 

@@ -1,6 +1,10 @@
-/* A tokenizer.json as a chain: tokens added to the vocabulary are found in the text, what lies between them
- * is normalized, tokens that count as normalized are found in that, and the rest is split into words for the
- * model. */
+/* A tokenizer.json as a chain of parts:
+ *
+ *     text -> added tokens (raw) -> normalizer -> added tokens (normalized)
+ *          -> pre-tokenizer -> words -> BPE -> ids
+ *     ids  -> tokens -> decoder -> text
+ *
+ * Added tokens split the text, and only the pieces between them go on to the next part. */
 #include "data/tokenizer/tokenizer.h"
 #include "base/file.h"
 #include "base/json_text.h"
@@ -69,7 +73,8 @@ static status read_file(tokenizer *t, message *why)
     return s;
 }
 
-/* What the files say first that is a token of this tokenizer; -1: nothing is. */
+/* Finds a special token: the first of the folder's files that names a token of this tokenizer counts. -1:
+ * none does. */
 static status find_special(const tokenizer *t, const char *kind, int64_t *id, message *why)
 {
     *id = -1;
@@ -159,7 +164,7 @@ void tokenizer_work_free(tokenizer_work *w)
     free(w);
 }
 
-/* Text without raw added tokens. first: at the very beginning of what is encoded. */
+/* Encodes text without raw added tokens. first: at the very beginning of what is encoded. */
 static status encode_plain(tokenizer_work *w, const char *text, int64_t bytes, bool first, token_list *out,
                            message *why)
 {

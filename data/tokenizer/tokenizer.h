@@ -1,7 +1,7 @@
 /* The tokenizer of a model folder: tokenizer.json as Hugging Face's library `tokenizers` reads it, BPE over
- * bytes (GPT-2, Llama-3, Qwen2, DeepSeek) or over characters with byte fallback (Llama-2, Mistral). Text
- * becomes the ids that the library gives, and ids the text. What the file says of post-processing, truncation
- * and padding is not applied: nothing is added to a text and nothing cut from it. */
+ * bytes (GPT-2, Llama-3, Qwen2, DeepSeek) or over characters with byte fallback (Llama-2, Mistral). Ids and
+ * decoded text are the library's. The file's post-processing, truncation and padding are not applied: nothing
+ * is added to a text and nothing cut from it. */
 #ifndef REMLA_DATA_TOKENIZER_TOKENIZER_H
 #define REMLA_DATA_TOKENIZER_TOKENIZER_H
 #include "base/status.h"
@@ -12,8 +12,8 @@
 /* Does not change after it is opened: threads share it. */
 typedef struct tokenizer tokenizer;
 
-/* path: a model folder or a tokenizer.json. A file that is malformed, or that asks for what is not supported,
- * is an ERR_INPUT that names it. On failure *t is NULL. */
+/* path: a model folder or a tokenizer.json. A file that is malformed, or needs an unsupported feature, is an
+ * ERR_INPUT that names it. On failure *t is NULL. */
 status tokenizer_open(tokenizer **t, const char *path, message *why);
 void tokenizer_close(tokenizer *t); /* NULL is fine */
 
@@ -26,22 +26,22 @@ int64_t tokenizer_id(const tokenizer *t, const char *token);
 int64_t tokenizer_eos(const tokenizer *t);
 int64_t tokenizer_bos(const tokenizer *t);
 int64_t tokenizer_pad(const tokenizer *t);
-const char *tokenizer_name(const tokenizer *t);   /* for people: the name of the folder; never empty */
+const char *tokenizer_name(const tokenizer *t);   /* the name of the folder, for reading; never empty */
 const char *tokenizer_sha256(const tokenizer *t); /* of tokenizer.json, 64 lower-case hexadecimal digits */
 
-/* What one thread needs to encode: room to work in and the words that it met before. Borrows t, which must
+/* The state of one thread that encodes: scratch memory and a cache of words. Borrows t, which must
  * outlive it. Results do not depend on what it encoded before. */
 typedef struct tokenizer_work tokenizer_work;
 tokenizer_work *tokenizer_work_new(const tokenizer *t);
 void tokenizer_work_free(tokenizer_work *w); /* NULL is fine */
 
 /* Appends the ids of `text`, which may hold any character, zero bytes too. Tokens like <|endoftext|> are
- * recognised where the file says so. What the vocabulary cannot express becomes the unknown token, or nothing
- * where the file names none. ERR_INPUT when the text is not UTF-8 (the sentence names the byte, counted from
- * 0) or cannot be split in reasonable time; `out` is then as it was. */
+ * recognised where the file says so. A character that the vocabulary cannot express becomes the unknown
+ * token, or nothing if the file names none. ERR_INPUT when the text is not UTF-8 (the sentence names the
+ * byte, counted from 0) or cannot be split within the limits; `out` is then as it was. */
 status tokenizer_encode(tokenizer_work *w, const char *text, int64_t bytes, token_list *out, message *why);
 
-/* Appends the text of ids. Bytes that do not make a character become U+FFFD, as the library has it. Special
+/* Appends the text of ids. Bytes that do not make a character become U+FFFD, as in the library. Special
  * tokens are spelled out, or left out when skip_special. An id that the file does not have is an ERR_INPUT;
  * `out` is then as it was. Threads may share t. */
 status tokenizer_decode(const tokenizer *t, const uint32_t *id, int64_t count, bool skip_special,

@@ -1,3 +1,5 @@
+/* The files of a tokenizer's folder. Special tokens may be named in three files, in two ways: as text in
+ * tokenizer_config.json, as ids in generation_config.json and config.json; a missing file names none. */
 #include "data/tokenizer/tokenizer_folder.h"
 #include "base/json_text.h"
 #include "base/memory.h"
@@ -8,7 +10,7 @@
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 
-/* The last part of the folder's real path, so that "." has a name too. */
+/* Names the folder by the last part of its real path, so that "." has a name too. */
 static void name_of(tokenizer_folder *f)
 {
     char *real = realpath(f->folder, NULL);
@@ -36,7 +38,7 @@ status tokenizer_folder_find(tokenizer_folder *f, const char *path, message *why
     return OK;
 }
 
-/* The JSON object in a file of the folder; NULL when there is no such file. */
+/* Reads the JSON object in a file of the folder; NULL when there is no such file. */
 static status read_config(const tokenizer_folder *f, const char *name, json_t **json, message *why)
 {
     char path[PATH_BYTES], *text;

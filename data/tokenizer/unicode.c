@@ -1,4 +1,4 @@
-/* UTF-8 and the classes of characters; the tables are in unicode.def. */
+/* UTF-8 and the classes of characters. The tables in unicode.def are sorted ranges, searched by bisection. */
 #include "data/tokenizer/unicode.h"
 #include <string.h>
 #include <utf8proc.h>
@@ -47,7 +47,8 @@ static bool continues(const uint8_t *p, int count)
     return true;
 }
 
-/* Bytes of the character at p, 0 when it is none: too long, a surrogate, beyond U+10FFFF, cut. */
+/* Returns the bytes of the character at p; 0 when it is invalid: overlong, a surrogate, beyond U+10FFFF, cut.
+ */
 static int character(const uint8_t *p, int64_t left)
 {
     if (p[0] < 0x80) return 1;
@@ -81,7 +82,8 @@ int utf8_put(char *out, uint32_t c)
 
 /* ---- twins --------------------------------------------------------------------------------------------- */
 
-/* Twins begin at U+0897; of the three-byte ones, which are most of the world's text, few blocks have any. */
+/* Quickly excludes most characters: twins begin at U+0897, and few blocks of three-byte characters have any.
+ */
 static bool may_have_twin(uint32_t c)
 {
     if (c >= 0x10000) return true;
@@ -97,7 +99,7 @@ uint32_t unicode_twin(uint32_t c)
     return r ? r->twin : 0;
 }
 
-/* The next place from `i` on of a character with a twin, or `bytes`. */
+/* Returns the next place, from `i` on, of a character with a twin, or `bytes`. */
 static int64_t next_twin(const char *text, int64_t i, int64_t bytes, uint32_t *twin)
 {
     int length;

@@ -1,14 +1,14 @@
-/* Characters as the library `tokenizers` sees them. What it and Debian's libraries disagree about is in
- * unicode.def. */
+/* UTF-8, and classes of characters as in the library `tokenizers`. unicode.def lists the characters that the
+ * library and Debian's libraries classify differently. */
 #ifndef REMLA_DATA_TOKENIZER_UNICODE_H
 #define REMLA_DATA_TOKENIZER_UNICODE_H
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The place of the first byte that is not UTF-8; -1 when all is. */
+/* Returns the place of the first byte that is not UTF-8; -1 if there is none. */
 int64_t utf8_check(const char *text, int64_t bytes);
 
-/* The character at `text`, which is UTF-8, and how many bytes it has. */
+/* Returns the character at `text`, which is UTF-8, and its number of bytes. */
 static inline uint32_t utf8_at(const char *text, int *bytes)
 {
     const uint8_t *p = (const uint8_t *)text;
@@ -18,7 +18,7 @@ static inline uint32_t utf8_at(const char *text, int *bytes)
     return *bytes = 4, (p[0] & 7u) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 | (p[3] & 0x3fu);
 }
 
-/* Bytes of the character that begins with this byte. */
+/* Returns the number of bytes of a character that begins with this byte. */
 static inline int utf8_bytes(char first)
 {
     const uint8_t b = (uint8_t)first;
@@ -27,10 +27,11 @@ static inline int utf8_bytes(char first)
 
 int utf8_put(char *out, uint32_t c); /* returns how many bytes, at most 4 */
 
-/* An older character that is in all classes of regular expressions that `c` is in, with as many bytes; 0
- * where none is needed. */
+/* Returns the twin of `c`: an older character, with as many bytes, in the same classes of regular
+ * expressions. 0 if PCRE2 knows `c` itself. */
 uint32_t unicode_twin(uint32_t c);
-/* Whether the text, which is UTF-8, has a character with a twin; replaces them in place. */
+/* unicode_has_twins tells whether a UTF-8 text has a character with a twin; unicode_put_twins replaces all of
+ * them in place. */
 bool unicode_has_twins(const char *text, int64_t bytes);
 void unicode_put_twins(char *text, int64_t bytes);
 

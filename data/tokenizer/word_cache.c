@@ -1,8 +1,12 @@
-/* One slot per hash: a word drives out the one that was there. Texts and ids lie behind one another in
- * `store`, in units of an id, so that what is used often lies close together. */
+/* A direct-mapped cache: each hash has one slot, and a new word replaces the old one.
+ *
+ *     slot[hash % SLOTS] --> store: | ...text (padded) | ids | text | ids | ...free |
+ *
+ * Texts and ids are appended to `store`, in units of an id. When the store is full, everything is forgotten,
+ * which needs no bookkeeping and happens rarely: the words of a language follow Zipf's law, so the frequent
+ * ones are back at once. */
 #include "data/tokenizer/word_cache.h"
 #include "base/memory.h"
-#include "base/status.h"
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL

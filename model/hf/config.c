@@ -1,7 +1,11 @@
-/* Reading config.json. Four passes: of which family it is (family.h), then every key it has (is it known, and
- * has it a value that we can compute?), then the keys that it lacks and transformers has a default for
- * (config_defaults.h), then the keys that give the shape: here those of every model, in the family's file its
- * own. */
+/* Reads config.json in four passes:
+ *
+ *     1  find the family (family.h), by architecture and marks
+ *     2  check every key of the file: it must be known, and have a supported value
+ *     3  add transformers' defaults for missing keys (config_defaults.h)
+ *     4  read the shape: keys of every model here, the family's own in its file
+ *
+ * The second pass makes an unknown feature an error instead of a wrong model. */
 #include "model/hf/config.h"
 #include "base/file.h"
 #include "base/json_text.h"
@@ -28,7 +32,7 @@ enum {
 
 /* ---- which keys there may be --------------------------------------------------------------------------- */
 
-/* The method, as the file calls it: gptq, awq, fp8, bitsandbytes, ... */
+/* Refuses quantised weights, naming the method as the file does: gptq, awq, fp8, bitsandbytes, ... */
 static status check_quantisation(const config_file *f)
 {
     const json_t *value = config_get(f, "quantization_config");

@@ -11,9 +11,9 @@ typedef struct json_t json_t;
 
 typedef enum config_layout { LAYOUT_TRANSMLA, LAYOUT_DEEPSEEK } config_layout;
 
-/* The model_type of what is written for TransMLA's own code. TransMLA writes "deepseek_v3", which is read
- * too: transformers goes by that and loads another model, with norms that were never trained. This one it
- * does not know, and says so; where TransMLA's files lie beside it auto_map counts. */
+/* The model_type of a folder written for TransMLA's own code. TransMLA itself writes "deepseek_v3", which is
+ * read too; but by that name transformers loads a different model, with norms that were never trained. It
+ * does not know this name, and says so; with TransMLA's code in the folder, auto_map selects that code. */
 #define TRANSMLA_MODEL_TYPE "llamamla"
 
 typedef struct model_config {
@@ -24,16 +24,16 @@ typedef struct model_config {
     json_t *json;         /* the whole file and the defaults taken, owned */
 } model_config;
 
-/* Reads FOLDER/config.json. Defaults that are taken are said in the log, once for each key, and are in
- * `json`. A path that is no model folder is an ERR_INPUT that says what to do (model/hf/folder_check.h). */
+/* Reads FOLDER/config.json. Defaults that are taken are logged, once for each key, and are in `json`. A path
+ * that is not a model folder is an ERR_INPUT that gives the remedy (model/hf/folder_check.h). */
 status config_read(model_config *c, const char *folder, message *why);
 void config_free(model_config *c);
 
-/* The config.json text of the MLA model `d` converted from `source` (a GQA config), in the given layout and
- * type: for TransMLA's own code, or of a stock dense DeepSeek-V3 model. The caller frees. */
+/* Returns the config.json text of the MLA model `d` converted from `source` (a GQA config), in the given
+ * layout and type: for TransMLA's own code, or of a stock dense DeepSeek-V3 model. The caller frees it. */
 char *config_converted(const model_config *source, const dims *d, config_layout layout, dtype storage);
 
-/* The config.json text of `c` with another storage type: what a checkpoint carries. The caller frees. */
+/* Returns the config.json text of `c` with another storage type, for a checkpoint. The caller frees it. */
 char *config_with_storage(const model_config *c, dtype storage);
 
 #endif

@@ -1,6 +1,7 @@
-/* Keys that every family has a default for, those of the family, and two whose default is computed:
- * num_key_value_heads and the type of the weights. The values are those of transformers' classes, the same
- * from the first transformers that has the class to 5.x. */
+/* Fills in missing keys: those that every family has a default for, those of the family, and two whose
+ * default is computed, num_key_value_heads and the type of the weights. The values are those of transformers'
+ * classes, the same from the first transformers that has the class to 5.x. A default that would be a guess
+ * about the shape is not taken. */
 #include "model/hf/config_defaults.h"
 #include "base/log.h"
 #include "model/hf/config_put.h"
@@ -9,7 +10,7 @@
 #include <jansson.h>
 #include <string.h>
 
-/* In the order in which they are said; without a value: computed. */
+/* In the order of the log lines. NULL: the value is computed. */
 static const key_value common[] = {
     {"rope_theta", "10000.0"}, {"num_key_value_heads", NULL},    {"hidden_act", "\"silu\""},
     {"rms_norm_eps", "1e-06"}, {"tie_word_embeddings", "false"},
@@ -23,7 +24,8 @@ enum {
 
 _Static_assert(ROWS <= 32, "config_defaults has a bit for each row");
 
-/* Row `i` of the whole table: common rows, the family's (which may have no key), the type of the weights. */
+/* Returns row `i` of the whole table: common rows, the family's (which may have no key), the type of the
+ * weights. */
 static key_value row(const family *m, int i)
 {
     if (i < COMMON) return common[i];
@@ -38,7 +40,7 @@ static bool missing_or_null(const json_t *object, const char *key)
     return !value || json_is_null(value);
 }
 
-/* Where a missing key belongs; NULL: it is not missing. */
+/* Returns the object that a missing key belongs to; NULL if it is not missing. */
 static json_t *place_of(json_t *json, const char *key)
 {
     if (!missing(json, key)) return NULL;
@@ -76,7 +78,7 @@ static void take_key_value_heads(config_defaults *taken, const config_file *f)
     config_put(f->json, key, json_integer(json_integer_value(heads)));
 }
 
-/* Of the tensor that comes first in the first file. */
+/* Returns the type of the tensor that comes first in the first file. */
 static dtype first_type(const safetensors *s)
 {
     const safetensors_entry *first = &s->entry[0];
@@ -113,7 +115,7 @@ status config_defaults_take(config_defaults *taken, const config_file *f, const 
     return take_storage(taken, f, folder);
 }
 
-/* As a person would write it: 10000, not JSON's 10000.0. */
+/* As a user would write it: 10000, not JSON's 10000.0. */
 static const char *value_text(const json_t *value, char number[40])
 {
     if (json_is_string(value)) return json_string_value(value);
@@ -129,7 +131,7 @@ static void say(const char *key, bool was_null, const json_t *value, const char 
              origin);
 }
 
-/* True the first time that it is asked for a key. */
+/* Returns true at the first call for a key, false afterwards. */
 static bool said_first(const char *key)
 {
     static const char *said[32];

@@ -1,5 +1,6 @@
-/* Single values of a config.json. */
+/* Reads and checks single values of a config.json; null counts as missing. */
 #include "model/hf/config_file.h"
+#include "base/memory.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +11,11 @@ const json_t *config_get(const config_file *f, const char *key)
     return json_is_null(value) ? NULL : value;
 }
 
-/* A value as text for a message. The caller frees. */
+/* Returns a value as text for a message. The caller frees it. */
 static char *value_text(const json_t *value)
 {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9));
-    if (!text) die(ERR_DEVICE, "no memory for a value of config.json");
+    char *text = memory_check(json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)),
+                              "a value of config.json");
     if (strlen(text) > 80) memcpy(text + 77, "...", 4);
     return text;
 }

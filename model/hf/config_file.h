@@ -1,6 +1,5 @@
-/* A config.json that is being read: its single values, each checked, with the sentence that says what is
- * wrong with one. Private to model/hf. Every function returns ERR_INPUT with a message that names file and
- * key. */
+/* A config.json that is being read: single values, each checked. Private to model/hf. Every function that
+ * fails returns ERR_INPUT with a message that names file and key. */
 #ifndef REMLA_MODEL_HF_CONFIG_FILE_H
 #define REMLA_MODEL_HF_CONFIG_FILE_H
 #include "base/file.h"
@@ -18,7 +17,7 @@ typedef struct config_file {
     message *why;
 } config_file;
 
-/* NULL when the key is missing or null. */
+/* Returns the value of a key; NULL when it is missing or null. */
 const json_t *config_get(const config_file *f, const char *key);
 
 status config_get_integer(const config_file *f, const char *key, int64_t least, int64_t most, int64_t *out);
@@ -28,7 +27,7 @@ status config_get_bool(const config_file *f, const char *key, bool default_value
 status config_get_number(const config_file *f, const json_t *object, const char *key, const char *name,
                          double above, double most, double *out);
 
-/* ERR_INPUT unless `value` is null or what the JSON text `only` says; numbers are compared as numbers. */
+/* ERR_INPUT unless `value` is null or equal to the JSON text `only`; numbers are compared as numbers. */
 status config_check_only(const config_file *f, const char *key, const json_t *value, const char *only);
 
 /* "PATH: KEY is FOUND, EXPECTED" */

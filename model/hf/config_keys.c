@@ -1,5 +1,5 @@
-/* The keys, as lists: those of transformers 4 and 5 that every family may have, and what other programs leave
- * in their files. */
+/* The known keys, as lists: those of transformers 4 and 5 that every family may have, and those that other
+ * programs leave in their files. */
 #include "model/hf/config_keys.h"
 #include "model/hf/family.h"
 #include <string.h>

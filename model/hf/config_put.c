@@ -1,12 +1,13 @@
-/* Keys of a config.json that is being written. */
+/* Puts keys into a config.json that is being written. jansson refuses a value that is NULL, so one check
+ * covers the allocation of the value and that of its place. */
 #include "model/hf/config_put.h"
+#include "base/memory.h"
 #include "base/status.h"
 #include <jansson.h>
 
 void config_put(json_t *json, const char *key, json_t *value)
 {
-    if (json_object_set_new(json, key, value) != 0)
-        die(ERR_DEVICE, "no memory for key %s of config.json", key);
+    if (json_object_set_new(json, key, value) != 0) memory_failed("key %s of config.json", key);
 }
 
 void config_put_integer(json_t *json, const char *key, int64_t value)

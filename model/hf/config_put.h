@@ -1,5 +1,5 @@
-/* Puts keys into a config.json that is being written; no memory for one stops the job. Private to model/hf.
- */
+/* Puts keys into a config.json that is being written; running out of memory stops the job. Private to
+ * model/hf. */
 #ifndef REMLA_MODEL_HF_CONFIG_PUT_H
 #define REMLA_MODEL_HF_CONFIG_PUT_H
 #include "base/tensor.h"
@@ -8,7 +8,7 @@
 
 typedef struct json_t json_t;
 
-/* Takes `value` over. */
+/* Takes ownership of `value`. */
 void config_put(json_t *json, const char *key, json_t *value);
 void config_put_integer(json_t *json, const char *key, int64_t value);
 void config_put_bool(json_t *json, const char *key, bool value);

@@ -1,4 +1,9 @@
-/* Both ways of saying rotary positions have the same object inside, with rope_theta beside it or in it. */
+/* Rotary positions are given in two ways, which may stand side by side and must then agree:
+ *
+ *     transformers 4   "rope_theta": 1e6, "rope_scaling": {"rope_type": "llama3", ...} or null
+ *     transformers 5   "rope_parameters": {"rope_theta": 1e6, "rope_type": "llama3", ...}
+ *
+ * The object is the same apart from rope_theta, and one function reads both. */
 #include "model/hf/config_rope.h"
 #include "model/hf/config_put.h"
 #include <jansson.h>
@@ -6,11 +11,11 @@
 
 /* ---- reading ---- */
 
-/* rope_scaling, or rope_parameters, which has rope_theta inside. */
+/* Reads rope_scaling, or rope_parameters, which has rope_theta inside. */
 static status read_scaling(const config_file *f, const char *where, json_t *object, rope_settings *rope)
 {
-    static const char *const bend[] = {"factor", "low_freq_factor", "high_freq_factor",
-                                       "original_max_position_embeddings"};
+    static const char *const scale[] = {"factor", "low_freq_factor", "high_freq_factor",
+                                        "original_max_position_embeddings"};
     double *const number[] = {&rope->factor, &rope->low_freq_factor, &rope->high_freq_factor,
                               &rope->original_max_position};
     char name[96];
@@ -31,8 +36,8 @@ static status read_scaling(const config_file *f, const char *where, json_t *obje
     }
     rope->llama3 = strcmp(kind, "llama3") == 0;
     for (int i = 0; rope->llama3 && i < 4; i++) {
-        snprintf(name, sizeof name, "%s.%s", where, bend[i]);
-        TRY(config_get_number(f, object, bend[i], name, 0, 1e9, number[i]));
+        snprintf(name, sizeof name, "%s.%s", where, scale[i]);
+        TRY(config_get_number(f, object, scale[i], name, 0, 1e9, number[i]));
     }
     if (rope->llama3 && !(rope->high_freq_factor > rope->low_freq_factor))
         return config_wrong(f, where, object, "its high_freq_factor must be above its low_freq_factor");
@@ -43,7 +48,7 @@ static status read_scaling(const config_file *f, const char *where, json_t *obje
     {
         bool known =
             strcmp(key, "rope_type") == 0 || strcmp(key, "type") == 0 || strcmp(key, "rope_theta") == 0;
-        for (int i = 0; rope->llama3 && i < 4; i++) known = known || strcmp(key, bend[i]) == 0;
+        for (int i = 0; rope->llama3 && i < 4; i++) known = known || strcmp(key, scale[i]) == 0;
         snprintf(name, sizeof name, "%s.%.64s", where, key);
         if (strcmp(key, "partial_rotary_factor") == 0)
             TRY(config_check_only(f, name, value, "1.0"));
@@ -54,7 +59,7 @@ static status read_scaling(const config_file *f, const char *where, json_t *obje
     return OK;
 }
 
-static bool same_bend(const rope_settings *a, const rope_settings *b)
+static bool same_scaling(const rope_settings *a, const rope_settings *b)
 {
     if (a->llama3 != b->llama3) return false;
     return !a->llama3 || (a->factor == b->factor && a->low_freq_factor == b->low_freq_factor &&
@@ -81,7 +86,7 @@ status config_rope_read(const config_file *f, rope_settings *rope)
     if (inner && theta && newer.theta != rope->theta)
         return fail(f->why, ERR_INPUT, "%s: rope_theta is %g, but rope_parameters.rope_theta is %g", f->path,
                     rope->theta, newer.theta);
-    if (scaling && !json_is_null(scaling) && !same_bend(rope, &newer))
+    if (scaling && !json_is_null(scaling) && !same_scaling(rope, &newer))
         return config_wrong(f, "rope_scaling", scaling, "but rope_parameters says otherwise");
     if (!inner) newer.theta = rope->theta;
     *rope = newer;
@@ -90,7 +95,7 @@ status config_rope_read(const config_file *f, rope_settings *rope)
 
 /* ---- writing ---- */
 
-/* An object for rope_scaling (null where frequencies are not bent) or rope_parameters. */
+/* Makes an object for rope_scaling (null where frequencies are not scaled) or rope_parameters. */
 static json_t *rope_object(const rope_settings *r)
 {
     json_t *rope = json_object();

@@ -5,12 +5,12 @@
 #include "model/dims.h"
 #include "model/hf/config_file.h"
 
-/* Where a file has both ways of saying it, they must agree. */
+/* Reads either form. If a file has both, they must agree. */
 status config_rope_read(const config_file *f, rope_settings *rope);
 
-/* Puts in what transformers 4 writes: rope_theta and rope_scaling. */
+/* Puts in transformers 4's keys: rope_theta and rope_scaling. */
 void config_rope_put(json_t *json, const rope_settings *r);
-/* Puts in what transformers 5 writes: rope_parameters. */
+/* Puts in transformers 5's key: rope_parameters. */
 void config_rope_put_parameters(json_t *json, const rope_settings *r);
 
 #endif

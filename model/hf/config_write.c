@@ -1,13 +1,14 @@
-/* Writing config.json for the models that remla makes. */
+/* Writes config.json for the models that remla makes. The family of the layout decides the keys. */
 #include "model/hf/config.h"
+#include "base/memory.h"
 #include "model/hf/config_put.h"
 #include "model/hf/family.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Numbers with 15 digits look as a person wrote them (0.02); where that would change one, all of them get
- * 17. */
+/* Prints numbers with 15 digits, so that 0.02 looks like that; if that would change a number, all of them
+ * get 17. */
 static char *config_text(const json_t *json)
 {
     const size_t layout = JSON_INDENT(2);
@@ -19,9 +20,8 @@ static char *config_text(const json_t *json)
         free(text);
         text = json_dumps(json, layout | JSON_REAL_PRECISION(17));
     }
-    char *line = text ? realloc(text, strlen(text) + 2) : NULL;
-    if (!line) die(ERR_DEVICE, "no memory for config.json");
-    return strcat(line, "\n");
+    memory_check(text, "config.json");
+    return strcat(memory_check(realloc(text, strlen(text) + 2), "config.json"), "\n");
 }
 
 char *config_converted(const model_config *source, const dims *d, config_layout layout, dtype storage)
@@ -37,8 +37,7 @@ char *config_converted(const model_config *source, const dims *d, config_layout 
 char *config_with_storage(const model_config *c, dtype storage)
 {
     static const char *const keys[] = {"torch_dtype", "dtype"};
-    json_t *json = json_deep_copy(c->json);
-    if (!json) die(ERR_DEVICE, "no memory for config.json");
+    json_t *json = memory_check(json_deep_copy(c->json), "config.json");
     const char *own = c->d.kind == ATTENTION_MLA ? family_of_layout(c->layout)->own_model_type : NULL;
     if (own) config_put_string(json, "model_type", own);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)

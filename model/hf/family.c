@@ -1,4 +1,6 @@
-/* The table of families. Its order is that of the message that lists what is supported. */
+/* The table of families, in the order in which messages list them. Two families may share an architecture's
+ * name (TransMLA writes DeepseekV3ForCausalLM too); then a key that only one of them has, its mark, decides.
+ */
 #include "model/hf/family.h"
 #include <jansson.h>
 #include <stdio.h>
@@ -47,8 +49,7 @@ bool family_latent_key(const char *key)
     return false;
 }
 
-/* The architecture number `index` of the whole table, those of earlier rows left out; NULL: there are fewer.
- */
+/* Returns architecture number `index` of the whole table, each name counted once; NULL if there are fewer. */
 static const char *architecture_at(int index)
 {
     for (const family *const *m = families; *m; m++)

@@ -1,7 +1,7 @@
-/* A model family: which config.json is its own, which keys it has beside those of every model, and how the
- * shape of its attention is read from them and, for a family that models are converted to, written. Each is a
- * row in a file of its own (model/hf/family/NAME.c); the model itself knows features (dims), no families.
- * Private to model/hf. */
+/* A model family: how its config.json is recognised, the keys that it has beside those of every model, and
+ * functions that read the shape of its attention and, for a family that models are converted to, write it.
+ * Each is a row in a file of its own (model/hf/family/NAME.c); the model itself knows features (dims), no
+ * families. Private to model/hf. */
 #ifndef REMLA_MODEL_HF_FAMILY_H
 #define REMLA_MODEL_HF_FAMILY_H
 #include "model/hf/config.h"
@@ -28,12 +28,12 @@ struct family {
     int key_value_heads;               /* transformers' default for num_key_value_heads, as a number that
                                           only some models have; 0: it is num_attention_heads */
 
-    /* Reads attention and all else that is the family's own into `d`, which has what every family has.
-     * ERR_INPUT with a sentence. */
+    /* Reads attention and the family's other own keys into `d`, in which the common ones are set. ERR_INPUT
+     * with a sentence. */
     status (*read)(const config_file *f, dims *d);
 
-    /* For a family that remla writes, NULL for the others: the config.json in `layout` of the MLA model `d`
-     * that was converted from `source`. The caller owns it. */
+    /* Makes the config.json in `layout` of the MLA model `d` that was converted from `source`. The caller
+     * owns it. NULL for a family that remla does not write. */
     json_t *(*write)(const model_config *source, const dims *d, dtype storage);
     config_layout layout;
 };
@@ -42,18 +42,19 @@ struct family {
 extern const family family_llama, family_qwen2, family_mistral, family_transmla, family_deepseek;
 extern const family *const families[];
 
-/* The family of a config.json whose architecture is `name`. Of two families that have the name, the one whose
- * mark is in `json` counts, or else the one without a mark. NULL: remla knows no such architecture. */
+/* Returns the family of a config.json whose architecture is `name`. Of two families that have the name, the
+ * one whose mark is in `json` counts, or else the one without a mark. NULL: remla knows no such architecture.
+ */
 const family *family_of(const char *name, const json_t *json);
 bool family_is_marked(const family *m, const json_t *json);
 
-/* The family that remla writes in this layout. */
+/* Returns the family that remla writes in this layout. */
 const family *family_of_layout(config_layout layout);
 
-/* Whether `key` is among those of a family with latent attention. */
+/* Tells whether `key` is among those of a family with latent attention. */
 bool family_latent_key(const char *key);
 
-/* "A, B and C": every architecture that is supported, once. */
+/* Writes "A, B and C": every supported architecture, once. */
 void family_list(char *text, size_t size);
 
 #endif

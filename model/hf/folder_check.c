@@ -1,4 +1,6 @@
-/* Only names are looked at, and the first bytes of a file. */
+/* Recognises common mistakes in place of a model folder: a name on the hub, a GGUF file, a run's folder, an
+ * adapter, weights as pickles. Only names and the first bytes of a file are looked at. Each message says how
+ * to make a model folder of it. */
 #include "model/hf/folder_check.h"
 #include "base/file.h"
 #include <ctype.h>
@@ -6,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Paths in these messages; a longer one is cut. */
+/* The format of paths in these messages; a longer one is cut. */
 #define PATH_ "%.300s"
 
 static bool has(const char *folder, const char *name)
@@ -15,7 +17,7 @@ static bool has(const char *folder, const char *name)
     return file_exists(path_join(path, folder, name));
 }
 
-/* The last path that FOLDER/pattern matches, in alphabetic order; false when there is none. */
+/* Finds the last path, in alphabetic order, that FOLDER/pattern matches; false when there is none. */
 static bool last_match(char *out, const char *folder, const char *pattern)
 {
     char path[PATH_BYTES];
@@ -28,7 +30,7 @@ static bool last_match(char *out, const char *folder, const char *pattern)
     return true;
 }
 
-/* OWNER/NAME of letters, digits, '-', '_' and '.', which no path of the file system has to look like. */
+/* Tells whether a path looks like OWNER/NAME on the hub: letters, digits, '-', '_' and '.'. */
 static bool hub_name(const char *path)
 {
     const char *slash = strchr(path, '/');
@@ -71,7 +73,7 @@ static status check_absent(const char *path, message *why)
     return fail(why, ERR_INPUT, PATH_ ": there is no such folder, expected that of a model", path);
 }
 
-/* RUN of `remla train`: its models are its checkpoints. */
+/* Refuses the folder of a training run, and names its newest checkpoint, which is a model folder. */
 static status check_run(const char *path, message *why)
 {
     char newest[PATH_BYTES];

@@ -1,3 +1,10 @@
+/* Converts between float and 16-bit floats on the host, by bits, so that no compiler flag changes a result:
+ *
+ *     float   s eeeeeeee mmmmmmmmmmmmmmmmmmmmmmm
+ *     bf16    s eeeeeeee mmmmmmm                     the upper half of the float, rounded
+ *     f16     s eeeee mmmmmmmmmm                     _Float16, smaller range: 65504 at most
+ *
+ * Numbers beyond the range would become infinite; the functions report the first such element. */
 #include "model/hf/halves.h"
 #include <string.h>
 

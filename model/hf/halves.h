@@ -4,10 +4,10 @@
 #include "base/tensor.h"
 
 void halves_widen(float *out, const uint16_t *half, int64_t count, dtype type); /* exact */
-/* Rounds finite numbers to nearest even. Returns the first that becomes infinite, -1 when there is none. */
+/* Rounds finite numbers to nearest even. Returns the index of the first that becomes infinite, -1 if none. */
 int64_t halves_narrow(uint16_t *half, const float *data, int64_t count, dtype type);
-/* Rounds finite numbers in place to what `type` (F32, F16 or BF16) can store. Returns the first that would
- * become infinite, which stays as it is, and of those behind it some do too; -1 when there is none. */
+/* Rounds finite numbers in place to `type` (F32, F16 or BF16). Returns the index of the first overflow (that
+ * element and later ones may be left unrounded), -1 if none. */
 int64_t floats_round(float *data, int64_t count, dtype type);
 
 #endif

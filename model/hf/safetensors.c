@@ -1,9 +1,14 @@
-/* Reading safetensors. A file is an 8-byte little-endian header length, a JSON header that gives each
- * tensor's type, shape and place, and the data. Nothing in a header is believed before it was compared
- * with the size of the file: the tensors must fill the data exactly, in order of their places, without
- * holes or overlaps. */
+/* Reads safetensors files, one or a set with an index:
+ *
+ *     | u64 n | JSON header, n bytes                                               | data          |
+ *               {"NAME": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]}, ...}
+ *
+ * No number of a header is trusted: each must agree with the size of the file, and the tensors must fill the
+ * data exactly, in order of their places, without holes or overlaps. Opening reads headers only;
+ * safetensors_read gets a part of a tensor by pread, so that threads may share the files. */
 #include "model/hf/safetensors.h"
 #include "base/json_text.h"
+#include "base/memory.h"
 #include "model/hf/halves.h"
 #include <jansson.h>
 #include <stdlib.h>
@@ -11,7 +16,7 @@
 #include <unistd.h>
 
 enum { MAX_TENSORS = 1 << 20, MAX_NAME_BYTES = 1024, CHUNK = 1 << 15 };
-#define MAX_INTEGER ((INT64_C(1) << 48) - 1) /* what the format's schema allows */
+#define MAX_INTEGER ((INT64_C(1) << 48) - 1) /* the largest number in the format's schema */
 
 #define INDEX_NAME  "model.safetensors.index.json"
 #define SINGLE_NAME "model.safetensors"
@@ -62,8 +67,8 @@ static status shape_parse(safetensors_entry *e, const char *path, const json_t *
     return OK;
 }
 
-/* The part of a header that describes one tensor, whose name is already set. The data are at `data_from`,
- * `data_bytes` long. */
+/* Parses the description of one tensor, whose name is already set. The data begin at `data_from` and have
+ * `data_bytes`. */
 static status entry_parse(safetensors_entry *e, const char *path, json_t *value, int64_t data_from,
                           int64_t data_bytes, message *why)
 {
@@ -117,7 +122,7 @@ static int by_place(const void *a, const void *b)
            (x->bytes < y->bytes); /* empty tensors before the one that starts at the same place */
 }
 
-/* The entries of one file fill its data from the first byte to the last. */
+/* Checks that the entries of one file fill its data from the first byte to the last. */
 static status places_check(safetensors_entry *entry, int count, const char *path, int64_t data_from,
                            int64_t file_end, message *why)
 {
@@ -155,9 +160,8 @@ static status header_entries(safetensors *s, json_t *header, int64_t data_from, 
     const char *path = s->file[file].path;
     const size_t wanted = json_object_size(header) + (size_t)s->count;
     if (wanted > MAX_TENSORS) return fail(why, ERR_INPUT, "%s: more than %d tensors", path, MAX_TENSORS);
-    safetensors_entry *grown = realloc(s->entry, (wanted + 1) * sizeof *grown);
-    if (!grown) die(ERR_DEVICE, "no memory for the names of %zu tensors", wanted);
-    s->entry = grown;
+    s->entry =
+        memory_check(realloc(s->entry, (wanted + 1) * sizeof *s->entry), "the names of %zu tensors", wanted);
 
     const char *name;
     json_t *value;
@@ -169,8 +173,7 @@ static status header_entries(safetensors *s, json_t *header, int64_t data_from, 
         }
         TRY(name_check(path, name, why));
         safetensors_entry *e = &s->entry[s->count];
-        *e = (safetensors_entry){.name = strdup(name), .file = file};
-        if (!e->name) die(ERR_DEVICE, "no memory for the names of %zu tensors", wanted);
+        *e = (safetensors_entry){.name = memory_check(strdup(name), "the name of a tensor"), .file = file};
         s->count++;
         TRY(entry_parse(e, path, value, data_from, file_end - data_from, why));
     }
@@ -195,8 +198,7 @@ static status header_read(int fd, const char *path, int64_t file_end, json_t **h
         return fail(why, ERR_INPUT,
                     "%s: the header has %llu bytes, but only %lld follow: the file is truncated", path,
                     (unsigned long long)length, (long long)(file_end - 8));
-    char *text = malloc((size_t)length + 1);
-    if (!text) die(ERR_DEVICE, "no memory for a header of %llu bytes", (unsigned long long)length);
+    char *text = memory_new((int64_t)length + 1, 1, "the header of %s", path);
     status s = file_read_at(fd, path, text, (int64_t)length, 8, why);
     if (s == OK) s = json_text_parse(header, text, (int64_t)length, path, why);
     free(text);
@@ -206,9 +208,8 @@ static status header_read(int fd, const char *path, int64_t file_end, json_t **h
 
 static status file_add(safetensors *s, const char *path, message *why)
 {
-    void *grown = realloc(s->file, (size_t)(s->num_files + 1) * sizeof *s->file);
-    if (!grown) die(ERR_DEVICE, "no memory for %d file names", s->num_files + 1);
-    s->file = grown;
+    s->file = memory_check(realloc(s->file, (size_t)(s->num_files + 1) * sizeof *s->file),
+                           "%d names of files", s->num_files + 1);
     int fd;
     int64_t file_end, data_from = 0;
     TRY(file_open(path, &fd, &file_end, why));
@@ -261,7 +262,7 @@ static status map_open(safetensors *s, const char *folder, const char *index, js
     return OK;
 }
 
-/* The weight_map and the files name the same tensors in the same places. */
+/* Checks that the weight_map and the files name the same tensors in the same places. */
 static status map_check(const safetensors *s, const char *index, json_t *map, message *why)
 {
     for (int i = 0; i < s->count; i++) {
@@ -376,7 +377,7 @@ int64_t floats_nonfinite(const float *data, int64_t count)
 {
     bool found = false;
     for (int64_t i = 0; i < count; i++)
-        found |= nonfinite(data[i]); /* nearly always all that is done; no branch in it */
+        found |= nonfinite(data[i]); /* usually the only loop that runs; without branches */
     for (int64_t i = 0; found && i < count; i++)
         if (nonfinite(data[i])) return i;
     return -1;

@@ -1,6 +1,9 @@
-/* Writing safetensors: the header is made from the declared tensors, then the data follow in the same
- * order. */
+/* Writes safetensors. All tensors are declared first: that fixes the header and the size of the file, whose
+ * blocks are reserved before anything is written, so that a full disk shows at once. Data then follow in the
+ * declared order, in parts of any size; `next` and `left` say which tensor they belong to. Elements are
+ * checked on the way: a file with an infinity or NaN in it is never finished. */
 #include "model/hf/safetensors.h"
+#include "base/memory.h"
 #include "model/hf/halves.h"
 #include <jansson.h>
 #include <stdlib.h>
@@ -21,7 +24,8 @@ static const char *type_text(dtype type)
     return type == F32 ? "F32" : type == F16 ? "F16" : "BF16";
 }
 
-/* The JSON header, padded with spaces so that the data begin at a multiple of 8. The caller frees. */
+/* Makes the JSON header, padded with spaces so that the data begin at a multiple of 8. The caller frees it.
+ */
 static char *header_text(const safetensors_spec *spec, int count, int64_t *data_bytes)
 {
     json_t *header = json_object();
@@ -39,16 +43,14 @@ static char *header_text(const safetensors_spec *spec, int count, int64_t *data_
         json_object_set_new(header, spec[i].name, entry);
         at = end;
     }
-    char *text = json_dumps(header, JSON_COMPACT);
+    char *text = memory_check(json_dumps(header, JSON_COMPACT), "a header of %d tensors", count);
     json_decref(header);
-    if (!text) die(ERR_DEVICE, "no memory for a header of %d tensors", count);
     const size_t length = strlen(text), padded = (length + 7) / 8 * 8;
-    char *grown = realloc(text, padded + 1);
-    if (!grown) die(ERR_DEVICE, "no memory for a header of %d tensors", count);
-    memset(grown + length, ' ', padded - length);
-    grown[padded] = '\0';
+    text = memory_check(realloc(text, padded + 1), "a header of %d tensors", count);
+    memset(text + length, ' ', padded - length);
+    text[padded] = '\0';
     *data_bytes = at;
-    return grown;
+    return text;
 }
 
 static void writer_free(safetensors_writer *w)
@@ -57,7 +59,7 @@ static void writer_free(safetensors_writer *w)
     *w = (safetensors_writer){0};
 }
 
-/* Passes over tensors that are complete, empty ones among them. */
+/* Goes on to the next tensor that is not complete; empty ones are skipped. */
 static void to_unfinished(safetensors_writer *w)
 {
     while (w->left == 0 && w->next < w->count) {
@@ -70,8 +72,7 @@ status safetensors_create(safetensors_writer *w, const char *path, const safeten
                           message *why)
 {
     *w = (safetensors_writer){.count = count, .next = -1};
-    w->spec = malloc((size_t)(count + 1) * sizeof *spec);
-    if (!w->spec) die(ERR_DEVICE, "no memory for the names of %d tensors", count);
+    w->spec = memory_new(count, sizeof *spec, "the names of %d tensors", count);
     memcpy(w->spec, spec, (size_t)count * sizeof *spec);
     to_unfinished(w);
 
@@ -88,7 +89,7 @@ status safetensors_create(safetensors_writer *w, const char *path, const safeten
     return s;
 }
 
-/* Element `i` of what is being appended cannot be stored. */
+/* Reports that data[i] cannot be stored, and removes the file. */
 static status unstorable(safetensors_writer *w, const float *data, int64_t i, message *why)
 {
     const safetensors_spec *spec = &w->spec[w->next];
@@ -116,8 +117,9 @@ static status append(safetensors_writer *w, const float *data, int64_t count, me
 
 status safetensors_append(safetensors_writer *w, const float *data, int64_t count, message *why)
 {
-    REQUIRE(w->next < w->count && count <= w->left, "%s: %lld elements for tensor %d of %d, which lacks %lld",
-            w->out.path, (long long)count, w->next, w->count, (long long)w->left);
+    REQUIRE(w->next < w->count && count <= w->left,
+            "%s: %lld elements for tensor %d of %d, of which %lld are left", w->out.path, (long long)count,
+            w->next, w->count, (long long)w->left);
     const status s = append(w, data, count, why);
     if (s != OK) {
         writer_free(w);

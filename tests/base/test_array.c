@@ -1,5 +1,5 @@
-/* Growing arrays: what was in them stays, room is at least what was asked for, and adding one by one moves
- * them seldom. */
+/* Growing arrays: elements stay, the capacity is at least what was requested, and adding one by one rarely
+ * moves the array. */
 #include "base/array.h"
 #include "tests/support/check.h"
 #include <stdlib.h>

@@ -14,7 +14,7 @@ static void test_identity(void **state)
     double sum[] = {1, 2};
     int64_t largest[] = {-3, 4};
     char text[] = "text";
-    comm_barrier(c);
+
     comm_sum_f64(c, sum, 2);
     comm_max_i64(c, largest, 2);
     comm_broadcast(c, text, sizeof text, 0);

@@ -3,7 +3,6 @@
 #include "tests/support/scratch.h"
 #include "base/file.h"
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -180,7 +179,7 @@ static void test_reading(void **state)
     close(fd);
 }
 
-/* A pipe without a writer would make a plain open wait for ever. */
+/* A pipe without a writer would make a plain open wait forever. */
 static void test_pipe(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* What the machine says about itself. */
+/* The machine: its description, shares of cores, and its measured peak. */
 #include "tests/support/check.h"
 #include "base/machine.h"
 #include <omp.h>
@@ -20,7 +20,7 @@ static int cores(void)
     return CPU_COUNT(&set);
 }
 
-/* One rank takes all cores, two share them, and nobody is left without. */
+/* One rank takes all cores, two share them, and every rank has at least one. */
 static void test_share(void **state)
 {
     (void)state;

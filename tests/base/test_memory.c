@@ -1,7 +1,6 @@
-/* Memory that must be there: it is zero, it has an address even when there is none of it, and running out of
- * it stops the job as a fault of the machine, in a sentence. */
+/* Allocations are zero, and have an address even for a count of zero. Running out of memory stops the job as
+ * a fault of the machine, in one sentence. */
 #include "base/memory.h"
-#include "base/status.h"
 #include "tests/support/check.h"
 #include <stdlib.h>
 

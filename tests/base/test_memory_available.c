@@ -1,4 +1,4 @@
-/* What /proc and control groups say, in copies of them. */
+/* Available memory, from files that imitate /proc and control groups. */
 #include "base/memory_available.h"
 #include "base/file.h"
 #include "tests/support/check.h"
@@ -36,7 +36,7 @@ static void least_of_all(void **state)
     put("groups/job/memory.max", "900000\n");
     put("groups/job/memory.current", "300000\n");
     put("groups/job/memory.stat", "anon 7\nactive_file 1000\ninactive_file 100000\n");
-    assert_int_equal(available(), 700000); /* cache is given back when it is asked for */
+    assert_int_equal(available(), 700000); /* the kernel drops cache when memory is requested */
     put("groups/job/step/memory.max", "500005\n");
     assert_int_equal(available(), 500000);
     put("groups/job/step/memory.current", "600000\n");

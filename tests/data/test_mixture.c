@@ -61,7 +61,7 @@ static void test_shares(void **ctx)
         mixture_close(&m);
         assert_null(m.source);
     }
-    /* For these the plain rule, whoever is furthest behind, errs by 1.26 samples. */
+    /* For these the plain rule, the source that is furthest behind, errs by 1.26 samples. */
     const char *const hard[] = {"8", "100", "2", "13", "3", "100", "100", "8"};
     mixture m = open_weights(hard, 8);
     expect_shares(&m, 2 * m.period);

@@ -2,7 +2,6 @@
  * shuffled worse than by a real shuffle. The oracle is counting. (bench/permutation counts for every n up to
  * 2^16.) */
 #include "data/order.h"
-#include "base/status.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -450,10 +450,10 @@ static void test_hostile(void **ctx)
         expect_hostile(16, 17, 8, "another shard, length or way of packing");
         expect_hostile(24, 5, 8, "another shard, length or way of packing");
         expect_hostile(32, 5, 8, "another shard, length or way of packing");
-        expect_hostile(40, 0, 8, "speaks of 0 samples");
-        expect_hostile(40, UINT64_MAX, 8, "speaks of 18446744073709551615 samples");
-        expect_hostile(40, pieces + 1, 8, "speaks of");
-        expect_hostile(48, UINT64_MAX / 20 + 2, 8, "speaks of");
+        expect_hostile(40, 0, 8, "lists 0 samples");
+        expect_hostile(40, UINT64_MAX, 8, "lists 18446744073709551615 samples");
+        expect_hostile(40, pieces + 1, 8, "lists");
+        expect_hostile(48, UINT64_MAX / 20 + 2, 8, "lists");
         expect_hostile(48, pieces + 1, 8, "bytes, not those of");
         expect_hostile(40, samples - 1, 8, "bytes, not those of");
         expect_hostile(first, 1, 8, "do not begin at the first piece");

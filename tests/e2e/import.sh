@@ -25,12 +25,10 @@ good() {
     shift 3
     rm -rf raw packed
     mkdir raw packed
-    rm -rf raw packed
-    mkdir raw packed
     check_exit 0 "$REMLA" data import "$source" raw/x.ds "$@"
     decode raw/x.ds "$bytes" | cmp - "$want" >&2 || fail "$source: other documents"
     check_exit 0 "$REMLA" data import "$source" packed/x.ds.zst "$@" --json
-    [ "$(field tokens <out)" = "$(wc -w <"$want")" ] && [ "$(field documents <out)" = "$(wc -l <"$want")" ] || { cat out >&2; fail "$source: other numbers"; }
+    [ "$(field tokens <out) $(field documents <out)" = "$(wc -w <"$want") $(wc -l <"$want")" ] || { cat out >&2; fail "$source: other numbers"; }
     grep -q "\"sha256\": $(field sha256 <out)" packed/dataset.json || fail "$source: dataset.json has another hash"
     cmp raw/x.ds.index packed/x.ds.index >&2 || fail "$source: another index"
     if command -v zstd >/dev/null; then
@@ -112,9 +110,9 @@ bad() {
 cp "$from"/nanogpt/narrow.bin raw.bin
 cp -r "$from"/megatron "$from"/mds-raw "$from"/mds-bytes "$from"/datatrove .
 
-bad 2 "raw.bin: nothing says what this is, and ids without a header are not guessed: import.format=nanogpt with import.token_bytes=2 or 4 reads the whole file as ids" raw.bin dst.ds
+bad 2 "raw.bin: the format is not recognised, and ids without a header are not guessed: import.format=nanogpt with import.token_bytes=2 or 4 reads the whole file as ids" raw.bin dst.ds
 bad 2 "raw.bin: raw ids do not say how wide they are: give import.token_bytes=2 or 4" raw.bin dst.ds import.format=nanogpt
-bad 3 "raw.bin: read as ids of 4 bytes these are no tokens; are they of 2 bytes? Then give import.token_bytes=2" raw.bin dst.ds.zst import.format=nanogpt import.token_bytes=4
+bad 3 "raw.bin: its first ids, read with 4 bytes each, are not tokens; if they have 2 bytes, give import.token_bytes=2" raw.bin dst.ds.zst import.format=nanogpt import.token_bytes=4
 cp "$from/llmc/narrow.bin" said.bin
 bad 2 "said.bin: import.token_bytes=4, but its ids take 2 bytes" said.bin dst.ds import.token_bytes=4
 bad 2 "import.token_bytes=3 (command line): expected one of auto, 2, 4" raw.bin dst.ds import.token_bytes=3
@@ -169,7 +167,7 @@ check_exit 0 "$REMLA" data import raw.bin model/found.ds import.format=nanogpt i
 # ---- stopped
 head -c 60000000 /dev/urandom >large.bin
 mkdir stopped
-for attempt in 1 2 3 4 5; do
+for _ in 1 2 3 4 5; do
     "$REMLA" data import large.bin stopped/x.ds.zst import.format=nanogpt import.token_bytes=2 >out 2>err &
     job=$!
     for ((wait = 0; wait < 1000; wait++)); do
@@ -183,7 +181,7 @@ for attempt in 1 2 3 4 5; do
     [ $code = 0 ] || { cat err >&2; fail "exit code $code after SIGTERM"; }
     rm -f stopped/*
 done
-[ $code = 85 ] || fail "the program was always faster than the signal"
+[ "$code" = 85 ] || fail "the program was always faster than the signal"
 [ "$(cat err)" = "remla data import: stopped by signal 15: nothing was written; start again from the beginning" ] || { cat err >&2; fail "not one sentence"; }
 [ -z "$(ls -A stopped)" ] || fail "a signal left: $(ls -A stopped)"
 rm large.bin
@@ -196,7 +194,8 @@ if [ -n "${REMLA_IN_NAMESPACE:-}" ]; then
     head -c 200000 /dev/urandom >long.bin
     for name in x.ds x.ds.zst; do
         check_exit 3 "$REMLA" data import long.bin "disk/$name" import.format=nanogpt import.token_bytes=2
-        [ "$(wc -l <err)" = 1 ] && grep -q "^remla data import: disk/x.ds.*No space left on device" err || { cat err >&2; fail "not one sentence that names the place"; }
+        [ "$(wc -l <err)" = 1 ] || { cat err >&2; fail "not one sentence"; }
+        grep -q "^remla data import: disk/x.ds.*No space left on device" err || { cat err >&2; fail "not a sentence that names the place"; }
         [ -z "$(ls -A disk)" ] || fail "left over: $(ls -A disk)"
     done
 else

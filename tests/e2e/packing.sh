@@ -1,23 +1,26 @@
 #!/usr/bin/env bash
 # Packed samples train on what the documents alone would: with a mask, the loss of an epoch is the mean of the documents' losses, which `remla eval`
-# gives for each by itself. A pack index is built once, whoever needs it first, and used by every run after.
+# gives for each by itself. A pack index is built once, by the first job that needs it, and used by every later one.
 . "$(dirname "$0")/common.sh"
 mkdir data
 
 # A shard of the first 20 documents of the golden one, all shorter than 128 tokens; the last has lost its end-of-text token.
-ends=($(od -An -v -t u8 -N160 "$golden/train.ds.index"))
+read -ra ends -d '' < <(od -An -v -t u8 -N160 "$golden/train.ds.index") || true # no zero byte ends it
 ends[19]=$((ends[19] - 1))
 tokens=${ends[19]}
 head -c $((2 * tokens)) "$golden/train.ds" >data/short.ds
-{ head -c 152 "$golden/train.ds.index" && printf "\\x$(printf %02x $((tokens % 256)))\\x$(printf %02x $((tokens / 256)))\0\0\0\0\0\0"; } >data/short.ds.index
+{ head -c 152 "$golden/train.ds.index" && printf '%b' "\\x$(printf %02x $((tokens % 256)))\\x$(printf %02x $((tokens / 256)))\0\0\0\0\0\0"; } >data/short.ds.index
 printf 'golden|2\n%d\n%d' "$tokens" "$tokens" >data/short.ds.metadata
+
+# indexes PATTERN: the number of files in data whose names match.
+indexes() { find data -name "$1" | wc -l; }
 
 # document_losses APPEND: over all documents, each alone: tokens and loss; the last one with APPEND behind it.
 document_losses() {
     local i from=0
     for ((i = 0; i < 20; i++)); do
-        dd if=data/short.ds of=one.ds bs=2 skip=$from count=$((ends[i] - from)) status=none
-        [ $i -lt 19 ] || printf "$1" >>one.ds
+        dd if=data/short.ds of=one.ds bs=2 skip="$from" count=$((ends[i] - from)) status=none
+        [ $i -lt 19 ] || printf '%b' "$1" >>one.ds
         from=${ends[i]}
         bytes=$(stat -c %s one.ds)
         printf 'golden|2\n%d\n' $((bytes / 2)) >one.ds.metadata
@@ -45,7 +48,7 @@ common=(train config.yaml data.train=data/train.ds train.steps=12 train.batch_to
 for mode in transmla best_fit; do
     check_exit 0 ranks 4 "$REMLA" "${common[@]}" data.packing=$mode train.out=four-$mode train.stop_after=1
     [ "$(grep -c '^packed data/train.ds' out)" = 1 ] || fail "$mode: not packed once: $(cat out)"
-    [ "$(ls data | grep -c "^train.ds.$mode-32-.*pack")" = 1 ] || fail "$mode: $(ls data)"
+    [ "$(indexes "train.ds.$mode-32-*pack")" = 1 ] || fail "$mode: $(ls data)"
     check_exit 0 "$REMLA" "${common[@]}" data.packing=$mode train.out=whole-$mode
     ! grep -q '^packed' out || fail "$mode: packed again"
     check_exit 0 ranks 2 "$REMLA" "${common[@]}" data.packing=$mode train.out=parts-$mode train.stop_after=5
@@ -67,7 +70,7 @@ jobs=()
 for i in 1 2 3 4; do "${order[@]}" >together-$i 2>/dev/null & jobs+=($!); done
 for job in "${jobs[@]}"; do wait "$job" || fail "a job that began with others failed"; done
 for i in 2 3 4; do cmp together-1 together-$i >&2 || fail "jobs that began together have other orders"; done
-[ "$(ls data | grep -c 'transmla-40')" = 1 ] || fail "left over: $(ls data)"
+[ "$(indexes '*transmla-40*')" = 1 ] || fail "left over: $(ls data)"
 
 # Where it cannot be written, a sentence says what can be done; a damaged one is refused, and built again when it is removed.
 index=$(echo data/train.ds.transmla-32-*.pack)
@@ -79,6 +82,6 @@ rm "$index"
 limited() { (ulimit -f 1 && exec "$@"); }
 check_exit 3 limited "${order[@]}" train.seq_len=32
 grep -qF "data.pack_index=FOLDER keeps pack indexes elsewhere" err || fail "no room for an index: $(cat err)"
-[ "$(ls data | grep -c 'transmla-32')" = 0 ] || fail "half-written: $(ls data)"
+[ "$(indexes '*transmla-32*')" = 0 ] || fail "half-written: $(ls data)"
 check_exit 0 "$REMLA" "${common[@]}" data.packing=transmla train.out=whole-transmla train.steps=13 data.pack_index=indexes/of/mine
 cmp kept "indexes/of/mine/$(basename "$index")" >&2 || fail "built again it is another"

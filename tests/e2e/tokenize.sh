@@ -109,7 +109,7 @@ stop_it() { # FOLDER: a job that was stopped with some pieces done
     fail "the program was always faster than the signal"
 }
 stop_it stopped
-grep -q '^remla data tokenize: stopped by signal 15; what is done is in stopped.part: start again to go on$' err && [ "$(wc -l <err)" = 1 ] ||
+grep -q '^remla data tokenize: stopped by signal 15; the finished part is in stopped.part: start again to resume$' err && [ "$(wc -l <err)" = 1 ] ||
     { cat err >&2; fail "not one sentence"; }
 [ ! -e stopped ] || fail "a signal left something under the final name"
 check_exit 0 "${tokenize[@]}" tokenize.out=stopped

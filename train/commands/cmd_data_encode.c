@@ -46,7 +46,8 @@ static status read_ids(conversation *c, const json_t *line, message *why)
     if (!json_is_array(line)) return fail(why, ERR_INPUT, "it is no JSON array");
     const size_t count = json_array_size(line);
     free(c->ids.id);
-    c->ids = (token_list){.id = memory_new((int64_t)count, sizeof *c->ids.id, "ids"), .room = (int64_t)count};
+    c->ids =
+        (token_list){.id = memory_new((int64_t)count, sizeof *c->ids.id, "ids"), .capacity = (int64_t)count};
     for (size_t i = 0; i < count; i++) {
         const json_t *id = json_array_get(line, i);
         const json_int_t value = json_integer_value(id);

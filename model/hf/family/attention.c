@@ -1,4 +1,5 @@
-/* Keys of attention that several families have. */
+/* Reads keys of attention that several families have. A default of transformers' classes that would be a
+ * guess about the shape is not taken. */
 #include "model/hf/family/attention.h"
 #include <jansson.h>
 #include <string.h>
@@ -26,7 +27,8 @@ status attention_window_read(const config_file *f, dims *d, bool used)
     return OK;
 }
 
-/* A default of transformers' class would be a guess about the shape. */
+/* A missing key is an error: transformers would take a number that is right for one size of the family only.
+ */
 status attention_key_value_heads_read(const config_file *f, int64_t least, int64_t most, int64_t *out)
 {
     if (config_get(f, "num_key_value_heads"))

@@ -1,5 +1,5 @@
-/* Stock DeepSeek-V3 whose layers are all dense: norms on the latents, and biases where attention_bias says so
- * on the way into the latents and out of attention. */
+/* Stock DeepSeek-V3 whose layers are all dense: norms on the latents and, with attention_bias, biases on the
+ * projections into the latents and out of attention. */
 #include "model/hf/config_put.h"
 #include "model/hf/config_rope.h"
 #include "model/hf/family/latent.h"
@@ -17,8 +17,8 @@ static status deepseek_read(const config_file *f, dims *d)
     return OK;
 }
 
-/* A stock dense DeepSeek-V3 model. Keys whose default in transformers would mean another model are all
- * written: it would make experts from the fourth layer on. */
+/* Writes a stock dense DeepSeek-V3 model. All keys are written whose default in transformers would mean a
+ * different model: by default there are experts from the fourth layer on. */
 static json_t *deepseek_write(const model_config *source, const dims *d, dtype storage)
 {
     static const char *const copied[] = {

@@ -1,4 +1,4 @@
-/* Latent attention in config.json: its keys, read and written. */
+/* Reads and writes the keys of latent attention in config.json. */
 #include "model/hf/family/latent.h"
 #include "model/hf/config_put.h"
 #include "model/hf/family/attention.h"
@@ -6,8 +6,9 @@
 
 enum { MAX_RANK = 1 << 18 }; /* beyond it is nonsense */
 
-/* The experts are unused where every layer is dense, which is checked; layers that predict more tokens (mtp)
- * do not change the next one, and their tensors, if there are any, are refused by name. */
+/* Keys of experts have no effect if every layer is dense, which is checked. Layers that predict more tokens
+ * (mtp) do not change the prediction of the next one; their tensors, if there are any, are refused by name.
+ */
 /* clang-format off */
 const char *const latent_keys[] = {
     "kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "qk_head_dim", "v_head_dim",
@@ -54,7 +55,8 @@ status latent_read(const config_file *f, dims *d)
 void latent_put(json_t *json, const dims *d)
 {
     config_put_integer(json, "num_key_value_heads", d->H);
-    /* So transformers computes the rotary frequencies of the shared rotary part. */
+    /* transformers computes the rotary frequencies from head_dim, which must be that of the shared rotary
+     * part. */
     config_put_integer(json, "head_dim", d->Dr);
     config_put_bool(json, "attention_bias", d->k_bias);
     config_put_integer(json, "qk_rope_head_dim", d->Dr);

@@ -1,5 +1,4 @@
-/* Llama, and what calls itself so: no biases, and as many key/value heads as query heads where the file does
- * not say. */
+/* Llama, and models that use its class: no biases, and as many key/value heads as query heads by default. */
 #include "model/hf/family/attention.h"
 
 static status llama_read(const config_file *f, dims *d)

@@ -1,4 +1,4 @@
-/* Mistral: a sliding window unless the file says otherwise, and no biases. */
+/* Mistral: a sliding window by default, and no biases. */
 #include "model/hf/family/attention.h"
 
 static status mistral_read(const config_file *f, dims *d)

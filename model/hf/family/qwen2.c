@@ -1,5 +1,4 @@
-/* Qwen2: biases on queries, keys and values, and a sliding window that is not used unless the file says so.
- */
+/* Qwen2: biases on queries, keys and values, and a sliding window that is off by default. */
 #include "model/hf/family/attention.h"
 
 static status qwen2_read(const config_file *f, dims *d)

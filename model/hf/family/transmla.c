@@ -1,12 +1,13 @@
-/* TransMLA's layout: the source's config.json with the keys of latent attention in it. TransMLA calls the
- * result deepseek_v3, and in its DeepSeek style gives it that architecture, too: qk_latent_layernorm tells
- * its files. attention_bias means other biases than in transformers' DeepSeek-V3 and has no default. */
+/* TransMLA's layout: the source's config.json with the keys of latent attention added. TransMLA calls the
+ * result deepseek_v3, and in its DeepSeek style gives it that architecture, too; the key qk_latent_layernorm
+ * marks its files. attention_bias means other biases than in transformers' DeepSeek-V3 and has no default. */
+#include "base/memory.h"
 #include "model/hf/config_put.h"
 #include "model/hf/config_rope.h"
 #include "model/hf/family/latent.h"
 #include <jansson.h>
 
-/* TransMLA's own code knows no experts unless it is told of them. */
+/* TransMLA's own code has experts only if one of these keys asks for them. */
 static bool may_have_experts(const config_file *f)
 {
     return config_get(f, "first_k_dense_replace") || json_number_value(config_get(f, "n_routed_experts")) > 0;
@@ -24,11 +25,10 @@ static status transmla_read(const config_file *f, dims *d)
     return config_get_bool(f, "qk_latent_layernorm", true, &d->latent_norm);
 }
 
-/* What TransMLA's converter does: the source's keys stay, those of latent attention are added. */
+/* Writes as TransMLA's converter does: the source's keys stay, those of latent attention are added. */
 static json_t *transmla_write(const model_config *source, const dims *d, dtype storage)
 {
-    json_t *json = json_deep_copy(source->json);
-    if (!json) die(ERR_DEVICE, "no memory for config.json");
+    json_t *json = memory_check(json_deep_copy(source->json), "config.json");
     config_put(json, "architectures", json_pack("[s]", "LlamaMLAForCausalLM"));
     config_put_string(json, "model_type", TRANSMLA_MODEL_TYPE);
     config_put(json, "auto_map",

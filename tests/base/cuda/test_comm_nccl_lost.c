@@ -1,6 +1,6 @@
-/* Ranks that never come, or are lost on the way: whoever waits for them stops within the limit and says what
- * is known, and the communicator is aborted, so that its kernels leave the device. The other ranks do not
- * exist; the source is included, to put functions of the test where NCCL's would be. */
+/* Ranks that never come, or are lost on the way: a rank that waits for them stops within the limit and
+ * reports what it knows, and the communicator is aborted, so that its kernels leave the device. The other
+ * ranks do not exist; the source is included, to put functions of the test in place of NCCL's. */
 #include "base/cuda/comm_nccl.c" /* before cmocka's `fail` */
 #include "tests/support/check.h"
 #include "tests/support/device.h"
@@ -65,7 +65,7 @@ static void CUDART_CB nap(void *unused)
     nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
 }
 
-/* A sum that is on its way for longer than anybody waits. */
+/* A sum that takes longer than any wait. */
 static ncclResult_t slow_sum(const void *from, void *to, size_t count, ncclDataType_t type, ncclRedOp_t op,
                              ncclComm_t handle, cudaStream_t queue)
 {
@@ -166,10 +166,10 @@ static void test_lost(void **state)
     check_stops(refused, r + 1, s,
                 "no communicator over the GPUs: NCCL: a peer is gone: connection closed by node9");
     check_stops(never_done, r, s,
-                "not done within 0.05 s (REMLA_DEVICE_SECONDS); what has become of ranks 1 to 3 is");
-    check_stops(never_done, r + 1, s, "what has become of rank 0 and ranks 2 to 3 is not known");
-    check_stops(never_done, r + 2, s, "what has become of ranks 0 to 1 and rank 3 is not known");
-    check_stops(never_done, r + 3, s, "what has become of ranks 0 to 2 is not known");
+                "not done within 0.05 s (REMLA_DEVICE_SECONDS); the state of ranks 1 to 3 is");
+    check_stops(never_done, r + 1, s, "the state of rank 0 and ranks 2 to 3 is not known");
+    check_stops(never_done, r + 2, s, "the state of ranks 0 to 1 and rank 3 is not known");
+    check_stops(never_done, r + 3, s, "the state of ranks 0 to 2 is not known");
     check_stops(never_done, r, s, "aborted. remla: ");
     check_stops(fetched, r, s, "waiting for a copy between device and host: not done within 0.05 s");
     check_stops(lost, r, s, ": NCCL: a peer is gone: connection closed by node9");

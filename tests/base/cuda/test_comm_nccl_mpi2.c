@@ -1,7 +1,7 @@
 /* Two ranks over their devices. Every rank knows what the other brings and computes the result itself: the
  * sum of two numbers has the same bits in either order. Inputs are queued for the device right before a call,
  * and results fetched right after the wait for it: a missing wait between the two streams gives old numbers.
- * A failed check stops all ranks (REQUIRE), because the other would wait for ever. */
+ * A failed check stops all ranks (REQUIRE), because the other would wait forever. */
 #include "base/comm.h"
 #include "base/cuda/cuda.h"
 #include "tests/support/device.h"
@@ -166,8 +166,8 @@ static void test_tickets(void **state)
     }
 }
 
-/* Who waits for a call has its result although the next one cannot end: rank 1 makes that one only once rank
- * 0 has said so. */
+/* A wait for one call ends although the next one cannot: rank 1 makes that one only after rank 0 has waited.
+ */
 static void test_one_alone(void **state)
 {
     (void)state;
@@ -180,7 +180,8 @@ static void test_one_alone(void **state)
     comm_wait(ranks, a);
     device_get(the_device, &got, sums, 4);
     REQUIRE(got == noise(0, ranks->rank) + noise(1, ranks->rank), "the first sum is %.9g", (double)got);
-    comm_barrier(host);
+    int64_t both = 0;
+    comm_max_i64(host, &both, 1); /* returns when rank 0 has come this far */
     if (ranks->rank == 1) b = comm_reduce_scatter_f32(ranks, sums + 1, second, 1);
     comm_wait(ranks, b);
     device_get(the_device, &got, sums + 1, 4);

@@ -1,4 +1,4 @@
-/* Waiting for a device: until the work is done, or until the limit, which stops the job with a sentence. The
+/* Waits for a device end when the work is done, or at the limit, which stops the job with a sentence. The
  * work is a function of the host that sleeps. */
 #include "tests/support/check.h"
 #include "tests/support/device.h"
@@ -19,8 +19,7 @@ static void queue_naps(stream *s, int count, int *done)
     for (int i = 0; i < count; i++) CUDA_OK(cudaLaunchHostFunc(s->cuda, nap, done));
 }
 
-/* More sleep than anybody waits for. In the emulator, where functions run while somebody asks, it has no end.
- */
+/* Sleeps longer than any wait; forever in the emulator, where functions run during a poll. */
 static void queue_sleep(stream *s)
 {
     static int ended; /* the stream of a process that gives up may still write it */

@@ -1,5 +1,5 @@
-/* The staging ring: what passes through it arrives, however often it goes round and however late the copies
- * run; nobody gets a slot that is in use. */
+/* The staging ring: data that pass through it arrive, however often it goes round and however late the copies
+ * run; no slot is given out while it is in use. */
 #include "tests/support/check.h"
 #include "tests/support/device.h"
 #include "base/cuda/cuda.h"
@@ -22,7 +22,7 @@ static void test_refused(void **state)
 {
     (void)state;
     check_stops(too_much, NULL, ERR_BUG, "4194305 bytes, expected at most 4194304");
-    check_stops(no_ring, NULL, ERR_BUG, "a queue that does not talk to the host");
+    check_stops(no_ring, NULL, ERR_BUG, "a stream without a staging ring");
 }
 
 static uint64_t noise(uint64_t i)

@@ -1,4 +1,4 @@
-/* A build without CUDA says so to whoever asks for a device, and takes part in nothing else. */
+/* In a build without CUDA device_open says so, and nothing else works on a device. */
 #include "tests/support/check.h"
 #include "base/arena.h"
 #include "base/device.h"

@@ -1,6 +1,6 @@
 /* From a source to a shard: ids and documents of every golden file come back out of what is written,
  * whichever form it has, and documents are those of the source, of the end-of-text id, or one. */
-#include "tests/data/import_check.h"
+#include "tests/data/prepare/import_check.h"
 #include "data/shards/dataset_json.h"
 #include "data/shards/shard.h"
 
@@ -159,8 +159,8 @@ static void test_not_there(void **state)
     memset(path, 'x', sizeof path);
     path[sizeof path - 1] = 0;
     expect_refused(path, "the path is too long");
-    expect_refused_as(ERR_USAGE, scratch_text("short", "a"), &nothing_given, "nothing says what this is");
-    expect_refused_as(ERR_USAGE, scratch_text("nothing", ""), &nothing_given, "nothing says what this is");
+    expect_refused_as(ERR_USAGE, scratch_text("short", "a"), &nothing_given, "the format is not recognised");
+    expect_refused_as(ERR_USAGE, scratch_text("nothing", ""), &nothing_given, "the format is not recognised");
 }
 
 int main(void)

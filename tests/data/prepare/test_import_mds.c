@@ -1,8 +1,7 @@
 /* Folders of MDS: those that MosaicML's writer made, and shards and indexes built here byte by byte. */
 #include "base/memory.h"
-#include "tests/data/import_check.h"
+#include "tests/data/prepare/import_check.h"
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -447,7 +446,8 @@ static void test_bad_zip(void **state)
                    "s.zstd: the decompressed content was expected to end at byte 26");
 }
 
-/* 32 KiB of the same block again and again are 1 GiB of zeroes: what is not asked for is never made. */
+/* 32 KiB of the same block repeated are 1 GiB of zeroes: content that is not requested is never decompressed.
+ */
 static void test_bomb(void **state)
 {
     (void)state;

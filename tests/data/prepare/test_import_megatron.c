@@ -1,5 +1,5 @@
 /* Megatron's .bin and .idx: those of megatron-core and datatrove, and indexes built here byte by byte. */
-#include "tests/data/import_check.h"
+#include "tests/data/prepare/import_check.h"
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 /* llm.c's files, raw ids and datatrove's shards: those that were written elsewhere, and every way in which
  * they can be wrong. */
-#include "tests/data/import_check.h"
+#include "tests/data/prepare/import_check.h"
 
 static const import_settings raw2 = {.format = IMPORT_NANOGPT, .token_bytes = 2, .eos = -1, .column = ""};
 static const import_settings raw4 = {.format = IMPORT_NANOGPT, .token_bytes = 4, .eos = -1, .column = ""};
@@ -76,9 +76,9 @@ static void test_raw_wrong_width(void **state)
 {
     (void)state;
     expect_refused_as(ERR_INPUT, golden("nanogpt/narrow.bin"), &raw4,
-                      "narrow.bin|of 4 bytes these are no tokens|import.token_bytes=2");
+                      "narrow.bin|with 4 bytes each, are not tokens|import.token_bytes=2");
     expect_refused_as(ERR_INPUT, golden("nanogpt/wide.bin"), &raw2,
-                      "wide.bin|of 2 bytes these are no tokens|import.token_bytes=4");
+                      "wide.bin|with 2 bytes each, are not tokens|import.token_bytes=4");
     /* One id that is too large does not make the rest of another width. */
     expect_refused_as(ERR_INPUT, edited("nanogpt/wide.bin", "one.bin", 8, "\0\0\0\1", 4, -1), &raw4,
                       "one.bin: token 2 (byte 8) is 16777216, expected 0 to 16777215");
@@ -199,7 +199,7 @@ static void test_datatrove_alone(void **state)
     assert_memory_equal(got.id, few, sizeof few);
     wide.token_bytes = 2;
     expect_refused_as(ERR_INPUT, edited("datatrove/wide.ds", "halves.ds", 0, "", 0, -1), &wide,
-                      "halves.ds: read as ids of 2 bytes these are no tokens|import.token_bytes=4");
+                      "halves.ds: its first ids, read with 2 bytes each, are not tokens|import.token_bytes=4");
     wide.token_bytes = 4;
     scratch_text("alone.ds.metadata", "name|with|bars|2\n8\n8 T");
     expect_refused_as(ERR_USAGE, path, &wide, "import.token_bytes is 4, but|alone.ds.metadata says 2");

@@ -1,5 +1,5 @@
-/* Which files a person means, in which order; that the pieces cover every byte of them once; and that a
- * piece's name tells one piece of work from another. */
+/* Files are found in order; the pieces cover every byte of them once; and a piece's name changes with the
+ * work. */
 #include "data/prepare/text_pieces.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>

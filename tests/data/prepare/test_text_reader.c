@@ -1,7 +1,7 @@
-/* Documents out of text files, against lines split and objects made here: ends of lines, byte order marks,
- * empty lines, compressed files, batches of every size, files read in parts that begin at every byte. What is
- * not text, or not JSON with that column, is one sentence with file and line; what never ends is refused with
- * bounded memory. */
+/* Documents from text files, against lines split and objects made here: ends of lines, byte order marks,
+ * empty lines, compressed files, batches of every size, files read in parts that begin at every byte. Input
+ * that is not text, or not JSON with that column, is one sentence with file and line; endless input is
+ * refused with bounded memory. */
 #include "base/memory.h"
 #include "data/prepare/text_reader.h"
 #include "tests/support/scratch.h"
@@ -200,7 +200,7 @@ static void test_batches(void **state)
     assert_int_equal(b.bytes, sizeof text);
     text_reader_close(&r);
     text_batch_clear(&b);
-    assert_true(b.bytes == 0 && b.records == 0 && b.room == 0);
+    assert_true(b.bytes == 0 && b.records == 0 && b.capacity == 0);
     text_batch_free(&b);
 }
 

@@ -1,7 +1,6 @@
 /* Decompression: what zlib and zstd packed comes back byte for byte in reads of any size; a file that is cut
  * anywhere, or damaged, is an error and never text; a window larger than ours is refused by its header. */
 #include "data/prepare/text_stream.h"
-#include "base/log.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>
 #include <stddef.h>

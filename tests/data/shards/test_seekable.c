@@ -1,7 +1,6 @@
 /* Shards in frames: any range of ids comes back as it was written, on any number of threads; a flipped bit or
  * a cut is refused or changes nothing; files that promise absurd sizes are refused in bounded memory. */
 #include "data/shards/seekable.h"
-#include "data/shards/frame_cache.h"
 #include "data/shards/shard.h"
 #include "data/shards/shard_writer.h"
 #include "tests/support/draw.h"

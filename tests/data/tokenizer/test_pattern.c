@@ -117,7 +117,7 @@ static void test_refused(void **state)
     }
 }
 
-/* An expression that would run for ever ends with a sentence. */
+/* An expression that would run forever ends with a sentence. */
 static void test_endless(void **state)
 {
     (void)state;

@@ -1,7 +1,6 @@
 /* A tokenizer.json from opening to text and back: what is recognised where, which sentence a bad file gets.
  * That ids are the library's is e2e/tokenizer's to show; here expected ids are worked out by hand. */
 #include "data/tokenizer/tokenizer.h"
-#include "base/file.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* What the tests of the importers share: the files that the original programs wrote (tests/golden/import),
- * all of a source read at once, edited copies. Included once per test program. */
+/* Helpers that the tests of the importers share: files that the original programs wrote
+ * (tests/golden/import), reading all of a source at once, edited copies. Included once per test program. */
 #ifndef REMLA_TESTS_IMPORT_CHECK_H
 #define REMLA_TESTS_IMPORT_CHECK_H
 #include "data/prepare/import.h"

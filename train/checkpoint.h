@@ -38,7 +38,7 @@ status checkpoint_clean(const char *run, message *why);
  * name it is read back and compared with the hashes of what was in memory. It replaces a checkpoint of the
  * same step, but nothing else that has its name. On failure nothing is left under its name and older ones are
  * untouched. MPI: collective; every rank returns the same status. */
-status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *optim,
+status checkpoint_save(const char *run, const model_config *config, optimizer *optim,
                        const checkpoint_state *state, const options *o, const comm *c, message *why);
 
 /* Removes the checkpoints that are older than the newest `keep` whole ones, but for that of the step `best`

@@ -1,7 +1,9 @@
+/* The device is opened once, and gives a table of ops for every shape that is asked for. */
 #include "train/compute.h"
 #include "base/device.h"
 #include "base/log.h"
 #include "base/machine.h"
+#include "base/memory.h"
 #include <stdlib.h>
 
 enum { KIND_CPU, KIND_CUDA, KIND_AUTO }; /* the words of device.kind */
@@ -31,9 +33,8 @@ status compute_ops(compute *x, const dims *d, int64_t B, int64_t T, const comm *
     const status s = attention_pick(x->attention, x->device, x->act, &shape, &picked, &how);
     TRY(comm_agree(c, s == OK ? OK : fail(why, s, "%s", how.text), why));
     log_line("%s", how.text);
-    ops **table = realloc(x->table, sizeof *table * (size_t)(x->tables + 1));
-    if (!table) die(ERR_DEVICE, "no memory for %d tables of ops", x->tables + 1);
-    x->table = table;
+    x->table = memory_check(realloc(x->table, sizeof *x->table * (size_t)(x->tables + 1)), "%d tables of ops",
+                            x->tables + 1);
     *k = x->table[x->tables++] = ops_cuda(x->device, x->act, picked);
     return OK;
 }

@@ -15,8 +15,8 @@ static void log_source(const training *t, int i)
 void progress_start(progress *p, const training *t)
 {
     const int64_t T = t->acts.T, tokens = t->sequences * T;
-    const int64_t units = t->m.memory.size + t->g.memory.size,
-                  bytes = units + t->acts.memory.size + t->optimizer_arena.size;
+    const int64_t of_model = t->m.memory.size + t->g.memory.size,
+                  bytes = of_model + t->acts.memory.size + t->optimizer_arena.size;
     double peak = compute_peak_flops(&t->on);
     comm_sum_f64(t->c, &peak, 1);
     *p = (progress){.peak_flops = peak, .flops_per_step = model_flops_per_token(&t->m.d, T) * (double)tokens};
@@ -28,7 +28,7 @@ void progress_start(progress *p, const training *t)
     for (int i = 0; i < t->data.sources; i++) log_source(t, i);
     log_line("memory %.0f MiB a rank (weights and gradients %.0f, optimizer %.0f, activations %.0f); peak of "
              "all ranks %.0f GFLOP/s",
-             (double)bytes / 1048576.0, (double)units / 1048576.0,
+             (double)bytes / 1048576.0, (double)of_model / 1048576.0,
              (double)t->optimizer_arena.size / 1048576.0, (double)t->acts.memory.size / 1048576.0,
              peak / 1e9);
     progress_pause(p);

@@ -120,8 +120,7 @@ static status save(saving *s, message *why)
     TRY(check_folder(s, why));
     metrics_sync(s->log);
     const double start = clock_seconds();
-    if (checkpoint_save(s->run->path, &t->config, &t->m, &t->opt, &t->at, t->o, t->c, why) != OK)
-        return UNSAVED;
+    if (checkpoint_save(s->run->path, &t->config, &t->opt, &t->at, t->o, t->c, why) != OK) return UNSAVED;
     log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s | weights %016" PRIx64, s->run->path,
              (long long)step_of(s), clock_seconds() - start, hash);
     s->newest = step_of(s);

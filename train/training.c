@@ -8,7 +8,6 @@
 #include "model/hf/model_files.h"
 #include "model/loss.h"
 #include "train/feed_options.h"
-#include "train/gradients.h"
 #include "data/tokenizer_check.h"
 #include "train/unit_file.h"
 #include <math.h>
@@ -80,26 +79,6 @@ static void schedule_open(training *t)
                          .steps = t->steps};
 }
 
-/* Units for the optimizer: the model's flat buffers, and which runs of them decay (tensors with two
- * dimensions). */
-static void units_open(training *t)
-{
-    const param_table *table = &t->m.table;
-    t->span = memory_new(table->count, sizeof *t->span, "parameters");
-    t->unit = memory_new(table->num_units, sizeof *t->unit, "units of parameters");
-    for (int i = 0; i < table->count; i++) {
-        const param *p = &table->param[i];
-        optim_unit *u = &t->unit[p->unit];
-        t->span[i] = (optim_span){.from = p->offset, .count = p->numel, .decay = p->rank == 2};
-        if (!u->span)
-            *u = (optim_unit){.name = p->name,
-                              .weight = t->m.w.unit[p->unit],
-                              .grad = t->g.sum.unit[p->unit],
-                              .span = &t->span[i]};
-        u->spans++;
-    }
-}
-
 static void optimizer_open(training *t)
 {
     const options *o = t->o;
@@ -109,11 +88,12 @@ static void optimizer_open(training *t)
                          .decay = o->optim_weight_decay};
     const comm *const tensors = compute_ranks(&t->on, t->c);
     arena size = {.name = "optimizer"};
-    optimizer_init(&t->opt, t->m.k, t->c, tensors, t->unit, t->m.table.num_units, &size);
+    optimizer_init(&t->opt, t->m.k, t->c, tensors, &t->m.table, t->m.w.unit, t->g.sum.unit, &size);
     optimizer_free(&t->opt);
     t->optimizer_arena = (arena){.name = "optimizer", .device = t->on.device};
     arena_reserve(&t->optimizer_arena, size.used);
-    optimizer_init(&t->opt, t->m.k, t->c, tensors, t->unit, t->m.table.num_units, &t->optimizer_arena);
+    optimizer_init(&t->opt, t->m.k, t->c, tensors, &t->m.table, t->m.w.unit, t->g.sum.unit,
+                   &t->optimizer_arena);
 }
 
 /* What can fail, on any rank by itself. */
@@ -164,8 +144,7 @@ static status step_read(const void *context, host_batch *b, int64_t position, in
 {
     const training *t = context;
     const int64_t mine = b->sequences, first = position + t->c->rank * mine;
-    row_sample *sample = malloc(sizeof *sample * (size_t)mine);
-    if (!sample) die(ERR_DEVICE, "no memory for the numbers of %lld samples", (long long)mine);
+    row_sample *sample = memory_new(mine, sizeof *sample, "the numbers of %lld samples", (long long)mine);
     for (int64_t i = 0; i < mine; i++) sample[i] = (row_sample){feed_at(&t->data, (uint64_t)(first + i)), i};
     qsort(sample, (size_t)mine, sizeof *sample, by_place);
     status s = OK;
@@ -192,9 +171,8 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     model_init(&t->m, &t->config.d, k, pad);
     gradients_init(&t->g, &t->m);
     activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD);
-    units_open(t);
     optimizer_open(t);
-    TRY(comm_agree(c, masters_read(o->model_path, &t->m.table, &t->opt, NULL, why), why));
+    TRY(comm_agree(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why));
     t->at = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
     return OK;
 }
@@ -210,8 +188,6 @@ void training_close(training *t)
         model_free(&t->m);
     }
     compute_close(&t->on);
-    free(t->span);
-    free(t->unit);
     feed_close(&t->data);
     dataset_close(&t->held_out);
     config_free(&t->config);
@@ -269,8 +245,6 @@ static status step_batch(training *t, const host_batch **batch, int64_t *counted
     return loader_next(t->ahead, t->at.position, next, batch, counted, waited, why);
 }
 
-static void reduce_unit(void *context, int unit) { optimizer_reduce(context, unit); }
-
 /* Forward and backward over this rank's micro-batches; in the last one each unit's gradient is summed over
  * the ranks as soon as it is complete. */
 static void forward_backward(training *t, const host_batch *batch)
@@ -279,9 +253,8 @@ static void forward_backward(training *t, const host_batch *batch)
     loss_zero(&t->m, &t->acts);
     for (int64_t row = 0; row < mine; row += B) {
         const model_batch micro = host_batch_view(batch, row);
-        t->g.unit_done = row + B == mine ? reduce_unit : NULL;
-        t->g.unit_context = &t->opt;
-        model_train(&t->m, &t->acts, &t->g, &micro);
+        const units sums = optimizer_gradients(&t->opt, row + B == mine);
+        model_train(&t->m, &t->acts, &sums, &micro);
     }
 }
 
@@ -306,7 +279,7 @@ status training_step(training *t, step_result *r, message *why)
     const double mean = 1 / targets, rate = schedule_rate(&t->rate, t->at.step + 1);
     optimizer_clip(&t->opt, &t->acts.loss_sum, mean, t->o->optim_clip);
     if (t->o->debug_dump_gradients[0] && !t->gradients_dumped) {
-        TRY(gradients_write(t->o->debug_dump_gradients, &t->m.table, &t->opt, mean, t->c, why));
+        TRY(unit_file_write_gradients(t->o->debug_dump_gradients, &t->opt, mean, t->c, why));
         t->gradients_dumped = true;
     }
     optimizer_update(&t->opt, rate, t->at.step + 1);

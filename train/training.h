@@ -20,12 +20,10 @@ typedef struct training {
     model m;
     gradients g;
     activations acts; /* of a micro-batch; validation runs in them too */
-    optim_span *span;
-    optim_unit *unit;
-    optimizer opt;
+    optimizer opt;    /* of the units of m and g */
     arena optimizer_arena;
     schedule rate;
-    loader *ahead;         /* reads this rank's sequences of a step; from the first step on */
+    loader *ahead;         /* reads this rank's sequences of a step ahead */
     int64_t sequences;     /* of a step, over all ranks */
     int64_t steps;         /* of the whole run */
     checkpoint_state at;   /* where it stands */

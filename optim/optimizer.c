@@ -165,7 +165,7 @@ void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
     comm_all_gather(o->c, full, own, shard_of(o, u) * (int64_t)sizeof(float));
 }
 
-void optimizer_scatter(optimizer *o, optim_part part, int u, const float *full)
+void optimizer_set(optimizer *o, optim_part part, int u, const float *full)
 {
     tensor mine = part_of(o, part, u), weight = o->weight[u];
     o->k->upload(&mine, full + o->c->rank * shard_of(o, u), o->k->stream);

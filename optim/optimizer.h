@@ -46,10 +46,10 @@ void optimizer_update(optimizer *o, double rate, int64_t step);
 void optimizer_zero_grad(optimizer *o);
 
 /* Brings a whole unit of m, v, masters or the reduced gradient (each rank has its slice) to `full` (padded
- * numel, host) on every rank; scatter takes this rank's slice from `full` (and, of masters, the whole unit's
- * weights). For checkpoints and dumps, one unit at a time. gather is collective, scatter is not. */
+ * numel, host) on every rank; set takes this rank's slice from `full` (and, of masters, the whole unit's
+ * weights). For checkpoints and dumps, one unit at a time. gather is collective, set is not. */
 typedef enum optim_part { OPTIM_M, OPTIM_V, OPTIM_MASTER, OPTIM_GRAD } optim_part;
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full);
-void optimizer_scatter(optimizer *o, optim_part part, int u, const float *full);
+void optimizer_set(optimizer *o, optim_part part, int u, const float *full);
 
 #endif

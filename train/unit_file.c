@@ -127,7 +127,7 @@ status unit_file_read(const char *path, optimizer *o, const optim_part *part, co
                 result = read_param(&s, path, prefix[i], &table->param[j], data, why);
                 if (result == OK) hash_add(hash, data, table->param[j].numel);
             }
-            if (result == OK) optimizer_scatter(o, part[i], u, full);
+            if (result == OK) optimizer_set(o, part[i], u, full);
         }
     }
     free(full);

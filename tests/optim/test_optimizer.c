@@ -48,7 +48,7 @@ static void setup(fixture *f, const ops *k)
     for (int u = 0; u < UNITS; u++) {
         float full[MOST];
         for (int64_t i = 0; i < padded[u]; i++) full[i] = (float)check_get(&f->weight[u], i);
-        optimizer_scatter(&f->o, OPTIM_MASTER, u, full);
+        optimizer_set(&f->o, OPTIM_MASTER, u, full);
     }
 }
 
@@ -113,7 +113,7 @@ static void test_updates(void **state)
     }
 }
 
-static void test_gather_and_scatter(void **state)
+static void test_gather_and_set(void **state)
 {
     (void)state;
     const ops *k;
@@ -132,7 +132,7 @@ static void test_gather_and_scatter(void **state)
                     assert_true((double)out[i] == want);
                     in[i] = (float)(i + 1) / (float)(part + 3);
                 }
-                optimizer_scatter(&f.o, part, u, in);
+                optimizer_set(&f.o, part, u, in);
                 optimizer_gather(&f.o, part, u, out);
                 assert_memory_equal(in, out, sizeof(float) * (size_t)padded[u]);
             }
@@ -180,7 +180,7 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CHECK_TEST(test_updates), CHECK_TEST(test_gather_and_scatter),
+    const struct CMUnitTest tests[] = {CHECK_TEST(test_updates), CHECK_TEST(test_gather_and_set),
                                        CHECK_TEST(test_zero_grad), CHECK_TEST(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,7 +152,7 @@ static void test_same_weights(void **state)
     side_free(&s);
 }
 
-/* What gather brings is the whole unit, on both ranks, and scatter puts it back. */
+/* What gather brings is the whole unit, on both ranks, and set puts it back. */
 static void test_round_trip(void **state)
 {
     (void)state;
@@ -165,7 +165,7 @@ static void test_round_trip(void **state)
             REQUIRE(in && out, "memory");
             for (int64_t i = 0; i < padded[u]; i++) in[i] = noise((uint64_t)(part * 10 + u), i);
             memset(out, 0xff, bytes);
-            optimizer_scatter(&s.o, part, u, in);
+            optimizer_set(&s.o, part, u, in);
             optimizer_gather(&s.o, part, u, out);
             REQUIRE(memcmp(in, out, bytes) == 0, "part %d of unit %d changed on its way", part, u);
             free(in);

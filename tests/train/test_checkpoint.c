@@ -63,9 +63,9 @@ static int save(void **state)
     good(training_open(&t, &o, comm_self(), &why));
     step_result r;
     for (int i = 0; i < 2; i++) good(training_step(&t, &r, &why));
-    saved = t.at;
+    saved = t.state;
     good(checkpoint_clean(run, &why));
-    good(checkpoint_save(run, &t.config, &t.opt, &t.at, &o, t.c, &why));
+    good(checkpoint_save(run, &t.config, &t.opt, &t.state, &o, t.c, &why));
     checkpoint_folder(folder, run, 2);
     return 0;
 }
@@ -90,7 +90,7 @@ static void test_comes_back(void **state)
     good(weights_hash(&t.m, t.c, &before, &why));
     good(training_step(&t, &r, &why));
     good(load(&at));
-    t.at = at;
+    t.state = at;
     good(weights_hash(&t.m, t.c, &after, &why));
     assert_true(after == before);
     assert_true(at.step == 2 && at.position == 16 && at.tokens == 512);

@@ -14,8 +14,8 @@ typedef struct model {
     dims d;
     const ops *k;
     param_table table;
-    weights w;   /* act; resident. Who loads, converts or updates the model writes here, between two passes */
-    units units; /* where passes get their weights: from w, until others of the same table are put here */
+    weights w;   /* act; resident. Loading, conversion and the update write here, between passes */
+    units units; /* where passes get their weights: those of w, unless others of the table are put here */
     arena memory;
 } model;
 
@@ -26,8 +26,8 @@ void model_free(model *m);
 /* Bytes that model_init reserves without padding. */
 int64_t model_bytes(const dims *d, const ops *k);
 
-/* Resident sums. A pass takes the units alone, which may as well be those of an optimizer that does more when
- * they are released. */
+/* Resident sums. A pass takes only units, which may be an optimizer's: it does more when they are released.
+ */
 typedef struct gradients {
     weights sum; /* real; of the sum of the losses, over the micro-batches since they were zero */
     units units; /* of sum */
@@ -45,8 +45,8 @@ typedef struct model_batch {
 } model_batch;
 
 /* Embedding, layers and final norm: a->hidden. Does not read the targets. All three calls of a step are
- * queued on a device and wait for nothing: forward, a loss (model/loss.h), backward. Between two of them no
- * unit of weights is held, inside one at most one. Collective where the units are. */
+ * queued on a device and wait for nothing: forward, a loss (model/loss.h), backward. Each holds at most one
+ * unit of weights at a time, and none when it returns. They are collective where the units are. */
 void model_forward(const model *m, activations *a, const model_batch *batch);
 /* Adds to g the gradients of a loss whose gradient by a->hidden is in a->dhidden, which is overwritten. The
  * loss must have added the head's before: g's units are released here, each as soon as it is complete, from

@@ -19,7 +19,7 @@ typedef struct layer_weights {
 
 static inline bool tensor_present(const tensor *t) { return t->rank != 0; }
 
-/* ---- for passes: acquire a unit, and give views into it that are good until its release ---- */
+/* ---- for passes: these acquire the unit, and return views that are good until its release ---- */
 
 enum { UNIT_EMBED = 0 };
 static inline int unit_of_layer(int layer) { return layer + 1; }
@@ -31,14 +31,14 @@ layer_weights weights_layer(const param_table *t, const units *u, int layer);
 tensor weights_final_norm(const param_table *t, const units *u); /* (C) */
 tensor weights_head(const param_table *t, const units *u);       /* (V,C) */
 
-/* ---- resident: units that are always in memory, for who sets their values and for passes ---- */
+/* ---- resident: the storage of all units at once ---- */
 
 typedef struct weights {
     int num_units;
     int64_t pad;
     tensor *unit; /* (padded numel) flat; their length is a multiple of `pad`, and what is beyond the
                      parameters stays zero */
-    /* Views of all of it, for who needs no pass: conversion. */
+    /* Views of everything, for conversion, which works on weights outside a pass. */
     tensor embed; /* (V,C) */
     layer_weights *layer;
     tensor final_norm; /* (C) */

@@ -1,29 +1,27 @@
-/* How a pass gets at weights and gradients: it asks for a unit, uses it, and gives it back. Where the unit
- * is in between (in this rank's memory, cut over the ranks, in host memory) is known to who stands behind the
- * calls. Weights that are always there are the trivial case: model/weights.h.
+/* How a pass gets at weights and gradients: it acquires a unit, uses it, and releases it. Before and after,
+ * only the implementation of these two calls knows where the unit is: in this rank's memory, cut over the
+ * ranks, in host memory. Resident weights, which stay where they are, are the trivial one (model/weights.h).
  *
  *     tensor flat = units_acquire(u, unit);      the whole unit, on the device that computes
- *     k->...                                     queue work on views of it (param_view)
- *     units_release(u, unit);                    no more will be queued
+ *     k->...                                     queue ops on views of it (param_view)
+ *     units_release(u, unit);                    no more ops will be queued; the views are void
  *
- * Both calls may only queue their work. Release is behind all that was queued before it, so nothing has to be
- * waited for between the last op and the release.
+ * On a device both calls may return as soon as their work is queued. It runs in the order of the calls and
+ * ops, so a pass never waits between its last op and the release.
  *
  *   weights      The buffer holds the unit's values until release, and is only read.
  *   gradients    The pass adds to the buffer. Release says that this micro-batch adds nothing more to the
- *                unit, and comes once for each unit in each micro-batch.
+ *                unit. It comes once for each unit in each micro-batch.
  *
- * A unit that is held is not counted: to acquire it once more gives the same buffer, and one release gives it
- * back. So a loss may acquire the gradient of the head, and leave the release to the backward pass behind it.
- * Nobody keeps a view beyond the release.
+ * Acquires are not counted: acquiring a unit that is held gives the same buffer again, and one release ends
+ * it. So a loss acquires the gradient of the head and leaves the release to the backward pass.
  *
- * Passes go through the units in order: forward from the first to the last, backward from the last to the
- * first. An implementation may rely on that to fetch the next unit ahead, not to be right. One that talks to
- * other ranks makes both calls collective: all ranks ask for the same units in the same order.
+ * Forward takes the units from the first to the last, backward from the last to the first. An implementation
+ * may use that to fetch the next unit ahead, but must not need it. With an implementation that talks to other
+ * ranks both calls are collective: all ranks take the same units in the same order.
  *
- * These calls are for passes and for who reads. Who sets values (loading, resuming, the update, conversion)
- * writes to the storage behind them, which it owns or is given by the owner, and only while no unit is held.
- */
+ * The calls are for passes and for readers. Code that sets values (loading, resuming, the update, conversion)
+ * writes to the storage behind them, which it owns or gets from the owner, and only while no unit is held. */
 #ifndef REMLA_MODEL_UNITS_UNITS_H
 #define REMLA_MODEL_UNITS_UNITS_H
 #include "base/tensor.h"
@@ -31,7 +29,7 @@
 typedef struct units {
     tensor (*acquire)(void *owner, int unit); /* (padded numel), contiguous */
     void (*release)(void *owner, int unit);
-    void *owner; /* what stands behind the calls; borrowed */
+    void *owner; /* the implementation's; borrowed */
 } units;
 
 static inline tensor units_acquire(const units *u, int unit) { return u->acquire(u->owner, unit); }

@@ -1,5 +1,5 @@
-/* Units that hand out copies, and fill them with NaN when they are released: a pass that uses a weight or a
- * gradient that it does not hold computes NaN. What they are copies of is known to the store alone.
+/* Units that hand out copies and fill them with NaN at release: a pass that uses a weight or a gradient which
+ * it does not hold computes NaN. Only the store knows where the values are.
  *
  *     unit_store s;
  *     unit_store_init(&s, k, m.w.unit, m.table.num_units);     takes the values, and leaves NaN

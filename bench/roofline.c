@@ -253,8 +253,6 @@ typedef struct plan {
     int ranks;
 } plan;
 
-static void reduce_unit(void *context, int unit) { optimizer_reduce(context, unit); }
-
 /* Counts a step of a model of that many layers. Memory is only mapped, never touched. */
 static void count_step(const plan *p, int64_t layers)
 {
@@ -267,29 +265,21 @@ static void count_step(const plan *p, int64_t layers)
     model_init(&m, &d, &counting, 16 * p->ranks);
     gradients_init(&g, &m);
     activations_init(&acts, &d, &counting, p->B, p->T, FORWARD_AND_BACKWARD);
-    optim_unit *unit = memory_new(m.w.num_units, sizeof *unit, "units of parameters");
-    optim_span *span = memory_new(m.w.num_units, sizeof *span, "parameters");
-    for (int u = 0; u < m.w.num_units; u++) {
-        span[u] = (optim_span){.count = m.w.unit[u].dim[0]};
-        unit[u] = (optim_unit){
-            .name = "unit", .weight = m.w.unit[u], .grad = g.sum.unit[u], .span = &span[u], .spans = 1};
-    }
     optimizer o = {0};
     arena size = {.name = "optimizer"}, memory = size;
-    optimizer_init(&o, &counting, &ranks, &ranks, unit, m.w.num_units, &size);
+    optimizer_init(&o, &counting, &ranks, &ranks, &m.table, m.w.unit, g.sum.unit, &size);
     optimizer_free(&o);
     arena_reserve(&memory, size.used);
-    optimizer_init(&o, &counting, &ranks, &ranks, unit, m.w.num_units, &memory);
+    optimizer_init(&o, &counting, &ranks, &ranks, &m.table, m.w.unit, g.sum.unit, &memory);
 
     num_costs = 0; /* laying out is no part of a step */
     const model_batch batch = {0};
     for (int64_t i = 0; i < p->micro_batches; i++) {
-        g.unit_done = i + 1 == p->micro_batches ? reduce_unit : NULL;
-        g.unit_context = &o;
-        model_train(&m, &acts, &g, &batch);
+        const units sums = optimizer_gradients(&o, i + 1 == p->micro_batches);
+        model_train(&m, &acts, &sums, &batch);
     }
-    for (int u = 0; u < o.num_units; u++) {
-        const tensor mine = tensor_slice(&unit[u].grad, 0, unit[u].grad.dim[0] / p->ranks);
+    for (int u = 0; u < m.table.num_units; u++) {
+        const tensor mine = tensor_slice(&g.sum.unit[u], 0, g.sum.unit[u].dim[0] / p->ranks);
         squared_norm(NULL, &mine, NULL);
     }
     optimizer_update(&o, 1e-5, 1);
@@ -299,8 +289,6 @@ static void count_step(const plan *p, int64_t layers)
     activations_free(&acts);
     gradients_free(&g);
     model_free(&m);
-    free(unit);
-    free(span);
 }
 
 /* Costs grow linearly with layers, so those of any model follow from one layer and two, which fit in memory.

@@ -115,30 +115,24 @@ static void batch_random(int64_t N, int64_t V, int32_t *tokens, int32_t *targets
     }
 }
 
-static void optimizer_setup(optimizer *o, compute *on, arena *memory, optim_unit *unit, optim_span *span,
-                            const model *m, const gradients *g)
+static void optimizer_setup(optimizer *o, compute *on, arena *memory, const model *m, const gradients *g)
 {
     const comm *const tensors = compute_ranks(on, comm_self());
-    for (int u = 0; u < m->w.num_units; u++) {
-        span[u] = (optim_span){.from = 0, .count = m->w.unit[u].dim[0], .decay = true};
-        unit[u] = (optim_unit){
-            .name = "unit", .weight = m->w.unit[u], .grad = g->sum.unit[u], .span = &span[u], .spans = 1};
-    }
     *o = (optimizer){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.01};
     arena size = {.name = "optimizer"};
-    optimizer_init(o, m->k, comm_self(), tensors, unit, m->w.num_units, &size);
+    optimizer_init(o, m->k, comm_self(), tensors, &m->table, m->w.unit, g->sum.unit, &size);
     optimizer_free(o);
     arena_reserve(memory, size.used);
-    optimizer_init(o, m->k, comm_self(), tensors, unit, m->w.num_units, memory);
+    optimizer_init(o, m->k, comm_self(), tensors, &m->table, m->w.unit, g->sum.unit, memory);
 }
 
-static double step(const model *m, activations *a, gradients *g, optimizer *o, const model_batch *batch,
+static double step(const model *m, activations *a, optimizer *o, const model_batch *batch,
                    int64_t number_of_step)
 {
     const double start = clock_seconds(), mean = 1.0 / (double)(a->B * a->T);
+    const units sums = optimizer_gradients(o, true);
     loss_zero(m, a);
-    model_train(m, a, g, batch);
-    for (int u = 0; u < o->num_units; u++) optimizer_reduce(o, u);
+    model_train(m, a, &sums, batch);
     optimizer_clip(o, &a->loss_sum, mean, 1);
     optimizer_update(o, 1e-4, number_of_step);
     optimizer_zero_grad(o);
@@ -173,20 +167,17 @@ int main(int argc, char **argv)
     gradients_init(&g, &m);
     activations_init(&acts, &s.shape, k, s.batch, s.seq_len, FORWARD_AND_BACKWARD);
     weights_random(&m);
-    const size_t N = (size_t)(s.batch * s.seq_len), U = (size_t)m.w.num_units;
+    const size_t N = (size_t)(s.batch * s.seq_len);
     int32_t *ids = memory_new(3 * (int64_t)N, sizeof *ids, "ids");
-    optim_unit *unit = memory_new((int64_t)U, sizeof *unit, "units of parameters");
-    optim_span *span = memory_new((int64_t)U, sizeof *span, "parameters");
     double *seconds = memory_new(s.steps, sizeof *seconds, "times of steps");
     batch_random((int64_t)N, s.shape.V, ids, ids + N, ids + 2 * N);
     const model_batch batch = {.tokens = ids, .targets = ids + N, .first = ids + 2 * N};
     optimizer o;
     arena memory = {.name = "optimizer", .device = on.device};
-    optimizer_setup(&o, &on, &memory, unit, span, &m, &g);
+    optimizer_setup(&o, &on, &memory, &m, &g);
 
-    step(&m, &acts, &g, &o, &batch,
-         1); /* touches all memory and lets the library compile its code; not timed */
-    for (int64_t i = 0; i < s.steps; i++) seconds[i] = step(&m, &acts, &g, &o, &batch, i + 2);
+    step(&m, &acts, &o, &batch, 1); /* touches all memory, the library compiles its code; not timed */
+    for (int64_t i = 0; i < s.steps; i++) seconds[i] = step(&m, &acts, &o, &batch, i + 2);
     const double peak = compute_peak_flops(&on);
     qsort(seconds, (size_t)s.steps, sizeof *seconds, by_value);
     const double median = seconds[s.steps / 2], tokens = (double)N,
@@ -209,8 +200,6 @@ int main(int argc, char **argv)
     compute_close(&on);
     options_free(&s.o);
     free(ids);
-    free(unit);
-    free(span);
     free(seconds);
     return 0;
 }

@@ -1,4 +1,5 @@
-/* Opens the device, and makes the table of ops for a shape. Code below does not ask what it computes on. */
+/* Opens the device once, and makes a table of ops for each shape. Code below does not ask what it computes
+ * on. */
 #include "eval/compute.h"
 #include "base/device.h"
 #include "base/log.h"

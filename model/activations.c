@@ -1,7 +1,7 @@
 /* The memory of a micro-batch: how it is laid out, and the tables of angles, which depend on shape and length
  * only. The lay-out runs twice, on an arena that counts and on the real one. */
 #include "model/activations.h"
-#include "base/status.h"
+#include "base/memory.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -127,9 +127,8 @@ static int64_t measure(activations *x, const shape *z)
     *x = (activations){.B = z->B,
                        .T = z->T,
                        .use = z->use,
-                       .layer = calloc((size_t)z->d->L, sizeof *x->layer),
+                       .layer = memory_new(z->d->L, sizeof *x->layer, "%lld layers", (long long)z->d->L),
                        .memory = {.name = "activations", .device = z->k->device}};
-    if (!x->layer) die(ERR_DEVICE, "no memory for %lld layers", (long long)z->d->L);
     arena size = {.name = "activations"};
     layout(x, z, &size);
     return size.used;
@@ -146,9 +145,8 @@ int64_t activations_bytes(const dims *d, const ops *k, int64_t B, int64_t T, act
 static void rope_tables(activations *x, const dims *d, const ops *k)
 {
     const int64_t half = rotary_width(d) / 2;
-    double *frequency = malloc(sizeof(double) * (size_t)half);
-    float *table = malloc(sizeof(float) * (size_t)(2 * x->T * half));
-    if (!frequency || !table) die(ERR_DEVICE, "no memory for %lld angles", (long long)(x->T * half));
+    double *frequency = memory_new(half, sizeof *frequency, "%lld frequencies", (long long)half);
+    float *table = memory_new(2 * x->T * half, sizeof *table, "%lld angles", (long long)(x->T * half));
     rope_frequencies(&d->rope, 2 * half, frequency);
     float *cosine = table, *sine = table + x->T * half;
     for (int64_t t = 0; t < x->T; t++)

@@ -7,8 +7,9 @@
 
 /* a->hidden to the loss of every token; adds them to the sum. */
 void loss_forward(const model *m, activations *a, const int32_t *targets);
-/* The same, and the gradient of their sum: writes a->dhidden, adds to that of the head in g. */
-void loss_backward(const model *m, activations *a, gradients *g, const int32_t *targets);
+/* The same, and the gradient of their sum: writes a->dhidden, adds to that of the head in g, whose unit stays
+ * held for model_backward, which releases it. */
+void loss_backward(const model *m, activations *a, const units *g, const int32_t *targets);
 
 /* In nats. The loss of every token (B,T), 0 where none counts; of the last micro-batch. Waits for the device.
  */

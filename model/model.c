@@ -12,33 +12,29 @@ int64_t model_bytes(const dims *d, const ops *k)
     weights w;
     arena size = {.name = "weights"};
     param_table_init(&table, d);
-    weights_init(&w, d, &table, k->act, 1, &size);
+    weights_init(&w, &table, k->act, 1, &size);
     weights_free(&w);
     param_table_free(&table);
     return size.used;
 }
 
-/* Units of `type`, laid out as the model's table says. */
-static void units_init(weights *w, const model *m, dtype type, int64_t pad, arena *memory)
+/* Resident units of `type`, zero, laid out as the model's table says. */
+static units resident_init(weights *w, const model *m, dtype type, int64_t pad, arena *memory)
 {
     arena size = {.name = memory->name};
-    weights_init(w, &m->d, &m->table, type, pad, &size);
+    weights_init(w, &m->table, type, pad, &size);
     weights_free(w);
     arena_reserve(memory, size.used);
-    weights_init(w, &m->d, &m->table, type, pad, memory);
-}
-
-static void units_zero(weights *w, const ops *k)
-{
-    for (int u = 0; u < w->num_units; u++) k->zero(&w->unit[u], k->stream);
+    weights_init(w, &m->table, type, pad, memory);
+    for (int u = 0; u < w->num_units; u++) m->k->zero(&w->unit[u], m->k->stream);
+    return weights_units(w);
 }
 
 void model_init(model *m, const dims *d, const ops *k, int64_t pad)
 {
     *m = (model){.d = *d, .k = k, .memory = {.name = "weights", .device = k->device}};
     param_table_init(&m->table, d);
-    units_init(&m->w, m, k->act, pad, &m->memory);
-    units_zero(&m->w, k);
+    m->units = resident_init(&m->w, m, k->act, pad, &m->memory);
 }
 
 void model_free(model *m)
@@ -52,8 +48,7 @@ void model_free(model *m)
 void gradients_init(gradients *g, const model *m)
 {
     *g = (gradients){.memory = {.name = "gradients", .device = m->k->device}};
-    units_init(&g->sum, m, m->k->real, m->w.pad, &g->memory);
-    units_zero(&g->sum, m->k);
+    g->units = resident_init(&g->sum, m, m->k->real, m->w.pad, &g->memory);
 }
 
 void gradients_free(gradients *g)
@@ -68,37 +63,49 @@ void gradients_free(gradients *g)
 void model_forward(const model *m, activations *a, const model_batch *batch)
 {
     const ops *k = m->k;
+    const param_table *t = &m->table;
+    const units *w = &m->units;
     k->upload_i32(&a->tokens, batch->tokens, k->stream);
     k->upload_i32(&a->first, batch->first, k->stream);
 
-    k->embedding_forward(&a->layer[0].x, &a->tokens, &m->w.embed, k->stream);
+    const tensor embed = weights_embed(t, w);
+    k->embedding_forward(&a->layer[0].x, &a->tokens, &embed, k->stream);
+    units_release(w, UNIT_EMBED);
     for (int l = 0; l < m->d.L; l++) {
         /* Without backward one set of activations serves all layers, and a layer may overwrite its own input.
          */
         const bool final = l + 1 == m->d.L;
-        block_forward(m, &m->w.layer[l], a, l, final ? &a->last : &activations_layer(a, l + 1)->x);
+        const layer_weights layer = weights_layer(t, w, l);
+        block_forward(m, &layer, a, l, final ? &a->last : &activations_layer(a, l + 1)->x);
+        units_release(w, unit_of_layer(l));
     }
-    k->rmsnorm_forward(&a->hidden, &a->last_rstd, &a->last, &m->w.final_norm, m->d.norm_eps, k->stream);
+    const tensor norm = weights_final_norm(t, w);
+    k->rmsnorm_forward(&a->hidden, &a->last_rstd, &a->last, &norm, m->d.norm_eps, k->stream);
+    units_release(w, unit_of_final_norm(t));
 }
 
-static void unit_done(const gradients *g, int unit)
-{
-    if (g->unit_done) g->unit_done(g->unit_context, unit);
-}
-
-void model_backward(const model *m, activations *a, gradients *g)
+void model_backward(const model *m, activations *a, const units *g)
 {
     REQUIRE(a->use == FORWARD_AND_BACKWARD, "the activations were laid out without backward");
     const ops *k = m->k;
-    k->rmsnorm_backward(&a->dx, &g->sum.final_norm, &a->dhidden, &a->last, &m->w.final_norm, &a->last_rstd,
-                        k->stream);
-    unit_done(g, (int)m->d.L + 1);
+    const param_table *t = &m->table;
+    const units *w = &m->units;
+
+    const tensor norm = weights_final_norm(t, w);
+    tensor dnorm = weights_final_norm(t, g);
+    k->rmsnorm_backward(&a->dx, &dnorm, &a->dhidden, &a->last, &norm, &a->last_rstd, k->stream);
+    units_release(w, unit_of_final_norm(t));
+    units_release(g, unit_of_final_norm(t)); /* with the head's gradient, unless the model is tied */
     for (int l = (int)m->d.L - 1; l >= 0; l--) {
-        block_backward(m, &m->w.layer[l], &g->sum.layer[l], a, l);
-        unit_done(g, l + 1);
+        const layer_weights layer = weights_layer(t, w, l);
+        layer_weights dlayer = weights_layer(t, g, l);
+        block_backward(m, &layer, &dlayer, a, l);
+        units_release(w, unit_of_layer(l));
+        units_release(g, unit_of_layer(l));
     }
-    k->embedding_backward(&g->sum.embed, &a->dx, &a->tokens, k->stream);
-    unit_done(g, 0);
+    tensor dembed = weights_embed(t, g);
+    k->embedding_backward(&dembed, &a->dx, &a->tokens, k->stream);
+    units_release(g, UNIT_EMBED);
 }
 
 double model_evaluate(const model *m, activations *a, const model_batch *batch)
@@ -109,7 +116,7 @@ double model_evaluate(const model *m, activations *a, const model_batch *batch)
     return loss_sum(m, a);
 }
 
-void model_train(const model *m, activations *a, gradients *g, const model_batch *batch)
+void model_train(const model *m, activations *a, const units *g, const model_batch *batch)
 {
     model_forward(m, a, batch);
     loss_backward(m, a, g, batch->targets);

@@ -14,7 +14,8 @@ typedef struct model {
     dims d;
     const ops *k;
     param_table table;
-    weights w; /* act */
+    weights w;   /* act; resident. Loading, conversion and the update write here, between passes */
+    units units; /* where passes get their weights: those of w, unless others of the table are put here */
     arena memory;
 } model;
 
@@ -25,10 +26,11 @@ void model_free(model *m);
 /* Bytes that model_init reserves without padding. */
 int64_t model_bytes(const dims *d, const ops *k);
 
+/* Resident sums. A pass takes only units, which may be an optimizer's: it does more when they are released.
+ */
 typedef struct gradients {
     weights sum; /* real; of the sum of the losses, over the micro-batches since they were zero */
-    void (*unit_done)(void *context, int unit); /* called in backward once a unit is complete; may be NULL */
-    void *unit_context;
+    units units; /* of sum */
     arena memory;
 } gradients;
 
@@ -43,17 +45,19 @@ typedef struct model_batch {
 } model_batch;
 
 /* Embedding, layers and final norm: a->hidden. Does not read the targets. All three calls of a step are
- * queued on a device and wait for nothing: forward, a loss (model/loss.h), backward. */
+ * queued on a device and wait for nothing: forward, a loss (model/loss.h), backward. Each holds at most one
+ * unit of weights at a time, and none when it returns. They are collective where the units are. */
 void model_forward(const model *m, activations *a, const model_batch *batch);
 /* Adds to g the gradients of a loss whose gradient by a->hidden is in a->dhidden, which is overwritten. The
- * loss must have added the head's before: units are told to g->unit_done from the last one to the first. */
-void model_backward(const model *m, activations *a, gradients *g);
+ * loss must have added the head's before: g's units are released here, each as soon as it is complete, from
+ * the last one to the first. */
+void model_backward(const model *m, activations *a, const units *g);
 
 /* Forward and loss: the sum of the losses of the counted targets, in nats. Waits for the device; loss_sum
  * afterwards is this sum. */
 double model_evaluate(const model *m, activations *a, const model_batch *batch);
 /* Forward, loss, backward: adds that sum to loss_sum, and its gradient to g. */
-void model_train(const model *m, activations *a, gradients *g, const model_batch *batch);
+void model_train(const model *m, activations *a, const units *g, const model_batch *batch);
 
 /* Floating-point operations of one token of a training step (forward and backward, multiply and add counted
  * apart) at length T: 6 for every weight that multiplies, and causal attention counted once. Recomputation is

@@ -1,34 +1,15 @@
-/* The weight table. Parameters live in units: unit 0 the embedding, units 1..L the layers, unit L+1 the final
- * norm and the head (when it is not tied). A unit is one contiguous flat buffer; gradients, optimizer state,
- * sharding over ranks and checkpoints work on units. The tensors of params.def are views into them. */
+/* The weights of a model, or sums of their gradients: the table of what there is, and tensors that are views
+ * into units. Unit 0 is the embedding, units 1..L are the layers, unit L+1 is the final norm and the head (of
+ * a tied model the head is the embedding, in unit 0). The tensors of a layer are those of params.def. */
 #ifndef REMLA_MODEL_WEIGHTS_H
 #define REMLA_MODEL_WEIGHTS_H
 #include "base/arena.h"
 #include "base/status.h"
 #include "model/dims.h"
-
-enum { PARAM_NAME_BYTES = 128 };
-
-typedef struct param {
-    char name[PARAM_NAME_BYTES]; /* the checkpoint's tensor name */
-    int unit;
-    int64_t offset; /* elements from the start of the unit */
-    int rank;       /* 1 or 2 */
-    int64_t dim[2];
-    int64_t numel;
-} param;
-
-typedef struct param_table {
-    param *param; /* in unit order, inside a unit in buffer order */
-    int count;
-    int num_units;
-    int64_t *unit_numel; /* without padding */
-} param_table;
+#include "model/units/param_table.h"
+#include "model/units/units.h"
 
 void param_table_init(param_table *t, const dims *d);
-void param_table_free(param_table *t);
-int64_t param_table_numel(const param_table *t);
-const param *param_find(const param_table *t, const char *name); /* NULL when there is none */
 
 typedef struct layer_weights {
 #define P(field, name, rows, cols, present) tensor field;
@@ -36,11 +17,28 @@ typedef struct layer_weights {
 #undef P
 } layer_weights; /* a tensor that the model does not have has rank 0 */
 
+static inline bool tensor_present(const tensor *t) { return t->rank != 0; }
+
+/* ---- for passes: these acquire the unit, and return views that are good until its release ---- */
+
+enum { UNIT_EMBED = 0 };
+static inline int unit_of_layer(int layer) { return layer + 1; }
+static inline int unit_of_final_norm(const param_table *t) { return t->num_units - 1; }
+int unit_of_head(const param_table *t);
+
+tensor weights_embed(const param_table *t, const units *u); /* (V,C) */
+layer_weights weights_layer(const param_table *t, const units *u, int layer);
+tensor weights_final_norm(const param_table *t, const units *u); /* (C) */
+tensor weights_head(const param_table *t, const units *u);       /* (V,C) */
+
+/* ---- resident: the storage of all units at once ---- */
+
 typedef struct weights {
     int num_units;
     int64_t pad;
     tensor *unit; /* (padded numel) flat; their length is a multiple of `pad`, and what is beyond the
                      parameters stays zero */
+    /* Views of everything, for conversion, which works on weights outside a pass. */
     tensor embed; /* (V,C) */
     layer_weights *layer;
     tensor final_norm; /* (C) */
@@ -50,9 +48,10 @@ typedef struct weights {
 /* Cuts the units out of `a` (which may be measuring) and sets the views. `pad`: every unit is padded to a
  * multiple of this many elements, so that it can be cut evenly over ranks. The caller frees the tables with
  * weights_free; the memory is the arena's. */
-void weights_init(weights *w, const dims *d, const param_table *t, dtype type, int64_t pad, arena *a);
+void weights_init(weights *w, const param_table *t, dtype type, int64_t pad, arena *a);
 void weights_free(weights *w);
 tensor weights_param(const weights *w, const param *p); /* view of one parameter */
-static inline bool tensor_present(const tensor *t) { return t->rank != 0; }
+/* The units for a pass, as long as w lives. To acquire and to release cost nothing. */
+units weights_units(const weights *w);
 
 #endif

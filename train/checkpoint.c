@@ -68,7 +68,7 @@ static status end(const char *run, const char *folder, const checkpoint_state *s
     return checkpoint_publish(run, state->step, why);
 }
 
-status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *optim,
+status checkpoint_save(const char *run, const model_config *config, optimizer *optim,
                        const checkpoint_state *state, const options *o, const comm *c, message *why)
 {
     char folder[PATH_BYTES], path[PATH_BYTES];
@@ -78,10 +78,10 @@ status checkpoint_save(const char *run, const model_config *config, const model 
     now.threads = machine_threads();
     checkpoint_temporary(folder, run, now.step);
     status s = COMM_ROOT(c, begin(run, folder, config, o, now.step, &written, why), why);
-    if (s == OK) s = masters_write(folder, &m->table, optim, c, &written, &now.weights, why);
+    if (s == OK) s = unit_file_write_masters(folder, optim, c, &written, &now.weights, why);
     if (s == OK)
-        s = unit_file_write(path_join(path, folder, CHECKPOINT_MOMENTS), &m->table, optim, moment_parts,
-                            moment_prefixes, 2, 1, c, &written, &now.moments, why);
+        s = unit_file_write(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes,
+                            2, 1, c, &written, &now.moments, why);
     if (s == OK) s = COMM_ROOT(c, end(run, folder, &now, &written, why), why);
     if (s != OK && c->rank == 0) {
         message ignored; /* the first failure is reported */
@@ -194,9 +194,9 @@ status checkpoint_load(const char *folder, const model *m, optimizer *optim, che
     TRY(same_model(folder, m, why));
     TRY(state_load(folder, o, state, why));
     TRY(model_check(folder, &m->d, why));
-    TRY(masters_read(folder, &m->table, optim, &masters, why));
-    TRY(unit_file_read(path_join(path, folder, CHECKPOINT_MOMENTS), &m->table, optim, moment_parts,
-                       moment_prefixes, 2, &moments, why));
+    TRY(unit_file_read_masters(folder, optim, &masters, why));
+    TRY(unit_file_read(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes, 2,
+                       &moments, why));
     if (!state->hashed) return OK;
     TRY(same_values(folder, "weights", masters, state->weights, why));
     return same_values(folder, "moments", moments, state->moments, why);

@@ -39,7 +39,7 @@ status checkpoint_clean(const char *run, message *why);
  * compares it with the hashes of what was in memory before it gets its name. Replaces a checkpoint of the
  * same step, but nothing else that has its name. On failure the name is as free as before, and older
  * checkpoints are untouched. MPI: collective; every rank returns the same status. */
-status checkpoint_save(const char *run, const model_config *config, const model *m, optimizer *optim,
+status checkpoint_save(const char *run, const model_config *config, optimizer *optim,
                        const checkpoint_state *state, const options *o, const comm *c, message *why);
 
 /* Removes the checkpoints that are older than the newest `keep` complete ones, except that of step `best`

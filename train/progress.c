@@ -18,9 +18,9 @@ static void log_source(const training *t, int i)
 void progress_start(progress *p, const training *t)
 {
     const int64_t T = t->acts.T, tokens = t->sequences * T;
-    const int64_t units = t->m.memory.size + t->g.memory.size,
-                  bytes = units + t->acts.memory.size + t->optimizer_arena.size;
-    double peak = compute_peak_flops(&t->on);
+    const int64_t of_model = t->m.memory.size + t->g.memory.size,
+                  bytes = of_model + t->acts.memory.size + t->optimizer_arena.size;
+    double peak = compute_peak_flops(&t->backend);
     comm_sum_f64(t->c, &peak, 1);
     *p = (progress){.peak_flops = peak, .flops_per_step = model_flops_per_token(&t->m.d, T) * (double)tokens};
     log_line("model  %s: %.1fM parameters, %lld layers, %s", t->o->model_path,
@@ -31,7 +31,7 @@ void progress_start(progress *p, const training *t)
     for (int i = 0; i < t->data.sources; i++) log_source(t, i);
     log_line("memory %.0f MiB a rank (weights and gradients %.0f, optimizer %.0f, activations %.0f); peak of "
              "all ranks %.0f GFLOP/s",
-             (double)bytes / 1048576.0, (double)units / 1048576.0,
+             (double)bytes / 1048576.0, (double)of_model / 1048576.0,
              (double)t->optimizer_arena.size / 1048576.0, (double)t->acts.memory.size / 1048576.0,
              peak / 1e9);
     progress_pause(p);
@@ -49,12 +49,12 @@ void progress_step(progress *p, const training *t, const step_result *r, metrics
     char left[24];
     log_line("step %lld/%lld | loss %.4f | norm %.3f | lr %.3g | %.0f tok/s | %.1f%% of peak | %lld MiB | "
              "eta %s%s",
-             (long long)t->at.step, (long long)t->steps, r->loss, r->grad_norm, r->rate, tok_s,
+             (long long)t->state.step, (long long)t->steps, r->loss, r->grad_norm, r->rate, tok_s,
              100 * p->flops_per_step / seconds / p->peak_flops, (long long)(memory_peak_bytes() >> 20),
-             duration_text(p->step_seconds * (double)(t->steps - t->at.step), left),
+             duration_text(p->step_seconds * (double)(t->steps - t->state.step), left),
              r->skipped ? " | not finite: update skipped" : "");
-    const step_metrics row = {.step = t->at.step,
-                              .tokens = t->at.tokens,
+    const step_metrics row = {.step = t->state.step,
+                              .tokens = t->state.tokens,
                               .loss = r->loss,
                               .grad_norm = r->grad_norm,
                               .rate = r->rate,

@@ -24,7 +24,7 @@ enum { FAR_SAID = 8 /* steps */, REASON_BYTES = 80 };
 static const int pauses[] = {1, 4};
 enum { PAUSES = sizeof pauses / sizeof pauses[0] };
 
-static int64_t step_of(const saving *s) { return s->t->at.step; }
+static int64_t step_of(const saving *s) { return s->t->state.step; }
 
 static bool has_checkpoint(const saving *s, int64_t step)
 {
@@ -99,7 +99,7 @@ static status check_folder(saving *s, message *why)
     const training *t = s->t;
     bool anew;
     message detail;
-    TRY(run_folder_check(s->run, t->o, t->on.device, t->c, &anew, why));
+    TRY(run_folder_check(s->run, t->o, t->backend.device, t->c, &anew, why));
     if (!anew) return OK;
     if (metrics_move(s->log, s->run->path, &detail) != OK) log_warning("%s", detail.text);
     int64_t there = t->c->rank == 0 && s->newest >= 0 && has_checkpoint(s, s->newest);
@@ -132,8 +132,7 @@ static status save(saving *s, message *why)
     TRY(check_folder(s, why));
     metrics_sync(s->log);
     const double start = clock_seconds();
-    if (checkpoint_save(s->run->path, &t->config, &t->m, &t->opt, &t->at, t->o, t->c, why) != OK)
-        return UNSAVED;
+    if (checkpoint_save(s->run->path, &t->config, &t->opt, &t->state, t->o, t->c, why) != OK) return UNSAVED;
     log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s | weights %016" PRIx64, s->run->path,
              (long long)step_of(s), clock_seconds() - start, hash);
     s->newest = step_of(s);

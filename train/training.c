@@ -8,7 +8,6 @@
 #include "eval/open.h"
 #include "model/loss.h"
 #include "train/feed_options.h"
-#include "train/gradients.h"
 #include "train/option_words.h"
 #include "data/tokenizer_check.h"
 #include "train/unit_file.h"
@@ -63,26 +62,6 @@ static void schedule_open(training *t)
                          .steps = t->steps};
 }
 
-/* Units for the optimizer: the model's flat buffers, and which runs of them decay (tensors with two
- * dimensions). */
-static void units_open(training *t)
-{
-    const param_table *table = &t->m.table;
-    t->span = memory_new(table->count, sizeof *t->span, "parameters");
-    t->unit = memory_new(table->num_units, sizeof *t->unit, "units of parameters");
-    for (int i = 0; i < table->count; i++) {
-        const param *p = &table->param[i];
-        optim_unit *u = &t->unit[p->unit];
-        t->span[i] = (optim_span){.from = p->offset, .count = p->numel, .decay = p->rank == 2};
-        if (!u->span)
-            *u = (optim_unit){.name = p->name,
-                              .weight = t->m.w.unit[p->unit],
-                              .grad = t->g.sum.unit[p->unit],
-                              .span = &t->span[i]};
-        u->spans++;
-    }
-}
-
 static void optimizer_open(training *t)
 {
     const options *o = t->o;
@@ -90,13 +69,14 @@ static void optimizer_open(training *t)
                          .beta2 = o->optim_beta2,
                          .eps = o->optim_eps,
                          .decay = o->optim_weight_decay};
-    const comm *const tensors = compute_ranks(&t->on, t->c);
+    const comm *const tensors = compute_ranks(&t->backend, t->c);
     arena size = {.name = "optimizer"};
-    optimizer_init(&t->opt, t->m.k, t->c, tensors, t->unit, t->m.table.num_units, &size);
+    optimizer_init(&t->opt, t->m.k, t->c, tensors, &t->m.table, t->m.w.unit, t->g.sum.unit, &size);
     optimizer_free(&t->opt);
-    t->optimizer_arena = (arena){.name = "optimizer", .device = t->on.device};
+    t->optimizer_arena = (arena){.name = "optimizer", .device = t->backend.device};
     arena_reserve(&t->optimizer_arena, size.used);
-    optimizer_init(&t->opt, t->m.k, t->c, tensors, t->unit, t->m.table.num_units, &t->optimizer_arena);
+    optimizer_init(&t->opt, t->m.k, t->c, tensors, &t->m.table, t->m.w.unit, t->g.sum.unit,
+                   &t->optimizer_arena);
 }
 
 /* What can fail, on any rank by itself. */
@@ -146,8 +126,7 @@ static status step_read(const void *context, host_batch *b, int64_t position, in
 {
     const training *t = context;
     const int64_t mine = b->sequences, first = position + t->c->rank * mine;
-    row_sample *sample = malloc(sizeof *sample * (size_t)mine);
-    if (!sample) die(ERR_DEVICE, "no memory for the numbers of %lld samples", (long long)mine);
+    row_sample *sample = memory_new(mine, sizeof *sample, "the numbers of %lld samples", (long long)mine);
     for (int64_t i = 0; i < mine; i++) sample[i] = (row_sample){feed_at(&t->data, (uint64_t)(first + i)), i};
     qsort(sample, (size_t)mine, sizeof *sample, by_place);
     status s = OK;
@@ -166,25 +145,24 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     TRY(comm_agree(c, open_alone(t, why), why));
     TRY(data_open(t, why));
     const compute_settings wanted = compute_settings_of(o);
-    TRY(compute_open(&t->on, &wanted, c, why));
+    TRY(compute_open(&t->backend, &wanted, c, why));
     const ops *k;
-    TRY(compute_ops(&t->on, &t->config.d, o->train_micro_batch, o->train_seq_len, c, &k, why));
+    TRY(compute_ops(&t->backend, &t->config.d, o->train_micro_batch, o->train_seq_len, c, &k, why));
     /* A run that begins; one that goes on knows its place only with its checkpoint. */
-    t->ahead = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len, 0);
+    t->loader = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len, 0);
     const int pad = 16 * c->size; /* every rank's slice of a unit starts at a multiple of 64 bytes */
     model_init(&t->m, &t->config.d, k, pad);
     gradients_init(&t->g, &t->m);
     activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD);
-    units_open(t);
     optimizer_open(t);
-    TRY(comm_agree(c, masters_read(o->model_path, &t->m.table, &t->opt, NULL, why), why));
-    t->at = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
+    TRY(comm_agree(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why));
+    t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
     return OK;
 }
 
 void training_close(training *t)
 {
-    loader_stop(t->ahead);
+    loader_stop(t->loader);
     if (t->opt.k) optimizer_free(&t->opt);
     arena_release(&t->optimizer_arena);
     if (t->m.k) {
@@ -192,9 +170,7 @@ void training_close(training *t)
         gradients_free(&t->g);
         model_free(&t->m);
     }
-    compute_close(&t->on);
-    free(t->span);
-    free(t->unit);
+    compute_close(&t->backend);
     feed_close(&t->data);
     dataset_close(&t->held_out);
     config_free(&t->config);
@@ -218,7 +194,7 @@ static void say_differences(const training *t, const checkpoint_state *then)
             used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %lld -> %lld", used ? ", " : "",
                                      parts[i].name, (long long)parts[i].then, (long long)parts[i].now);
     if (used)
-        log_line("%s: losses will agree%s, not bit for bit", text, t->on.device ? "" : " to about 1e-8");
+        log_line("%s: losses will agree%s, not bit for bit", text, t->backend.device ? "" : " to about 1e-8");
 }
 
 static status resume_alone(training *t, const char *checkpoint, message *why)
@@ -227,13 +203,13 @@ static status resume_alone(training *t, const char *checkpoint, message *why)
     TRY(checkpoint_load(checkpoint, &t->m, &t->opt, &then, t->o, why));
     /* Checkpoints from before shards had hashes, or of shards that have been compressed since, know the
      * data by its sizes and documents only. */
-    if (then.fingerprint != t->at.fingerprint && then.fingerprint != feed_fingerprint(&t->data, false))
+    if (then.fingerprint != t->state.fingerprint && then.fingerprint != feed_fingerprint(&t->data, false))
         return fail(why, ERR_INPUT,
                     "%s was trained on other data than data.train names now: give the same shards, or start "
                     "a new run with model.path=%s",
                     checkpoint, checkpoint);
-    then.fingerprint = t->at.fingerprint;
-    t->at = then;
+    then.fingerprint = t->state.fingerprint;
+    t->state = then;
     say_differences(t, &then);
     return OK;
 }
@@ -248,11 +224,9 @@ status training_resume(training *t, const char *checkpoint, message *why)
 static status step_batch(training *t, const host_batch **batch, int64_t *counted, double *waited,
                          message *why)
 {
-    const int64_t next = t->at.step + 1 < t->steps ? t->at.position + t->sequences : -1;
-    return loader_next(t->ahead, t->at.position, next, batch, counted, waited, why);
+    const int64_t next = t->state.step + 1 < t->steps ? t->state.position + t->sequences : -1;
+    return loader_next(t->loader, t->state.position, next, batch, counted, waited, why);
 }
-
-static void reduce_unit(void *context, int unit) { optimizer_reduce(context, unit); }
 
 /* Forward and backward over this rank's micro-batches; in the last one each unit's gradient is summed over
  * the ranks as soon as it is complete. */
@@ -262,9 +236,8 @@ static void forward_backward(training *t, const host_batch *batch)
     loss_zero(&t->m, &t->acts);
     for (int64_t row = 0; row < mine; row += B) {
         const model_batch micro = host_batch_view(batch, row);
-        t->g.unit_done = row + B == mine ? reduce_unit : NULL;
-        t->g.unit_context = &t->opt;
-        model_train(&t->m, &t->acts, &t->g, &micro);
+        const units sums = optimizer_gradients(&t->opt, row + B == mine);
+        model_train(&t->m, &t->acts, &sums, &micro);
     }
 }
 
@@ -284,15 +257,15 @@ status training_step(training *t, step_result *r, message *why)
         return fail(why, ERR_DATA,
                     "step %lld: no target of its %lld windows counts (data.document_mask=true and documents "
                     "of one token?)",
-                    (long long)t->at.step + 1, (long long)t->sequences);
+                    (long long)t->state.step + 1, (long long)t->sequences);
 
-    const double mean = 1 / targets, rate = schedule_rate(&t->rate, t->at.step + 1);
+    const double mean = 1 / targets, rate = schedule_rate(&t->rate, t->state.step + 1);
     optimizer_clip(&t->opt, &t->acts.loss_sum, mean, option_real_or(t->o->optim_clip, 0));
     if (t->o->debug_dump_gradients[0] && !t->gradients_dumped) {
-        TRY(gradients_write(t->o->debug_dump_gradients, &t->m.table, &t->opt, mean, t->c, why));
+        TRY(unit_file_write_gradients(t->o->debug_dump_gradients, &t->opt, mean, t->c, why));
         t->gradients_dumped = true;
     }
-    optimizer_update(&t->opt, rate, t->at.step + 1);
+    optimizer_update(&t->opt, rate, t->state.step + 1);
     optimizer_zero_grad(&t->opt);
 
     const double loss =
@@ -304,8 +277,8 @@ status training_step(training *t, step_result *r, message *why)
                        .data_wait = (double)most[1] * 1e-9,
                        .skipped = !isfinite(loss) || !isfinite(norm),
                        .signal = (int)most[0]};
-    t->at.step++;
-    t->at.position += t->sequences;
-    t->at.tokens += t->sequences * t->acts.T;
+    t->state.step++;
+    t->state.position += t->sequences;
+    t->state.tokens += t->sequences * t->acts.T;
     return OK;
 }

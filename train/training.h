@@ -13,23 +13,21 @@
 typedef struct training {
     const options *o;
     const comm *c;
-    compute on; /* what it computes on */
+    compute backend; /* what it computes on */
     model_config config;
     feed data;
     dataset held_out; /* held_out.windows is 0 without data.val */
     model m;
     gradients g;
     activations acts; /* of a micro-batch; validation runs in them too */
-    optim_span *span;
-    optim_unit *unit;
-    optimizer opt;
+    optimizer opt;    /* of the units of m and g */
     arena optimizer_arena;
     schedule rate;
-    loader *ahead;         /* reads this rank's sequences of a step; from the first step on */
-    int64_t sequences;     /* of a step, over all ranks */
-    int64_t steps;         /* of the whole run */
-    checkpoint_state at;   /* where it stands */
-    bool gradients_dumped; /* debug.dump_gradients has been written */
+    loader *loader;         /* reads this rank's sequences of a step ahead */
+    int64_t sequences;      /* of a step, over all ranks */
+    int64_t steps;          /* of the whole run */
+    checkpoint_state state; /* where it stands */
+    bool gradients_dumped;  /* debug.dump_gradients has been written */
 } training;
 
 typedef struct step_result {

@@ -1,4 +1,7 @@
+/* Every function here goes through the units in order: gather one from the ranks into a buffer of the host
+ * and write it, or read it and set this rank's slice. Only one unit is in host memory at a time. */
 #include "train/unit_file.h"
+#include "base/memory.h"
 #include "model/hf/model_files.h"
 #include "model/hf/safetensors.h"
 #include <stdio.h>
@@ -10,19 +13,16 @@
 static float *unit_buffer(const optimizer *o)
 {
     int64_t largest = 0;
-    for (int u = 0; u < o->num_units; u++)
-        if (o->unit[u].weight.dim[0] > largest) largest = o->unit[u].weight.dim[0];
-    float *full = malloc(sizeof(float) * (size_t)largest);
-    if (!full) die(ERR_DEVICE, "no memory for a unit of %lld elements", (long long)largest);
-    return full;
+    for (int u = 0; u < o->table->num_units; u++)
+        if (o->weight[u].dim[0] > largest) largest = o->weight[u].dim[0];
+    return memory_new(largest, sizeof(float), "a unit of %lld elements", (long long)largest);
 }
 
 /* A hash of values that pass by, where somebody wants it. */
 static XXH3_state_t *hash_start(const uint64_t *wanted)
 {
     if (!wanted) return NULL;
-    XXH3_state_t *hash = XXH3_createState();
-    if (!hash) die(ERR_DEVICE, "no memory for a hash");
+    XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
     XXH3_64bits_reset(hash);
     return hash;
 }
@@ -41,13 +41,12 @@ static void hash_end(XXH3_state_t *hash, uint64_t *out)
 /* Header entries in the order in which the data follow: unit, part, parameter. */
 static safetensors_spec *specs(const param_table *table, const char *const *prefix, int parts)
 {
-    safetensors_spec *spec = calloc((size_t)(table->count * parts), sizeof *spec);
-    if (!spec) die(ERR_DEVICE, "no memory for %d tensor names", table->count * parts);
+    safetensors_spec *spec =
+        memory_new(table->count * parts, sizeof *spec, "%d tensor names", table->count * parts);
     int n = 0;
-    for (int from = 0, to; from < table->count; from = to) {
-        for (to = from; to < table->count && table->param[to].unit == table->param[from].unit;) to++;
+    for (int u = 0; u < table->num_units; u++) {
         for (int i = 0; i < parts; i++)
-            for (int j = from; j < to; j++, n++) {
+            for (int j = table->unit_first[u]; j < table->unit_first[u + 1]; j++, n++) {
                 const param *p = &table->param[j];
                 spec[n].type = F32;
                 spec[n].rank = p->rank;
@@ -58,10 +57,11 @@ static safetensors_spec *specs(const param_table *table, const char *const *pref
     return spec;
 }
 
-status unit_file_write(const char *path, const param_table *table, optimizer *o, const optim_part *part,
-                       const char *const *prefix, int parts, double scale, const comm *c,
-                       written_files *written, uint64_t *values, message *why)
+status unit_file_write(const char *path, optimizer *o, const optim_part *part, const char *const *prefix,
+                       int parts, double scale, const comm *c, written_files *written, uint64_t *values,
+                       message *why)
 {
+    const param_table *table = o->table;
     safetensors_writer w;
     status s = OK;
     const bool writes = c->rank == 0;
@@ -73,13 +73,11 @@ status unit_file_write(const char *path, const param_table *table, optimizer *o,
     }
     float *full = unit_buffer(o);
     /* All ranks take part in every gather, also when rank 0 cannot write any more. */
-    for (int from = 0, to; from < table->count; from = to) {
-        const int unit = table->param[from].unit;
-        for (to = from; to < table->count && table->param[to].unit == unit;) to++;
+    for (int u = 0; u < table->num_units; u++) {
         for (int i = 0; i < parts; i++) {
-            optimizer_gather(o, part[i], unit, full);
+            optimizer_gather(o, part[i], u, full);
             if (!writes) continue;
-            for (int j = from; j < to && s == OK; j++) {
+            for (int j = table->unit_first[u]; j < table->unit_first[u + 1] && s == OK; j++) {
                 float *data = full + table->param[j].offset;
                 for (int64_t n = 0; scale != 1 && n < table->param[j].numel; n++)
                     data[n] = (float)((double)data[n] * scale);
@@ -112,25 +110,24 @@ static status read_param(const safetensors *s, const char *path, const char *pre
     return safetensors_read(s, e, 0, p->numel, out, why);
 }
 
-status unit_file_read(const char *path, const param_table *table, optimizer *o, const optim_part *part,
-                      const char *const *prefix, int parts, uint64_t *values, message *why)
+status unit_file_read(const char *path, optimizer *o, const optim_part *part, const char *const *prefix,
+                      int parts, uint64_t *values, message *why)
 {
+    const param_table *table = o->table;
     safetensors s;
     TRY(safetensors_open(&s, path, why));
     float *full = unit_buffer(o);
     XXH3_state_t *hash = hash_start(values);
     status result = OK;
-    for (int from = 0, to; from < table->count && result == OK; from = to) {
-        const int unit = table->param[from].unit;
-        for (to = from; to < table->count && table->param[to].unit == unit;) to++;
+    for (int u = 0; u < table->num_units && result == OK; u++) {
         for (int i = 0; i < parts && result == OK; i++) {
-            memset(full, 0, sizeof(float) * (size_t)o->unit[unit].weight.dim[0]); /* the padding */
-            for (int j = from; j < to && result == OK; j++) {
+            memset(full, 0, sizeof(float) * (size_t)o->weight[u].dim[0]); /* the padding */
+            for (int j = table->unit_first[u]; j < table->unit_first[u + 1] && result == OK; j++) {
                 float *data = full + table->param[j].offset;
                 result = read_param(&s, path, prefix[i], &table->param[j], data, why);
                 if (result == OK) hash_add(hash, data, table->param[j].numel);
             }
-            if (result == OK) optimizer_scatter(o, part[i], unit, full);
+            if (result == OK) optimizer_set(o, part[i], u, full);
         }
     }
     free(full);
@@ -139,9 +136,17 @@ status unit_file_read(const char *path, const param_table *table, optimizer *o, 
     return result;
 }
 
-status masters_write(const char *folder, const param_table *table, optimizer *o, const comm *c,
-                     written_files *written, uint64_t *values, message *why)
+status unit_file_write_gradients(const char *path, optimizer *o, double scale, const comm *c, message *why)
 {
+    static const optim_part parts[] = {OPTIM_GRAD};
+    static const char *const prefixes[] = {""};
+    return unit_file_write(path, o, parts, prefixes, 1, scale, c, NULL, NULL, why);
+}
+
+status unit_file_write_masters(const char *folder, optimizer *o, const comm *c, written_files *written,
+                               uint64_t *values, message *why)
+{
+    const param_table *table = o->table;
     model_writer w;
     const bool writes = c->rank == 0;
     status s = writes ? model_writer_open(&w, folder, table, ops_cpu_f32(), F32, MODEL_FILE_BYTES, why) : OK;
@@ -150,9 +155,9 @@ status masters_write(const char *folder, const param_table *table, optimizer *o,
     float *full = unit_buffer(o);
     XXH3_state_t *hash = hash_start(writes ? values : NULL);
     /* All ranks take part in every gather, also when rank 0 cannot write any more. */
-    for (int u = 0; u < o->num_units; u++) {
+    for (int u = 0; u < table->num_units; u++) {
         optimizer_gather(o, OPTIM_MASTER, u, full);
-        const tensor flat = tensor_of(full, F32, o->unit[u].name, 1, &o->unit[u].weight.dim[0]);
+        const tensor flat = tensor_of(full, F32, "masters", 1, &o->weight[u].dim[0]);
         hash_add(hash, full, table->unit_numel[u]);
         if (writes && s == OK) s = model_writer_unit(&w, u, &flat, why);
     }
@@ -163,10 +168,9 @@ status masters_write(const char *folder, const param_table *table, optimizer *o,
     return comm_agree(c, s, why);
 }
 
-status masters_read(const char *folder, const param_table *table, optimizer *o, uint64_t *values,
-                    message *why)
+status unit_file_read_masters(const char *folder, optimizer *o, uint64_t *values, message *why)
 {
     static const optim_part parts[] = {OPTIM_MASTER};
     static const char *const prefixes[] = {""};
-    return unit_file_read(folder, table, o, parts, prefixes, 1, values, why);
+    return unit_file_read(folder, o, parts, prefixes, 1, values, why);
 }

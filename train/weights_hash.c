@@ -1,4 +1,6 @@
+/* Every rank hashes its own copy, a part at a time in host memory. Only the hashes travel. */
 #include "train/weights_hash.h"
+#include "base/memory.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <xxhash.h>
@@ -7,19 +9,20 @@ enum { CHUNK = 1 << 20 }; /* weights that are in host memory at a time */
 
 static uint64_t hash_of(const model *m)
 {
-    float *chunk = malloc(sizeof *chunk * CHUNK);
-    XXH3_state_t *state = XXH3_createState();
-    if (!chunk || !state) die(ERR_DEVICE, "no memory for %d weights on the host", CHUNK);
+    float *chunk = memory_new(CHUNK, sizeof *chunk, "%d weights on the host", CHUNK);
+    XXH3_state_t *state = memory_check(XXH3_createState(), "a hash");
     XXH3_64bits_reset(state);
-    for (int u = 0; u < m->w.num_units; u++) {
+    for (int u = 0; u < m->table.num_units; u++) {
+        const tensor flat = units_acquire(&m->units, u);
         const int64_t numel =
             m->table.unit_numel[u]; /* not the padding, which depends on the number of ranks */
         for (int64_t from = 0; from < numel; from += CHUNK) {
             const int64_t count = numel - from < CHUNK ? numel - from : CHUNK;
-            const tensor part = tensor_rows(&m->w.unit[u], from, count);
+            const tensor part = tensor_rows(&flat, from, count);
             m->k->download(chunk, &part, m->k->stream);
             XXH3_64bits_update(state, chunk, sizeof *chunk * (size_t)count);
         }
+        units_release(&m->units, u);
     }
     const uint64_t hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);

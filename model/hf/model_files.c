@@ -1,6 +1,7 @@
 /* Weights pass through one buffer of bounded size on their way between files and device. */
 #include "model/hf/model_files.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "model/hf/safetensors.h"
 #include <jansson.h>
 #include <stdio.h>
@@ -10,12 +11,7 @@
 /* Elements that are in host memory at a time. */
 enum { CHUNK = 1 << 20 };
 
-static float *chunk_buffer(void)
-{
-    float *chunk = malloc(sizeof *chunk * CHUNK);
-    if (!chunk) die(ERR_DEVICE, "no memory for %d weights on the host", CHUNK);
-    return chunk;
-}
+static float *chunk_buffer(void) { return memory_new(CHUNK, sizeof(float), "%d weights on the host", CHUNK); }
 
 /* Elements [from, from+count) of a parameter in the flat buffer of its unit. */
 static tensor part_of(const tensor *flat, const param *p, int64_t from, int64_t count)
@@ -118,8 +114,9 @@ status model_reader_open(model_reader *r, const char *folder, const param_table 
 
 status model_reader_unit(model_reader *r, int unit, tensor *flat, message *why)
 {
-    for (int i = 0; i < r->table->count; i++)
-        if (r->table->param[i].unit == unit) TRY(load_param(r, &r->table->param[i], flat, why));
+    const param_table *t = r->table;
+    for (int i = t->unit_first[unit]; i < t->unit_first[unit + 1]; i++)
+        TRY(load_param(r, &t->param[i], flat, why));
     return OK;
 }
 
@@ -165,8 +162,7 @@ static status begin_file(model_writer *w, message *why)
 {
     const param_table *t = w->table;
     const int from = w->next, to = file_end(t, from, w->storage, w->file_bytes);
-    safetensors_spec *spec = calloc((size_t)(to - from), sizeof *spec);
-    if (!spec) die(ERR_DEVICE, "no memory for %d tensor names", to - from);
+    safetensors_spec *spec = memory_new(to - from, sizeof *spec, "%d tensor names", to - from);
     for (int i = from; i < to; i++) {
         const param *p = &t->param[i];
         spec[i - from] =
@@ -242,8 +238,8 @@ static status save_index(const model_writer *w, message *why)
     json_t *index =
         json_pack("{s:{s:I}, s:o}", "metadata", "total_size",
                   (json_int_t)(param_table_numel(t) * dtype_bytes(w->storage)), "weight_map", weight_map);
-    char *text = json_dumps(index, JSON_INDENT(2)), path[PATH_BYTES];
-    if (!text) die(ERR_DEVICE, "no memory for an index of %d tensors", t->count);
+    char path[PATH_BYTES];
+    char *text = memory_check(json_dumps(index, JSON_INDENT(2)), "an index of %d tensors", t->count);
     uint64_t hash;
     const int64_t bytes = (int64_t)strlen(text);
     const status s =
@@ -270,13 +266,17 @@ void model_writer_abandon(model_writer *w)
     *w = (model_writer){0};
 }
 
-status model_save(const char *folder, const param_table *t, const weights *w, const ops *k, dtype storage,
+status model_save(const char *folder, const param_table *t, const units *u, const ops *k, dtype storage,
                   int64_t file_bytes, message *why)
 {
     model_writer out;
     TRY(model_writer_open(&out, folder, t, k, storage, file_bytes, why));
     status s = OK;
-    for (int u = 0; u < t->num_units && s == OK; u++) s = model_writer_unit(&out, u, &w->unit[u], why);
+    for (int unit = 0; unit < t->num_units && s == OK; unit++) {
+        const tensor flat = units_acquire(u, unit);
+        s = model_writer_unit(&out, unit, &flat, why);
+        units_release(u, unit);
+    }
     if (s == OK) s = model_writer_finish(&out, why);
     if (s != OK) model_writer_abandon(&out);
     return s;

@@ -21,11 +21,11 @@ status model_check(const char *folder, const dims *d, message *why);
  * carry. */
 status model_load(const char *folder, const param_table *t, const weights *w, const ops *k, message *why);
 
-/* Writes `w` as FOLDER/model.safetensors, or, when its data are more than `file_bytes`, as
+/* Writes the weights in `u` as FOLDER/model.safetensors, or, when its data are more than `file_bytes`, as
  * model-00001-of-0000N.safetensors and so on with model.safetensors.index.json, which comes last.
  * Everything is durable on return. `storage`: F32, F16 or BF16. On ERR_INPUT files may be left over: the
  * caller works in a temporary folder. */
-status model_save(const char *folder, const param_table *t, const weights *w, const ops *k, dtype storage,
+status model_save(const char *folder, const param_table *t, const units *u, const ops *k, dtype storage,
                   int64_t file_bytes, message *why);
 
 /* ---- the same a unit at a time, for models that are larger than memory ---- */

@@ -114,7 +114,7 @@ bug every_call_waited_for base/cuda/comm_nccl.c 's/done\[ticket\.call % EVENTS\]
 bug calls_not_seen_through base/cuda/comm_nccl.c 's/result = settle\(result\);/if (result == ncclInProgress) return;/' remla ranks
 bug slot_used_too_soon base/cuda/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
 bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
-bug gradients_never_cleared model/model.c 's/\n *units_zero\(&g->sum[^\n]*//' remla curve
+bug gradients_never_cleared model/model.c 's/\n *for \(int u = 0; u < w->num_units; u\+\+\) m->k->zero[^\n]*//' remla curve
 bug moments_never_cleared optim/optimizer.c 's/\n *k->zero\(&o->v\[u\][^\n]*//' remla curve
 bug copy_too_long kernels/transfer.cu 's/workspace<H>\(s, count\);\n(.*?)\(size_t\)bytes, cudaMemcpyHostToDevice/workspace<H>(s, count);\n$1(size_t)bytes + STAGING_BYTES, cudaMemcpyHostToDevice/s' kernels_test_transfer plain
 bug null_stream kernels/cuda/kernel.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)0 : (s)->cuda)/' kernels_test_swiglu plain

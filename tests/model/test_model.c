@@ -1,9 +1,11 @@
 /* The whole model: every gradient against central differences in double, for both kinds of attention and all
- * their variants; and that documents and uncounted targets do not leak. The fixtures' losses and gradients
- * are checked through the command line (tests/e2e). */
+ * their variants; and that documents and uncounted targets do not leak. All of it with resident weights and
+ * gradients, and again with units that are copies, which are NaN once they are released. The fixtures' losses
+ * and gradients are checked through the command line (tests/e2e). */
 #include "model/loss.h"
 #include "tests/support/check.h"
 #include "tests/support/draw.h"
+#include "tests/support/unit_store.h"
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -68,22 +70,52 @@ static sample sample_random(void)
     return s;
 }
 
-/* A model with what it takes to train it. */
+/* Where the units of a test are: what a test's state points to. */
+typedef enum storage { RESIDENT, COPIES } storage;
+static storage resident = RESIDENT, copies = COPIES;
+
+/* A model with what it takes to train it, and random weights. */
 typedef struct trainee {
     model m;
     gradients g;
     activations a;
+    storage storage;
+    unit_store weight_copies, sum_copies;
+    const tensor *weight, *sum; /* (units) the values between two passes */
+    units sums;                 /* what a pass adds to */
 } trainee;
 
-static void trainee_init(trainee *t, const dims *d, const ops *k)
+static void trainee_init(trainee *t, const dims *d, const ops *k, int64_t sequences, int64_t length,
+                         storage where)
 {
+    *t = (trainee){.storage = where};
     model_init(&t->m, d, k, 1);
+    weights_random(&t->m);
     gradients_init(&t->g, &t->m);
-    activations_init(&t->a, d, k, B, T, FORWARD_AND_BACKWARD);
+    activations_init(&t->a, d, k, sequences, length, FORWARD_AND_BACKWARD);
+    t->weight = t->m.w.unit;
+    t->sum = t->g.sum.unit;
+    t->sums = t->g.units;
+    if (where == RESIDENT) return;
+    unit_store_init(&t->weight_copies, k, t->m.w.unit, t->m.table.num_units);
+    unit_store_init(&t->sum_copies, k, t->g.sum.unit, t->m.table.num_units);
+    t->weight = t->weight_copies.kept;
+    t->sum = t->sum_copies.kept;
+    t->m.units = unit_store_units(&t->weight_copies);
+    t->sums = unit_store_units(&t->sum_copies);
 }
 
+/* A pass holds one unit of weights at a time, and of gradients one besides the head's. */
 static void trainee_free(trainee *t)
 {
+    if (t->storage == COPIES) {
+        assert_int_equal(t->weight_copies.num_held, 0);
+        assert_int_equal(t->sum_copies.num_held, 0);
+        assert_int_equal(t->weight_copies.most_held, 1);
+        assert_true(t->sum_copies.most_held <= (t->m.d.tied ? 2 : 1));
+        unit_store_free(&t->weight_copies);
+        unit_store_free(&t->sum_copies);
+    }
     activations_free(&t->a);
     gradients_free(&t->g);
     model_free(&t->m);
@@ -100,15 +132,23 @@ static double train_on(trainee *t, const sample *s)
 {
     const model_batch batch = {.tokens = s->tokens, .targets = s->targets, .first = s->first};
     loss_zero(&t->m, &t->a);
-    model_train(&t->m, &t->a, &t->g, &batch);
+    model_train(&t->m, &t->a, &t->sums, &batch);
     return loss_sum(&t->m, &t->a);
+}
+
+static void sums_zero(trainee *t)
+{
+    for (int u = 0; u < t->m.table.num_units; u++) {
+        tensor sum = t->sum[u];
+        t->m.k->zero(&sum, t->m.k->stream);
+    }
 }
 
 /* Relative L2 distance between the gradient of one parameter and differences of fourth order. */
 static double gradient_error(trainee *t, const param *p, const sample *s)
 {
-    double *w = weights_param(&t->m.w, p).data;
-    const double *g = weights_param(&t->g.sum, p).data;
+    double *w = param_view(p, &t->weight[p->unit]).data;
+    const double *g = param_view(p, &t->sum[p->unit]).data;
     double error = 0, size = 0;
     const double h = 2e-4;
     for (int64_t n = 0; n < p->numel; n++) {
@@ -127,11 +167,10 @@ static double gradient_error(trainee *t, const param *p, const sample *s)
     return sqrt(error / size);
 }
 
-static void check_gradients(const dims *d)
+static void check_gradients(const dims *d, const storage *where)
 {
     trainee t;
-    trainee_init(&t, d, ops_cpu_f64());
-    weights_random(&t.m);
+    trainee_init(&t, d, ops_cpu_f64(), B, T, *where);
     const sample s = sample_random();
     const double trained = train_on(&t, &s);
     assert_true(fabs(trained - loss_of(&t.m, &t.a, &s)) < 1e-12 * trained);
@@ -145,70 +184,60 @@ static void check_gradients(const dims *d)
 
 static void gradients_gqa(void **state)
 {
-    (void)state;
     dims d = gqa;
-    check_gradients(&d);
+    check_gradients(&d, *state);
     d.q_bias = d.k_bias = d.v_bias = true;
     d.tied = true;
     d.rope.llama3 = true;
     d.rope.factor = 8, d.rope.low_freq_factor = 1, d.rope.high_freq_factor = 4,
     d.rope.original_max_position = 16;
-    check_gradients(&d);
+    check_gradients(&d, *state);
 }
 
-static void gradients_mla(void **state)
-{
-    (void)state;
-    check_gradients(&mla);
-}
+static void gradients_mla(void **state) { check_gradients(&mla, *state); }
 
 static void gradients_mla_norm_factored(void **state)
 {
-    (void)state;
     dims d = mla;
     d.latent_norm = true;
     d.Rq = 6;
-    check_gradients(&d);
+    check_gradients(&d, *state);
 }
 
 static void gradients_mla_biases_tied(void **state)
 {
-    (void)state;
     dims d = mla;
     d.q_bias = d.k_bias = true;
     d.tied = true;
-    check_gradients(&d);
+    check_gradients(&d, *state);
     d.Rq = 6;
-    check_gradients(&d);
+    check_gradients(&d, *state);
 }
 
 /* As a stock DeepSeek model has them. */
 static void gradients_mla_stock_biases(void **state)
 {
-    (void)state;
     dims d = mla;
     d.latent_norm = true;
     d.k_bias = d.o_bias = true;
-    check_gradients(&d);
+    check_gradients(&d, *state);
     d.Rq = 6;
     d.q_a_bias = true;
-    check_gradients(&d);
+    check_gradients(&d, *state);
 }
 
 /* Training twice adds up gradients and losses; the same batch gives the same bits. */
 static void accumulates(void **state)
 {
-    (void)state;
     trainee t;
-    trainee_init(&t, &mla, ops_cpu_f64());
-    weights_random(&t.m);
+    trainee_init(&t, &mla, ops_cpu_f64(), B, T, *(storage *)*state);
     const sample s = sample_random();
     const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
     const double first = train_on(&t, &s);
-    const tensor *unit = &t.g.sum.unit[1];
+    const tensor *unit = &t.sum[1];
     double *once = malloc(sizeof(double) * (size_t)unit->dim[0]);
     memcpy(once, unit->data, sizeof(double) * (size_t)unit->dim[0]);
-    model_train(&t.m, &t.a, &t.g, &batch);
+    model_train(&t.m, &t.a, &t.sums, &batch);
     assert_true(loss_sum(&t.m, &t.a) == 2 * first);
     const double *twice = unit->data;
     for (int64_t n = 0; n < unit->dim[0]; n++)
@@ -220,47 +249,38 @@ static void accumulates(void **state)
 /* Another token in the first document changes no loss in the second; without the border it does. */
 static void documents_do_not_leak(void **state)
 {
-    (void)state;
-    model m;
+    trainee t;
     activations a;
-    model_init(&m, &mla, ops_cpu_f64(), 1);
+    trainee_init(&t, &mla, ops_cpu_f64(), B, T, *(storage *)*state);
     activations_init(&a, &mla, ops_cpu_f64(), B, T, FORWARD_ONLY);
-    weights_random(&m);
     sample s = sample_random();
     for (int n = 0; n < T + 3; n++)
         s.targets[n] = -1; /* only the second document of the second sequence counts */
-    const double before = loss_of(&m, &a, &s);
+    const double before = loss_of(&t.m, &a, &s);
     s.tokens[T + 1] = (s.tokens[T + 1] + 1) % 11;
-    assert_true(loss_of(&m, &a, &s) == before);
+    assert_true(loss_of(&t.m, &a, &s) == before);
     for (int n = T + 3; n < N; n++) s.first[n] = 0;
-    assert_true(fabs(loss_of(&m, &a, &s) - before) > 1e-6);
+    assert_true(fabs(loss_of(&t.m, &a, &s) - before) > 1e-6);
     activations_free(&a);
-    model_free(&m);
+    trainee_free(&t);
 }
 
 /* Float agrees with double on the same weights. */
 static void float_matches_double(void **state)
 {
-    (void)state;
     dims d = mla;
     d.latent_norm = true;
     trainee exact, fast;
-    trainee_init(&exact, &d, ops_cpu_f64());
-    trainee_init(&fast, &d, ops_cpu_f32());
-    weights_random(&exact.m);
-    for (int u = 0; u < exact.m.w.num_units; u++) {
-        const double *from = exact.m.w.unit[u].data;
-        float *to = fast.m.w.unit[u].data;
-        for (int64_t n = 0; n < exact.m.w.unit[u].dim[0]; n++) to[n] = (float)from[n];
-    }
+    trainee_init(&exact, &d, ops_cpu_f64(), B, T, *(storage *)*state);
+    trainee_init(&fast, &d, ops_cpu_f32(), B, T, *(storage *)*state);
     const sample s = sample_random();
     const double want = train_on(&exact, &s), got = train_on(&fast, &s);
     assert_true(fabs(got / want - 1) < 1e-5);
-    for (int u = 0; u < exact.g.sum.num_units; u++) {
-        const double *x = exact.g.sum.unit[u].data;
-        const float *y = fast.g.sum.unit[u].data;
+    for (int u = 0; u < exact.m.table.num_units; u++) {
+        const double *x = exact.sum[u].data;
+        const float *y = fast.sum[u].data;
         double error = 0, size = 0;
-        for (int64_t n = 0; n < exact.g.sum.unit[u].dim[0]; n++)
+        for (int64_t n = 0; n < exact.sum[u].dim[0]; n++)
             error += (x[n] - (double)y[n]) * (x[n] - (double)y[n]), size += x[n] * x[n];
         assert_true(sqrt(error / size) < 1e-4);
     }
@@ -277,8 +297,8 @@ static double *results(const trainee *t)
     double *all = malloc(sizeof(double) * (size_t)(rows + param_table_numel(&t->m.table)));
     loss_of_tokens(&t->m, &t->a, all);
     int64_t at = rows;
-    for (int u = 0; u < t->g.sum.num_units; at += t->m.table.unit_numel[u++]) {
-        const tensor unit = tensor_rows(&t->g.sum.unit[u], 0, t->m.table.unit_numel[u]);
+    for (int u = 0; u < t->m.table.num_units; at += t->m.table.unit_numel[u++]) {
+        const tensor unit = tensor_rows(&t->sum[u], 0, t->m.table.unit_numel[u]);
         t->m.k->download_f64(all + at, &unit, t->m.k->stream);
     }
     return all;
@@ -297,11 +317,9 @@ static void check_same_results(const trainee *t, const double *want)
  * that of an evaluation. Forward asks for no targets. */
 static void losses_of_tokens(void **state)
 {
-    (void)state;
     trainee t;
     double losses[N], sum = 0;
-    trainee_init(&t, &mla, ops_cpu_f64());
-    weights_random(&t.m);
+    trainee_init(&t, &mla, ops_cpu_f64(), B, T, *(storage *)*state);
     const sample s = sample_random();
     model_forward(&t.m, &t.a, &(model_batch){.tokens = s.tokens, .first = s.first});
     loss_zero(&t.m, &t.a);
@@ -321,20 +339,18 @@ static void losses_of_tokens(void **state)
  * leaves alone: what stands between forward and backward is the caller's. */
 static void another_loss(void **state)
 {
-    (void)state;
     trainee t;
-    trainee_init(&t, &gqa, ops_cpu_f64());
-    weights_random(&t.m);
+    trainee_init(&t, &gqa, ops_cpu_f64(), B, T, *(storage *)*state);
     const sample s = sample_random();
     train_on(&t, &s);
     double *want = results(&t);
-    for (int u = 0; u < t.g.sum.num_units; u++) t.m.k->zero(&t.g.sum.unit[u], t.m.k->stream);
+    sums_zero(&t);
 
     model_forward(&t.m, &t.a, &(model_batch){.tokens = s.tokens, .first = s.first});
-    loss_backward(&t.m, &t.a, &t.g, s.targets);
+    loss_backward(&t.m, &t.a, &t.sums, s.targets);
     double *dhidden = t.a.dhidden.data;
     for (int64_t i = 0; i < tensor_numel(&t.a.dhidden); i++) dhidden[i] /= 2;
-    model_backward(&t.m, &t.a, &t.g);
+    model_backward(&t.m, &t.a, &t.sums);
     double *got = results(&t);
     const int64_t head = N + param_table_numel(&t.m.table) - tensor_numel(&t.m.w.head);
     for (int64_t i = N; i < head + tensor_numel(&t.m.w.head); i++)
@@ -346,37 +362,33 @@ static void another_loss(void **state)
 
 /* Two models of different shapes and lengths whose steps are interleaved, and a second length of the one that
  * is evaluated in between: all get the bits that they get alone. */
-static void side_by_side(const ops *k)
+static void side_by_side(const ops *k, storage where)
 {
     enum { ONE_B = 1, ONE_T = 5 };
     trainee x, y;
     activations other_length;
-    trainee_init(&x, &gqa, k);
-    model_init(&y.m, &mla, k, 1);
-    gradients_init(&y.g, &y.m);
-    activations_init(&y.a, &mla, k, ONE_B, ONE_T, FORWARD_AND_BACKWARD);
+    trainee_init(&x, &gqa, k, B, T, where);
+    trainee_init(&y, &mla, k, ONE_B, ONE_T, where);
     activations_init(&other_length, &mla, k, B, T, FORWARD_ONLY);
     const sample s = sample_random();
     const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
     trainee *const both[] = {&x, &y};
     double *alone[2];
-    weights_random(&x.m);
-    weights_random(&y.m);
     for (int i = 0; i < 2; i++) {
         trainee *t = both[i];
-        model_train(&t->m, &t->a, &t->g, &batch);
+        model_train(&t->m, &t->a, &t->sums, &batch);
         alone[i] = results(t);
-        for (int u = 0; u < t->g.sum.num_units; u++) k->zero(&t->g.sum.unit[u], k->stream);
+        sums_zero(t);
     }
     const double alone_other = model_evaluate(&y.m, &other_length, &batch);
 
     model_forward(&x.m, &x.a, &batch);
     model_forward(&y.m, &y.a, &batch);
-    loss_backward(&x.m, &x.a, &x.g, batch.targets);
-    loss_backward(&y.m, &y.a, &y.g, batch.targets);
-    model_backward(&x.m, &x.a, &x.g);
+    loss_backward(&x.m, &x.a, &x.sums, batch.targets);
+    loss_backward(&y.m, &y.a, &y.sums, batch.targets);
+    model_backward(&x.m, &x.a, &x.sums);
     assert_true(model_evaluate(&y.m, &other_length, &batch) == alone_other);
-    model_backward(&y.m, &y.a, &y.g);
+    model_backward(&y.m, &y.a, &y.sums);
     for (int i = 0; i < 2; i++) {
         check_same_results(both[i], alone[i]);
         free(alone[i]);
@@ -387,25 +399,96 @@ static void side_by_side(const ops *k)
 
 static void two_models_side_by_side(void **state)
 {
-    (void)state;
-    for (int i = 0; check_table(i); i++) side_by_side(check_table(i));
+    for (int i = 0; check_table(i); i++) side_by_side(check_table(i), *(storage *)*state);
 }
+
+/* ---- units -------------------- */
+
+/* Two micro-batches on copies leave the losses and the gradients of resident units, bit for bit. */
+static void same_bits(const ops *k, const dims *d)
+{
+    trainee x, y;
+    trainee_init(&x, d, k, B, T, RESIDENT);
+    trainee_init(&y, d, k, B, T, COPIES);
+    const sample s = sample_random();
+    for (int micro = 0; micro < 2; micro++) {
+        train_on(&x, &s);
+        train_on(&y, &s);
+    }
+    double *want = results(&x);
+    check_same_results(&y, want);
+    free(want);
+    trainee_free(&x);
+    trainee_free(&y);
+}
+
+static void copies_give_the_same_bits(void **state)
+{
+    (void)state;
+    dims tied = gqa, factored = mla;
+    tied.tied = tied.q_bias = tied.k_bias = tied.v_bias = true;
+    factored.latent_norm = true;
+    factored.Rq = 6;
+    for (int i = 0; check_table(i); i++) {
+        same_bits(check_table(i), &tied);
+        same_bits(check_table(i), &factored);
+    }
+}
+
+/* What the tests on copies rest on: a view is good until the release and NaN afterwards, a unit that is held
+ * is not copied again, and what was added is kept. */
+static void released_units_are_spoiled(void **state)
+{
+    (void)state;
+    trainee t;
+    trainee_init(&t, &mla, ops_cpu_f64(), B, T, COPIES);
+    const param_table *table = &t.m.table;
+    const layer_weights layer = weights_layer(table, &t.m.units, 1),
+                        again = weights_layer(table, &t.m.units, 1);
+    assert_ptr_equal(layer.wo.data, again.wo.data);
+    const double first = check_get(&layer.wo, 0);
+    assert_true(isfinite(first));
+    units_release(&t.m.units, unit_of_layer(1));
+    assert_true(isnan(check_get(&layer.wo, 0)));
+    assert_true(isnan(check_get(&t.m.w.layer[1].wo, 0))); /* the model's own memory does not help either */
+    const layer_weights later = weights_layer(table, &t.m.units, 1);
+    assert_true(check_get(&later.wo, 0) == first && isnan(check_get(&layer.wo, 0)));
+    units_release(&t.m.units, unit_of_layer(1));
+
+    tensor dhead = weights_head(table, &t.sums);
+    check_put(&dhead, 3, 2.5);
+    units_release(&t.sums, unit_of_head(table));
+    const tensor kept = weights_head(table, &t.sums);
+    assert_true(check_get(&kept, 3) == 2.5);
+    units_release(&t.sums, unit_of_head(table));
+    trainee_free(&t);
+}
+
+/* The test with resident units, and with copies. */
+#define ON(units, test)                                                                                      \
+    {                                                                                                        \
+        .name = #test ", " #units, .test_func = test, .teardown_func = check_teardown,                       \
+        .initial_state = &units                                                                              \
+    }
+#define ON_BOTH(test) ON(resident, test), ON(copies, test)
 
 int main(void)
 {
     omp_set_num_threads(1); /* the shapes are too small to share */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients_gqa),
-        cmocka_unit_test(gradients_mla),
-        cmocka_unit_test(gradients_mla_norm_factored),
-        cmocka_unit_test(gradients_mla_biases_tied),
-        cmocka_unit_test(gradients_mla_stock_biases),
-        cmocka_unit_test(accumulates),
-        cmocka_unit_test(documents_do_not_leak),
-        cmocka_unit_test(float_matches_double),
-        cmocka_unit_test(losses_of_tokens),
-        cmocka_unit_test(another_loss),
-        cmocka_unit_test(two_models_side_by_side),
+        ON_BOTH(gradients_gqa),
+        ON_BOTH(gradients_mla),
+        ON_BOTH(gradients_mla_norm_factored),
+        ON_BOTH(gradients_mla_biases_tied),
+        ON_BOTH(gradients_mla_stock_biases),
+        ON_BOTH(accumulates),
+        ON_BOTH(documents_do_not_leak),
+        ON_BOTH(float_matches_double),
+        ON_BOTH(losses_of_tokens),
+        ON_BOTH(another_loss),
+        ON_BOTH(two_models_side_by_side),
+        CHECK_TEST(copies_give_the_same_bits),
+        CHECK_TEST(released_units_are_spoiled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

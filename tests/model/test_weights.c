@@ -38,11 +38,13 @@ static void check_table(const dims *d)
     assert_int_equal(t.num_units, d->L + 2);
     int unit = 0;
     int64_t at = 0, total = 0;
+    assert_int_equal(t.unit_first[0], 0);
     for (int i = 0; i < t.count; i++) {
         const param *p = &t.param[i];
         if (p->unit != unit) {
             assert_int_equal(p->unit, unit + 1);
             assert_int_equal(t.unit_numel[unit], at);
+            assert_int_equal(t.unit_first[p->unit], i);
             unit++, at = 0;
         }
         assert_int_equal(p->offset, at);
@@ -53,6 +55,7 @@ static void check_table(const dims *d)
     }
     assert_int_equal(unit, d->L + 1);
     assert_int_equal(t.unit_numel[unit], at);
+    assert_int_equal(t.unit_first[unit + 1], t.count);
     assert_int_equal(param_table_numel(&t), total);
     assert_null(param_find(&t, "model.layers.9.input_layernorm.weight"));
     param_table_free(&t);
@@ -96,11 +99,11 @@ static void views(void **state)
     weights w;
     param_table_init(&t, &mla);
     arena size = {.name = "test"}, a = {.name = "test"};
-    weights_init(&w, &mla, &t, F64, PAD, &size);
+    weights_init(&w, &t, F64, PAD, &size);
     assert_null(w.embed.data);
     weights_free(&w);
     arena_reserve(&a, size.used);
-    weights_init(&w, &mla, &t, F64, PAD, &a);
+    weights_init(&w, &t, F64, PAD, &a);
     assert_int_equal(a.used, size.used);
     for (int u = 0; u < w.num_units; u++) {
         assert_int_equal(w.unit[u].dim[0] % PAD, 0);
@@ -132,7 +135,7 @@ static void views(void **state)
 
     param_table_init(&t, &gqa);
     arena tied = {.name = "test"};
-    weights_init(&w, &gqa, &t, F32, 1, &tied);
+    weights_init(&w, &t, F32, 1, &tied);
     assert_string_equal(w.head.name, "model.embed_tokens.weight");
     weights_free(&w);
     param_table_free(&t);

@@ -4,49 +4,51 @@
 #include <math.h>
 #include <string.h>
 
-/* Two units of 23 and 48 elements, padded to 32 and 48; an odd parameter without decay lies between two
- * with. */
+/* Two units of 23 and 48 elements, padded to 32 and 48. In the first one a vector, which does not decay, lies
+ * between two matrices. */
 enum { UNITS = 2, MOST = 48 };
-static const int64_t used[UNITS] = {23, 48}, padded[UNITS] = {32, 48};
-static const optim_span first_spans[] = {{0, 7, true}, {7, 3, false}, {10, 13, true}},
-                        second_spans[] = {{0, 48, false}};
+static int64_t used[UNITS] = {23, 48};
+static const int64_t padded[UNITS] = {32, 48};
+static param params[] = {{.unit = 0, .offset = 0, .rank = 2, .dim = {7, 1}, .numel = 7},
+                         {.unit = 0, .offset = 7, .rank = 1, .dim = {3, 1}, .numel = 3},
+                         {.unit = 0, .offset = 10, .rank = 2, .dim = {1, 13}, .numel = 13},
+                         {.unit = 1, .offset = 0, .rank = 1, .dim = {48, 1}, .numel = 48}};
+static int firsts[UNITS + 1] = {0, 3, 4};
+static const param_table the_table = {
+    .param = params, .count = 4, .num_units = UNITS, .unit_numel = used, .unit_first = firsts};
 
 typedef struct fixture {
     arena memory;
-    optim_unit unit[UNITS];
+    tensor weight[UNITS], grad[UNITS];
     tensor loss; /* (1) f64: finite */
     optimizer o;
 } fixture;
 
 static void setup(fixture *f, const ops *k)
 {
-    static const char *const names[] = {"first", "second"};
     *f = (fixture){.memory = {.name = "optimizer", .device = k->device},
                    .o = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-3, .decay = 0.1}};
     for (int u = 0; u < UNITS; u++) {
-        f->unit[u] = (optim_unit){.name = names[u],
-                                  .weight = check_tensor(k->act, "weight", padded[u]),
-                                  .grad = check_tensor(k->real, "grad", padded[u]),
-                                  .span = u == 0 ? first_spans : second_spans,
-                                  .spans = u == 0 ? 3 : 1};
-        check_set(&f->unit[u].weight, 0);
-        tensor weight = tensor_rows(&f->unit[u].weight, 0, used[u]);
+        f->weight[u] = check_tensor(k->act, "weight", padded[u]);
+        f->grad[u] = check_tensor(k->real, "grad", padded[u]);
+        check_set(&f->weight[u], 0);
+        tensor weight = tensor_rows(&f->weight[u], 0, used[u]);
         check_fill(&weight, 10 + (uint64_t)u, -1, 1);
     }
     f->loss = check_tensor(F64, "loss", 1);
     check_set(&f->loss, 1);
     arena size = {.name = "optimizer"};
-    optimizer_init(&f->o, k, comm_self(), comm_self(), f->unit, UNITS, &size);
+    optimizer_init(&f->o, k, comm_self(), comm_self(), &the_table, f->weight, f->grad, &size);
     optimizer_free(&f->o);
     arena_reserve(&f->memory, size.used);
     /* What was there before must not matter. (A device's memory is NaN on the emulator.) */
     if (!k->device) memset(f->memory.base, 0xff, (size_t)f->memory.size);
-    optimizer_init(&f->o, k, comm_self(), comm_self(), f->unit, UNITS, &f->memory);
+    optimizer_init(&f->o, k, comm_self(), comm_self(), &the_table, f->weight, f->grad, &f->memory);
     assert_int_equal(f->memory.used, size.used);
     for (int u = 0; u < UNITS; u++) {
         float full[MOST];
-        for (int64_t i = 0; i < padded[u]; i++) full[i] = (float)check_get(&f->unit[u].weight, i);
-        optimizer_scatter(&f->o, OPTIM_MASTER, u, full);
+        for (int64_t i = 0; i < padded[u]; i++) full[i] = (float)check_get(&f->weight[u], i);
+        optimizer_set(&f->o, OPTIM_MASTER, u, full);
     }
 }
 
@@ -58,11 +60,13 @@ static void teardown(fixture *f)
 
 static void gradients(fixture *f, int64_t step)
 {
+    const units sums = optimizer_gradients(&f->o, true);
     optimizer_zero_grad(&f->o);
     for (int u = 0; u < UNITS; u++) {
-        tensor grad = tensor_rows(&f->unit[u].grad, 0, used[u]);
+        const tensor whole = units_acquire(&sums, u);
+        tensor grad = tensor_rows(&whole, 0, used[u]);
         check_fill(&grad, (uint64_t)(100 * step + u), -3, 3);
-        optimizer_reduce(&f->o, u);
+        units_release(&sums, u);
     }
 }
 
@@ -80,14 +84,14 @@ static void test_updates(void **state)
         setup(&f, k);
         double weight[UNITS][MOST], m[UNITS][MOST] = {{0}}, v[UNITS][MOST] = {{0}};
         for (int u = 0; u < UNITS; u++)
-            for (int64_t i = 0; i < used[u]; i++) weight[u][i] = check_get(&f.unit[u].weight, i);
+            for (int64_t i = 0; i < used[u]; i++) weight[u][i] = check_get(&f.weight[u], i);
         for (int64_t step = 1; step <= 4; step++) {
             const double rate = 0.01 * (double)step, scale = 0.25;
             double squares = 0;
             gradients(&f, step);
             for (int u = 0; u < UNITS; u++)
                 for (int64_t i = 0; i < used[u]; i++) {
-                    const double g = check_get(&f.unit[u].grad, i) * scale;
+                    const double g = check_get(&f.grad[u], i) * scale;
                     squares += g * g;
                     m[u][i] = 0.9 * m[u][i] + 0.1 * g;
                     v[u][i] = 0.95 * v[u][i] + 0.05 * g * g;
@@ -99,18 +103,17 @@ static void test_updates(void **state)
             check_number("norm", optimizer_norm(&f.o, scale), sqrt(squares), 1e-12);
             optimizer_update(&f.o, rate, step);
             for (int u = 0; u < UNITS; u++) {
-                const tensor got = tensor_rows(&f.unit[u].weight, 0, used[u]);
+                const tensor got = tensor_rows(&f.weight[u], 0, used[u]);
                 const tensor want = tensor_of(weight[u], F64, "want", 1, &used[u]);
-                check_close(f.unit[u].name, &got, &want, tolerance(k->act));
-                for (int64_t i = used[u]; i < padded[u]; i++)
-                    assert_true(check_get(&f.unit[u].weight, i) == 0);
+                check_close("weight", &got, &want, tolerance(k->act));
+                for (int64_t i = used[u]; i < padded[u]; i++) assert_true(check_get(&f.weight[u], i) == 0);
             }
         }
         teardown(&f);
     }
 }
 
-static void test_gather_and_scatter(void **state)
+static void test_gather_and_set(void **state)
 {
     (void)state;
     const ops *k;
@@ -123,13 +126,13 @@ static void test_gather_and_scatter(void **state)
                 float in[MOST], out[MOST];
                 optimizer_gather(&f.o, part, u, out);
                 for (int64_t i = 0; i < padded[u]; i++) {
-                    const double want = part == OPTIM_GRAD     ? check_get(&f.unit[u].grad, i)
-                                        : part == OPTIM_MASTER ? check_get(&f.unit[u].weight, i)
+                    const double want = part == OPTIM_GRAD     ? check_get(&f.grad[u], i)
+                                        : part == OPTIM_MASTER ? check_get(&f.weight[u], i)
                                                                : 0;
                     assert_true((double)out[i] == want);
                     in[i] = (float)(i + 1) / (float)(part + 3);
                 }
-                optimizer_scatter(&f.o, part, u, in);
+                optimizer_set(&f.o, part, u, in);
                 optimizer_gather(&f.o, part, u, out);
                 assert_memory_equal(in, out, sizeof(float) * (size_t)padded[u]);
             }
@@ -138,7 +141,7 @@ static void test_gather_and_scatter(void **state)
         const double before = (double)(6 / 5.f), m = 6 / 3., v = 6 / 4.;
         optimizer_clip(&f.o, &f.loss, 1, 0);
         optimizer_update(&f.o, 0.01, 1);
-        check_number("weight", check_get(&f.unit[1].weight, 5),
+        check_number("weight", check_get(&f.weight[1], 5),
                      before - 0.01 * (0.9 * m / 0.1) / (sqrt(0.95 * v / 0.05) + 1e-3),
                      k->act == F64 ? 1e-6 : tolerance(k->act));
         teardown(&f);
@@ -163,21 +166,21 @@ static void odd_unit(void *context)
     static float data[24];
     arena a = {.name = "optimizer"};
     const tensor t = tensor_of(data, F32, "t", 1, (int64_t[]){24});
-    const optim_unit unit = {.name = "odd", .weight = t, .grad = t};
+    const param_table table = {.num_units = 1, .unit_numel = (int64_t[]){20}, .unit_first = (int[]){0, 0}};
     optimizer o = {0};
-    optimizer_init(&o, ops_cpu_f32(), comm_self(), comm_self(), &unit, 1, &a);
+    optimizer_init(&o, ops_cpu_f32(), comm_self(), comm_self(), &table, &t, &t, &a);
 }
 
 static void test_refused(void **state)
 {
     (void)state;
     check_on_host();
-    check_stops(odd_unit, NULL, ERR_BUG, "unit odd has 24 elements, expected a multiple of 16");
+    check_stops(odd_unit, NULL, ERR_BUG, "unit 0 has 24 elements, expected 20 padded to a multiple of 16");
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CHECK_TEST(test_updates), CHECK_TEST(test_gather_and_scatter),
+    const struct CMUnitTest tests[] = {CHECK_TEST(test_updates), CHECK_TEST(test_gather_and_set),
                                        CHECK_TEST(test_zero_grad), CHECK_TEST(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

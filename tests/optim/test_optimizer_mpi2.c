@@ -7,18 +7,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Odd sizes, padded to a multiple of 32; spans cross the border between the ranks' slices or lie on one
- * side. */
+/* Odd sizes, padded to a multiple of 32; parameters cross the border between the ranks' slices or lie on one
+ * side. Matrices decay. */
 enum { UNITS = 3 };
-static const int64_t used[UNITS] = {71, 1, 70001}, padded[UNITS] = {96, 32, 70016};
-static const optim_span spans0[] = {{0, 5, true}, {5, 50, false}, {55, 16, true}}, spans1[] = {{0, 1, true}},
-                        spans2[] = {{0, 35007, true}, {35007, 3, false}, {35010, 34991, true}};
+static int64_t used[UNITS] = {71, 1, 70001};
+static const int64_t padded[UNITS] = {96, 32, 70016};
+#define PARAM(unit_, from, count, axes)                                                                      \
+    {                                                                                                        \
+        .unit = unit_, .offset = from, .rank = axes, .dim = {count, 1}, .numel = count                       \
+    }
+static param params[] = {PARAM(0, 0, 5, 2),        PARAM(0, 5, 50, 1),    PARAM(0, 55, 16, 2),
+                         PARAM(1, 0, 1, 2),        PARAM(2, 0, 35007, 2), PARAM(2, 35007, 3, 1),
+                         PARAM(2, 35010, 34991, 2)};
+static int firsts[UNITS + 1] = {0, 3, 4, 7};
+static const param_table the_table = {
+    .param = params, .count = 7, .num_units = UNITS, .unit_numel = used, .unit_first = firsts};
 
 static const comm *world;
 
 typedef struct side {
     arena memory;
-    optim_unit unit[UNITS];
+    tensor weight[UNITS], grad[UNITS];
     double loss;
     optimizer o;
 } side;
@@ -41,8 +50,6 @@ static float noise(uint64_t seed, int64_t i)
 
 static void side_init(side *s, const comm *c)
 {
-    static const optim_span *const spans[] = {spans0, spans1, spans2};
-    static const int counts[] = {3, 1, 3};
     *s = (side){.memory = {.name = "optimizer"},
                 .o = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-6, .decay = 0.1}};
     for (int u = 0; u < UNITS; u++) {
@@ -50,15 +57,19 @@ static void side_init(side *s, const comm *c)
               *grad = calloc((size_t)padded[u], sizeof(float));
         REQUIRE(weight && grad, "memory");
         for (int64_t i = 0; i < used[u]; i++) weight[i] = noise((uint64_t)u, i);
-        s->unit[u] = (optim_unit){.name = "unit",
-                                  .weight = tensor_of(weight, F32, "weight", 1, &padded[u]),
-                                  .grad = tensor_of(grad, F32, "grad", 1, &padded[u]),
-                                  .span = spans[u],
-                                  .spans = counts[u]};
+        s->weight[u] = tensor_of(weight, F32, "weight", 1, &padded[u]);
+        s->grad[u] = tensor_of(grad, F32, "grad", 1, &padded[u]);
     }
     arena_reserve(&s->memory, 1 << 20);
     memset(s->memory.base, 0xff, (size_t)s->memory.size);
-    optimizer_init(&s->o, ops_cpu_f32(), c, c, s->unit, UNITS, &s->memory);
+    optimizer_init(&s->o, ops_cpu_f32(), c, c, &the_table, s->weight, s->grad, &s->memory);
+}
+
+/* As the end of a step's last micro-batch. */
+static void reduce(side *s, int u)
+{
+    const units sums = optimizer_gradients(&s->o, true);
+    units_release(&sums, u);
 }
 
 static void side_free(side *s)
@@ -66,8 +77,8 @@ static void side_free(side *s)
     optimizer_free(&s->o);
     arena_release(&s->memory);
     for (int u = 0; u < UNITS; u++) {
-        free(s->unit[u].weight.data);
-        free(s->unit[u].grad.data);
+        free(s->weight[u].data);
+        free(s->grad[u].data);
     }
 }
 
@@ -87,13 +98,13 @@ static void test_sharded(void **state)
     for (int64_t step = 1; step <= 5; step++) {
         const double rate = 0.02, scale = 0.5;
         for (int u = 0; u < UNITS; u++) {
-            float *mine = both.unit[u].grad.data, *sum = alone.unit[u].grad.data;
+            float *mine = both.grad[u].data, *sum = alone.grad[u].data;
             for (int64_t i = 0; i < used[u]; i++) {
                 mine[i] = gradient(world->rank, step, u, i);
                 sum[i] = gradient(0, step, u, i) + gradient(1, step, u, i);
             }
-            optimizer_reduce(&both.o, u);
-            optimizer_reduce(&alone.o, u);
+            reduce(&both, u);
+            reduce(&alone, u);
         }
         clip(&both, scale);
         clip(&alone, scale);
@@ -102,7 +113,7 @@ static void test_sharded(void **state)
         optimizer_update(&both.o, rate, step);
         optimizer_update(&alone.o, rate, step);
         for (int u = 0; u < UNITS; u++) {
-            const float *x = both.unit[u].weight.data, *y = alone.unit[u].weight.data;
+            const float *x = both.weight[u].data, *y = alone.weight[u].data;
             for (int64_t i = 0; i < padded[u]; i++)
                 REQUIRE(fabsf(x[i] - y[i]) <= 1e-6f,
                         "step %lld unit %d element %lld: %.9g, one process has %.9g", (long long)step, u,
@@ -123,9 +134,9 @@ static void test_same_weights(void **state)
     side s;
     side_init(&s, world);
     for (int u = 0; u < UNITS; u++) {
-        float *grad = s.unit[u].grad.data;
+        float *grad = s.grad[u].data;
         for (int64_t i = 0; i < used[u]; i++) grad[i] = gradient(world->rank, 1, u, i);
-        optimizer_reduce(&s.o, u);
+        reduce(&s, u);
     }
     clip(&s, 0.5);
     optimizer_update(&s.o, 0.02, 1);
@@ -133,15 +144,15 @@ static void test_same_weights(void **state)
         const size_t bytes = sizeof(float) * (size_t)padded[u];
         float *first = malloc(bytes);
         REQUIRE(first, "memory");
-        memcpy(first, s.unit[u].weight.data, bytes);
+        memcpy(first, s.weight[u].data, bytes);
         comm_broadcast(world, first, (int64_t)bytes, 0);
-        REQUIRE(memcmp(first, s.unit[u].weight.data, bytes) == 0, "unit %d differs from rank 0's", u);
+        REQUIRE(memcmp(first, s.weight[u].data, bytes) == 0, "unit %d differs from rank 0's", u);
         free(first);
     }
     side_free(&s);
 }
 
-/* What gather brings is the whole unit, on both ranks, and scatter puts it back. */
+/* What gather brings is the whole unit, on both ranks, and set puts it back. */
 static void test_round_trip(void **state)
 {
     (void)state;
@@ -154,7 +165,7 @@ static void test_round_trip(void **state)
             REQUIRE(in && out, "memory");
             for (int64_t i = 0; i < padded[u]; i++) in[i] = noise((uint64_t)(part * 10 + u), i);
             memset(out, 0xff, bytes);
-            optimizer_scatter(&s.o, part, u, in);
+            optimizer_set(&s.o, part, u, in);
             optimizer_gather(&s.o, part, u, out);
             REQUIRE(memcmp(in, out, bytes) == 0, "part %d of unit %d changed on its way", part, u);
             free(in);
@@ -170,15 +181,41 @@ static void test_gathered_gradient(void **state)
     side s;
     side_init(&s, world);
     for (int u = 0; u < UNITS; u++) {
-        float *grad = s.unit[u].grad.data, *sum = malloc(sizeof(float) * (size_t)padded[u]);
+        float *grad = s.grad[u].data, *sum = malloc(sizeof(float) * (size_t)padded[u]);
         REQUIRE(sum, "memory");
         for (int64_t i = 0; i < used[u]; i++) grad[i] = gradient(world->rank, 1, u, i);
-        optimizer_reduce(&s.o, u);
+        reduce(&s, u);
         optimizer_gather(&s.o, OPTIM_GRAD, u, sum);
         for (int64_t i = 0; i < used[u]; i++)
             REQUIRE(sum[i] == gradient(0, 1, u, i) + gradient(1, 1, u, i), "unit %d element %lld: %.9g", u,
                     (long long)i, (double)sum[i]);
         free(sum);
+    }
+    side_free(&s);
+}
+
+/* In the micro-batches before the last one a rank's sum stays its own. */
+static void test_earlier_micro_batches(void **state)
+{
+    (void)state;
+    side s;
+    side_init(&s, world);
+    for (int micro = 0; micro < 3; micro++) {
+        const units sums = optimizer_gradients(&s.o, micro == 2);
+        for (int u = 0; u < UNITS; u++) {
+            const tensor grad = units_acquire(&sums, u);
+            REQUIRE(grad.data == s.grad[u].data && grad.dim[0] == padded[u], "unit %d is another buffer", u);
+            float *values = grad.data;
+            REQUIRE(values[0] == (float)(micro * (world->rank + 1)), "micro-batch %d begins with %g", micro,
+                    (double)values[0]);
+            values[0] += (float)(world->rank + 1);
+            units_release(&sums, u);
+        }
+    }
+    for (int u = 0; u < UNITS; u++) {
+        const float *sum = s.grad[u].data;
+        REQUIRE(world->rank != 0 || sum[0] == 3 * (1 + 2), "unit %d: the ranks' sum is %g", u,
+                (double)sum[0]);
     }
     side_free(&s);
 }
@@ -190,6 +227,7 @@ int main(void)
     message why;
     REQUIRE(machine_start(world->local_rank, world->local_size, &why) == OK, "%s", why.text);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_sharded), cmocka_unit_test(test_same_weights),
+                                       cmocka_unit_test(test_earlier_micro_batches),
                                        cmocka_unit_test(test_round_trip),
                                        cmocka_unit_test(test_gathered_gradient)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

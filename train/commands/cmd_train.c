@@ -40,26 +40,26 @@ static status resume(training *t, const run_folder *run, bool *elsewhere, messag
     TRY(training_resume(t, checkpoint, why));
     const size_t length = strlen(run->path); /* runs/ab is not inside runs/a */
     *elsewhere = strncmp(checkpoint, run->path, length) != 0 || checkpoint[length] != '/';
-    log_line("resumed from %s: step %lld, %lld tokens", checkpoint, (long long)t->at.step,
-             (long long)t->at.tokens);
+    log_line("resumed from %s: step %lld, %lld tokens", checkpoint, (long long)t->state.step,
+             (long long)t->state.tokens);
     if (t->c->rank == 0) log_changes(t, checkpoint);
-    if (t->at.step <= t->steps) return OK;
+    if (t->state.step <= t->steps) return OK;
     return fail(why, ERR_USAGE, "train.steps=%lld, but %s has taken %lld steps already", (long long)t->steps,
-                checkpoint, (long long)t->at.step);
+                checkpoint, (long long)t->state.step);
 }
 
 static bool validation_due(const training *t)
 {
-    return t->held_out.windows && (t->at.step == t->steps || due(t->at.step, t->o->val_every));
+    return t->held_out.windows && (t->state.step == t->steps || due(t->state.step, t->o->val_every));
 }
 
 static status validate(training *t, metrics *log, message *why)
 {
     evaluation e;
     TRY(evaluate(&t->m, &t->acts, &t->held_out, option_or(t->o->val_tokens, ALL_TOKENS), t->c, &e, why));
-    log_line("val  %lld | loss %.4f | ppl %.3f | %lld tokens in %.1f s", (long long)t->at.step, e.loss, e.ppl,
-             (long long)e.tokens, e.seconds);
-    metrics_validation(log, t->at.step, &e);
+    log_line("val  %lld | loss %.4f | ppl %.3f | %lld tokens in %.1f s", (long long)t->state.step, e.loss,
+             e.ppl, (long long)e.tokens, e.seconds);
+    metrics_validation(log, t->state.step, &e);
     return OK;
 }
 
@@ -67,17 +67,17 @@ static void validate_or_warn(training *t, metrics *log)
 {
     message why;
     if (validate(t, log, &why) != OK)
-        log_warning("step %lld is not validated: %s", (long long)t->at.step, why.text);
+        log_warning("step %lld is not validated: %s", (long long)t->state.step, why.text);
 }
 
 /* Before the first step of this process: the validation that the last one may not have come to. Held-out text
  * that is bad from the start stops a run that has nothing to lose yet. */
 static status validate_first(training *t, metrics *log, message *why)
 {
-    int64_t done = log->vals && log->val[log->vals - 1].step == t->at.step; /* rank 0 knows */
+    int64_t done = log->vals && log->val[log->vals - 1].step == t->state.step; /* rank 0 knows */
     comm_max_i64(t->c, &done, 1);
     if (done || !validation_due(t)) return OK;
-    if (t->at.step == 0) return validate(t, log, why);
+    if (t->state.step == 0) return validate(t, log, why);
     validate_or_warn(t, log);
     return OK;
 }
@@ -87,12 +87,12 @@ static status stop_for_data(saving *keep, message *why)
 {
     const message cause = *why;
     char newest[NEWEST_BYTES], command[COMMAND_BYTES];
-    if (keep->t->at.step == 0) return ERR_INPUT; /* there is nothing to save */
+    if (keep->t->state.step == 0) return ERR_INPUT; /* there is nothing to save */
     const status saved = saving_last(keep, why);
     if (saved != OK) log_warning("%s", cause.text); /* why it stops, which the last sentence does not say */
     TRY(saved);
     return fail(why, ERR_DATA, "%.300s; stopped after step %lld; %.300s: mend the data, and %.300s goes on",
-                cause.text, (long long)keep->t->at.step, saving_newest(keep, newest),
+                cause.text, (long long)keep->t->state.step, saving_newest(keep, newest),
                 run_folder_command(keep->run, command));
 }
 
@@ -105,7 +105,7 @@ static status train(training *t, saving *keep, metrics *log, message *why)
     int64_t taken = 0;
     int skips = 0, signal = 0;
 
-    while (t->at.step < t->steps && !signal && taken < most) {
+    while (t->state.step < t->steps && !signal && taken < most) {
         step_result r;
         const status s = training_step(t, &r, why);
         if (s == ERR_DATA) return stop_for_data(keep, why);
@@ -120,20 +120,20 @@ static status train(training *t, saving *keep, metrics *log, message *why)
                         "step %lld: loss or gradient was not finite %d steps in a row; %s: go on from it "
                         "or an older one (train.resume), or from the beginning, in another train.out, with a "
                         "lower optim.lr",
-                        (long long)t->at.step, skips, saving_newest(keep, newest));
+                        (long long)t->state.step, skips, saving_newest(keep, newest));
         signal = r.signal;
-        const bool last = t->at.step == t->steps, stops = last || signal || taken == most;
+        const bool last = t->state.step == t->steps, stops = last || signal || taken == most;
         TRY(stops ? saving_last(keep, why) : saving_due(keep, why)); /* whatever validation comes to */
         if (validation_due(t)) validate_or_warn(t, log);
         progress_pause(&p); /* validation and saving are not part of the next step's time */
     }
     saving_end(keep);
-    if (signal && t->at.step < t->steps)
+    if (signal && t->state.step < t->steps)
         return fail(why, STOPPED, "stopped by signal %d after step %lld; %.400s, and %.400s goes on", signal,
-                    (long long)t->at.step, saving_newest(keep, newest),
+                    (long long)t->state.step, saving_newest(keep, newest),
                     run_folder_command(keep->run, command));
-    log_line("done: step %lld of %lld, %lld tokens, in %s", (long long)t->at.step, (long long)t->steps,
-             (long long)t->at.tokens, keep->run->path);
+    log_line("done: step %lld of %lld, %lld tokens, in %s", (long long)t->state.step, (long long)t->steps,
+             (long long)t->state.tokens, keep->run->path);
     return OK;
 }
 
@@ -144,13 +144,14 @@ static status run_training(training *t, run_folder *run, message *why)
     loss_watch watch = {.taken = 0};
     bool elsewhere;
     TRY(resume(t, run, &elsewhere, why));
-    TRY(comm_agree(t->c, t->c->rank == 0 ? run_folder_describe(run, t->o, t->on.device, t->c, why) : OK,
+    TRY(comm_agree(t->c, t->c->rank == 0 ? run_folder_describe(run, t->o, t->backend.device, t->c, why) : OK,
                    why));
-    TRY(comm_agree(t->c, metrics_open(&log, run->path, t->at.step ? t->at.step : -1, t->c->rank, &watch, why),
+    TRY(comm_agree(t->c,
+                   metrics_open(&log, run->path, t->state.step ? t->state.step : -1, t->c->rank, &watch, why),
                    why));
-    saving_start(&keep, t, run, &log, &watch, t->at.step && !elsewhere ? t->at.step : -1);
+    saving_start(&keep, t, run, &log, &watch, t->state.step && !elsewhere ? t->state.step : -1);
     /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
-    status s = t->at.step == t->steps ? saving_last(&keep, why) : OK;
+    status s = t->state.step == t->steps ? saving_last(&keep, why) : OK;
     if (s == OK) s = validate_first(t, &log, why);
     if (s == OK) s = train(t, &keep, &log, why);
     metrics_close(&log);

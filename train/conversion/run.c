@@ -116,7 +116,8 @@ static status convert_whole(const convert_job *j, conversion_record *r, message 
     }
     if (s == OK) s = begin_folder(j, &c.mla.d, why);
     if (s == OK)
-        s = model_save(j->temporary.path, &c.mla.table, &c.mla.w, c.mla.k, j->storage, MODEL_FILE_BYTES, why);
+        s = model_save(j->temporary.path, &c.mla.table, &c.mla.units, c.mla.k, j->storage, MODEL_FILE_BYTES,
+                       why);
     if (s == OK && j->held_out.windows) s = evaluate_folder(j, j->temporary.path, &e, why);
     if (s == OK && j->held_out.windows) record_step(r, "MLA", e.loss, e.tokens);
     r->freqfold = c.chosen.freqfold;

@@ -41,6 +41,7 @@ static const dims shape = {
 typedef struct set {
     param_table t;
     weights w;
+    units units; /* of w */
     arena a;
 } set;
 
@@ -49,11 +50,12 @@ static void set_init(set *s, const dims *d, const ops *k)
     arena size = {.name = "test"};
     *s = (set){.a = {.name = "test"}};
     param_table_init(&s->t, d);
-    weights_init(&s->w, d, &s->t, k->real, 16, &size);
+    weights_init(&s->w, &s->t, k->real, 16, &size);
     weights_free(&s->w);
     arena_reserve(&s->a, size.used);
-    weights_init(&s->w, d, &s->t, k->real, 16, &s->a);
+    weights_init(&s->w, &s->t, k->real, 16, &s->a);
     for (int u = 0; u < s->w.num_units; u++) k->zero(&s->w.unit[u], k->stream);
+    s->units = weights_units(&s->w);
 }
 
 static void set_free(set *s)
@@ -101,7 +103,7 @@ static void round_trip(const ops *k, dtype storage, int64_t file_bytes_limit, in
     set_init(&first, &shape, k);
     set_init(&second, &shape, k);
     set_fill(&first);
-    if (model_save(folder, &first.t, &first.w, k, storage, file_bytes_limit, &why) != OK)
+    if (model_save(folder, &first.t, &first.units, k, storage, file_bytes_limit, &why) != OK)
         fail_msg("%s", why.text);
     safetensors s;
     if (safetensors_open(&s, folder, &why) != OK) fail_msg("%s", why.text);
@@ -141,8 +143,8 @@ static void largest_single_file(void **state)
     const ops *k = ops_cpu_f32();
     set_init(&first, &shape, k);
     set_fill(&first);
-    assert_int_equal(model_save(folder, &first.t, &first.w, k, F32, 4 * param_table_numel(&first.t), &why),
-                     OK);
+    assert_int_equal(
+        model_save(folder, &first.t, &first.units, k, F32, 4 * param_table_numel(&first.t), &why), OK);
     assert_true(file_exists(path));
     set_free(&first);
 }
@@ -156,7 +158,7 @@ static void unstorable_weights(void **state)
     set_fill(&first);
     float *norm = first.w.layer[1].mlp_norm.data;
     norm[3] = NAN;
-    assert_int_equal(model_save(folder, &first.t, &first.w, k, F32, INT64_C(1) << 40, &why), ERR_INPUT);
+    assert_int_equal(model_save(folder, &first.t, &first.units, k, F32, INT64_C(1) << 40, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "model.layers.1.post_attention_layernorm.weight"));
     assert_false(file_exists(path));
     set_free(&first);
@@ -310,7 +312,7 @@ static void check_fixture(const char *name, const ops *k)
     assert_true(norm > 0.1 * (double)c.d.C && norm < 10 * (double)c.d.C);
     for (int sharded = 0; sharded < 2; sharded++) {
         make_folder(NULL);
-        if (model_save(folder, &original.t, &original.w, k, c.storage, sharded ? 50000 : INT64_C(1) << 40,
+        if (model_save(folder, &original.t, &original.units, k, c.storage, sharded ? 50000 : INT64_C(1) << 40,
                        &why) != OK)
             fail_msg("%s", why.text);
         for (int u = 0; u < copy.w.num_units; u++) k->zero(&copy.w.unit[u], k->stream);

@@ -204,7 +204,7 @@ static void write_large(const char *folder, const char *name, int64_t element, f
     const tensor t = weights_param(&m.w, param_find(&m.table, name));
     ((float *)t.data)[element] = value;
     assert_int_equal(folder_make(folder, &why), OK);
-    assert_int_equal(model_save(folder, &m.table, &m.w, m.k, F32, MODEL_FILE_BYTES, &why), OK);
+    assert_int_equal(model_save(folder, &m.table, &m.units, m.k, F32, MODEL_FILE_BYTES, &why), OK);
     uint64_t hash;
     int64_t bytes;
     assert_int_equal(file_copy(path_join(path, golden("gqa"), "config.json"),
@@ -394,7 +394,7 @@ static void converts_queries_without_weights(void **state)
     assert_int_equal(model_load(gqa, &m.table, &m.w, m.k, &why), OK);
     m.k->zero(&m.w.layer[0].wq, m.k->stream);
     assert_int_equal(folder_make(source, &why), OK);
-    assert_int_equal(model_save(source, &m.table, &m.w, m.k, F32, MODEL_FILE_BYTES, &why), OK);
+    assert_int_equal(model_save(source, &m.table, &m.units, m.k, F32, MODEL_FILE_BYTES, &why), OK);
     uint64_t hash;
     int64_t bytes;
     assert_int_equal(file_copy(path_join(path, gqa, "config.json"), scratch_path("no-weights/config.json"),

@@ -1,0 +1,34 @@
+/* What can be asked of a table, whoever made it. */
+#include "model/units/param_table.h"
+#include <stdlib.h>
+#include <string.h>
+
+void param_table_free(param_table *t)
+{
+    free(t->param);
+    free(t->unit_numel);
+    free(t->unit_first);
+    *t = (param_table){0};
+}
+
+int64_t param_table_numel(const param_table *t)
+{
+    int64_t numel = 0;
+    for (int u = 0; u < t->num_units; u++) numel += t->unit_numel[u];
+    return numel;
+}
+
+const param *param_find(const param_table *t, const char *name)
+{
+    for (int i = 0; i < t->count; i++)
+        if (strcmp(t->param[i].name, name) == 0) return &t->param[i];
+    return NULL;
+}
+
+tensor param_view(const param *p, const tensor *flat)
+{
+    const tensor values = tensor_rows(flat, p->offset, p->numel);
+    tensor view = tensor_view(&values, p->rank, p->dim);
+    view.name = p->name;
+    return view;
+}

@@ -122,14 +122,16 @@ static void matmul_backward_add(tensor *dinp, tensor *dweight, tensor *dbias, co
     (void)s;
     products_backward(dinp, 2, dweight, dbias, dout, inp, weight);
 }
-static void rope_forward(tensor *x, const tensor *cosine, const tensor *sine, rope_layout layout, stream *s)
+static void rope_forward(tensor *x, const tensor *cosine, const tensor *sine, const tensor *position,
+                         rope_layout layout, stream *s)
 {
     (void)layout, (void)s;
-    count("rope", 2 * bytes(x) + bytes(cosine) + bytes(sine), 3 * numel(x));
+    count("rope", 2 * bytes(x) + bytes(cosine) + bytes(sine) + bytes(position), 3 * numel(x));
 }
-static void rope_backward(tensor *dx, const tensor *cosine, const tensor *sine, rope_layout layout, stream *s)
+static void rope_backward(tensor *dx, const tensor *cosine, const tensor *sine, const tensor *position,
+                          rope_layout layout, stream *s)
 {
-    rope_forward(dx, cosine, sine, layout, s);
+    rope_forward(dx, cosine, sine, position, layout, s);
 }
 static void mla_expand_forward(tensor *k, const tensor *nope, const tensor *rotary, stream *s)
 {

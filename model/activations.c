@@ -1,7 +1,7 @@
 /* The memory of a micro-batch: how it is laid out, and the tables of angles, which depend on shape and length
  * only. The lay-out runs twice, on an arena that counts and on the real one. */
 #include "model/activations.h"
-#include "base/status.h"
+#include "base/memory.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -108,6 +108,7 @@ static void layout(activations *x, const shape *z, arena *a)
     x->first = arena_tensor(a, I32, "first", z->B, z->T);
     x->cosine = arena_tensor(a, real, "cosine", z->T, rotary_width(d) / 2);
     x->sine = arena_tensor(a, real, "sine", z->T, rotary_width(d) / 2);
+    x->position = arena_tensor(a, I32, "position", z->B, z->T);
     const int64_t kept = z->use == FORWARD_AND_BACKWARD ? d->L : 1;
     for (int64_t l = 0; l < kept; l++) x->layer[l] = layer_layout(z, a);
     x->last = arena_tensor(a, act, "last", N, d->C);
@@ -127,9 +128,8 @@ static int64_t measure(activations *x, const shape *z)
     *x = (activations){.B = z->B,
                        .T = z->T,
                        .use = z->use,
-                       .layer = calloc((size_t)z->d->L, sizeof *x->layer),
+                       .layer = memory_new(z->d->L, sizeof *x->layer, "layers"),
                        .memory = {.name = "activations", .device = z->k->device}};
-    if (!x->layer) die(ERR_DEVICE, "no memory for %lld layers", (long long)z->d->L);
     arena size = {.name = "activations"};
     layout(x, z, &size);
     return size.used;
@@ -146,9 +146,8 @@ int64_t activations_bytes(const dims *d, const ops *k, int64_t B, int64_t T, act
 static void rope_tables(activations *x, const dims *d, const ops *k)
 {
     const int64_t half = rotary_width(d) / 2;
-    double *frequency = malloc(sizeof(double) * (size_t)half);
-    float *table = malloc(sizeof(float) * (size_t)(2 * x->T * half));
-    if (!frequency || !table) die(ERR_DEVICE, "no memory for %lld angles", (long long)(x->T * half));
+    double *frequency = memory_new(half, sizeof *frequency, "frequencies");
+    float *table = memory_new(2 * x->T * half, sizeof *table, "angles");
     rope_frequencies(&d->rope, 2 * half, frequency);
     float *cosine = table, *sine = table + x->T * half;
     for (int64_t t = 0; t < x->T; t++)
@@ -162,6 +161,14 @@ static void rope_tables(activations *x, const dims *d, const ops *k)
     free(table);
 }
 
+static void positions_upload(activations *x, const ops *k)
+{
+    int32_t *position = memory_new(x->B * x->T, sizeof *position, "positions");
+    for (int64_t n = 0; n < x->B * x->T; n++) position[n] = (int32_t)(n % x->T);
+    k->upload_i32(&x->position, position, k->stream);
+    free(position);
+}
+
 void activations_init(activations *a, const dims *d, const ops *k, int64_t B, int64_t T, activations_use use)
 {
     const shape z = {d, k, B, T, use};
@@ -169,6 +176,7 @@ void activations_init(activations *a, const dims *d, const ops *k, int64_t B, in
     arena_reserve(&a->memory, bytes);
     layout(a, &z, &a->memory);
     rope_tables(a, d, k);
+    positions_upload(a, k);
 }
 
 void activations_free(activations *a)

@@ -56,7 +56,8 @@ typedef struct activations {
     int64_t B, T;
     activations_use use;
     tensor tokens, targets, first; /* i32: (N), (N), (B,T) the batch */
-    tensor cosine, sine;           /* (T,width/2) of the rotary part */
+    tensor cosine, sine;           /* (T,width/2) of the rotary part, a row for each position */
+    tensor position;               /* (B,T) i32: rows of these: 0, 1, ... in every sequence */
     layer_acts *layer;             /* (L), or one for all of them; use activations_layer */
     layer_scratch s;
     tensor last, last_rstd, hidden; /* (N,C) after the last layer; (N); (N,C) after the final norm */

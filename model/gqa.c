@@ -19,8 +19,8 @@ void gqa_forward(const model *m, const layer_weights *w, activations *acts, int 
 
     /* 2 rotation */
     tensor q = heads_of(acts, &a->q, d->H), keys = heads_of(acts, &a->k, d->G);
-    k->rope_forward(&q, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
-    k->rope_forward(&keys, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
+    k->rope_forward(&q, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
+    k->rope_forward(&keys, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
 
     /* 3 attention */
     const tensor values = heads_of(acts, &a->v, d->G);
@@ -51,8 +51,8 @@ void gqa_backward(const model *m, const layer_weights *w, layer_weights *g, acti
                           scale_of(d), k->stream);
 
     /* 2 rotation */
-    k->rope_backward(&dq, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
-    k->rope_backward(&dkeys, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
+    k->rope_backward(&dq, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
+    k->rope_backward(&dkeys, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
 
     /* 1 queries, keys, values */
     k->matmul_backward(&s->dh, &g->wv, optional_gradient(&g->bv), &s->dv, &s->h, &w->wv, k->stream);

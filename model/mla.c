@@ -91,8 +91,8 @@ void mla_forward(const model *m, const layer_weights *w, activations *acts, int 
     /* 3 rotation */
     const tensor q = heads_of(acts, &a->q, d->H);
     tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(d, acts, &a->kv_a);
-    k->rope_forward(&q_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
-    k->rope_forward(&k_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
+    k->rope_forward(&q_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
+    k->rope_forward(&k_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
 
     /* 4 keys and values from the latent */
     tensor kv;
@@ -148,8 +148,8 @@ void mla_backward(const model *m, const layer_weights *w, layer_weights *g, acti
 
     /* 3 rotation */
     tensor dq_rotary = tensor_slice(&dq, d->Dn, d->Dr);
-    k->rope_backward(&dq_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
-    k->rope_backward(&dk_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
+    k->rope_backward(&dq_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
+    k->rope_backward(&dk_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
 
     /* 2 latent of keys and values, rotary key */
     k->matmul_backward(&s->dh, &g->wkv_a, optional_gradient(&g->bkv_a), &s->dkv_a, &s->h, &w->wkv_a,

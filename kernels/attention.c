@@ -1,10 +1,14 @@
 /* Causal attention in tiles of scores, after FlashAttention-2 (Dao 2023, arXiv:2307.08691): no row of scores
- * is ever whole in memory. A tile is a block of query rows times a block of keys; its products are matrix
- * products on the strided views themselves, each by the one thread that owns the tile, and only the tile lies
- * on that thread's stack.
+ * is ever whole in memory. The softmax is the online one of section 2.3.1: a row keeps its largest score so
+ * far, the sum of exponentials relative to it and the output weighted by them; a tile with a larger score
+ * scales both down first, and the division by the sum comes last. A tile is a block of query rows times a
+ * block of keys; its products are matrix products on the strided views themselves, each by the one thread
+ * that owns the tile, and only the tile lies on that thread's stack.
  *
- * Which keys a tile holds follows from two bounds: no key after the block's last row, none before the
- * document of its first row (`first` does not fall, so that this one is the smallest). Tiles outside are
+ * The T query rows are the last of S positions: row t is at position past + t, past = S - T. Which keys a
+ * tile holds follows from two bounds: no key after the block's last row, none before the document of its
+ * first row
+ * (`first` does not fall, so that this one is the smallest). Tiles outside are
  * never visited, tiles at the edge are cut to size, and what is left over in a tile is masked row by row. Key
  * blocks start at multiples of KEYS, so that every loop below, by queries or by keys, cuts the same tiles and
  * adds them up in the same order: the bits do not depend on the number of threads. */
@@ -24,7 +28,8 @@ typedef struct heads {
 } heads;
 
 typedef struct problem {
-    int64_t B, T, H, G, D, Dv;
+    int64_t B, T, S, H, G, D, Dv;
+    int64_t past; /* S - T: the position of the first query */
     double scale;
     const int32_t *first; /* (B,T) */
     real *lse;            /* (B,H,T) */
@@ -52,7 +57,7 @@ static tile tile_of(const problem *p, int64_t b, int64_t i, int64_t j)
 {
     tile at = {.q0 = i * QUERIES, .q1 = smaller((i + 1) * QUERIES, p->T)};
     at.k0 = larger(j * KEYS, p->first[b * p->T + at.q0]);
-    at.k1 = smaller((j + 1) * KEYS, at.q1);
+    at.k1 = smaller((j + 1) * KEYS, p->past + at.q1);
     return at;
 }
 
@@ -63,14 +68,14 @@ static int64_t first_key_block(const problem *p, int64_t b, int64_t i)
 }
 static int64_t last_key_block(const problem *p, int64_t i)
 {
-    return (smaller((i + 1) * QUERIES, p->T) - 1) / KEYS;
+    return (p->past + smaller((i + 1) * QUERIES, p->T) - 1) / KEYS;
 }
 
 /* The keys of a tile that its row t sees, counted from the tile's first: none when from >= to. */
 static void visible(const problem *p, int64_t b, const tile *at, int64_t t, int64_t *from, int64_t *to)
 {
     *from = larger(p->first[b * p->T + t], at->k0) - at->k0;
-    *to = smaller(t + 1, at->k1) - at->k0;
+    *to = smaller(p->past + t + 1, at->k1) - at->k0;
 }
 
 static void clear(real *row, int64_t count) { memset(row, 0, (size_t)count * sizeof *row); }
@@ -215,8 +220,8 @@ static void require_first(const problem *p)
     for (int64_t b = 0; b < p->B; b++)
         for (int64_t t = 0; t < p->T; t++) {
             const int32_t now = p->first[b * p->T + t], before = t > 0 ? p->first[b * p->T + t - 1] : 0;
-            REQUIRE(now >= before && now <= t, "first[%lld][%lld] is %d after %d", (long long)b, (long long)t,
-                    now, before);
+            REQUIRE(now >= before && now <= p->past + t, "first[%lld][%lld] is %d after %d", (long long)b,
+                    (long long)t, now, before);
         }
 }
 
@@ -226,21 +231,24 @@ static problem attention_problem(const char *function, const tensor *out, const 
 {
     problem p = {.B = q->dim[0],
                  .T = q->dim[1],
+                 .S = k->dim[1],
                  .H = q->dim[2],
                  .G = k->dim[2],
                  .D = q->dim[3],
                  .Dv = v->dim[3],
                  .scale = scale};
     require_shape(function, q, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.H, p.D});
-    require_shape(function, k, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.G, p.D});
-    require_shape(function, v, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.G, p.Dv});
+    require_shape(function, k, REAL_TYPE, 4, (const int64_t[]){p.B, p.S, p.G, p.D});
+    require_shape(function, v, REAL_TYPE, 4, (const int64_t[]){p.B, p.S, p.G, p.Dv});
     require_shape(function, out, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.H, p.Dv});
     require_shape(function, lse, REAL_TYPE, 3, (const int64_t[]){p.B, p.H, p.T});
     require_shape(function, first, I32, 2, (const int64_t[]){p.B, p.T});
     REQUIRE(p.H % p.G == 0, "%s: %lld query heads for %lld key heads", function, (long long)p.H,
             (long long)p.G);
+    REQUIRE(p.S >= p.T, "%s: %lld queries for %lld keys", function, (long long)p.T, (long long)p.S);
     REQUIRE_CONTIGUOUS(lse);
     REQUIRE_CONTIGUOUS(first);
+    p.past = p.S - p.T;
     p.lse = lse->data;
     p.first = first->data;
     p.q = heads_of(q);
@@ -271,8 +279,9 @@ void CPU(attention_backward)(tensor *dq, tensor *dk, tensor *dv, const tensor *d
     (void)s;
     const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
     REQUIRE_SHAPE(dq, REAL_TYPE, p.B, p.T, p.H, p.D);
-    REQUIRE_SHAPE(dk, REAL_TYPE, p.B, p.T, p.G, p.D);
-    REQUIRE_SHAPE(dv, REAL_TYPE, p.B, p.T, p.G, p.Dv);
+    REQUIRE(p.S == p.T, "%s: %lld queries for %lld keys", __func__, (long long)p.T, (long long)p.S);
+    REQUIRE_SHAPE(dk, REAL_TYPE, p.B, p.S, p.G, p.D);
+    REQUIRE_SHAPE(dv, REAL_TYPE, p.B, p.S, p.G, p.Dv);
     REQUIRE_SHAPE(dout, REAL_TYPE, p.B, p.T, p.H, p.Dv);
     const gradients d = {heads_of(dq), heads_of(dk), heads_of(dv), heads_of(dout)};
     const int64_t key_blocks = blocks_of(p.T, KEYS), query_blocks = blocks_of(p.T, QUERIES);

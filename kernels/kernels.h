@@ -47,9 +47,9 @@ typedef enum attention_choice {
 struct ops *ops_cuda(device *d, dtype act, attention_choice attention);
 void ops_cuda_free(struct ops *k);
 
-/* What an attention is asked to do: sizes as in ops.def. */
+/* What an attention is asked to do: sizes as in ops.def. S > T is forward only. */
 typedef struct attention_shape {
-    int64_t B, T, H, G, D, Dv;
+    int64_t B, T, S, H, G, D, Dv;
     bool aligned; /* rows of all tensors start at multiples of 16 bytes: so in models of usual widths */
     bool named;   /* the user chose the implementation: it need not repeat bit for bit, if it says so */
 } attention_shape;

@@ -58,7 +58,7 @@ struct statistics {
 enum { STATISTICS_ROWS = 64, ROWS_PER_BLOCK = 4 };
 
 struct gradients {
-    operand dq, dk, dv, dout;
+    flash_heads dq, dk, dv, dout;
     statistics *rows; /* (sequences, head_count, padded), zeros behind T */
     int head_count, padded;
 };
@@ -266,7 +266,7 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
 /* ---- launches ------------------------------------------------------------------------------------------ */
 
 /* Sequences b.. and key heads g.. of a problem, with their gradients. */
-void move(operand *x, int b, int h) { x->data += b * x->batch + h * x->head; }
+void move(flash_heads *x, int b, int h) { x->data += b * x->batch + h * x->head; }
 void move(problem *p, gradients *d, int b, int g)
 {
     const int h = g * p->group;
@@ -324,12 +324,14 @@ void CUDA(attention_flash_backward)(tensor *dq, tensor *dk, tensor *dv, const te
                                     const tensor *first, double scale, stream *s)
 {
     const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
+    REQUIRE(p.S == p.T, "%s: %d queries for %d keys", __func__, p.T, p.S);
     require_shape(__func__, dq, ACT_TYPE, 4, q->dim);
     require_shape(__func__, dk, ACT_TYPE, 4, k->dim);
     require_shape(__func__, dv, ACT_TYPE, 4, v->dim);
     require_shape(__func__, dout, ACT_TYPE, 4, out->dim);
     gradients d = {};
-    d.dq = operand_of(dq), d.dk = operand_of(dk), d.dv = operand_of(dv), d.dout = operand_of(dout);
+    d.dq = flash_heads_of(dq), d.dk = flash_heads_of(dk), d.dv = flash_heads_of(dv);
+    d.dout = flash_heads_of(dout);
     d.padded = (int)blocks_for(p.T, STATISTICS_ROWS) * STATISTICS_ROWS;
 
     /* As many sequences at a time, or heads of one, as the workspace has room for the statistics of. */

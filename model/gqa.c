@@ -12,18 +12,19 @@ void gqa_forward(const model *m, const layer_weights *w, activations *acts, int 
     layer_acts *a = activations_layer(acts, layer);
     layer_scratch *s = &acts->s;
 
-    /* 1 queries, keys, values */
+    /* 1 queries, keys, values: behind those that a cache has */
+    tensor k_added = rows_added(acts, &a->k), v_added = rows_added(acts, &a->v);
     k->matmul_forward(&a->q, &s->h, &w->wq, optional(&w->bq), k->stream);
-    k->matmul_forward(&a->k, &s->h, &w->wk, optional(&w->bk), k->stream);
-    k->matmul_forward(&a->v, &s->h, &w->wv, optional(&w->bv), k->stream);
+    k->matmul_forward(&k_added, &s->h, &w->wk, optional(&w->bk), k->stream);
+    k->matmul_forward(&v_added, &s->h, &w->wv, optional(&w->bv), k->stream);
 
     /* 2 rotation */
-    tensor q = heads_of(acts, &a->q, d->H), keys = heads_of(acts, &a->k, d->G);
+    tensor q = heads_of(acts, &a->q, d->H), keys_added = heads_of(acts, &k_added, d->G);
     k->rope_forward(&q, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
-    k->rope_forward(&keys, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
+    k->rope_forward(&keys_added, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
 
     /* 3 attention */
-    const tensor values = heads_of(acts, &a->v, d->G);
+    const tensor keys = heads_of(acts, &a->k, d->G), values = heads_of(acts, &a->v, d->G);
     tensor heads = heads_of(acts, &a->heads, d->H);
     k->attention_forward(&heads, &a->lse, &q, &keys, &values, &acts->first, scale_of(d), k->stream);
 

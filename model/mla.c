@@ -26,7 +26,8 @@ static tensor without_heads(tensor t)
     return t;
 }
 
-/* Step 4, shared with backward: latent norm, kv_b, keys (B,T,H,Dn+Dr). Sets *kv_heads to (B,T,H,Dn+Dv). */
+/* Step 4, shared with backward: latent norm, kv_b, keys (B,S,H,Dn+Dr), of all positions that attention sees.
+ * Sets *kv_heads to (B,S,H,Dn+Dv). */
 static tensor expand(const model *m, const layer_weights *w, activations *acts, layer_acts *a,
                      tensor *kv_heads)
 {
@@ -34,15 +35,15 @@ static tensor expand(const model *m, const layer_weights *w, activations *acts, 
     layer_scratch *s = &acts->s;
     tensor latent = latent_of(d, &a->kv_a);
     if (d->latent_norm) {
-        m->k->rmsnorm_forward(&s->kv_normed, &a->kv_rstd, &latent, &w->kv_a_norm, LATENT_NORM_EPS,
+        m->k->rmsnorm_forward(&s->expanded.kv_normed, &a->kv_rstd, &latent, &w->kv_a_norm, LATENT_NORM_EPS,
                               m->k->stream);
-        latent = s->kv_normed;
+        latent = s->expanded.kv_normed;
     }
-    m->k->matmul_forward(&s->kv, &latent, &w->wkv_b, NULL, m->k->stream);
-    *kv_heads = heads_of(acts, &s->kv, d->H);
+    m->k->matmul_forward(&s->expanded.kv, &latent, &w->wkv_b, NULL, m->k->stream);
+    *kv_heads = heads_of(acts, &s->expanded.kv, d->H);
     const tensor nope = tensor_slice(kv_heads, 0, d->Dn),
                  rotary = without_heads(rotary_of(d, acts, &a->kv_a));
-    tensor k = heads_of(acts, &s->k, d->H);
+    tensor k = heads_of(acts, &s->expanded.k, d->H);
     m->k->mla_expand_forward(&k, &nope, &rotary, m->k->stream);
     return k;
 }
@@ -55,8 +56,8 @@ void block_q_latent(const model *m, const layer_weights *w, activations *acts, i
 
 void block_kv_latent(const model *m, const layer_weights *w, activations *acts, int layer)
 {
-    m->k->matmul_forward(&activations_layer(acts, layer)->kv_a, &acts->s.h, &w->wkv_a, optional(&w->bkv_a),
-                         m->k->stream);
+    tensor added = rows_added(acts, &activations_layer(acts, layer)->kv_a);
+    m->k->matmul_forward(&added, &acts->s.h, &w->wkv_a, optional(&w->bkv_a), m->k->stream);
 }
 
 void mla_forward(const model *m, const layer_weights *w, activations *acts, int layer)
@@ -81,16 +82,17 @@ void mla_forward(const model *m, const layer_weights *w, activations *acts, int 
         k->matmul_forward(&a->q, &s->h, &w->wq, optional(&w->bq), k->stream);
     }
 
-    /* 2 latent of keys and values, rotary key */
+    /* 2 latent of keys and values, rotary key: behind those that a cache has */
     block_kv_latent(m, w, acts, layer);
+    const tensor added = rows_added(acts, &a->kv_a);
     if (acts->tap) {
-        const tensor latent = latent_of(d, &a->kv_a);
+        const tensor latent = latent_of(d, &added);
         acts->tap(acts->tap_context, layer, TAP_KV_LATENT, &latent);
     }
 
     /* 3 rotation */
     const tensor q = heads_of(acts, &a->q, d->H);
-    tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(d, acts, &a->kv_a);
+    tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(d, acts, &added);
     k->rope_forward(&q_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
     k->rope_forward(&k_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
 
@@ -139,7 +141,8 @@ void mla_backward(const model *m, const layer_weights *w, layer_weights *g, acti
     const tensor latent = latent_of(d, &a->kv_a);
     k->mla_expand_backward(&dnope, &drotary, &dkeys, k->stream);
     if (d->latent_norm) {
-        k->matmul_backward(&s->dkv_normed, &g->wkv_b, NULL, &s->dkv, &s->kv_normed, &w->wkv_b, k->stream);
+        k->matmul_backward(&s->dkv_normed, &g->wkv_b, NULL, &s->dkv, &s->expanded.kv_normed, &w->wkv_b,
+                           k->stream);
         k->rmsnorm_backward(&dlatent, &g->kv_a_norm, &s->dkv_normed, &latent, &w->kv_a_norm, &a->kv_rstd,
                             k->stream);
     } else {

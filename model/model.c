@@ -70,6 +70,7 @@ void model_forward(const model *m, activations *a, const model_batch *batch)
     const ops *k = m->k;
     k->upload_i32(&a->tokens, batch->tokens, k->stream);
     k->upload_i32(&a->first, batch->first, k->stream);
+    activations_continue(a, k);
 
     k->embedding_forward(&a->layer[0].x, &a->tokens, &m->w.embed, k->stream);
     for (int l = 0; l < m->d.L; l++) {

@@ -11,6 +11,19 @@ extern "C" {
 typedef struct stream stream; /* a queue of a device; NULL on the CPU, whose ops are done on return */
 typedef struct device device; /* a GPU; NULL: the CPU and host memory */
 
+/* An activation, a weight or a gradient that a linear layer multiplies, borrowed for the call. It has a type
+ * of its own so that an 8-bit copy of the tensor and its scale find a place beside it, and no op changes. */
+typedef struct operand {
+    const tensor *value;
+} operand;
+
+static inline operand operand_of(const tensor *value)
+{
+    operand o;
+    o.value = value;
+    return o;
+}
+
 typedef enum rope_layout { ROPE_HALVES, ROPE_PAIRS } rope_layout;
 
 typedef struct adamw_scalars {

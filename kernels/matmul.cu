@@ -60,8 +60,9 @@ static bool whole_vectors(const tensor *t)
     return t->dim[1] % VEC == 0 && row_stride(t) % VEC == 0 && aligned(t->data);
 }
 
-void CUDA(matmul_forward)(tensor *out, const tensor *inp, const tensor *weight, const tensor *bias, stream *s)
+void CUDA(matmul_forward)(tensor *out, operand input, operand weights, const tensor *bias, stream *s)
 {
+    const tensor *inp = input.value, *weight = weights.value;
     const int64_t N = inp->dim[0], K = inp->dim[1], O = weight->dim[0];
     require_matrix(__func__, inp, ACT_TYPE, N, K);
     require_matrix(__func__, weight, ACT_TYPE, O, K);
@@ -98,9 +99,10 @@ static void add_column_sums(tensor *dbias, const tensor *dout, stream *s)
     launch_add_partial_sums(data<float>(dbias), partial, pieces, O, s);
 }
 
-static void backward(const char *function, tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout,
-                     const tensor *inp, const tensor *weight, float keep, stream *s)
+static void backward(const char *function, tensor *dinp, tensor *dweight, tensor *dbias, operand gradient,
+                     operand input, operand weights, float keep, stream *s)
 {
+    const tensor *dout = gradient.value, *inp = input.value, *weight = weights.value;
     const int64_t N = inp->dim[0], K = inp->dim[1], O = weight->dim[0];
     require_matrix(function, inp, ACT_TYPE, N, K);
     require_matrix(function, weight, ACT_TYPE, O, K);
@@ -121,14 +123,14 @@ static void backward(const char *function, tensor *dinp, tensor *dweight, tensor
     }
 }
 
-void CUDA(matmul_backward)(tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout,
-                           const tensor *inp, const tensor *weight, stream *s)
+void CUDA(matmul_backward)(tensor *dinp, tensor *dweight, tensor *dbias, operand dout, operand inp,
+                           operand weight, stream *s)
 {
     backward(__func__, dinp, dweight, dbias, dout, inp, weight, 0, s);
 }
 
-void CUDA(matmul_backward_add)(tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout,
-                               const tensor *inp, const tensor *weight, stream *s)
+void CUDA(matmul_backward_add)(tensor *dinp, tensor *dweight, tensor *dbias, operand dout, operand inp,
+                               operand weight, stream *s)
 {
     backward(__func__, dinp, dweight, dbias, dout, inp, weight, 1, s);
 }

@@ -35,8 +35,8 @@ void block_attention(const model *m, const layer_weights *w, activations *acts, 
 
 void block_attention_output(const model *m, const layer_weights *w, activations *acts, int layer)
 {
-    m->k->matmul_forward(&acts->s.delta, &activations_layer(acts, layer)->heads, &w->wo, optional(&w->bo),
-                         m->k->stream);
+    m->k->matmul_forward(&acts->s.delta, operand_of(&activations_layer(acts, layer)->heads),
+                         operand_of(&w->wo), optional(&w->bo), m->k->stream);
 }
 
 void block_rest(const model *m, const layer_weights *w, activations *acts, int layer, tensor *out)

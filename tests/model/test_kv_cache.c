@@ -56,7 +56,7 @@ static tensor logits_of(const model *m, activations *a, const sequence *s, int f
 {
     model_forward(m, a, &(model_batch){.tokens = s->token + from, .first = s->first + from});
     tensor logits = check_tensor(m->k->act, "logits", a->T, V);
-    m->k->matmul_forward(&logits, &a->hidden, &m->w.head, NULL, m->k->stream);
+    m->k->matmul_forward(&logits, operand_of(&a->hidden), operand_of(&m->w.head), NULL, m->k->stream);
     return logits;
 }
 

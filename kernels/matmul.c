@@ -1,4 +1,6 @@
-/* Linear layers: one matrix product each, plus the bias and its gradient. */
+/* Linear layers: one matrix product each (kernels/cpu/blas.h), plus the bias and its gradient. Forward
+ * multiplies by the weight, the input's gradient by the same weight from the other side, the weight's
+ * gradient is dout times the input. The last two are products of their own, so either can be left out. */
 #include "kernels/cpu/cpu.h"
 
 /* Rows may be strided: the row stride is the leading dimension that the library asks for. */

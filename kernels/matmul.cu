@@ -1,4 +1,4 @@
-/* Linear layers: one product of cuBLAS each, plus the bias and its gradient.
+/* Linear layers: one product of cuBLAS each (kernels/cuda/gemm.h), plus the bias and its gradient.
  *
  * Forward writes the bias to every row of `out` first and the product is added to it in cuBLAS's registers:
  * as much traffic as a kernel that adds it afterwards (two writes and a read of `out`), but one rounding
@@ -40,7 +40,6 @@ static __global__ void __launch_bounds__(THREADS)
 /* Rows may be strided: the row stride is the leading dimension that the library asks for. */
 static int64_t row_stride(const tensor *t) { return t->dim[0] > 1 ? t->stride[0] : t->dim[1]; }
 static matrix matrix_of(const tensor *t) { return matrix{t->data, t->type, row_stride(t), 0}; }
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void require_matrix(const char *function, const tensor *t, dtype type, int64_t rows, int64_t columns)
 {

@@ -1,4 +1,7 @@
-/* The op attention on a GPU: the list of its implementations, and the choice among them. */
+/* The op attention on a GPU: the list of its implementations, and the choice among them for a shape. The
+ * order of attention_choice is the order of preference; an implementation says of a shape that it can, or why
+ * not. A table has a named implementation in the op's place, or, with ATTENTION_AUTO, functions that choose
+ * at every call. */
 #include "kernels/cuda/attention.h"
 #include "base/cuda/cuda.h"
 #include <stdio.h>

@@ -1,12 +1,12 @@
-/* Attention by cuDNN, in bf16, on sm_90 and sm_100: plans are made when a layout of tensors is first met, and
- * kept with the stream.
+/* Attention by cuDNN, in bf16, on sm_90 and sm_100. A plan (a graph that cuDNN has compiled) takes a second
+ * or more, so it is made when a layout of tensors is first met, and kept with the stream.
  *
  * The promise that the same inputs give the same bits costs memory here. cuDNN's fast backward pass adds up
- * dq in whatever order its blocks come; the one that repeats, on sm_90, keeps a gradient for every score. So
- * the backward pass goes through the batch in parts of a few heads, whose scores fit a small share of the
- * device's memory; which heads go together changes no bit. Where not even one head's do, and on sm_100, whose
- * engine that repeats knows no documents, cuDNN is not used, unless the user names it: then the log says what
- * is lost. */
+ * dq in whatever order its blocks come. The one that repeats exists on sm_90 and keeps a gradient for every
+ * score. So the backward pass goes through the batch in parts of a few heads, whose scores fit a small share
+ * of the device's memory; which heads go together changes no bit. cuDNN is not used where one head's scores
+ * are too many, and not on sm_100, whose deterministic engine does not support document masks, unless the
+ * user names it: then the log says what is lost. Nor is it where there are more keys than queries. */
 #include "base/cuda/cuda.h"
 #include "base/log.h"
 #include "base/memory.h"

@@ -109,7 +109,7 @@ struct rows {
     bool vectors;
 };
 
-__device__ __forceinline__ rows rows_of(const flash_heads &x, int b, int h, int T)
+__device__ __forceinline__ rows flash_rows(const flash_heads &x, int b, int h, int T)
 {
     return rows{x.data + b * x.batch + h * x.head, x.position, T, x.width, x.vectors};
 }

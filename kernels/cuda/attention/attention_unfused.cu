@@ -1,11 +1,19 @@
-/* Attention the plain way: scores by a matrix product, a softmax by rows, a matrix product with the values.
- * It is what the fast implementations are checked against, and runs at every size that fits the workspace.
+/* Attention the plain way (Vaswani et al. 2017, arXiv:1706.03762, eq. 1): scores by a matrix product, a
+ * softmax by rows, a matrix product with the values. It is what the fast implementations are checked against,
+ * and runs at every size that fits the workspace.
  *
- * Work is cut into chunks of ROWS query rows (fewer where the workspace is small) and as many key/value heads
- * as fit beside each other; a chunk of rows that ends before position n meets the keys [0,n), the rest of the
- * mask is the row kernel's. Query heads of one group take turns, so that one call of cuBLAS has query heads
- * that are equally far apart. Scores are fp32, what is made of them is rounded to `act` for the next product;
- * gradients of keys and values add up over chunks in fp32 and are rounded once. */
+ * The scores do not exist all at a time. A chunk is at most ROWS query rows (fewer where the workspace is
+ * small) of as many key/value heads as fit beside each other, with the keys up to the last of its rows:
+ *
+ *              keys 0 ........ seen
+ *     row q0   x x x x x x . . .         x  visible: from the row's `first` to its position
+ *              . . x x x x x . .         .  computed for nothing; softmax_rows makes it 0
+ *     row q1-1 . . x x x x x x x
+ *
+ * Query heads of one group take turns, so that the heads of one call of cuBLAS lie equally far apart. Scores
+ * are f32; the weights made of them are rounded to `act` for the next product. Backward computes scores and
+ * weights again and gets the gradient of the scores from them (backward_chunk). Gradients of keys and values
+ * add up over chunks in f32 and are rounded once. */
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/heads.h"
@@ -33,7 +41,6 @@ struct plan {
     int64_t heads, rows;
 };
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
 /* Positions from t on of the heads of a chunk: a batch of (rows,width) matrices, `apart` heads from one to

@@ -163,7 +163,6 @@ static status judge(stream *s, struct cudnn *c, const attention_shape *x, messag
     const int capability = s->device->capability;
     if (capability != 90 && capability != 100)
         return fail(why, ERR_USAGE, "it is for sm_90 and sm_100, this is sm_%d", capability);
-    if (x->S != x->T) return fail(why, ERR_USAGE, "it does not do more keys than queries");
     if (x->G != x->H) return fail(why, ERR_USAGE, "it does not do heads that share keys");
     if (!x->aligned) return fail(why, ERR_USAGE, "rows do not start at multiples of 16 bytes");
     if (x->T < 2) return fail(why, ERR_USAGE, "it does not do sequences of one position");
@@ -207,12 +206,13 @@ static status judge(stream *s, struct cudnn *c, const attention_shape *x, messag
 
 status attention_cudnn_supports_cuda_bf16 ATTENTION_SUPPORTS
 {
+    /* Before the list: a sequence that grows by a token at a time would make it longer with each. */
+    if (shape->S != shape->T) return fail(why, ERR_USAGE, "it does not do more keys than queries");
     struct cudnn *c = cudnn_of(s);
     judged *j = c->shapes;
-    while (j && !(j->shape.B == shape->B && j->shape.T == shape->T && j->shape.S == shape->S &&
-                  j->shape.H == shape->H && j->shape.G == shape->G && j->shape.D == shape->D &&
-                  j->shape.Dv == shape->Dv && j->shape.aligned == shape->aligned &&
-                  j->shape.named == shape->named))
+    while (j && !(j->shape.B == shape->B && j->shape.T == shape->T && j->shape.H == shape->H &&
+                  j->shape.G == shape->G && j->shape.D == shape->D && j->shape.Dv == shape->Dv &&
+                  j->shape.aligned == shape->aligned && j->shape.named == shape->named))
         j = j->next;
     if (!j) {
         j = memory_new(1, sizeof *j, "a judgement of cuDNN");

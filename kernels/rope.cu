@@ -52,15 +52,13 @@ static __global__ void __launch_bounds__(THREADS)
     const uint32_t n = head / H, i = thread % each * W;
     act *at = head_at(x, n, head % H, T);
     const uint32_t row = (uint32_t)position[n];
+    const bool known = row < num_positions;
+    const int64_t angle = (int64_t)(known ? row : 0) * pairs + i;
+    if (!known) sign = NAN;
     float a[W], b[W], c[W], d[W];
     read_pairs<W, LAYOUT>(a, b, at, i, pairs);
-    if (row < num_positions) {
-        const int64_t angle = (int64_t)row * pairs + i;
-        load(c, cosine + angle);
-        load(d, sine + angle);
-    } else {
-        for (int j = 0; j < W; j++) c[j] = d[j] = NAN;
-    }
+    load(c, cosine + angle);
+    load(d, sine + angle);
     for (int j = 0; j < W; j++) {
         const float first = a[j] * c[j] - sign * d[j] * b[j];
         b[j] = b[j] * c[j] + sign * d[j] * a[j];

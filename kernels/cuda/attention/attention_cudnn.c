@@ -4,9 +4,9 @@
  * The promise that the same inputs give the same bits costs memory here. cuDNN's fast backward pass adds up
  * dq in whatever order its blocks come. The one that repeats exists on sm_90 and keeps a gradient for every
  * score. So the backward pass goes through the batch in parts of a few heads, whose scores fit a small share
- * of the device's memory; which heads go together changes no bit. cuDNN is not used where one head's scores
- * are too many, and not on sm_100, whose deterministic engine does not support document masks, unless the
- * user names it: then the log says what is lost. Nor is it where there are more keys than queries. */
+ * of the device's memory; which heads go together changes no bit. Where not even one head's scores fit,
+ * and on sm_100, whose deterministic engine does not support document masks, cuDNN is used only when the user
+ * names it, and the log says what is lost. It does not do more keys than queries. */
 #include "base/cuda/cuda.h"
 #include "base/log.h"
 #include "base/memory.h"

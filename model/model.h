@@ -44,7 +44,8 @@ typedef struct model_batch {
     const int32_t *tokens, *targets, *first;
 } model_batch;
 
-/* Embedding, layers and final norm: a->hidden. Does not read the targets. All three calls of a step are
+/* Embedding, layers and final norm: a->hidden. Does not read the targets. With a cache the tokens are those
+ * behind its positions, which `first` counts, too; they are in it afterwards. All three calls of a step are
  * queued on a device and wait for nothing: forward, a loss (model/loss.h), backward. Each holds at most one
  * unit of weights at a time, and none when it returns. They are collective where the units are. */
 void model_forward(const model *m, activations *a, const model_batch *batch);

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "model/convert/pieces.h"
 #include "base/log.h"
-#include "kernels/cpu/blas.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -92,9 +92,9 @@ static int64_t solve_elements(const layers_job *j, const dims *to, const dims *r
     return always + larger(larger(cut, follow), norms);
 }
 
-static int64_t chunk_bytes(const dims *d, const text_share *text)
+static int64_t chunk_bytes(const ops *k, const dims *d, const text_share *text)
 {
-    return activations_bytes(d, ops_cpu_f32(), text->B, text->T, FORWARD_ONLY);
+    return activations_bytes(d, k, text->B, text->T, FORWARD_ONLY);
 }
 
 /* Models of one layer with the activations of a chunk. Held-out text goes through the original's and the
@@ -102,14 +102,14 @@ static int64_t chunk_bytes(const dims *d, const text_share *text)
 static int64_t model_memory(const layers_job *j, const dims *to, const dims *rope, const text_share *text,
                             const text_share *held_out)
 {
-    const ops *k = ops_cpu_f32();
+    const ops *k = j->k;
     const dims source = source_layer(j), target = one_layer(*to, false), rotary = one_layer(*rope, false);
     const int64_t followed = CONVERT_STEPS - 2 - !j->how->latent_norm;      /* with the result's weights */
     int64_t bytes = model_bytes(&source, k) + 2 * model_bytes(&target, k) + /* it is saved during tries */
-                    chunk_bytes(&source, text) + chunk_bytes(&target, text);
+                    chunk_bytes(k, &source, text) + chunk_bytes(k, &target, text);
     if (held_out->windows)
-        bytes += model_bytes(&rotary, k) + chunk_bytes(&source, held_out) + chunk_bytes(&rotary, held_out) +
-                 followed * chunk_bytes(&target, held_out);
+        bytes += model_bytes(&rotary, k) + chunk_bytes(k, &source, held_out) +
+                 chunk_bytes(k, &rotary, held_out) + followed * chunk_bytes(k, &target, held_out);
     return bytes;
 }
 

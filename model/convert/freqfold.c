@@ -6,7 +6,7 @@
  * frequencies as equal, which costs little where all are low. The division is the one whose form is least:
  * mean square over queries, keys and distances. */
 #include "model/convert/pieces.h"
-#include "kernels/cpu/blas.h"
+#include "base/memory.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,7 +91,7 @@ static double set_error(const logits *l, rope_set set)
     rope_set_gram(k, l->d, set, l->key_gram);
     memcpy(axes, k, sizeof *k * (size_t)(f * f));
     eigen_symmetric(f, axes, values); /* as partial_rope.c chooses them */
-    double *x = transposed(axes, kept, f);
+    double *x = matrix_transposed(axes, kept, f);
     const double error = form_square(l, set, q, k, x);
     double *const all[] = {q, k, axes, values, x};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
@@ -124,8 +124,7 @@ static rope_set *best_ends(const logits *l)
 {
     const int64_t half = l->d->D / 2, step = l->d->D / l->rope;
     double *least = matrix_new(1, half / step + 1);
-    rope_set *best = calloc((size_t)(half / step) + 1, sizeof *best);
-    if (!best) die(ERR_DEVICE, "no memory for %lld frequencies", (long long)half);
+    rope_set *best = memory_new(half / step + 1, sizeof *best, "%lld frequencies", (long long)half);
     for (int64_t end = step; end <= half; end += step) {
         least[end / step] = INFINITY;
         for (int64_t count = step; count <= end && worth_trying(l->d, step, count); count *= 2) {

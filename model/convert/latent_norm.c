@@ -12,7 +12,6 @@
  * has tokens that calibration has not, and for these a w that knows its own text by heart is far from
  * constant. The ridge stands for inputs in directions never seen. */
 #include "model/convert/pieces.h"
-#include "kernels/cpu/blas.h"
 #include <math.h>
 #include <stdlib.h>
 

@@ -1,20 +1,9 @@
 /* One layer's weights: read from the GQA model, put into another basis, written into the MLA model. Shapes
  * as in params.def. */
 #include "model/convert/pieces.h"
-#include "kernels/cpu/blas.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-double *matrix_new(int64_t rows, int64_t columns)
-{
-    const size_t count = rows * columns > 0 ? (size_t)(rows * columns) : 1;
-    double *m = calloc(count, sizeof *m);
-    if (!m)
-        die(ERR_DEVICE, "conversion: no memory for a matrix of %lld x %lld doubles", (long long)rows,
-            (long long)columns);
-    return m;
-}
 
 double *matrix_read(const ops *k, const tensor *t)
 {
@@ -40,23 +29,6 @@ float *values_read(const ops *k, const tensor *t)
     if (!values) die(ERR_DEVICE, "conversion: no memory for %lld floats", (long long)count);
     k->download(values, t, k->stream);
     return values;
-}
-
-double *transposed(const double *a, int64_t rows, int64_t columns)
-{
-    double *t = matrix_new(columns, rows);
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) t[j * rows + i] = a[i * columns + j];
-    return t;
-}
-
-double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns)
-{
-    double *half = matrix_new(rows, columns), *gram = matrix_new(rows, rows);
-    gemm_f64(false, false, rows, columns, columns, 1, w, columns, s, columns, 0, half, columns);
-    gemm_f64(false, true, rows, rows, columns, 1, half, columns, w, columns, 0, gram, rows);
-    free(half);
-    return gram;
 }
 
 /* [weight bias] (rows,C+1); no bias is a bias of zeros. */
@@ -123,7 +95,7 @@ double *query_grams(const dims *d, const gqa_layer *g, const double *s)
     const int64_t D = d->D, width = d->C + 1;
     double *all = matrix_new(d->H * D, D);
     for (int64_t h = 0; h < d->H; h++) {
-        double *one = gram_of(g->wq + h * D * width, s, D, width);
+        double *one = matrix_gram(g->wq + h * D * width, s, D, width);
         memcpy(all + h * D * D, one, sizeof *one * (size_t)(D * D));
         free(one);
     }

@@ -8,6 +8,7 @@
 #include "model/convert/layerwise.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "model/convert/work.h"
 #include "model/hf/halves.h"
 #include "model/hf/model_files.h"
@@ -57,9 +58,10 @@ static void cut(conversion_work *w, const gqa_layer *g, const rope_division *div
     const dims *from = w->j->d, *to = &w->target.d;
     const int64_t n = 2 * from->G * from->D - to->Dr, width = from->C + 1;
     double *u = rope_rotation(from, to->Dr, division, w->key_gram),
-           *joint = joint_projection(from, to, g, u, w->inputs), *gram = gram_of(joint, w->inputs, n, width),
-           *down = matrix_new(to->R, n), *up = matrix_new(n, to->R), *q_down = NULL, *q_up = NULL,
-           *rotary = gram_of(u, w->key_gram, to->Dr, from->G * from->D), rope_energy = 0;
+           *joint = joint_projection(from, to, g, u, w->inputs),
+           *gram = matrix_gram(joint, w->inputs, n, width), *down = matrix_new(to->R, n),
+           *up = matrix_new(n, to->R), *q_down = NULL, *q_up = NULL,
+           *rotary = matrix_gram(u, w->key_gram, to->Dr, from->G * from->D), rope_energy = 0;
     metric_axes(from, to->Dr, to->R, g, u, w->query_grams, gram, down, up);
     if (to->Rq) {
         const int64_t rank = query_rank(to), queries = from->H * from->D;
@@ -163,7 +165,7 @@ static status make_layer(const layer_task *t, const gqa_layer *g, message *why)
     TRY(settle(t, why)); /* the norm that the inputs go through */
     measure_inputs(w);
     TRY(check_finite(w, energy, t->layer, why));
-    w->key_gram = gram_of(g->wk, w->inputs, d->G * d->D, d->C + 1);
+    w->key_gram = matrix_gram(g->wk, w->inputs, d->G * d->D, d->C + 1);
     w->query_grams = query_grams(d, g, w->inputs);
     report->division = freqfold ? rope_uniform(d, freqfold)
                                 : rope_divide(d, w->target.d.Dr, w->rotation, w->key_gram, w->query_grams);
@@ -223,11 +225,10 @@ static status files_open(conversion_files *f, const layers_job *j, message *why)
     const dims to = convert_dims(j->d, j->how);
     param_table_init(&f->source, j->d);
     param_table_init(&f->target, &to);
-    status s = model_reader_open(&f->in, j->source, &f->source, ops_cpu_f32(), why);
+    status s = model_reader_open(&f->in, j->source, &f->source, j->k, why);
     f->reading = s == OK;
     if (s == OK && j->c->rank == 0) {
-        s = model_writer_open(&f->out, j->folder, &f->target, ops_cpu_f32(), j->storage, MODEL_FILE_BYTES,
-                              why);
+        s = model_writer_open(&f->out, j->folder, &f->target, j->k, j->storage, MODEL_FILE_BYTES, why);
         f->writing = s == OK;
     }
     return comm_agree(j->c, s, why);
@@ -309,8 +310,9 @@ status layers_text_check(const layers_job *j, message *why)
 
 status convert_layers(const layers_job *j, layers_report *report, message *why)
 {
-    *report = (layers_report){.layer = calloc((size_t)j->d->L, sizeof *report->layer), .layers = j->d->L};
-    if (!report->layer) die(ERR_DEVICE, "no memory for %lld layers", (long long)j->d->L);
+    *report = (layers_report){
+        .layer = memory_new(j->d->L, sizeof *report->layer, "the report of %lld layers", (long long)j->d->L),
+        .layers = j->d->L};
     TRY(convert_check(j->d, j->how, why));
     TRY(layers_text_check(j, why));
     conversion_files files;

@@ -52,6 +52,7 @@ typedef struct layers_report {
 } layers_report;
 
 typedef struct layers_job {
+    const ops *k;       /* what the layers are computed on */
     const char *source; /* model folder */
     const dims *d;      /* its shape */
     const convert_settings *how;

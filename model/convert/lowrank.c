@@ -2,7 +2,6 @@
  * Gram matrices are not centred, as in TransMLA. Its 1 % of damping on the diagonal moves no eigenvector,
  * and is left out here. */
 #include "model/convert/pieces.h"
-#include "kernels/cpu/blas.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
  * lose it. TransMLA adds 1 % of the mean diagonal to each Gram matrix before it takes eigenvectors; that
  * moves no eigenvector, and is left out here. */
 #include "model/convert/pieces.h"
-#include "kernels/cpu/blas.h"
+#include "base/memory.h"
 #include <stdlib.h>
 
 void rope_set_gram(double *out, const dims *d, rope_set set, const double *gram)
@@ -22,8 +22,8 @@ void rope_set_gram(double *out, const dims *d, rope_set set, const double *gram)
 rope_division rope_uniform(const dims *d, int64_t freqfold)
 {
     rope_division division = {.sets = d->D / 2 / freqfold};
-    division.set = calloc((size_t)division.sets, sizeof *division.set);
-    if (!division.set) die(ERR_DEVICE, "no memory for %lld sets of frequencies", (long long)division.sets);
+    division.set =
+        memory_new(division.sets, sizeof *division.set, "%lld sets of frequencies", (long long)division.sets);
     for (int64_t i = 0; i < division.sets; i++) division.set[i] = (rope_set){i * freqfold, freqfold};
     return division;
 }

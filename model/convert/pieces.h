@@ -4,15 +4,12 @@
 #ifndef REMLA_MODEL_CONVERT_PIECES_H
 #define REMLA_MODEL_CONVERT_PIECES_H
 #include "model/convert/layerwise.h"
+#include "model/convert/matrix.h"
 
-double *matrix_new(int64_t rows, int64_t columns); /* zeroed; stops the job when memory is short; free() it */
 double *matrix_read(const ops *k, const tensor *t);
 void matrix_write(const ops *k, tensor *t, const double *values); /* rounded to float */
 /* All elements, as k->upload takes them; stops the job when memory is short; free() it. */
 float *values_read(const ops *k, const tensor *t);
-double *transposed(const double *a, int64_t rows, int64_t columns); /* of a (rows,columns) */
-/* w (rows,columns) S w^T, (rows,rows), from S (columns,columns). */
-double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns);
 
 /* ---- transmla.c ---- */
 

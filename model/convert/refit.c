@@ -1,6 +1,5 @@
 /* delta = argmin |Y - X delta^T|^2 + s mean_diag(X^T X) |delta|^2. */
 #include "model/convert/refit.h"
-#include "kernels/cpu/blas.h"
 #include "model/convert/pieces.h"
 #include <math.h>
 #include <stdlib.h>
@@ -56,7 +55,7 @@ refit_result refit_solve(const refit *r)
 
     double *image = matrix_new(w, C);
     gemm_f64(false, false, w, C, w, 1, r->gram, w, delta, C, 0, image, C);
-    refit_result out = {.delta = transposed(delta, w, C), .after = r->square};
+    refit_result out = {.delta = matrix_transposed(delta, w, C), .after = r->square};
     for (int64_t i = 0; i < w * C; i++) out.after += delta[i] * (image[i] - 2 * r->cross[i]);
     if (out.after < 0) out.after = 0; /* by rounding; what is not a number stays so */
     free(gram);

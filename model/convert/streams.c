@@ -2,6 +2,7 @@
  * host memory, so that the device holds one chunk and one layer. */
 #include "model/convert/streams.h"
 #include "model/convert/pieces.h"
+#include "base/memory.h"
 #include "model/block.h"
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,7 @@
 /* The windows of this rank. */
 static int32_t *deal_out(const text_share *s, const int32_t *all)
 {
-    int32_t *mine = malloc(sizeof *mine * (size_t)(s->rows + 1));
-    if (!mine) die(ERR_DEVICE, "no memory for %lld tokens", (long long)s->rows);
+    int32_t *mine = memory_new(s->rows, sizeof *mine, "the tokens of a text");
     for (int64_t i = 0; i < s->windows; i++)
         memcpy(mine + i * s->T, all + (i * s->size + s->rank) * s->T, sizeof *mine * (size_t)s->T);
     return mine;
@@ -54,11 +54,8 @@ chunk chunk_next(const text_share *s, chunk c) { return chunk_at(s, c.row + c.ro
 
 float *rows_new(const text_share *s, int64_t width)
 {
-    float *rows = malloc(sizeof *rows * (size_t)(s->rows * width + 1));
-    if (!rows)
-        die(ERR_DEVICE, "conversion: no memory for %lld rows of %lld activations", (long long)s->rows,
-            (long long)width);
-    return rows;
+    return memory_new(s->rows * width, sizeof(float), "%lld rows of %lld activations", (long long)s->rows,
+                      (long long)width);
 }
 
 /* Uploads leave the tensor's rows beyond the chunk as they are: other windows, which nothing reads. */
@@ -84,8 +81,7 @@ void stream_activations(activations *a, const text_share *s, const model *m)
 {
     const ops *k = m->k;
     const int64_t rows = s->B * s->T;
-    int32_t *zeros = calloc((size_t)rows, sizeof *zeros);
-    if (!zeros) die(ERR_DEVICE, "no memory for %lld positions", (long long)rows);
+    int32_t *zeros = memory_new(rows, sizeof *zeros, "the positions of a chunk");
     activations_init(a, &m->d, k, s->B, s->T, FORWARD_ONLY);
     k->upload_i32(&a->first, zeros, k->stream);
     free(zeros);

@@ -176,14 +176,14 @@ static void cut_layer(const conversion *c, model *m, int64_t l, const double *s)
     mla_layer layer;
     gqa_layer_read(&g, c->source, l);
     double *u = rotation(from, how->rope, how->freqfold, c->key_gram[l]);
-    double *joint = joint_projection(from, &m->d, &g, u, s), *gram = gram_of(joint, s, n, width);
+    double *joint = joint_projection(from, &m->d, &g, u, s), *gram = matrix_gram(joint, s, n, width);
     double *down = matrix_new(how->rank, n), *up = matrix_new(n, how->rank), *q_down = NULL, *q_up = NULL;
     joint_axes(from, how->rope, how->rank, how->balance, gram, down, up);
     if (how->q_rank) {
-        double *q_gram = gram_of(g.wq, s, queries, width);
+        double *q_gram = matrix_gram(g.wq, s, queries, width);
         const int64_t q_rank = query_rank(&m->d);
         q_down = principal_axes(queries, q_rank, q_gram);
-        q_up = transposed(q_down, q_rank, queries);
+        q_up = matrix_transposed(q_down, q_rank, queries);
         free(q_gram);
     }
     mla_layer_build(
@@ -248,7 +248,7 @@ static void calibrate_source(conversion *c, const calibration *text)
     for (int64_t l = 0; l < source->d.L; l++) {
         gqa_layer g;
         gqa_layer_read(&g, source, l);
-        c->key_gram[l] = gram_of(g.wk, inputs.s[l], source->d.G * source->d.D, source->d.C + 1);
+        c->key_gram[l] = matrix_gram(g.wk, inputs.s[l], source->d.G * source->d.D, source->d.C + 1);
         gqa_layer_free(&g);
     }
     gram_set_free(&inputs);

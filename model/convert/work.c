@@ -11,8 +11,8 @@ void work_init(conversion_work *w, const layers_job *j)
     *w = (conversion_work){.j = j};
     text_share_init(&w->text, j->text, j->c);
     const text_share *t = &w->text;
-    model_init(&w->source, &of_source, ops_cpu_f32(), 1);
-    model_init(&w->target, &of_target, ops_cpu_f32(), 1);
+    model_init(&w->source, &of_source, j->k, 1);
+    model_init(&w->target, &of_target, j->k, 1);
     stream_activations(&w->source_acts, t, &w->source);
     stream_activations(&w->target_acts, t, &w->target);
     w->original = rows_new(t, d->C);
@@ -32,7 +32,7 @@ void work_init(conversion_work *w, const layers_job *j)
     if (!j->held_out->windows) return;
     text_share_init(&w->held_out, j->held_out, j->c);
     const dims of_rope = one_layer(rotary_dims(d, j->how), false);
-    model_init(&w->rotary, &of_rope, ops_cpu_f32(), 1);
+    model_init(&w->rotary, &of_rope, j->k, 1);
     for (int step = 0; step < CONVERT_STEPS; step++) {
         held_out_stream *f = &w->follow[step];
         if (step == STEP_NORM && !j->how->latent_norm) continue;

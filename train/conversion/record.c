@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/chart.h"
 #include <jansson.h>
 #include <math.h>
@@ -83,8 +84,7 @@ static json_t *record_json(const conversion_record *r)
 static status draw_layers(const conversion_record *r, const char *folder, message *why)
 {
     const int64_t L = r->layers.layers;
-    double *values = malloc(sizeof *values * (size_t)(3 * L));
-    if (!values) die(ERR_DEVICE, "no memory to draw %lld layers", (long long)L);
+    double *values = memory_new(3 * L, sizeof *values, "the chart of %lld layers", (long long)L);
     for (int64_t l = 0; l < L; l++) {
         values[l] = (double)l;
         values[L + l] = 100 * r->layers.layer[l].error_cut;
@@ -108,9 +108,10 @@ status conversion_record_write(const conversion_record *r, const char *folder, m
 {
     json_t *record = record_json(r);
     REQUIRE(record, "a record that is not JSON");
-    char *text = json_dumps(record, JSON_INDENT(1) | JSON_REAL_PRECISION(9)), path[PATH_BYTES];
+    char *text = memory_check(json_dumps(record, JSON_INDENT(1) | JSON_REAL_PRECISION(9)),
+                              "the record of %lld layers", (long long)r->layers.layers),
+         path[PATH_BYTES];
     json_decref(record);
-    if (!text) die(ERR_DEVICE, "no memory for the record of %lld layers", (long long)r->layers.layers);
     status s = file_write(path_join(path, folder, "conversion.json"), text, (int64_t)strlen(text), NULL, why);
     free(text);
     if (s == OK && r->layers.layer) s = draw_layers(r, folder, why);

@@ -161,7 +161,8 @@ static status convert_by_layers(const convert_job *j, bool plan_only, conversion
     calibration text = {.T = j->calib.T, .windows = windows_read(&j->calib, j->o->calib_tokens)}, val = {0};
     if (j->held_out.windows)
         val = (calibration){.T = j->held_out.T, .windows = windows_read(&j->held_out, j->o->val_tokens)};
-    const layers_job job = {.source = j->source,
+    const layers_job job = {.k = ops_cpu_f32(),
+                            .source = j->source,
                             .d = &j->config.d,
                             .how = &j->how,
                             .text = &text,

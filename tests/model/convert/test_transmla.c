@@ -187,14 +187,14 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
         mla_layer built;
         gqa_layer_read(&g, &source, l);
         double *keys = keys_fit_gram(d, d->D / rope),
-               *queries = gram_of(g.wq, inputs.s[l], d->H * d->D, width);
+               *queries = matrix_gram(g.wq, inputs.s[l], d->H * d->D, width);
         rope_division sets = rope_uniform(d, freqfold);
         double *u = rope_rotation(d, rope, &sets, keys),
                *joint = joint_projection(d, &to, &g, u, inputs.s[l]),
-               *gram = gram_of(joint, inputs.s[l], n, width);
+               *gram = matrix_gram(joint, inputs.s[l], n, width);
         double *down = matrix_new(n, n), *up = matrix_new(n, n),
                *q = principal_axes(d->H * d->D, queried, queries),
-               *q_up = transposed(q, queried, d->H * d->D);
+               *q_up = matrix_transposed(q, queried, d->H * d->D);
         joint_axes(d, rope, n, BALANCE_NORM, gram, down, up);
         mla_layer_build(&built, d, &to, &g,
                         &(layer_basis){.u = u,

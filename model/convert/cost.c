@@ -1,23 +1,8 @@
 /* What a conversion by layers takes, from shapes alone. */
-#include "model/convert/pieces.h"
-#include "model/convert/streams.h"
+#include "model/convert/work.h"
 
 /* Libraries, their buffers, a chunk of weights on its way to a file. */
 #define PROGRAM_BYTES (INT64_C(96) << 20)
-
-dims one_layer(dims d, bool ends)
-{
-    d.L = 1;
-    if (!ends) d.V = 1, d.tied = true;
-    return d;
-}
-
-dims source_layer(const layers_job *j)
-{
-    dims d = one_layer(*j->d, true);
-    d.tied = convert_dims(j->d, j->how).tied;
-    return d;
-}
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
@@ -46,7 +31,7 @@ static double flops_f64(const layers_job *j, const dims *to, int64_t rows)
                  n = (double)(2 * j->d->G * j->d->D - to->Dr);
     return (double)j->d->L * (2 * N * w * w + 2 * N * heads * (heads + C) + /* Gram matrices */
                               28 * n * n * n + 2 * n * w * w +              /* eigenvectors, products */
-                              (j->how->freqfold ? 0 : rope_divide_flops(j->d, to->Dr)) +
+                              (j->settings->freqfold ? 0 : rope_divide_flops(j->d, to->Dr)) +
                               heads * heads * (heads / 3 + 4 * C)); /* regression */
 }
 
@@ -88,7 +73,7 @@ static int64_t solve_elements(const layers_job *j, const dims *to, const dims *r
                         larger(larger(axes, q_axes), build_elements(d, to)),
                   follow = j->held_out->windows ? kv * kv + n * n + build_elements(d, rope) : 0,
                   regression = heads * heads + 3 * heads * C,
-                  norms = j->how->latent_norm ? larger(w * w + C * C, regression) : regression;
+                  norms = j->settings->latent_norm ? larger(w * w + C * C, regression) : regression;
     return always + larger(larger(cut, follow), norms);
 }
 
@@ -104,7 +89,7 @@ static int64_t model_memory(const layers_job *j, const dims *to, const dims *rop
 {
     const ops *k = j->k;
     const dims source = source_layer(j), target = one_layer(*to, false), rotary = one_layer(*rope, false);
-    const int64_t followed = CONVERT_STEPS - 2 - !j->how->latent_norm;      /* with the result's weights */
+    const int64_t followed = CONVERT_STEPS - 2 - !j->settings->latent_norm; /* with the result's weights */
     int64_t bytes = model_bytes(&source, k) + 2 * model_bytes(&target, k) + /* it is saved during tries */
                     chunk_bytes(k, &source, text) + chunk_bytes(k, &target, text);
     if (held_out->windows)
@@ -117,9 +102,10 @@ static int64_t model_memory(const layers_job *j, const dims *to, const dims *rop
 
 layers_plan layers_plan_of(const layers_job *j)
 {
-    const dims to = convert_dims(j->d, j->how), rope = rotary_dims(j->d, j->how);
-    const text_share text = text_share_of(j->text, j->c), held_out = text_share_of(j->held_out, j->c);
-    const int64_t C = j->d->C, heads = to.H * to.Dv, followed = CONVERT_STEPS - !j->how->latent_norm;
+    const dims to = convert_dims(j->d, j->settings), rope = rotary_dims(j->d, j->settings);
+    const text_share text = text_share_of(TEXT_CALIBRATION, j->text, j->c),
+                     held_out = text_share_of(TEXT_HELD_OUT, j->held_out, j->c);
+    const int64_t C = j->d->C, heads = to.H * to.Dv, followed = CONVERT_STEPS - !j->settings->latent_norm;
     return (layers_plan){
         .weight_bytes = PROGRAM_BYTES + model_memory(j, &to, &rope, &text, &held_out),
         .text_bytes = text_bytes(j->text, text.rows, 3 * C + 1 + heads) +

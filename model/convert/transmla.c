@@ -319,7 +319,7 @@ static void write_begin(conversion_work *w)
     transmla *t = w->state;
     w->target.m.d.latent_norm = w->job->settings->latent_norm;
     t->original = work_stream(w, TEXT_HELD_OUT, &w->source, true);
-    t->partial = work_stream(w, TEXT_HELD_OUT, work_rotary(w), false);
+    t->partial = work_stream(w, TEXT_HELD_OUT, work_rotary(w), true); /* nobody writes it */
     t->converted = work_stream(w, TEXT_HELD_OUT, &w->target, false);
 }
 

@@ -29,7 +29,7 @@ static void two_ranks_make_the_model_of_one(void **state)
         for (int step = 0; step < CONVERT_STEPS; step++)
             if (alone.report.held_out[step].measured)
                 close_to(shared.report.held_out[step].loss, alone.report.held_out[step].loss);
-        if (ranks->rank == 0) close_to(tiny_loss(&shared), tiny_loss(&alone));
+        if (ranks->rank == 0) close_to(tiny_loss(&shared, TINY_HELD_OUT), tiny_loss(&alone, TINY_HELD_OUT));
         layers_report_free(&alone.report);
         layers_report_free(&shared.report);
     }
@@ -38,10 +38,10 @@ static void two_ranks_make_the_model_of_one(void **state)
 int main(void)
 {
     ranks = comm_start();
-    log_start(ranks->rank, false);
+    log_start(1, false); /* as a rank that does not speak */
+    if (ranks->size != 2) return 77;
     const struct CMUnitTest tests[] = {cmocka_unit_test(two_ranks_make_the_model_of_one)};
-    int64_t failed = cmocka_run_group_tests(tests, NULL, NULL) + (ranks->size != 2);
-    comm_max_i64(ranks, &failed, 1);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     comm_stop(ranks);
-    return failed != 0;
+    return failed;
 }

@@ -8,6 +8,9 @@
 #include "tests/support/scratch.h"
 #include <stdio.h>
 
+/* The texts of a conversion, by their seeds. */
+enum { TINY_TEXT = 3, TINY_HELD_OUT = 4 };
+
 typedef struct tiny_conversion {
     const dims *d;
     const ops *k;
@@ -35,10 +38,9 @@ static inline void tiny_folder(char path[PATH_BYTES])
     tiny_must(folder_make(path, &why), &why);
 }
 
-/* Random weights, text of seed 3, held-out text of seed 4. */
 static inline void tiny_convert(tiny_conversion *c)
 {
-    const sample text = sample_random(3), held_out = sample_random(4);
+    const sample text = sample_random(TINY_TEXT), held_out = sample_random(TINY_HELD_OUT);
     const calibration of_text = text_of(&text), of_held_out = text_of(&held_out);
     char source[PATH_BYTES];
     message why;
@@ -62,9 +64,9 @@ static inline void tiny_convert(tiny_conversion *c)
     tiny_must(convert_layers(&j, &c->report, &why), &why);
 }
 
-static inline double tiny_loss_of(const model *m)
+static inline double tiny_loss_of(const model *m, int text)
 {
-    const sample s = sample_random(4);
+    const sample s = sample_random((uint64_t)text);
     activations a;
     activations_init(&a, &m->d, m->k, WINDOWS, T, FORWARD_ONLY);
     const double loss =
@@ -73,25 +75,25 @@ static inline double tiny_loss_of(const model *m)
     return loss / (WINDOWS * T);
 }
 
-/* The loss of the folder that was written, on the held-out text. */
-static inline double tiny_loss(const tiny_conversion *c)
+/* The loss of the folder that was written. */
+static inline double tiny_loss(const tiny_conversion *c, int text)
 {
     const dims d = convert_dims(c->d, c->settings);
     message why;
     model m;
     model_init(&m, &d, ops_cpu_f32(), 1);
     tiny_must(model_load(c->folder, &m.table, &m.w, m.k, &why), &why);
-    const double loss = tiny_loss_of(&m);
+    const double loss = tiny_loss_of(&m, text);
     model_free(&m);
     return loss;
 }
 
-static inline double tiny_loss_source(const dims *d)
+static inline double tiny_loss_source(const dims *d, int text)
 {
     model m;
     model_init(&m, d, ops_cpu_f32(), 1);
     weights_random(&m);
-    const double loss = tiny_loss_of(&m);
+    const double loss = tiny_loss_of(&m, text);
     model_free(&m);
     return loss;
 }

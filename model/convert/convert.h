@@ -47,7 +47,8 @@ dims convert_dims(const dims *source, const convert_settings *s);
 /* That of a model of which only the rotary part is converted: nothing is cut, its latent has full rank. */
 dims rotary_dims(const dims *source, const convert_settings *s);
 
-/* Whether sets of f frequencies divide those of the model, with a whole number of each set kept. */
-bool freqfold_fits(const dims *d, int64_t rope, int64_t f);
+/* The FreqFold to try after `last` (0: the first): the one that is given, or D/Dr, twice that and so on up to
+ * D/2, as far as they fit. 0 when there is none left. */
+int64_t freqfold_next(const dims *d, const convert_settings *s, int64_t last);
 
 #endif

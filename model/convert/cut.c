@@ -1,6 +1,7 @@
-/* The low rank of a layer: [rest of the rotated keys; values], n = 2*G*D-Dr numbers of a token, become a
- * latent of R. Whatever method chooses the axes reads one Gram matrix, that of these n numbers over the
- * tokens of the text, which follows from the Gram matrix of the attention's inputs. */
+/* The low rank of a layer: x = [rest of the rotated keys; values], n = 2*G*D-Dr numbers of a token, becomes
+ * a latent of R. Both methods choose its axes from one Gram matrix, sum x x^T over the tokens of the text.
+ * The text need not be read for it: x = J [h;1] with the joint projection J, so it is J S J^T, with S the
+ * Gram matrix of the attention's inputs. */
 #include "model/convert/pieces.h"
 #include <stdlib.h>
 

@@ -1,10 +1,12 @@
-/* How the frequencies are best divided into sets. At distance t the features a of a set give a query q and a
- * key k the logit Re sum_a conj(q_a) k_a exp(j theta_a t). The components that keep their rotation (axes x_c,
- * orthonormal) turn with one frequency phi_c of the set each instead of those of their features, all others
- * do not turn at all, so that the logit is wrong by the form diag(exp(j theta_a t) - 1) - sum_c x_c x_c^T
- * (exp(j phi_c t) - 1) between q and k. Wide sets choose what they keep among more, but treat different
- * frequencies as equal, which costs little where all are low. The division is the one whose form is least:
- * mean square over queries, keys and distances. */
+/* Finds the division of the frequencies into sets that changes the logits least. At distance t the features
+ * a of a set give a query q and a key k the logit Re sum_a conj(q_a) k_a exp(j theta_a t). The components
+ * that keep their rotation (axes x_c, orthonormal) turn with one frequency phi_c of the set each, instead of
+ * those of their features; all others do not turn at all. So the logit is wrong by the form
+ *     diag(exp(j theta_a t) - 1) - sum_c x_c x_c^T (exp(j phi_c t) - 1)
+ * between q and k. Wide sets choose what they keep among more, but treat different frequencies as equal,
+ * which costs little where all are low. The best division has the least mean square of the form, over
+ * queries, keys and distances. The error of a set does not depend on the other sets, so dynamic programming
+ * finds it. */
 #include "model/convert/pieces.h"
 #include "base/memory.h"
 #include <math.h>
@@ -145,7 +147,7 @@ rope_division rope_divide(const dims *d, int64_t rope, const double *rotation, c
     const logits l = {
         .d = d, .rope = rope, .key_gram = key_gram, .query_gram = query_gram, .rotation = rotation};
     rope_set *best = best_ends(&l);
-    rope_division division = rope_uniform(d, step); /* room for the most there can be */
+    rope_division division = rope_uniform(d, step); /* as many as there can be */
     int64_t sets = 0;
     for (int64_t end = half; end > 0; end = best[end / step].from) sets++;
     division.sets = sets;

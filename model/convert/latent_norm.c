@@ -1,17 +1,18 @@
 /* Latent norms that change almost nothing. DeepSeek's code always has an RMSNorm on the latents; a model
  * converted from GQA was trained without. Its weight is set to one number g, the least-squares solution of
- * g*x/r = x with r the root mean square of latent x. Where r varies much between tokens (the first token of a
- * window is an attention sink with a small latent) that destroys the model.
+ * g*x/r = x with r the root mean square of latent x. Where r varies much between tokens (the first token of
+ * a window is an attention sink with a small latent) that destroys the model.
  *
- * The constant channel avoids it: the last latent dimension, the weakest component, is given up for a number
- * that is about the same for every token and larger than the rest together, so that the norm divides every
- * token by about the same. The number is kappa*s*(w.h), s the typical length of the rest of the latent, w the
- * least-squares solution of w.h = 1; where the projection has a bias it is exactly constant. kv_b ignores it,
- * and so does q_b unless the channel carries the queries' bias: its column is 0, and gets the gradient of a
- * bias times the channel, so behind the norm the channel is made as small as the others are.
+ * The constant channel avoids it. The last latent dimension, the weakest component, is given up for a number
+ * that is about the same for every token and larger than all others together. So the norm divides every
+ * token by about the same. The number is kappa*s*(w.h): s is the typical length of the rest of the latent, w
+ * the least-squares solution of w.h = 1. Where the projection has a bias it is exactly constant. Nothing
+ * reads the channel (its column of kv_b is 0), except that q_b reads the queries' bias from it where it
+ * carries one. The column's gradient is that of a bias times the channel, so the norm's weight makes the
+ * channel as small as the other dimensions.
  *
- * w is solved with a strong ridge: new text has tokens that calibration has not, and for these a w that knows
- * its own text by heart is far from constant. The ridge stands for inputs in directions never seen. */
+ * w is solved with a strong ridge. New text has tokens that calibration has not, and a w that knows its own
+ * text by heart is far from constant there. The ridge stands for inputs in directions never seen. */
 #include "model/convert/pieces.h"
 #include <math.h>
 #include <stdlib.h>

@@ -1,9 +1,10 @@
-/* One layer in another basis. A GQA layer's keys and values are linear in its input h, so any invertible map
- * between them and what reads them leaves the layer as it is: rotated keys meet rotated queries, [rest of the
- * keys; values] go down into the latent and up again. Where `down` then `up` is the identity the MLA layer
- * computes what the GQA layer did, but for the rotation that the rest of the keys loses; with fewer
- * dimensions in between, something is lost, and which axes are kept is the methods' choice (lowrank.c,
- * metric.c). Shapes as in params.def. */
+/* One layer in another basis. Before RoPE a GQA layer's keys and values are linear in its input h. So the
+ * layer stays as it is when they are mapped by an invertible matrix, and what reads them by its inverse:
+ *   rotated keys u k meet rotated queries u q, because u is orthogonal;
+ *   x = [rest of the rotated keys; values] goes down into the latent and up again, where up down = 1.
+ * An MLA layer is this, with two losses: all of the keys but Dr elements lose RoPE (partial_rope.c), and
+ * with a latent smaller than x, up down is only a projection. Which one is the methods' choice (lowrank.c,
+ * metric.c). This file multiplies the chosen matrices into weights. Shapes are those of params.def. */
 #include "model/convert/pieces.h"
 #include <math.h>
 #include <stddef.h>

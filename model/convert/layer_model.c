@@ -1,7 +1,7 @@
 /* Where the converter and the model meet. A layer is made on the host in double (mla_layer); text goes
  * through weights on a device. layer_model_publish carries the one to the other, and rounds the host's
- * numbers to what the device has: the host stays the truth, and nothing is read back. Which tensors a layer
- * has, and what their names are in a file, is params.def's. */
+ * numbers to what the device gets. So the host stays the truth, and nothing is read back. params.def says
+ * which tensors a layer has, and their names in a file. */
 #include "model/convert/layer_model.h"
 #include "base/memory.h"
 #include "model/block.h"

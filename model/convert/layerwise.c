@@ -1,9 +1,12 @@
 /* The driver of every conversion. A conversion is one or more passes over the layers of the original. In a
- * pass, for each layer in order: 1 the original's layer is read; 2 the method makes a layer of it, from what
- * its streams of text show, and sends them through (remla.c, transmla.c); 3 in the pass that writes, the
- * layer goes to the result's file. After the last layer the streams' losses are taken, which may decide about
- * the next pass. Streams of the original begin and end with its embedding, final norm and head; in the pass
- * that writes, all others with those that are written. */
+ * pass, for each layer in order:
+ *   1 the original's layer is read;
+ *   2 the method makes a layer of it, from what its streams of text show, and sends the streams through
+ *     (remla.c, transmla.c);
+ *   3 in the pass that writes, the layer goes into the result's file.
+ * After the last layer the streams' losses are taken, and may decide about the next pass. The original's
+ * streams begin and end with its embedding, final norm and head; in the pass that writes, the others begin
+ * and end with those that are written. */
 #include "model/convert/layerwise.h"
 #include "base/clock.h"
 #include "base/log.h"

@@ -70,7 +70,7 @@ typedef struct layers_job {
     const comm *c;
 } layers_job;
 
-/* What a conversion by METHOD_REMLA takes of every rank. */
+/* What a conversion takes of every rank. */
 typedef struct layers_plan {
     int64_t weight_bytes; /* of the program, the layers in memory, embedding and head, and the activations of
                              a chunk */

@@ -1,8 +1,9 @@
-/* Low rank by principal components, as TransMLA does it. x = [rest of the keys; values] of a token has n
- * numbers; the R eigenvectors A of its Gram matrix sum x x^T with the largest eigenvalues span the subspace
- * that keeps most of |x|^2 over the text. The latent is A^T x, and A gives x back as well as R numbers can.
- * Gram matrices are not centred, as in TransMLA. Its 1 % of damping on the diagonal moves no eigenvector, and
- * is left out here. */
+/* Low rank by principal components, as TransMLA does it. Let x = [rest of the keys; values] of a token, n
+ * numbers. The R eigenvectors A (n,R) of sum x x^T with the largest eigenvalues span the subspace that keeps
+ * most of |x|^2 over the text. The latent is A^T x, and A gives x back as well as R numbers can. Keys are
+ * usually far larger than values and would take all of the axes, so they are divided by a ratio before, and
+ * multiplied by it afterwards (convert.balance). Gram matrices are not centred, as in TransMLA. TransMLA
+ * adds 1 % of the mean diagonal to each; that moves no eigenvector, and is left out here. */
 #include "model/convert/pieces.h"
 #include <math.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /* Private to model/convert/: linear algebra on the host, in double, on row-major matrices. Conversion needs
- * four things of it, and gets them here and nowhere else: gemm_f64          products of weights, and Gram
- * matrices: sums over tokens of x x^T eigen_symmetric   principal axes of a Gram matrix, the strongest first
- *   factor_positive, solve_upper   a metric M = u^T u, and the way back from its coordinates
- *   solve_positive    least squares, from the normal equations
- * All are kernels/cpu/blas.h's, which has their arguments. */
+ * these of kernels/cpu/blas.h, which has their arguments, and gets them here and nowhere else:
+ *   gemm_f64           products of weights; Gram matrices, which are sums over tokens of x x^T
+ *   eigen_symmetric    the principal axes of a Gram matrix, the strongest first
+ *   factor_positive    F of a metric M = F^T F; solve_upper applies F^-1
+ *   solve_positive     least squares, by their normal equations */
 #ifndef REMLA_MODEL_CONVERT_MATRIX_H
 #define REMLA_MODEL_CONVERT_MATRIX_H
 #include "kernels/cpu/blas.h"

@@ -1,6 +1,6 @@
-/* What a layer is made from: sums over the rows of a stream, taken a chunk at a time and then over the ranks.
- * Whatever the later steps need of the attention's inputs h is in one matrix, the sum of [h;1][h;1]^T in
- * double: the Gram matrix of any projection of h, its bias included, follows from it (matrix_gram). */
+/* What a layer is made from: sums over the rows of a stream, taken chunk by chunk, then over the ranks. The
+ * later steps need of the attention's inputs h only one matrix, S = sum of [h;1][h;1]^T in double. The Gram
+ * matrix of any projection y = W h + b is [W b] S [W b]^T (matrix_gram). */
 #include "model/convert/work.h"
 #include "model/block.h"
 #include <math.h>

@@ -1,6 +1,10 @@
 /* Low rank in the metric of the attention: what counts is not how large a key or a value is, but what an
- * error in it does. A key's error is weighed by the queries that meet it, a value's by the output projection,
- * a factored query's by the keys. */
+ * error in it does. An error e of a key changes the logit of a query q by q.e, so on average it costs
+ * e^T M e with M the Gram matrix of the queries that meet it. An error of a value passes through o_proj, so
+ * there M = W_o^T W_o. Let M = F^T F (Cholesky): the cost is |F e|^2. So principal components are taken of
+ * F x, not of x: with A the first R eigenvectors of F (sum x x^T) F^T, the latent is A^T F x, and F^-1 A
+ * gives x back. M is damped, or F would not be invertible in directions that no query has. For factored
+ * queries the roles change: their metric is the Gram matrix of the keys. */
 #include "model/convert/pieces.h"
 #include "base/memory.h"
 #include <math.h>

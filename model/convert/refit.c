@@ -1,4 +1,11 @@
-/* delta = argmin |Y - X delta^T|^2 + s mean_diag(X^T X) |delta|^2. */
+/* Ridge regression of o_proj. The converted attention's heads put out x (H*Dv numbers of a token); o_proj
+ * makes W x of it, and y is what is missing to the target. The correction of W is
+ *     delta = argmin |Y - X delta^T|^2 + s mean_diag(X^T X) |delta|^2
+ * over all tokens, the rows of X and Y. It needs only the sums X^T X and X^T Y, which are added up chunk by
+ * chunk and rank by rank:
+ *     (X^T X + s mean_diag(X^T X)) delta^T = X^T Y
+ * is solved by Cholesky. The error that is left follows from the same sums and |Y|^2, without another look
+ * at the text. */
 #include "model/convert/refit.h"
 #include "model/convert/pieces.h"
 #include <math.h>

@@ -1,14 +1,16 @@
 /* This project's method: every layer is made from the inputs that the converted model really gives it, and
- * refitted towards the original's residual stream. Two streams of the calibration text go side by side, the
- * original's and the converted model's. For each layer: 1 target    the original's layer runs on its own
- * stream; what its attention adds, and half of what the converted stream is behind, is what the converted
- * attention is to add; 2 inputs    the Gram matrix S of the converted stream's attention inputs; that of keys
- * and queries follows; 3 cut       rotary part from the keys' Gram matrix (partial_rope.c, freqfold.c), then
- * the R axes that matter most to the attention: its Gram matrix in the metric of what an error does
- * (metric.c); 4 norms     where they are wanted (remla_norms.c); 5 refit     o_proj by ridge regression of
- * the target on the heads' output (refit.c); 6 advance   the converted stream goes through the finished
- * layer. After 3, 4 and 5 the layer is rounded to what will be written, so that the next step makes good what
- * rounding did. */
+ * is refitted towards the original's residual stream. Two streams of the calibration text go through the
+ * layers side by side, the original's and the converted model's. For each layer:
+ *   1 target    The original's layer runs on its own stream. What its attention adds, and half of what the
+ *               converted stream lags behind, is what the converted attention has to add.
+ *   2 inputs    S, the Gram matrix of the converted stream's attention inputs. The Gram matrices of keys
+ *               and queries follow from it.
+ *   3 cut       The keys' Gram matrix gives the rotary part (partial_rope.c, freqfold.c). Of the rest, the
+ *               axes are kept whose loss would change attention's output most (metric.c).
+ *   4 norms     Latent norms, where they are wanted (remla_norms.c).
+ *   5 refit     o_proj, by ridge regression of the target on the heads' output (refit.c).
+ *   6 advance   The converted stream goes through the finished layer.
+ * After 3, 4 and 5 the layer is rounded to what will be written. So the next step corrects the rounding. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "model/convert/remla.h"

@@ -1,7 +1,7 @@
-/* What this project's method measures beside the inputs: the target of a layer's attention, and what the
- * converted attention's heads put out, from which o_proj is refitted. Residual streams go into norms, so in
- * all errors a row counts as a share of its size: otherwise a few tokens with enormous activations would be
- * all that counts. */
+/* What this project's method measures beside S: the target of a layer's attention, and the output of the
+ * converted attention's heads, from which o_proj is refitted. Residual streams go into norms, so in all
+ * errors a row counts relative to its size. Otherwise a few tokens with enormous activations would be all
+ * that counts. */
 #include "model/block.h"
 #include "model/convert/remla.h"
 #include <math.h>

@@ -1,6 +1,6 @@
-/* The latent norms of one layer, in this project's method: both kinds are tried, and judged by what o_proj
- * can still make of the attention. A try is rounded to float only; what is kept is rounded to what is written
- * afterwards. */
+/* The latent norms of one layer, in this project's method. Both kinds are tried, and judged by the error
+ * that attention would have after o_proj is refitted. A try is rounded to float only. What is kept is
+ * rounded to the written type afterwards. */
 #include "model/convert/remla.h"
 #include <math.h>
 #include <stdlib.h>

@@ -26,7 +26,8 @@ static status check_rope(const dims *d, int64_t rope, message *why)
                 (long long)rope, (long long)d->D, nearest);
 }
 
-bool freqfold_fits(const dims *d, int64_t rope, int64_t f)
+/* Whether sets of f frequencies divide those of the model, with a whole number of each set kept. */
+static bool freqfold_fits(const dims *d, int64_t rope, int64_t f)
 {
     return f > 0 && f % (d->D / rope) == 0 && d->D / 2 % f == 0;
 }
@@ -89,6 +90,14 @@ dims convert_dims(const dims *source, const convert_settings *s)
     d.v_bias = false;
     d.tied = source->tied && !s->stock;
     return d;
+}
+
+int64_t freqfold_next(const dims *d, const convert_settings *s, int64_t last)
+{
+    if (s->freqfold) return last ? 0 : s->freqfold;
+    for (int64_t f = last ? 2 * last : d->D / s->rope; f <= d->D / 2; f *= 2)
+        if (freqfold_fits(d, s->rope, f)) return f;
+    return 0;
 }
 
 dims rotary_dims(const dims *source, const convert_settings *s)

@@ -1,8 +1,8 @@
-/* A text on its way through layers that are made while it passes. A whole model is never in memory: the text
- * is embedded once, and all of its rows go through one layer, then through the next, so that only the layer
- * at hand has to be there. Between two layers the rows are floats in host memory. Inside one, a chunk of
- * windows at a time is on the device. Several streams may be under way side by side: the original's, and that
- * of each model made from it. Every rank has windows of its own, and sums are taken over the ranks. */
+/* A text on its way through layers that are made while it passes. No whole model is in memory: the text is
+ * embedded once, all of its rows go through one layer, then through the next, and only the layer at hand has
+ * to be there. Between two layers the rows are floats in host memory; in a layer, a chunk of windows at a
+ * time is on the device. Several streams go side by side: the original's, and those of models made from it.
+ * Every rank has windows of its own. */
 #include "model/convert/streams.h"
 #include "base/memory.h"
 #include <stdlib.h>

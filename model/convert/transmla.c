@@ -1,13 +1,15 @@
-/* TransMLA's method (arXiv:2502.07864), as its converter takes its steps. It needs to know of a whole model
- * what that model does to the text before it decides, so it goes through the layers several times, and keeps
- * the attention of the layers that it has made in memory in between: original   the text through the
- * original: the Gram matrix of each layer's keys, from which rotations follow; try        for each FreqFold
- * to be tried: all layers get their keys rotated and their rotary part shared (the partial-RoPE model). Its
- * own attention inputs, which are not quite the original's, give the Gram matrix of which the R first
- * principal components are kept. The FreqFold with the least loss wins; norms      where they are wanted:
- * plain norms and those with the constant channel, on all layers each, side by side. The model with the less
- * loss wins; write      the result is rounded, written, and shown the held-out text. o_proj is not refitted.
- */
+/* TransMLA's method (arXiv:2502.07864): the steps of its converter. It decides by what whole models make of
+ * the text, so it goes through the layers several times, and keeps the attention of the layers that it has
+ * made in memory in between. The passes:
+ *   original   The text goes through the original. The Gram matrix of each layer's keys gives rotations.
+ *   try        For each FreqFold to be tried: all layers get their keys rotated and their rotary part shared
+ *              (the partial-RoPE model). Its own attention inputs, which are not quite the original's, give
+ *              the Gram matrix of which the first R principal components are kept (lowrank.c). The FreqFold
+ *              with the least loss wins.
+ *   norms      Where they are wanted: plain norms on all layers and the constant channel on all layers, side
+ *              by side (latent_norm.c). The model with the lower loss wins.
+ *   write      The result is rounded and written, and held-out text goes through it.
+ * o_proj is not refitted. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -364,22 +366,11 @@ static const layers_pass norms_pass = {
 static const layers_pass write_pass = {
     .name = "result", .writes = true, .begin = write_begin, .layer = write_layer, .end = write_end};
 
-/* The FreqFold to try after `last`: the one that is given, or D/Dr, twice that and so on up to D/2. 0: none.
- */
-static int64_t next_freqfold(const layers_job *j, int64_t last)
-{
-    const int64_t given = j->settings->freqfold, rope = j->settings->rope;
-    if (given) return last ? 0 : given;
-    for (int64_t f = last ? 2 * last : j->d->D / rope; f <= j->d->D / 2; f *= 2)
-        if (freqfold_fits(j->d, rope, f)) return f;
-    return 0;
-}
-
 static const layers_pass *next(conversion_work *w)
 {
     transmla *t = w->state;
     if (!t->looked) return &original_pass;
-    const int64_t freqfold = next_freqfold(w->job, t->freqfold);
+    const int64_t freqfold = freqfold_next(w->job->d, w->job->settings, t->freqfold);
     if (freqfold) {
         t->freqfold = freqfold;
         return &try_pass;

@@ -1,3 +1,5 @@
+/* The record of a conversion, conversion.json: written from what was measured, and printed from the file, so
+ * that `remla convert` and a later `remla inspect` say the same. */
 #include "train/conversion/record.h"
 #include "base/file.h"
 #include "base/json_text.h"
@@ -61,7 +63,7 @@ static json_t *record_json(const conversion_record *r)
     for (int i = 0; i < r->steps; i++)
         json_array_append_new(
             steps, json_pack("{s:s,s:o}", "step", r->step[i].name, "loss", number(r->step[i].loss)));
-    const convert_settings *s = r->how;
+    const convert_settings *s = r->settings;
     static const char *const balances[] = {
         [BALANCE_NORM] = "norm", [BALANCE_TRANSMLA] = "transmla", [BALANCE_NONE] = "none"};
     const char *balance = r->method == METHOD_TRANSMLA ? balances[s->balance] : NULL;
@@ -91,8 +93,7 @@ static status draw_layers(const conversion_record *r, const char *folder, messag
         values[2 * L + l] = 100 * r->layers.layer[l].error_refit;
     }
     const chart_line lines[] = {{"before refitting o_proj", values + L}, {"after", values + 2 * L}};
-    const chart c = {.title =
-                         "what the attention's output lacks of what it is asked for, in % of that output",
+    const chart c = {.title = "attention output error, % of the original's RMS",
                      .x_name = "layer",
                      .x = values,
                      .points = L,
@@ -168,7 +169,7 @@ static const char *real_text(const json_t *o, const char *key, int digits, doubl
 static void print_layers(const json_t *layers)
 {
     if (!json_array_size(layers)) return;
-    log_line("layer  FreqFold  attention lacks %%    energy kept %%   latent  channel's  seconds");
+    log_line("layer  FreqFold  attention error %%    energy kept %%   latent  channel's  seconds");
     log_line("                  before    refitted    keys  values       rms    error %%");
     size_t i;
     json_t *l;

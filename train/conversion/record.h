@@ -10,7 +10,7 @@ typedef struct conversion_record {
     convert_method method;
     const char *source;
     const option_list *calib_data, *held_out_data; /* as given */
-    const convert_settings *how;
+    const convert_settings *settings;
     config_layout layout;
     dtype storage;
     int64_t calib_seq_len, calibration_tokens;

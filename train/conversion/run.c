@@ -100,7 +100,7 @@ static status convert(const convert_job *j, bool plan_only, conversion_record *r
                             .c = j->c};
     /* What it takes is said before any text is read. */
     TRY(layers_text_check(&job, why));
-    if (j->method == METHOD_REMLA) TRY(conversion_plan(&job, plan_only, why));
+    TRY(conversion_plan(&job, plan_only, why));
     if (plan_only) return OK;
 
     host_batch rows = {0}, held_out = {0};
@@ -140,7 +140,7 @@ status convert_run(convert_job *j, bool plan_only, message *why)
     const dims to = convert_dims(&j->config.d, &j->how);
     conversion_record r = {.method = j->method,
                            .source = j->source,
-                           .how = &j->how,
+                           .settings = &j->how,
                            .layout = j->layout,
                            .storage = j->storage,
                            .calib_data = &j->o->calib_data,

@@ -37,6 +37,18 @@ typedef struct calibration {
                              sees its whole past, as in calibration */
 } calibration;
 
+/* Neighbouring frequencies that are rotated among each other, with those of all groups: `count` from index
+ * `from`, multiples of D/Dr. Their features are complex numbers, one per group and frequency. */
+typedef struct rope_set {
+    int64_t from, count;
+} rope_set;
+
+/* Sets that cover all frequencies, in order. */
+typedef struct rope_division {
+    rope_set *set; /* owned */
+    int64_t sets;
+} rope_division;
+
 /* Whether a model of shape `d` can be converted so. ERR_USAGE names the option, its value and what would
  * work. */
 status convert_check(const dims *d, const convert_settings *s, message *why);

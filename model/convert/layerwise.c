@@ -183,6 +183,7 @@ status layers_text_check(const layers_job *j, message *why)
 status convert_layers(const layers_job *j, layers_report *report, message *why)
 {
     const conversion_strategy *strategy = strategy_of(j->method);
+    REQUIRE(j->k->act == j->k->real, "a layer in %s is not what is written", dtype_name(j->k->act));
     *report = (layers_report){.freqfold = j->settings->freqfold};
     TRY(convert_check(j->d, j->settings, why));
     TRY(layers_text_check(j, why));

@@ -9,18 +9,6 @@
 #include "kernels/kernels.h"
 #include "model/convert/convert.h"
 
-/* Neighbouring frequencies that are rotated among each other, with those of all groups: `count` from index
- * `from`, multiples of D/Dr. Their features are complex numbers, one per group and frequency. */
-typedef struct rope_set {
-    int64_t from, count;
-} rope_set;
-
-/* Sets that cover all frequencies, in order. */
-typedef struct rope_division {
-    rope_set *set; /* owned */
-    int64_t sets;
-} rope_division;
-
 /* What became of one layer. Errors are root mean squares over the calibration text, as shares of the original
  * attention's output (NAN where that is zero): the converted attention's output against its target, which is
  * the original's output and half of the error that the residual stream has accumulated. */
@@ -60,7 +48,7 @@ typedef struct layers_report {
 
 typedef struct layers_job {
     convert_method method;
-    const ops *k;       /* what the layers are computed on */
+    const ops *k;       /* what the layers are computed on; with activations of float or double */
     const char *source; /* model folder */
     const dims *d;      /* its shape */
     const convert_settings *settings;

@@ -3,7 +3,7 @@
  * the Gram matrix of outputs is W S W^T with S the sum over tokens of [h;1][h;1]^T. */
 #ifndef REMLA_MODEL_CONVERT_PIECES_H
 #define REMLA_MODEL_CONVERT_PIECES_H
-#include "model/convert/layerwise.h"
+#include "model/convert/convert.h"
 #include "model/convert/matrix.h"
 
 /* ---- layer.c ---- */

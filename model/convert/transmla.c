@@ -74,8 +74,6 @@ static void state_new(conversion_work *w)
     t->inputs = matrix_new(d->C + 1, d->C + 1);
     t->key_gram = memory_new(d->L, sizeof *t->key_gram, "the keys of %lld layers", (long long)d->L);
     t->channel_errors = matrix_new(1, d->L);
-    log_line("calibration: %lld windows of %lld tokens", (long long)w->job->text->windows,
-             (long long)w->job->text->T);
 }
 
 static void state_free(conversion_work *w)

@@ -2,6 +2,7 @@
 #ifndef REMLA_MODEL_CONVERT_WORK_H
 #define REMLA_MODEL_CONVERT_WORK_H
 #include "model/convert/layer_model.h"
+#include "model/convert/layerwise.h"
 #include "model/convert/pieces.h"
 #include "model/convert/streams.h"
 

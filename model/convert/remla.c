@@ -98,21 +98,6 @@ static status check_finite(const conversion_work *w, double energy, int64_t laye
                 (long long)layer);
 }
 
-/* Held-out text through the layer of which only the rotary part is converted. It is not rounded: nobody
- * writes it. */
-static void track_rope(conversion_work *w, const gqa_layer *g, const double *u)
-{
-    const remla *r = w->state;
-    message never;
-    if (!r->held_out[STEP_ROPE]) return;
-    mla_layer layer;
-    rotary_layer_build(&layer, w->job->d, &w->rotary.m.d, g, u);
-    (void)layer_model_copy(&w->rotary, &w->source, NULL, &never);
-    (void)layer_model_publish(&w->rotary, &layer, w->job->c, NULL, &never);
-    mla_layer_free(&layer);
-    work_track(r->held_out[STEP_ROPE]);
-}
-
 /* The axes of the latents, and what they keep. */
 static void choose_axes(conversion_work *w, layer_cut *c, const double *key_gram, const double *queries)
 {
@@ -144,7 +129,8 @@ static void cut_layer(conversion_work *w, const gqa_layer *g, mla_layer *made, l
     choose_axes(w, &c, key_gram, queries);
     layer_cut_end(&c, made);
     mla_layer_balance(made, &to);
-    track_rope(w, g, u);
+    if (r->held_out[STEP_ROPE]) work_try_rotary(w, g, u);
+    work_track(r->held_out[STEP_ROPE]);
     free(key_gram);
     free(queries);
     free(u);

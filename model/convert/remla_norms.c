@@ -13,8 +13,7 @@ enum { CHOICE_TOKENS = 4096 };
 static double error_after_refit(conversion_work *w, remla *r, mla_layer *tried)
 {
     const int64_t T = r->converted->text->T;
-    message never;
-    (void)layer_model_publish(&w->target, tried, w->job->c, NULL, &never);
+    work_try(w, &w->target, tried);
     remla_measure_heads(w, r, (CHOICE_TOKENS + T - 1) / T);
     const refit_result result = refit_solve(&r->regression);
     free(result.delta);
@@ -38,7 +37,6 @@ void remla_choose_norms(conversion_work *w, remla *r, mla_layer *made, layer_rep
     model *m = &w->target.m;
     const dims *d = &m->d;
     latent_sums plain_sums[LATENT_KINDS], channel_sums[LATENT_KINDS];
-    message never;
     measure_latents(w, r->converted, plain_sums, false);
     report->latent_rms = rms(plain_sums);
     report->channel_error = (double)NAN;
@@ -51,7 +49,7 @@ void remla_choose_norms(conversion_work *w, remla *r, mla_layer *made, layer_rep
     double *inputs = weighted_inputs(w, r);
     report->channel_error = constant_channel_set(&channel, d, inputs, plain_sums);
     free(inputs);
-    (void)layer_model_publish(&w->target, &channel, w->job->c, NULL, &never);
+    work_try(w, &w->target, &channel);
     measure_latents(w, r->converted, channel_sums, true);
     latent_norms_set(&channel, d, channel_sums, true);
     const bool keep_channel = error_after_refit(w, r, &channel) <= plain_error;

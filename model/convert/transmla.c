@@ -94,19 +94,6 @@ static void say_loss(const conversion_work *w, const char *name, double loss)
     log_line("  %-36s loss %.4f  (%.1f s)", name, loss, clock_seconds() - w->began);
 }
 
-/* A layer on its way through text that decides something: rounded to float, not yet to what is written. */
-static void publish(conversion_work *w, layer_model *to, mla_layer *l)
-{
-    message never;
-    (void)layer_model_publish(to, l, w->job->c, NULL, &never);
-}
-
-static void copy_rest(conversion_work *w, layer_model *to)
-{
-    message never;
-    (void)layer_model_copy(to, &w->source, NULL, &never);
-}
-
 /* ---- original -------------------- */
 
 static void original_begin(conversion_work *w)
@@ -148,16 +135,6 @@ static double *rotation(const conversion_work *w, int64_t freqfold, int64_t laye
     return u;
 }
 
-static void publish_rotary(conversion_work *w, const gqa_layer *g, const double *u)
-{
-    mla_layer layer;
-    layer_model *to = work_rotary(w);
-    rotary_layer_build(&layer, w->job->d, &to->m.d, g, u);
-    copy_rest(w, to);
-    publish(w, to, &layer);
-    mla_layer_free(&layer);
-}
-
 static void cut_layer(const conversion_work *w, const gqa_layer *g, const double *u, mla_layer *made)
 {
     const transmla *t = w->state;
@@ -187,14 +164,14 @@ static status try_layer(conversion_work *w, int64_t layer, const gqa_layer *g, m
     mla_layer *made = &t->tried.layer[layer];
     double *u = rotation(w, t->freqfold, layer);
     (void)why;
-    publish_rotary(w, g, u);
+    work_try_rotary(w, g, u);
     measure_inputs(w, t->partial, 1, t->inputs, NULL);
     stream_advance(t->partial);
     cut_layer(w, g, u, made);
     free(u);
     if (!t->converted) return OK;
-    copy_rest(w, &w->target);
-    publish(w, &w->target, made);
+    work_copy(w, &w->target);
+    work_try(w, &w->target, made);
     stream_advance(t->converted);
     return OK;
 }
@@ -244,8 +221,8 @@ static status norms_layer(conversion_work *w, int64_t layer, const gqa_layer *g,
     (void)g, (void)why;
     /* 1 without norms, and what the plain one would do to the latents */
     m->d.latent_norm = false;
-    copy_rest(w, &w->target);
-    publish(w, &w->target, plain);
+    work_copy(w, &w->target);
+    work_try(w, &w->target, plain);
     measure_inputs(w, t->converted, FIRST_WEIGHT, t->inputs, NULL);
     measure_latents(w, t->converted, plain_sums, false);
     stream_advance(t->converted);
@@ -253,20 +230,20 @@ static status norms_layer(conversion_work *w, int64_t layer, const gqa_layer *g,
 
     /* 2 the plain norm, over all R components */
     latent_norms_set(plain, &m->d, plain_sums, false);
-    publish(w, &w->target, plain);
+    work_try(w, &w->target, plain);
     m->d.latent_norm = true;
     stream_advance(t->with_plain);
 
     /* 3 the constant channel beside R-1, without norms */
     t->channel_errors[layer] = constant_channel_set(channel, &m->d, t->inputs, plain_sums);
-    publish(w, &w->target, channel);
+    work_try(w, &w->target, channel);
     m->d.latent_norm = false;
     measure_latents(w, t->beside_channel, channel_sums, true);
     stream_advance(t->beside_channel);
 
     /* 4 the norm over the channel and R-1 */
     latent_norms_set(channel, &m->d, channel_sums, true);
-    publish(w, &w->target, channel);
+    work_try(w, &w->target, channel);
     m->d.latent_norm = true;
     stream_advance(t->with_channel);
 
@@ -329,7 +306,7 @@ static status write_layer(conversion_work *w, int64_t layer, const gqa_layer *g,
     const written_layer as = work_written(w, layer);
     if (t->partial) {
         double *u = rotation(w, t->best.freqfold, layer);
-        publish_rotary(w, g, u);
+        work_try_rotary(w, g, u);
         free(u);
     }
     TRY(layer_model_copy(&w->target, &w->source, &as, why));

@@ -75,3 +75,27 @@ written_layer work_written(const conversion_work *w, int64_t layer)
 {
     return (written_layer){.type = w->job->storage, .layer = layer};
 }
+
+void work_try(conversion_work *w, layer_model *to, mla_layer *l)
+{
+    message why;
+    const status s = layer_model_publish(to, l, w->job->c, NULL, &why);
+    REQUIRE(s == OK, "a layer as it is cannot be published: %s", why.text);
+}
+
+void work_copy(conversion_work *w, layer_model *to)
+{
+    message why;
+    const status s = layer_model_copy(to, &w->source, NULL, &why);
+    REQUIRE(s == OK, "a layer as it is cannot be copied: %s", why.text);
+}
+
+void work_try_rotary(conversion_work *w, const gqa_layer *g, const double *u)
+{
+    mla_layer l;
+    layer_model *to = work_rotary(w);
+    rotary_layer_build(&l, w->job->d, &to->m.d, g, u);
+    work_copy(w, to);
+    work_try(w, to, &l);
+    mla_layer_free(&l);
+}

@@ -36,6 +36,13 @@ void work_close_streams(conversion_work *w);
 void work_track(stream *held_out);
 /* The layer as it is written. */
 written_layer work_written(const conversion_work *w, int64_t layer);
+/* Publishes a layer for a try: rounded to float, not to what is written. Collective. */
+void work_try(conversion_work *w, layer_model *to, mla_layer *l);
+/* Copies what the original's layer and that of `to` have in common, as it is. */
+void work_copy(conversion_work *w, layer_model *to);
+/* Gives w->rotary the original's layer with only its rotary part converted, by the rotation u. Not rounded to
+ * what is written, because nobody writes it. Collective. */
+void work_try_rotary(conversion_work *w, const gqa_layer *g, const double *u);
 
 /* The shape of a model of one layer, with embedding and head or without. */
 dims one_layer(dims d, bool ends);

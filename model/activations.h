@@ -46,14 +46,6 @@ typedef struct layer_scratch {
         dup; /* gradients of the above */
 } layer_scratch;
 
-/* Points at which an observer sees activations: what conversion calibrates on. */
-typedef enum tap_point {
-    TAP_ATTENTION_INPUT, /* (N,C) output of input_layernorm */
-    TAP_KV_LATENT,       /* (N,R) before its norm, rows strided */
-    TAP_Q_LATENT         /* (N,Rq) before its norm */
-} tap_point;
-typedef void activations_tap(void *context, int layer, tap_point point, const tensor *x);
-
 typedef struct activations {
     int64_t B, T;
     activations_use use;
@@ -63,15 +55,13 @@ typedef struct activations {
     layer_acts *layer;             /* (L), or one for all of them; use activations_layer */
     layer_scratch s;
     tensor last, last_rstd, hidden; /* (N,C) after the last layer; (N); (N,C) after the final norm */
-    tensor dhidden;       /* (N,C) gradient of hidden; lies where s.dh does, which is free until the layers'
-                             backward */
-    tensor dx;            /* (N,C) gradient of the residual stream */
-    tensor loss;          /* (N) */
-    tensor loss_sum;      /* (1) f64: of the micro-batches since loss_zero */
-    tensor logits;        /* (rows,V) scratch of head_loss */
-    kv_cache *cache;      /* borrowed; NULL without */
-    activations_tap *tap; /* called in forward; may be NULL */
-    void *tap_context;
+    tensor dhidden;  /* (N,C) gradient of hidden; lies where s.dh does, which is free until the layers'
+                        backward */
+    tensor dx;       /* (N,C) gradient of the residual stream */
+    tensor loss;     /* (N) */
+    tensor loss_sum; /* (1) f64: of the micro-batches since loss_zero */
+    tensor logits;   /* (rows,V) scratch of head_loss */
+    kv_cache *cache; /* borrowed; NULL without */
     arena memory;
 } activations;
 

@@ -54,7 +54,6 @@ void block_forward(const model *m, const layer_weights *w, activations *acts, in
 {
     /* 1 attention */
     block_attention_input(m, w, acts, layer);
-    if (acts->tap) acts->tap(acts->tap_context, layer, TAP_ATTENTION_INPUT, &acts->s.h);
     block_attention(m, w, acts, layer);
 
     /* 2 feed-forward */

@@ -71,7 +71,6 @@ void mla_forward(const model *m, const layer_weights *w, activations *acts, int 
     /* 1 queries */
     if (d->Rq) {
         block_q_latent(m, w, acts, layer);
-        if (acts->tap) acts->tap(acts->tap_context, layer, TAP_Q_LATENT, &a->q_latent);
         const tensor *latent = &a->q_latent;
         if (d->latent_norm) {
             k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS,
@@ -86,10 +85,6 @@ void mla_forward(const model *m, const layer_weights *w, activations *acts, int 
     /* 2 latent of keys and values, rotary key: behind those that a cache has */
     block_kv_latent(m, w, acts, layer);
     const tensor added = rows_added(acts, &a->kv_a);
-    if (acts->tap) {
-        const tensor latent = latent_of(d, &added);
-        acts->tap(acts->tap_context, layer, TAP_KV_LATENT, &latent);
-    }
 
     /* 3 rotation */
     const tensor q = heads_of(acts, &a->q, d->H);

@@ -1,5 +1,4 @@
-/* Weights between a model folder and the device, and the tokenizer's files beside them. None of it is
- * collective. */
+/* Weights between a model folder and the device. None of it is collective. */
 #ifndef REMLA_MODEL_HF_MODEL_FILES_H
 #define REMLA_MODEL_HF_MODEL_FILES_H
 #include "base/written.h"
@@ -64,9 +63,5 @@ status model_writer_open(model_writer *w, const char *folder, const param_table 
 status model_writer_unit(model_writer *w, int unit, const tensor *flat, message *why);
 status model_writer_finish(model_writer *w, message *why);
 void model_writer_abandon(model_writer *w); /* instead of finishing; also after a failure */
-
-/* Copies those files of a tokenizer, and generation_config.json, that `from` has; adds them to `written` (may
- * be NULL). */
-status tokenizer_copy(const char *from, const char *to, written_files *written, message *why);
 
 #endif

@@ -227,12 +227,8 @@ static status manifest_save(dataset_manifest *m, const char *path, message *why)
 {
     fingerprint(m, m->fingerprint);
     json_t *all = manifest_json(m);
-    char *text = all ? json_dumps(all, JSON_INDENT(1)) : NULL;
-    json_decref(all);
-    if (!text) return fail(why, ERR_INPUT, "%s: a name is not UTF-8 and cannot be listed", path);
-    const status s = file_write(path, text, (int64_t)strlen(text), NULL, why);
-    free(text);
-    return s;
+    if (!all) return fail(why, ERR_INPUT, "%s: a name is not UTF-8 and cannot be listed", path);
+    return json_text_write(all, JSON_INDENT(1), path, NULL, why);
 }
 
 /* Appends, or replaces the entry of the same name. The order of names is made later. */

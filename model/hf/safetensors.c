@@ -310,13 +310,9 @@ static status index_open(safetensors *s, const char *folder, const char *index, 
 
 static status index_read(safetensors *s, const char *folder, const char *index, message *why)
 {
-    char *text;
-    int64_t bytes;
-    json_t *json = NULL;
-    TRY(file_read_text(index, SAFETENSORS_HEADER_LIMIT, &text, &bytes, why));
-    status result = json_text_parse(&json, text, bytes, index, why);
-    free(text);
-    if (result == OK) result = index_open(s, folder, index, json, why);
+    json_t *json;
+    TRY(json_text_read(&json, index, SAFETENSORS_HEADER_LIMIT, why));
+    const status result = index_open(s, folder, index, json, why);
     json_decref(json);
     return result;
 }

@@ -64,7 +64,7 @@ static void print_text(const text_buffer *text)
 {
     json_t *string = json_stringn(text->bytes ? text->text : "", (size_t)text->bytes);
     if (!string || json_dumpf(string, stdout, JSON_ENCODE_ANY | JSON_ENSURE_ASCII))
-        if (!ferror(stdout)) die(ERR_DEVICE, "no memory to print a text");
+        if (!ferror(stdout)) memory_failed("the text to print");
     putchar('\n');
     json_decref(string);
 }

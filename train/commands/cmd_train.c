@@ -144,11 +144,9 @@ static status run_training(training *t, run_folder *run, message *why)
     loss_watch watch = {.taken = 0};
     bool elsewhere;
     TRY(resume(t, run, &elsewhere, why));
-    TRY(comm_agree(t->c, t->c->rank == 0 ? run_folder_describe(run, t->o, t->backend.device, t->c, why) : OK,
-                   why));
-    TRY(comm_agree(t->c,
-                   metrics_open(&log, run->path, t->state.step ? t->state.step : -1, t->c->rank, &watch, why),
-                   why));
+    TRY_ROOT(t->c, run_folder_describe(run, t->o, t->backend.device, t->c, why), why);
+    TRY_ALL(t->c, metrics_open(&log, run->path, t->state.step ? t->state.step : -1, t->c->rank, &watch, why),
+            why);
     saving_start(&keep, t, run, &log, &watch, t->state.step && !elsewhere ? t->state.step : -1);
     /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
     status s = t->state.step == t->steps ? saving_last(&keep, why) : OK;

@@ -39,7 +39,7 @@ typedef struct model_reader {
 /* Opens and checks as model_load does, reads no weights. On failure nothing is open. */
 status model_reader_open(model_reader *r, const char *folder, const param_table *t, const ops *k,
                          message *why);
-/* Unit `unit` of the table into `flat`, which has room for it. */
+/* Reads unit `unit` of the table into `flat`, which holds at least its elements. */
 status model_reader_unit(model_reader *r, int unit, tensor *flat, message *why);
 void model_reader_close(model_reader *r);
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a person can get wrong, each in a line: the exit code, what the one sentence on standard error must contain, and the command.
+# What a user can get wrong, each in a line: the exit code, what the one sentence on standard error must contain, and the command.
 # Nothing may be left half-written and no input may change. All cases are tried, then the script fails if one failed.
 . "$(dirname "$0")/common.sh"
 failed=0

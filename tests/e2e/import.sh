@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# remla data import through the command line: the tokens and documents of every golden file, decoded by od; what a person can get wrong,
+# remla data import through the command line: the tokens and documents of every golden file, decoded by od; what a user can get wrong,
 # with the whole sentence; nothing is left of a shard that was not finished, also where the disk is full.
 namespace=-m
 [ "$(id -u)" = 0 ] || namespace=-rm
@@ -69,7 +69,7 @@ check_exit 0 "$REMLA" data import "$from/mds-blocks" raw/blocks.ds import.model=
 [ "$(($(stat -c %s raw/blocks.ds.index) / 8))" = 20 ] || fail "20 samples are $(($(stat -c %s raw/blocks.ds.index) / 8)) documents"
 good narrow.txt 2 llmc/narrow.bin import.model=model import.vocabulary=65536
 
-# What a shard of this program says of its ids goes with them, and must not contradict what is asked for.
+# What a shard of this program says of its ids goes with them, and must not contradict the options.
 check_exit 0 "$REMLA" data import packed/x.ds.zst raw/y.ds
 cmp raw/y.ds raw/x.ds >&2 || fail "out of .ds.zst: other ids"
 grep -q '"eos": 7' raw/dataset.json || fail "out of .ds.zst: the end-of-text id is forgotten"
@@ -186,7 +186,7 @@ done
 [ -z "$(ls -A stopped)" ] || fail "a signal left: $(ls -A stopped)"
 rm large.bin
 
-# ---- no room
+# ---- no space
 if [ -n "${REMLA_IN_NAMESPACE:-}" ]; then
     mkdir disk
     mount -t tmpfs -o size=64k none disk

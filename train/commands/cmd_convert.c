@@ -11,7 +11,7 @@
 #include "train/feed_options.h"
 #include <stdio.h>
 
-/* ---- words -------------------- */
+/* ---- words --------------------------------------------------------------------------------------------- */
 
 /* Each as train/option_words.c does it. What auto becomes stands behind the switch. */
 static convert_method method_of(const options *o)
@@ -107,7 +107,7 @@ static status choose(convert_job *j, message *why)
     return OK;
 }
 
-/* ---- what is asked for -------------------- */
+/* ---- settings ------------------------------------------------------------------------------------------ */
 
 /* A stock DeepSeek-V3 model has a bias on q_a_proj and none on q_proj or q_b_proj: queries with a bias need a
  * latent. It holds all that they are but for one dimension. */

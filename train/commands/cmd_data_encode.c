@@ -93,10 +93,10 @@ static status answer_line(conversation *c, answer reply, const char *text, size_
 static status answer_lines(conversation *c, answer reply, message *why)
 {
     char *text = NULL;
-    size_t room = 0;
+    size_t capacity = 0;
     status s = OK;
     ssize_t bytes;
-    for (int64_t number = 1; s == OK && (bytes = getline(&text, &room, stdin)) >= 0; number++) {
+    for (int64_t number = 1; s == OK && (bytes = getline(&text, &capacity, stdin)) >= 0; number++) {
         message reason;
         s = answer_line(c, reply, text, (size_t)bytes, &reason);
         if (s != OK) s = fail(why, s, "standard input, line %lld: %s", (long long)number, reason.text);

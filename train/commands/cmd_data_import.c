@@ -26,7 +26,7 @@ static const char *folder_of(const char *path, char folder[PATH_BYTES])
     return folder;
 }
 
-/* ---- what was asked for -------------------------------------------------------------------------------- */
+/* ---- settings ------------------------------------------------------------------------------------------ */
 
 static status names_check(const char *source, const char *target, message *why)
 {

@@ -109,7 +109,7 @@ status cmd_data_tokenize(const command_line *line, options *o, const comm *c, me
 {
     const double start = clock_seconds();
     char out[PATH_BYTES];
-    if (path_print(out, why, "%s", o->tokenize_out) != OK) return ERR_USAGE;
+    snprintf(out, sizeof out, "%s", o->tokenize_out);
     path_strip(out);
     tokenizer *t = NULL;
     tokenize_job j = {.source = (const char *const *)line->positional,

@@ -210,11 +210,18 @@ static json_t *shard_json(const shard_summary *s)
                      s->xxh3_128, "sha256", s->sha256, "index_sha256", s->index_sha256);
 }
 
+/* NULL: a name is not UTF-8. */
 static json_t *manifest_json(const dataset_manifest *m)
 {
     const shard_identity *i = &m->identity;
     json_t *shards = json_array();
-    for (int64_t k = 0; k < m->count; k++) json_array_append_new(shards, shard_json(&m->shard[k]));
+    bool listed = true;
+    for (int64_t k = 0; k < m->count && listed; k++)
+        listed = json_array_append_new(shards, shard_json(&m->shard[k])) == 0;
+    if (!listed) {
+        json_decref(shards);
+        return NULL;
+    }
     return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:s}", "format", FORMAT, "token_bytes",
                      i->token_bytes, "vocabulary", number_or_null(i->vocabulary), "eos",
                      number_or_null(i->eos), "bos", number_or_null(i->bos), "pad", number_or_null(i->pad),

@@ -155,6 +155,11 @@ mkdir folder
 check_exit 0 "$REMLA" data import "$from/llmc/wide.bin" folder/a.ds.zst import.eos=7
 bad 3 "folder/dataset.json: lists shards of another token size; write these into a folder of their own" raw.bin folder/dst.ds import.format=nanogpt import.token_bytes=2
 
+# JSON cannot hold the name: nothing of the shard is left, and the folder's list stays as it was.
+list=$(sha256sum folder/dataset.json)
+bad 3 "folder/dataset.json: a name is not UTF-8 and cannot be listed" "$from/llmc/wide.bin" folder/dst$'\xff'.ds import.eos=7
+[ "$(sha256sum folder/dataset.json)" = "$list" ] || fail "a name that cannot be listed changed the list"
+
 # An end-of-text id that these ids cannot be, and one that they happen not to have.
 bad 2 "raw.bin: import.eos=65536, but its ids of 2 bytes are below 65536" raw.bin dst.ds import.format=nanogpt import.token_bytes=2 import.eos=65536
 bad 2 "mds-bytes: import.eos=16777216, but its ids of 4 bytes are below 16777216" mds-bytes dst.ds import.eos=16777216

@@ -84,9 +84,8 @@ static status read_param(const safetensors *s, const char *path, const char *pre
     snprintf(name, sizeof name, "%s%s", prefix, p->name);
     const safetensors_entry *e = safetensors_find(s, name);
     if (!e) return fail(why, ERR_INPUT, "%s: tensor %s is missing", path, name);
-    bool same = e->rank == p->rank;
-    for (int axis = 0; same && axis < p->rank; axis++) same = e->dim[axis] == p->dim[axis];
-    if (!same) return fail(why, ERR_INPUT, "%s: tensor %s has another shape than the model's", path, name);
+    if (!safetensors_has_shape(e, p->rank, p->dim))
+        return fail(why, ERR_INPUT, "%s: tensor %s has another shape than the model's", path, name);
     return safetensors_read(s, e, 0, p->numel, out, why);
 }
 

@@ -47,9 +47,7 @@ static void shape_text(char *out, size_t size, int rank, const int64_t *dim)
 
 static status check_shape(const safetensors *s, const safetensors_entry *e, const param *p, message *why)
 {
-    bool same = e->rank == p->rank;
-    for (int i = 0; same && i < p->rank; i++) same = e->dim[i] == p->dim[i];
-    if (same) return OK;
+    if (safetensors_has_shape(e, p->rank, p->dim)) return OK;
     char found[160], expected[64];
     shape_text(found, sizeof found, e->rank, e->dim);
     shape_text(expected, sizeof expected, p->rank, p->dim);

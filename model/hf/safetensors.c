@@ -360,6 +360,11 @@ const safetensors_entry *safetensors_find(const safetensors *s, const char *name
     return bsearch(&key, s->entry, (size_t)s->count, sizeof key, by_name);
 }
 
+bool safetensors_has_shape(const safetensors_entry *e, int rank, const int64_t *dim)
+{
+    return e->rank == rank && !memcmp(e->dim, dim, (size_t)rank * sizeof *dim);
+}
+
 /* ---- data ---------------------------------------------------------------------------------------------- */
 
 static bool nonfinite(float x)

@@ -1,5 +1,4 @@
-/* A thin layer over xxhash: its state is checked for memory once, here, and cannot be left unfreed by who
- * wants the value. */
+/* A thin layer over xxhash: memory for its state is checked once, here, and taking the value frees it. */
 #include "base/hash.h"
 #include "base/memory.h"
 #include <inttypes.h>

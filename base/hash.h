@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A running hash; the caller owns it until hash_finish. NULL is one that nobody wants: hash_update does
- * nothing, and value and finish give 0. */
+/* A running hash; the caller owns it until hash_finish. NULL stands for none: hash_update does nothing, and
+ * value and finish give 0. */
 typedef struct XXH3_state_s hash_state;
 
 hash_state *hash_start(void);

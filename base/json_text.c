@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,14 +81,28 @@ status json_text_read(json_t **out, const char *path, int64_t limit, message *wh
     return s;
 }
 
+/* The caller frees. */
+static char *text_of(json_t *json, size_t layout, const char *what)
+{
+    memory_check(json, "%s", what);
+    char *text = memory_check(json_dumps(json, layout), "%s", what);
+    json_decref(json);
+    return text;
+}
+
 status json_text_write(json_t *json, size_t layout, const char *path, written_files *written, message *why)
 {
-    memory_check(json, "%s", path);
-    char *text = memory_check(json_dumps(json, layout), "%s", path);
-    json_decref(json);
+    char *text = text_of(json, layout, path);
     const status s = written_text(written, path, text, why);
     free(text);
     return s;
+}
+
+void json_text_print(json_t *json, size_t layout)
+{
+    char *text = text_of(json, layout, "the JSON to print");
+    puts(text);
+    free(text);
 }
 
 json_t *json_text_string(const char *text)

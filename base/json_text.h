@@ -23,6 +23,9 @@ status json_text_read(json_t **out, const char *path, int64_t limit, message *wh
  * `json` over, which is NULL when there was no memory to make it. */
 status json_text_write(json_t *json, size_t layout, const char *path, written_files *written, message *why);
 
+/* Prints `json` and the end of the line on standard output. Takes it over, as json_text_write does. */
+void json_text_print(json_t *json, size_t layout);
+
 /* Makes a JSON string of a path or a sentence. If the text is not UTF-8, which JSON cannot hold, question
  * marks replace all that is not ASCII. The caller owns the string. */
 json_t *json_text_string(const char *text);

@@ -8,11 +8,11 @@
  *
  * Only the shards' indexes are kept in memory. */
 #include "data/dataset.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "data/shards/shard_listed.h"
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
@@ -207,17 +207,14 @@ status dataset_window(const dataset *d, int64_t i, int32_t *inputs, int32_t *tar
 
 uint64_t dataset_fingerprint(const dataset *d, bool content)
 {
-    XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
-    XXH3_64bits_reset(hash);
+    hash_state *hash = hash_start();
     for (int i = 0; i < d->shards; i++) {
         const shard *s = &d->shard[i];
         const int64_t shape[] = {s->tokens, s->token_bytes, s->documents};
-        XXH3_64bits_update(hash, shape, sizeof shape);
-        XXH3_64bits_update(hash, s->document_end, sizeof *s->document_end * (size_t)s->documents);
-        if (content && s->content) XXH3_64bits_update(hash, &s->content, sizeof s->content);
-        if (d->pack) XXH3_64bits_update(hash, &d->pack[i].hash, sizeof d->pack[i].hash);
+        hash_update(hash, shape, sizeof shape);
+        hash_update(hash, s->document_end, (int64_t)sizeof *s->document_end * s->documents);
+        if (content && s->content) hash_update(hash, &s->content, sizeof s->content);
+        if (d->pack) hash_update(hash, &d->pack[i].hash, sizeof d->pack[i].hash);
     }
-    const uint64_t digest = XXH3_64bits_digest(hash);
-    XXH3_freeState(hash);
-    return digest;
+    return hash_finish(hash);
 }

@@ -6,11 +6,11 @@
  *
  * dataset reads the sample. There is no state, so that resuming means only to go on at a position. */
 #include "data/feed.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "data/order.h"
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
@@ -121,13 +121,10 @@ uint64_t feed_pass(const feed *s)
 uint64_t feed_fingerprint(const feed *s, bool content)
 {
     if (s->sources == 1) return dataset_fingerprint(&s->source[0], content);
-    XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
-    XXH3_64bits_reset(hash);
+    hash_state *hash = hash_start();
     for (int i = 0; i < s->sources; i++) {
         const uint64_t part[] = {dataset_fingerprint(&s->source[i], content), (uint64_t)s->blend.weight[i]};
-        XXH3_64bits_update(hash, part, sizeof part);
+        hash_update(hash, part, sizeof part);
     }
-    const uint64_t digest = XXH3_64bits_digest(hash);
-    XXH3_freeState(hash);
-    return digest;
+    return hash_finish(hash);
 }

@@ -10,6 +10,7 @@
  */
 #include "data/pack.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "data/pack_plan.h"
@@ -47,13 +48,10 @@ static uint64_t documents_hash(const shard *s)
 
 static uint64_t file_hash_of(const header *h, const void *const part[3], const int64_t bytes[3])
 {
-    XXH3_state_t *state = memory_check(XXH3_createState(), "a hash");
-    XXH3_64bits_reset(state);
-    XXH3_64bits_update(state, h, offsetof(header, hash));
-    for (int i = 0; i < 3; i++) XXH3_64bits_update(state, part[i], (size_t)bytes[i]);
-    const uint64_t digest = XXH3_64bits_digest(state);
-    XXH3_freeState(state);
-    return digest;
+    hash_state *hash = hash_start();
+    hash_update(hash, h, offsetof(header, hash));
+    for (int i = 0; i < 3; i++) hash_update(hash, part[i], bytes[i]);
+    return hash_finish(hash);
 }
 
 /* Returns the positions that a piece takes. */
@@ -207,8 +205,7 @@ static status write_plan(const char *path, const pack_plan *made, const shard *s
     h.hash = file_hash_of(&h, part, bytes);
     char own[PATH_BYTES], host[64] = "";
     gethostname(host, sizeof host - 1);
-    if (snprintf(own, sizeof own, "%s.%s-%d", path, host, (int)getpid()) >= (int)sizeof own)
-        return fail(why, ERR_INPUT, "%.200s...: this path is too long", path);
+    TRY(path_print(own, why, "%s.%s-%d", path, host, (int)getpid()));
     message inner;
     if (write_parts(own, &h, part, bytes, &inner) != OK)
         return fail(why, ERR_INPUT, "%.700s; data.pack_index=FOLDER keeps pack indexes elsewhere",
@@ -246,11 +243,10 @@ static status choose_path(char *out, const shard *s, const pack_rule *rule, cons
     const char *base = path_base(s->path), *name = folder[0] ? base : s->path;
     size_t length = strlen(name);
     if (length > 4 && !strcmp(name + length - 4, ".zst")) length -= 4;
-    if (snprintf(out, PATH_BYTES, "%s%s%.*s.%s-%lld-%016llx.pack", folder, folder[0] ? "/" : "", (int)length,
-                 name, words[rule->mode], (long long)rule->T,
-                 (unsigned long long)XXH3_64bits(key, sizeof key)) >= PATH_BYTES)
-        return fail(why, ERR_INPUT, "%.200s...: the path of its pack index is too long", s->path);
-    return OK;
+    char hash[HASH_TEXT];
+    hash_text(hash, XXH3_64bits(key, sizeof key));
+    return path_print(out, why, "%s%s%.*s.%s-%lld-%s.pack", folder, folder[0] ? "/" : "", (int)length, name,
+                      words[rule->mode], (long long)rule->T, hash);
 }
 
 status pack_open(pack *p, const shard *s, const pack_rule *rule, const char *folder, message *why)

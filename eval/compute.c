@@ -31,7 +31,7 @@ status compute_ops(compute *x, const dims *d, int64_t B, int64_t T, const comm *
     attention_choice picked;
     message how;
     const status s = attention_pick(x->attention, x->device, x->act, &shape, &picked, &how);
-    TRY(comm_agree(c, s == OK ? OK : fail(why, s, "%s", how.text), why));
+    TRY_ALL(c, s == OK ? OK : fail(why, s, "%s", how.text), why);
     log_line("%s", how.text);
     x->table = memory_check(realloc(x->table, sizeof *x->table * (size_t)(x->tables + 1)), "%d tables of ops",
                             x->tables + 1);

@@ -8,7 +8,7 @@
 /* The GPU where every rank has one, or one of the two. */
 typedef enum compute_kind { COMPUTE_AUTO, COMPUTE_CPU, COMPUTE_CUDA } compute_kind;
 
-/* What a command asks for. `act` and `attention` are for a GPU; the CPU computes in F32. */
+/* What a command requests. `act` and `attention` are for a GPU; the CPU computes in F32. */
 typedef struct compute_settings {
     compute_kind kind;
     dtype act; /* F32 or BF16: of activations, and of the weights that products read */

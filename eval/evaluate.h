@@ -20,13 +20,13 @@ int64_t windows_read(const dataset *data, int64_t limit);
 
 /* Runs windows 0, 1, ... of `data` (whose T is a->T) until `limit` tokens are read through the
  * model, a->B at a time, shared out over the ranks. All ranks make the same number of calls of
- * model_evaluate, whoever fails. ERR_INPUT when a token cannot be read or none counts; a loss that is not
- * finite, or whose exponential is not, is a result. MPI: collective; every rank gets the same result and
- * status. */
+ * model_evaluate, whichever of them fails. ERR_INPUT when a token cannot be read or none counts; a loss that
+ * is not finite, or whose exponential is not, is a result. MPI: collective; every rank gets the same result
+ * and status. */
 status evaluate(const model *m, activations *a, const dataset *data, int64_t limit, const comm *c,
                 evaluation *out, message *why);
 
-/* For whoever wants a number: DIVERGED when the perplexity is none. */
+/* Returns DIVERGED unless the perplexity is a finite number. */
 status evaluation_check(const evaluation *e, const dataset *data, message *why);
 
 #endif

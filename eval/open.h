@@ -1,5 +1,5 @@
-/* The door to a model folder, for every command that computes with one: first what it is, which takes no
- * memory and finds most of what can be wrong, then device, weights and activations. */
+/* Opens a model folder, for every command that computes with one: first its shape and the headers of its
+ * files, which takes no memory and finds most mistakes, then device, weights and activations. */
 #ifndef REMLA_EVAL_OPEN_H
 #define REMLA_EVAL_OPEN_H
 #include "eval/compute.h"

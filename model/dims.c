@@ -1,10 +1,10 @@
-/* What follows from the shape alone. */
+/* What follows from the shape alone: rotary frequencies, the size of a cache, the longest sequence. */
 #include "model/dims.h"
 #include <math.h>
 
 /* Llama 3: wavelengths above original/low are stretched by `factor`, those below original/high are left
  * alone, and between the two the frequency goes linearly from the one to the other. */
-static double llama3_bend(const rope_settings *r, double frequency)
+static double llama3_scaled(const rope_settings *r, double frequency)
 {
     const double wavelength = 2 * M_PI / frequency, original = r->original_max_position;
     if (wavelength > original / r->low_freq_factor) return frequency / r->factor;
@@ -18,7 +18,7 @@ void rope_frequencies(const rope_settings *r, int64_t width, double *inverse_fre
 {
     for (int64_t i = 0; i < width / 2; i++) {
         const double frequency = 1.0 / pow(r->theta, (double)(2 * i) / (double)width);
-        inverse_frequency[i] = r->llama3 ? llama3_bend(r, frequency) : frequency;
+        inverse_frequency[i] = r->llama3 ? llama3_scaled(r, frequency) : frequency;
     }
 }
 

@@ -16,7 +16,7 @@
 
 typedef enum attention_kind { ATTENTION_GQA, ATTENTION_MLA } attention_kind;
 
-/* Rotary frequencies: theta^(-2i/width), bent as Llama 3 does when `llama3` is set (transformers'
+/* Rotary frequencies: theta^(-2i/width), scaled as Llama 3 does when `llama3` is set (transformers'
  * modeling_rope_utils). */
 typedef struct rope_settings {
     double theta;

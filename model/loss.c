@@ -1,5 +1,5 @@
 /* Head and loss are one op, which never holds the (N,V) logits (kernels/ops.def, head_loss). Their gradient
- * needs the same logits, so who wants it calls loss_backward alone. */
+ * needs the same logits, so a caller that wants it calls loss_backward alone. */
 #include "model/loss.h"
 #include "base/status.h"
 

@@ -1,7 +1,7 @@
 /* A transformer with GQA or MLA attention, in three objects with lives of their own:
  *   model        shape, ops and weights. One may be used by several passes, and is not written by them
  *   activations  what a pass over one micro-batch needs (model/activations.h)
- *   gradients    sums like the weights; only who trains has them
+ *   gradients    sums, of the same shapes as the weights; only training has them
  * and the hand-written forward and backward, which take the three as arguments. Nothing is allocated in a
  * pass. */
 #ifndef REMLA_MODEL_MODEL_H

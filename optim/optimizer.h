@@ -2,7 +2,7 @@
  * rank sums its slice of every unit's gradient, keeps m, v and the master weights of that slice, updates it,
  * and the slices are gathered again. With one rank the same code degenerates to plain AdamW. Weights that a
  * model computes with may be of a half type; masters are not, and where both are of one type the weights are
- * their own masters. A step is queued on the device from first to last; whoever reads its loss waits. */
+ * their own masters. A step is queued on the device from first to last; reading its loss waits for it. */
 #ifndef REMLA_OPTIM_OPTIMIZER_H
 #define REMLA_OPTIM_OPTIMIZER_H
 #include "base/arena.h"

@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/machine.h"
 #include "model/hf/model_files.h"
+#include "model/hf/tokenizer_files.h"
 #include "train/checkpoint_parts.h"
 #include "train/manifest.h"
 #include "train/unit_file.h"
@@ -51,7 +52,7 @@ static status begin(const char *run, const char *folder, const model_config *con
     TRY(folder_remove(folder, why));
     TRY(folder_make(folder, why));
     TRY(text_write(folder, "config.json", config_with_storage(config, F32), written, why));
-    TRY(tokenizer_copy(o->model_path, folder, written, why));
+    TRY(tokenizer_files_copy(o->model_path, folder, written, why));
     return text_write(folder, CHECKPOINT_OPTIONS, options_text(o), written, why);
 }
 

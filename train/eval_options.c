@@ -1,4 +1,5 @@
-/* The section `eval`, and the names that stood for it. */
+/* The section `eval`. Where it says auto, an option of the section `train` that was used for it before still
+ * counts if the user has set it, and a line says so. */
 #include "train/eval_options.h"
 #include "base/log.h"
 

@@ -10,8 +10,8 @@ static status check_transmla(const options *o, int64_t vocabulary, int64_t eos, 
 {
     if (o->train_seq_len < 2)
         return fail(why, ERR_USAGE,
-                    "train.seq_len=%lld: data.packing=transmla needs room for a token and the end-of-text "
-                    "token, 2 at least",
+                    "train.seq_len=%lld: data.packing=transmla needs a token and the end-of-text "
+                    "token in every sample, 2 at least",
                     (long long)o->train_seq_len);
     if (eos < 0)
         return fail(why, ERR_USAGE,

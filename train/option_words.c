@@ -1,4 +1,6 @@
-/* The last word of a row is what follows the switch, so that every path returns. */
+/* Words of options become enums of the folders below, which do not know the options. A switch names
+ * every word and has no default, so that the compiler reports a new one; the word that breaks returns behind
+ * the switch, so that every path does. */
 #include "train/option_words.h"
 
 static compute_kind compute_kind_of(option_device_kind word)

@@ -95,8 +95,8 @@ static status data_open(training *t, message *why)
 {
     const options *o = t->o;
     TRY(feed_from_options(&t->data, o, t->config.d.V, t->config.eos, t->c, why));
-    TRY(comm_agree(t->c, sources_check(t, why), why));
-    TRY(comm_agree(t->c, held_out_open(t, why), why));
+    TRY_ALL(t->c, sources_check(t, why), why);
+    TRY_ALL(t->c, held_out_open(t, why), why);
     t->sequences = o->train_batch_tokens / o->train_seq_len;
     schedule_open(t);
     if (t->steps) return OK;
@@ -142,7 +142,7 @@ static status step_read(const void *context, host_batch *b, int64_t position, in
 status training_open(training *t, const options *o, const comm *c, message *why)
 {
     *t = (training){.o = o, .c = c};
-    TRY(comm_agree(c, open_alone(t, why), why));
+    TRY_ALL(c, open_alone(t, why), why);
     TRY(data_open(t, why));
     const compute_settings wanted = compute_settings_of(o);
     TRY(compute_open(&t->backend, &wanted, c, why));
@@ -155,7 +155,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     gradients_init(&t->g, &t->m);
     activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD);
     optimizer_open(t);
-    TRY(comm_agree(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why));
+    TRY_ALL(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
     return OK;
 }

@@ -1,13 +1,13 @@
 /* Every function here goes through the units in order: gather one from the ranks into a buffer of the host
  * and write it, or read it and set this rank's slice. Only one unit is in host memory at a time. */
 #include "train/unit_file.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "model/hf/model_files.h"
 #include "model/hf/safetensors.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 /* The largest padded unit: what a buffer must hold. */
 static float *unit_buffer(const optimizer *o)
@@ -16,26 +16,6 @@ static float *unit_buffer(const optimizer *o)
     for (int u = 0; u < o->table->num_units; u++)
         if (o->weight[u].dim[0] > largest) largest = o->weight[u].dim[0];
     return memory_new(largest, sizeof(float), "a unit of %lld elements", (long long)largest);
-}
-
-/* A hash of values that pass by, where somebody wants it. */
-static XXH3_state_t *hash_start(const uint64_t *wanted)
-{
-    if (!wanted) return NULL;
-    XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
-    XXH3_64bits_reset(hash);
-    return hash;
-}
-
-static void hash_add(XXH3_state_t *hash, const float *data, int64_t count)
-{
-    if (hash) XXH3_64bits_update(hash, data, sizeof *data * (size_t)count);
-}
-
-static void hash_end(XXH3_state_t *hash, uint64_t *out)
-{
-    if (hash) *out = XXH3_64bits_digest(hash);
-    XXH3_freeState(hash);
 }
 
 /* Header entries in the order in which the data follow: unit, part, parameter. */
@@ -65,7 +45,7 @@ status unit_file_write(const char *path, optimizer *o, const optim_part *part, c
     safetensors_writer w;
     status s = OK;
     const bool writes = c->rank == 0;
-    XXH3_state_t *hash = hash_start(writes ? values : NULL);
+    hash_state *hash = writes && values ? hash_start() : NULL;
     if (writes) {
         safetensors_spec *spec = specs(table, prefix, parts);
         s = safetensors_create(&w, path, spec, table->count * parts, why);
@@ -81,13 +61,13 @@ status unit_file_write(const char *path, optimizer *o, const optim_part *part, c
                 float *data = full + table->param[j].offset;
                 for (int64_t n = 0; scale != 1 && n < table->param[j].numel; n++)
                     data[n] = (float)((double)data[n] * scale);
-                hash_add(hash, data, table->param[j].numel);
+                hash_update(hash, data, (int64_t)sizeof *data * table->param[j].numel);
                 s = safetensors_append(&w, data, table->param[j].numel, why);
             }
         }
     }
     free(full);
-    hash_end(hash, values);
+    if (hash) *values = hash_finish(hash);
     uint64_t file;
     int64_t bytes;
     if (writes && s == OK) {
@@ -104,9 +84,8 @@ static status read_param(const safetensors *s, const char *path, const char *pre
     snprintf(name, sizeof name, "%s%s", prefix, p->name);
     const safetensors_entry *e = safetensors_find(s, name);
     if (!e) return fail(why, ERR_INPUT, "%s: tensor %s is missing", path, name);
-    bool same = e->rank == p->rank;
-    for (int axis = 0; same && axis < p->rank; axis++) same = e->dim[axis] == p->dim[axis];
-    if (!same) return fail(why, ERR_INPUT, "%s: tensor %s has another shape than the model's", path, name);
+    if (!safetensors_has_shape(e, p->rank, p->dim))
+        return fail(why, ERR_INPUT, "%s: tensor %s has another shape than the model's", path, name);
     return safetensors_read(s, e, 0, p->numel, out, why);
 }
 
@@ -117,7 +96,7 @@ status unit_file_read(const char *path, optimizer *o, const optim_part *part, co
     safetensors s;
     TRY(safetensors_open(&s, path, why));
     float *full = unit_buffer(o);
-    XXH3_state_t *hash = hash_start(values);
+    hash_state *hash = values ? hash_start() : NULL;
     status result = OK;
     for (int u = 0; u < table->num_units && result == OK; u++) {
         for (int i = 0; i < parts && result == OK; i++) {
@@ -125,13 +104,13 @@ status unit_file_read(const char *path, optimizer *o, const optim_part *part, co
             for (int j = table->unit_first[u]; j < table->unit_first[u + 1] && result == OK; j++) {
                 float *data = full + table->param[j].offset;
                 result = read_param(&s, path, prefix[i], &table->param[j], data, why);
-                if (result == OK) hash_add(hash, data, table->param[j].numel);
+                if (result == OK) hash_update(hash, data, (int64_t)sizeof *data * table->param[j].numel);
             }
             if (result == OK) optimizer_set(o, part[i], u, full);
         }
     }
     free(full);
-    hash_end(hash, values);
+    if (hash) *values = hash_finish(hash);
     safetensors_close(&s);
     return result;
 }
@@ -153,16 +132,16 @@ status unit_file_write_masters(const char *folder, optimizer *o, const comm *c, 
     const bool open = writes && s == OK;
     if (open) w.written = written;
     float *full = unit_buffer(o);
-    XXH3_state_t *hash = hash_start(writes ? values : NULL);
+    hash_state *hash = writes && values ? hash_start() : NULL;
     /* All ranks take part in every gather, also when rank 0 cannot write any more. */
     for (int u = 0; u < table->num_units; u++) {
         optimizer_gather(o, OPTIM_MASTER, u, full);
         const tensor flat = tensor_of(full, F32, "masters", 1, &o->weight[u].dim[0]);
-        hash_add(hash, full, table->unit_numel[u]);
+        hash_update(hash, full, (int64_t)sizeof *full * table->unit_numel[u]);
         if (writes && s == OK) s = model_writer_unit(&w, u, &flat, why);
     }
     free(full);
-    hash_end(hash, values);
+    if (hash) *values = hash_finish(hash);
     if (open && s == OK) s = model_writer_finish(&w, why);
     if (open && s != OK) model_writer_abandon(&w);
     return comm_agree(c, s, why);

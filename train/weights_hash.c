@@ -1,17 +1,16 @@
 /* Every rank hashes its own copy, a part at a time in host memory. Only the hashes travel. */
 #include "train/weights_hash.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include <inttypes.h>
 #include <stdlib.h>
-#include <xxhash.h>
 
 enum { CHUNK = 1 << 20 }; /* weights that are in host memory at a time */
 
 static uint64_t hash_of(const model *m)
 {
     float *chunk = memory_new(CHUNK, sizeof *chunk, "%d weights on the host", CHUNK);
-    XXH3_state_t *state = memory_check(XXH3_createState(), "a hash");
-    XXH3_64bits_reset(state);
+    hash_state *hash = hash_start();
     for (int u = 0; u < m->table.num_units; u++) {
         const tensor flat = units_acquire(&m->units, u);
         const int64_t numel =
@@ -20,14 +19,12 @@ static uint64_t hash_of(const model *m)
             const int64_t count = numel - from < CHUNK ? numel - from : CHUNK;
             const tensor part = tensor_rows(&flat, from, count);
             m->k->download(chunk, &part, m->k->stream);
-            XXH3_64bits_update(state, chunk, sizeof *chunk * (size_t)count);
+            hash_update(hash, chunk, (int64_t)sizeof *chunk * count);
         }
         units_release(&m->units, u);
     }
-    const uint64_t hash = XXH3_64bits_digest(state);
-    XXH3_freeState(state);
     free(chunk);
-    return hash;
+    return hash_finish(hash);
 }
 
 status weights_hash(const model *m, const comm *c, uint64_t *hash, message *why)

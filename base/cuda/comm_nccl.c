@@ -161,13 +161,13 @@ static status join(const comm *host, message *why)
     ncclResult_t result = ncclSuccess;
     /* NVLink's switches can add, in an order that changes from call to call (NCCL's issue 1497). */
     setenv("NCCL_NVLS_ENABLE", "0", 0);
-    TRY(comm_agree(host, library_open(&nccl_library, why), why));
+    TRY_ALL(host, library_open(&nccl_library, why), why);
     if (host->rank == 0) result = nccl.ncclGetUniqueId(&id);
-    TRY(comm_agree(host,
-                   result == ncclSuccess ? OK
-                                         : fail(why, ERR_DEVICE, "no communicator over the GPUs: %s",
-                                                error_text(result, text, sizeof text)),
-                   why));
+    TRY_ALL(host,
+            result == ncclSuccess ? OK
+                                  : fail(why, ERR_DEVICE, "no communicator over the GPUs: %s",
+                                         error_text(result, text, sizeof text)),
+            why);
     comm_broadcast(host, &id, sizeof id, 0);
     config.blocking = 0;
     result = poll_call(nccl.ncclCommInitRankConfig(&ranks.handle, host->size, id, host->rank, &config));

@@ -2,7 +2,6 @@
  * an empty buffer is filled again; a skip beyond it in a plain file only moves the file position. */
 #include "data/prepare/byte_stream.h"
 #include "base/memory.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,8 +21,7 @@ struct zstd_source {
 status bytes_open(byte_stream *b, const char *path, message *why)
 {
     *b = (byte_stream){.fd = -1};
-    if (snprintf(b->path, sizeof b->path, "%s", path) >= (int)sizeof b->path)
-        return fail(why, ERR_INPUT, "%.200s...: the path is too long", path);
+    TRY(path_print(b->path, why, "%s", path));
     TRY(file_open(path, &b->fd, &b->file_bytes, why));
     b->buffer = memory_new(BUFFER_BYTES, 1, "bytes of %s", path);
     return OK;

@@ -109,8 +109,7 @@ status import_open(import_source *s, const char *path, const import_settings *ho
                          .documents = -1,
                          .eos = how->eos,
                          .known = {.vocabulary = -1, .eos = -1, .bos = -1, .pad = -1}};
-    if (snprintf(s->path, sizeof s->path, "%s", path) >= (int)sizeof s->path)
-        return fail(why, ERR_INPUT, "%.200s...: the path is too long", path);
+    TRY(path_print(s->path, why, "%s", path));
     TRY(detect(path, &h, &s->reader, why));
     s->format = s->reader->name;
     const status result = check(s, &h, why);

@@ -237,9 +237,9 @@ static status total(mds_index *index, const char *column, message *why)
     return OK;
 }
 
-static status parse(mds_index *index, const char *text, int64_t bytes, const char *column, message *why)
+static status parse(mds_index *index, const char *column, message *why)
 {
-    TRY(json_text_parse(&index->json, text, bytes, index->path, why));
+    TRY(json_text_read(&index->json, index->path, INDEX_LIMIT, why));
     if (json_integer_value(json_object_get(index->json, "version")) != 2)
         return fail(why, ERR_INPUT,
                     "%s: version is not 2: this is not an index of MDS, or one of another version",
@@ -252,14 +252,10 @@ static status parse(mds_index *index, const char *text, int64_t bytes, const cha
 
 status mds_index_read(mds_index *index, const char *folder, const char *column, message *why)
 {
-    char *text;
-    int64_t bytes;
     *index = (mds_index){.token_bytes = 2};
     if (snprintf(index->path, PATH_BYTES, "%s/index.json", folder) + NAME_LIMIT >= PATH_BYTES)
         return fail(why, ERR_INPUT, "%.200s...: the path is too long", folder);
-    TRY(file_read_text(index->path, INDEX_LIMIT, &text, &bytes, why));
-    const status s = parse(index, text, bytes, column, why);
-    free(text);
+    const status s = parse(index, column, why);
     if (s != OK) mds_index_free(index);
     return s;
 }

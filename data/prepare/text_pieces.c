@@ -51,9 +51,8 @@ static int by_text(const void *a, const void *b) { return strcmp(*(char *const *
 static status find_in_folder(path_list *out, const char *given, message *why)
 {
     char folder[PATH_BYTES];
-    if (snprintf(folder, sizeof folder, "%s", given) >= PATH_BYTES)
-        return fail(why, ERR_INPUT, "%.200s...: the path is too long", given);
-    for (size_t end = strlen(folder); end > 1 && folder[end - 1] == '/'; end--) folder[end - 1] = 0;
+    TRY(path_print(folder, why, "%s", given));
+    path_strip(folder);
     const int before = out->count;
     TRY(walk(out, folder, why));
     if (out->count == before) return fail(why, ERR_INPUT, "%s: there are no files in this folder", given);
@@ -144,7 +143,7 @@ static void cut(text_pieces *t)
     piece_end(t);
 }
 
-static void hash_text(XXH3_state_t *hash, const char *text)
+static void add_text(XXH3_state_t *hash, const char *text)
 {
     XXH3_128bits_update(hash, text, strlen(text) + 1);
 }
@@ -153,13 +152,13 @@ static void name_piece(const text_pieces *t, text_piece *p, const char *work)
 {
     XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
     XXH3_128bits_reset(hash);
-    hash_text(hash, work);
+    add_text(hash, work);
     for (const text_part *part = t->part + p->first; part < t->part + p->first + p->parts; part++) {
         struct stat s = {0};
         stat(part->path, &s);
         const int64_t shape[] = {part->from, part->to,         part->bytes,
                                  s.st_size,  s.st_mtim.tv_sec, s.st_mtim.tv_nsec};
-        hash_text(hash, part->path);
+        add_text(hash, part->path);
         XXH3_128bits_update(hash, shape, sizeof shape);
     }
     const XXH128_hash_t digest = XXH3_128bits_digest(hash);

@@ -3,7 +3,6 @@
  * file that ends inside one is cut. */
 #include "data/prepare/text_stream.h"
 #include "base/memory.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -147,8 +146,7 @@ static status read_packed(text_stream *s, void *out, int64_t bytes, int64_t *got
 status text_stream_open(text_stream *s, const char *path, int64_t from, message *why)
 {
     *s = (text_stream){.fd = -1, .at = from};
-    if (snprintf(s->path, sizeof s->path, "%s", path) >= (int)sizeof s->path)
-        return fail(why, ERR_INPUT, "%.200s...: the path is too long", path);
+    TRY(path_print(s->path, why, "%s", path));
     TRY(file_open(path, &s->fd, &s->bytes, why));
     REQUIRE(from == 0 || !text_is_packed(path), "%s: read from byte %lld", path, (long long)from);
     if (!text_is_packed(path)) return OK;

@@ -7,6 +7,7 @@
  * A job that is stopped in the first half leaves its finished pieces in OUT.part, and the same command goes
  * on with them. The second half is only copying, and starts again. */
 #include "data/prepare/tokenize.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "data/shards/dataset_json.h"
@@ -17,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 /* The state of the work, beside the job. */
 typedef struct workplace {
@@ -42,13 +42,11 @@ static void describe_work(const workplace *w, char *out, size_t size)
 /* Checks that all ranks see the same files. */
 static status compare_with_first_rank(const workplace *w, message *why)
 {
-    XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
-    XXH3_64bits_reset(hash);
+    hash_state *hash = hash_start();
     for (int64_t i = 0; i < w->text.pieces; i++)
-        XXH3_64bits_update(hash, w->text.piece[i].name, sizeof w->text.piece[i].name);
-    const uint64_t mine = XXH3_64bits_digest(hash);
+        hash_update(hash, w->text.piece[i].name, sizeof w->text.piece[i].name);
+    const uint64_t mine = hash_finish(hash);
     uint64_t first = mine;
-    XXH3_freeState(hash);
     comm_broadcast(w->c, &first, sizeof first, 0);
     if (first == mine) return OK;
     return fail(why, ERR_INPUT,
@@ -80,15 +78,14 @@ static status prepare(workplace *w, message *why)
     char work[PATH_BYTES + 256];
     const tokenize_job *j = w->job;
     REQUIRE(j->eos < tokenizer_vocabulary(j->tokenizer), "end of text %lld", (long long)j->eos);
-    if (snprintf(w->folder, sizeof w->folder, "%s.part", j->out) >= PATH_BYTES)
-        return fail(why, ERR_USAGE, "%.200s...: the path is too long", j->out);
+    if (path_print(w->folder, why, "%s.part", j->out) != OK) return ERR_USAGE;
     path_join(w->pieces, w->folder, "pieces");
     path_join(w->shards, w->folder, "shards");
     w->identity = shard_identity_of(j->tokenizer, j->eos);
     describe_work(w, work, sizeof work);
-    TRY(comm_agree(w->c, text_pieces_find(&w->text, j->source, j->sources, work, why), why));
-    TRY(comm_agree(w->c, compare_with_first_rank(w, why), why));
-    return comm_agree(w->c, w->c->rank == 0 ? make_folders(w, why) : OK, why);
+    TRY_ALL(w->c, text_pieces_find(&w->text, j->source, j->sources, work, why), why);
+    TRY_ALL(w->c, compare_with_first_rank(w, why), why);
+    return COMM_ROOT(w->c, make_folders(w, why), why);
 }
 
 /* ---- the second half: pieces to shards ---------------------------------------------------------------- */
@@ -159,11 +156,10 @@ static status join(const workplace *w, const piece_work *work, tokenize_result *
                           .identity = &w->identity,
                           .shard_tokens = w->job->shard_tokens,
                           .threads = w->job->threads};
-    if (s == OK) s = comm_agree(w->c, w->c->rank == 0 ? folder_make(w->shards, why) : OK, why);
+    if (s == OK) s = COMM_ROOT(w->c, folder_make(w->shards, why), why);
     if (s == OK) s = shards_join(&j, w->c, &summary, &r->shards, why);
-    if (s == OK && w->c->rank == 0)
-        s = dataset_manifest_write(w->shards, &w->identity, summary, r->shards, why);
-    s = comm_agree(w->c, s, why);
+    if (s == OK)
+        s = COMM_ROOT(w->c, dataset_manifest_write(w->shards, &w->identity, summary, r->shards, why), why);
     free(summary);
     piece_list_free(&l);
     return s;
@@ -186,7 +182,7 @@ static status run(workplace *w, tokenize_result *r, message *why)
 {
     TRY(prepare(w, why));
     const piece_work work = {w->job, &w->identity, &w->text, w->pieces};
-    TRY(comm_agree(w->c, tokenize_pieces(&work, w->c, r, why), why));
+    TRY_ALL(w->c, tokenize_pieces(&work, w->c, r, why), why);
     TRY(join(w, &work, r, why));
     double counts[] = {(double)r->made, (double)r->empty};
     comm_sum_f64(w->c, counts, 2);
@@ -194,7 +190,7 @@ static status run(workplace *w, tokenize_result *r, message *why)
     r->empty = (int64_t)counts[1];
     r->files = w->text.files.count;
     r->bytes = w->text.bytes;
-    return comm_agree(w->c, w->c->rank == 0 ? commit(w, why) : OK, why);
+    return COMM_ROOT(w->c, commit(w, why), why);
 }
 
 status tokenize_text(const tokenize_job *j, const comm *c, tokenize_result *r, message *why)

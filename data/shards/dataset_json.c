@@ -210,11 +210,18 @@ static json_t *shard_json(const shard_summary *s)
                      s->xxh3_128, "sha256", s->sha256, "index_sha256", s->index_sha256);
 }
 
+/* NULL: a name is not UTF-8. */
 static json_t *manifest_json(const dataset_manifest *m)
 {
     const shard_identity *i = &m->identity;
     json_t *shards = json_array();
-    for (int64_t k = 0; k < m->count; k++) json_array_append_new(shards, shard_json(&m->shard[k]));
+    bool listed = true;
+    for (int64_t k = 0; k < m->count && listed; k++)
+        listed = json_array_append_new(shards, shard_json(&m->shard[k])) == 0;
+    if (!listed) {
+        json_decref(shards);
+        return NULL;
+    }
     return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:s}", "format", FORMAT, "token_bytes",
                      i->token_bytes, "vocabulary", number_or_null(i->vocabulary), "eos",
                      number_or_null(i->eos), "bos", number_or_null(i->bos), "pad", number_or_null(i->pad),
@@ -227,12 +234,8 @@ static status manifest_save(dataset_manifest *m, const char *path, message *why)
 {
     fingerprint(m, m->fingerprint);
     json_t *all = manifest_json(m);
-    char *text = all ? json_dumps(all, JSON_INDENT(1)) : NULL;
-    json_decref(all);
-    if (!text) return fail(why, ERR_INPUT, "%s: a name is not UTF-8 and cannot be listed", path);
-    const status s = file_write(path, text, (int64_t)strlen(text), NULL, why);
-    free(text);
-    return s;
+    if (!all) return fail(why, ERR_INPUT, "%s: a name is not UTF-8 and cannot be listed", path);
+    return json_text_write(all, JSON_INDENT(1), path, NULL, why);
 }
 
 /* Appends, or replaces the entry of the same name. The order of names is made later. */

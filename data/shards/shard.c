@@ -7,16 +7,15 @@
  * Whatever two of them say must agree. Reads of X.ds.zst go through the frame cache. All numbers are
  * little-endian, like the machines that this runs on. */
 #include "data/shards/shard.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "data/shards/frame_cache.h"
 #include "data/shards/shard_header.h"
 #include "data/shards/shard_metadata.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -32,9 +31,7 @@ bool shard_named(const char *name)
 status shard_beside(char *out, const char *path, const char *suffix, message *why)
 {
     const size_t length = strlen(path) - (ends_with(path, ".ds.zst") ? strlen(".zst") : 0);
-    if (snprintf(out, PATH_BYTES, "%.*s%s", (int)length, path, suffix) >= PATH_BYTES)
-        return fail(why, ERR_INPUT, "%.200s...: the path is too long", path);
-    return OK;
+    return path_print(out, why, "%.*s%s", (int)length, path, suffix);
 }
 
 _Static_assert(sizeof((shard_metadata *)0)->tokenizer == sizeof((shard_identity *)0)->tokenizer,
@@ -156,13 +153,10 @@ static status header_read(shard *s, int fd, int64_t bytes, message *why)
 static uint64_t content_hash(const seekable *z)
 {
     if (!z->checksum) return 0;
-    XXH3_state_t *hash = memory_check(XXH3_createState(), "a hash");
-    XXH3_64bits_reset(hash);
-    XXH3_64bits_update(hash, z->from, sizeof *z->from * (size_t)(z->frames + 1));
-    XXH3_64bits_update(hash, z->checksum, sizeof *z->checksum * (size_t)z->frames);
-    const uint64_t digest = XXH3_64bits_digest(hash);
-    XXH3_freeState(hash);
-    return digest;
+    hash_state *hash = hash_start();
+    hash_update(hash, z->from, (int64_t)sizeof *z->from * (z->frames + 1));
+    hash_update(hash, z->checksum, (int64_t)sizeof *z->checksum * z->frames);
+    return hash_finish(hash);
 }
 
 /* Checks size and, for X.ds.zst, header and seek table. *bytes: size of all ids. */
@@ -203,8 +197,7 @@ static status check(shard *s, message *why)
 status shard_open(shard *s, const char *path, message *why)
 {
     *s = (shard){.identity = {.vocabulary = -1, .eos = -1, .bos = -1, .pad = -1}};
-    if (snprintf(s->path, PATH_BYTES, "%s", path) >= PATH_BYTES)
-        return fail(why, ERR_INPUT, "%.200s...: the path is too long", path);
+    TRY(path_print(s->path, why, "%s", path));
     const status result = check(s, why);
     if (result != OK) shard_close(s);
     return result;

@@ -1,7 +1,6 @@
 /* Looks shards up in the dataset.json of their folder. The manifest that was read last is kept: shards of one
  * folder usually come one after another. */
 #include "data/shards/shard_listed.h"
-#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -16,9 +15,7 @@ status listed_find(listed *l, const char *shard_path, const shard_summary **entr
     const char *name = path_base(shard_path);
     char path[PATH_BYTES];
     *entry = NULL;
-    if (snprintf(path, sizeof path, "%.*s%s", (int)(name - shard_path), shard_path, DATASET_JSON) >=
-        PATH_BYTES)
-        return fail(why, ERR_INPUT, "%.200s...: the path is too long", shard_path);
+    TRY(path_print(path, why, "%.*s%s", (int)(name - shard_path), shard_path, DATASET_JSON));
     if (strcmp(path, l->path) != 0) {
         listed_free(l);
         if (file_exists(path)) TRY(dataset_manifest_read(&l->manifest, path, why));

@@ -10,6 +10,7 @@
  * other, or no data file. A failure at 3 or 4 removes the files that have their names. */
 #include "data/shards/shard_writer.h"
 #include "base/digest.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "data/shards/seekable_writer.h"
 #include "data/shards/shard.h"
@@ -180,7 +181,7 @@ static status sibling_check(const shard_writer *w, message *why)
     const uint64_t ends =
         XXH3_64bits(other.document_end, sizeof *other.document_end * (size_t)other.documents);
     const bool same = other.tokens == w->tokens && other.token_bytes == w->identity.token_bytes &&
-                      ends == XXH3_64bits_digest(w->index.hash);
+                      ends == hash_value(w->index.hash);
     shard_close(&other);
     if (same) return OK;
     return fail(why, ERR_INPUT,
@@ -217,7 +218,7 @@ static status metadata_write(shard_writer *w, message *why)
 static status publish(shard_writer *w, uint64_t *given, message *why)
 {
     TRY(metadata_write(w, why));
-    *given = XXH3_64bits_digest(w->data.hash);
+    *given = hash_value(w->data.hash);
     return file_finish_all((file_writer *const[]){&w->index, &w->metadata, &w->data}, 3, &w->named, why);
 }
 
@@ -228,8 +229,7 @@ static status read_back(const shard_writer *w, uint64_t given, shard_summary *ou
     int fd;
     TRY(file_open(w->path, &fd, &out->bytes, why));
     char *chunk = memory_new(CHUNK, 1, "bytes of %s", w->path);
-    XXH3_state_t *again = memory_check(XXH3_createState(), "a hash");
-    XXH3_64bits_reset(again);
+    hash_state *again = hash_start();
     digest_state *d = digest_start();
     status s = OK;
     for (int64_t done = 0; done < out->bytes && s == OK; done += CHUNK) {
@@ -238,16 +238,15 @@ static status read_back(const shard_writer *w, uint64_t given, shard_summary *ou
         if (s != OK) break;
         digest_update(d, chunk, (size_t)n);
         if (w->frames && done == 0) shard_header_pack((uint8_t *)chunk, &w->identity, 0);
-        XXH3_64bits_update(again, chunk, (size_t)n);
+        hash_update(again, chunk, n);
     }
     digest_text text;
     digest_finish(d, &text);
-    if (s == OK && XXH3_64bits_digest(again) != given)
+    if (hash_finish(again) != given && s == OK)
         s = fail(why, ERR_INPUT,
                  "%s: the bytes read back differ from those written: the disk or memory is faulty", w->path);
     strcpy(out->xxh3_128, text.xxh3_128);
     strcpy(out->sha256, text.sha256);
-    XXH3_freeState(again);
     free(chunk);
     close(fd);
     return s;

@@ -41,15 +41,11 @@ status tokenizer_folder_find(tokenizer_folder *f, const char *path, message *why
 /* Reads the JSON object in a file of the folder; NULL when there is no such file. */
 static status read_config(const tokenizer_folder *f, const char *name, json_t **json, message *why)
 {
-    char path[PATH_BYTES], *text;
-    int64_t bytes;
+    char path[PATH_BYTES];
     *json = NULL;
     if (strlen(f->folder) + strlen(name) + 2 > PATH_BYTES || !file_exists(path_join(path, f->folder, name)))
         return OK;
-    TRY(file_read_text(path, MAX_CONFIG_BYTES, &text, &bytes, why));
-    const status s = json_text_parse(json, text, bytes, path, why);
-    free(text);
-    return s;
+    return json_text_read(json, path, MAX_CONFIG_BYTES, why);
 }
 
 /* "TOKEN" or {"content": "TOKEN"} */

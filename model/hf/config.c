@@ -16,7 +16,6 @@
 #include "model/hf/family.h"
 #include "model/hf/folder_check.h"
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
@@ -164,14 +163,10 @@ static status config_parse(model_config *c, config_file *f, const char *folder)
 status config_read(model_config *c, const char *folder, message *why)
 {
     config_file f = {.why = why};
-    char *text;
-    int64_t bytes;
     *c = (model_config){0};
     TRY(model_folder_check(folder, why));
     path_join(f.path, folder, "config.json");
-    TRY(file_read_text(f.path, MAX_CONFIG_BYTES, &text, &bytes, why));
-    status s = json_text_parse(&f.json, text, bytes, f.path, why);
-    free(text);
+    status s = json_text_read(&f.json, f.path, MAX_CONFIG_BYTES, why);
     c->json = f.json;
     if (s == OK) s = config_parse(c, &f, folder);
     if (s != OK) config_free(c);

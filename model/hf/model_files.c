@@ -1,6 +1,7 @@
 /* Weights pass through one buffer of bounded size on their way between files and device. */
 #include "model/hf/model_files.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/memory.h"
 #include "model/hf/safetensors.h"
 #include <jansson.h>
@@ -46,9 +47,7 @@ static void shape_text(char *out, size_t size, int rank, const int64_t *dim)
 
 static status check_shape(const safetensors *s, const safetensors_entry *e, const param *p, message *why)
 {
-    bool same = e->rank == p->rank;
-    for (int i = 0; same && i < p->rank; i++) same = e->dim[i] == p->dim[i];
-    if (same) return OK;
+    if (safetensors_has_shape(e, p->rank, p->dim)) return OK;
     char found[160], expected[64];
     shape_text(found, sizeof found, e->rank, e->dim);
     shape_text(expected, sizeof expected, p->rank, p->dim);
@@ -204,8 +203,7 @@ status model_writer_open(model_writer *w, const char *folder, const param_table 
                          dtype storage, int64_t file_bytes, message *why)
 {
     *w = (model_writer){.table = t, .k = k, .storage = storage, .file_bytes = file_bytes};
-    if (snprintf(w->folder, sizeof w->folder, "%s", folder) >= (int)sizeof w->folder)
-        return fail(why, ERR_USAGE, "%s: the path is too long", folder);
+    if (path_print(w->folder, why, "%s", folder) != OK) return ERR_USAGE;
     for (int from = 0; from < t->count; from = file_end(t, from, storage, file_bytes)) w->files++;
     w->chunk = chunk_buffer();
     return OK;
@@ -239,15 +237,8 @@ static status save_index(const model_writer *w, message *why)
         json_pack("{s:{s:I}, s:o}", "metadata", "total_size",
                   (json_int_t)(param_table_numel(t) * dtype_bytes(w->storage)), "weight_map", weight_map);
     char path[PATH_BYTES];
-    char *text = memory_check(json_dumps(index, JSON_INDENT(2)), "an index of %d tensors", t->count);
-    uint64_t hash;
-    const int64_t bytes = (int64_t)strlen(text);
-    const status s =
-        file_write(path_join(path, w->folder, "model.safetensors.index.json"), text, bytes, &hash, why);
-    if (s == OK) written_add(w->written, path, bytes, hash);
-    free(text);
-    json_decref(index);
-    return s;
+    path_join(path, w->folder, "model.safetensors.index.json");
+    return json_text_write(index, JSON_INDENT(2), path, w->written, why);
 }
 
 status model_writer_finish(model_writer *w, message *why)
@@ -280,30 +271,4 @@ status model_save(const char *folder, const param_table *t, const units *u, cons
     if (s == OK) s = model_writer_finish(&out, why);
     if (s != OK) model_writer_abandon(&out);
     return s;
-}
-
-/* ---- tokenizer ----------------------------------------------------------------------------------------- */
-
-status tokenizer_copy(const char *from, const char *to, written_files *written, message *why)
-{
-    static const char *const names[] = {
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "tokenizer.model",
-        "vocab.json",
-        "merges.txt",
-        "added_tokens.json",
-        "chat_template.jinja",
-        "generation_config.json",
-    };
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char source[PATH_BYTES], copy[PATH_BYTES];
-        uint64_t hash;
-        int64_t bytes;
-        if (!file_exists(path_join(source, from, names[i]))) continue;
-        TRY(file_copy(source, path_join(copy, to, names[i]), &hash, &bytes, why));
-        written_add(written, copy, bytes, hash);
-    }
-    return folder_sync(to, why);
 }

@@ -1,5 +1,4 @@
-/* Weights between a model folder and the device, and the tokenizer's files beside them. None of it is
- * collective. */
+/* Weights between a model folder and the device. None of it is collective. */
 #ifndef REMLA_MODEL_HF_MODEL_FILES_H
 #define REMLA_MODEL_HF_MODEL_FILES_H
 #include "base/written.h"
@@ -40,7 +39,7 @@ typedef struct model_reader {
 /* Opens and checks as model_load does, reads no weights. On failure nothing is open. */
 status model_reader_open(model_reader *r, const char *folder, const param_table *t, const ops *k,
                          message *why);
-/* Unit `unit` of the table into `flat`, which has room for it. */
+/* Reads unit `unit` of the table into `flat`, which holds at least its elements. */
 status model_reader_unit(model_reader *r, int unit, tensor *flat, message *why);
 void model_reader_close(model_reader *r);
 
@@ -64,9 +63,5 @@ status model_writer_open(model_writer *w, const char *folder, const param_table 
 status model_writer_unit(model_writer *w, int unit, const tensor *flat, message *why);
 status model_writer_finish(model_writer *w, message *why);
 void model_writer_abandon(model_writer *w); /* instead of finishing; also after a failure */
-
-/* Copies those files of a tokenizer, and generation_config.json, that `from` has; adds them to `written` (may
- * be NULL). */
-status tokenizer_copy(const char *from, const char *to, written_files *written, message *why);
 
 #endif

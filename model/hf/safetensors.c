@@ -310,13 +310,9 @@ static status index_open(safetensors *s, const char *folder, const char *index, 
 
 static status index_read(safetensors *s, const char *folder, const char *index, message *why)
 {
-    char *text;
-    int64_t bytes;
-    json_t *json = NULL;
-    TRY(file_read_text(index, SAFETENSORS_HEADER_LIMIT, &text, &bytes, why));
-    status result = json_text_parse(&json, text, bytes, index, why);
-    free(text);
-    if (result == OK) result = index_open(s, folder, index, json, why);
+    json_t *json;
+    TRY(json_text_read(&json, index, SAFETENSORS_HEADER_LIMIT, why));
+    const status result = index_open(s, folder, index, json, why);
     json_decref(json);
     return result;
 }
@@ -362,6 +358,11 @@ const safetensors_entry *safetensors_find(const safetensors *s, const char *name
     if (s->count == 0) return NULL;
     const safetensors_entry key = {.name = (char *)name};
     return bsearch(&key, s->entry, (size_t)s->count, sizeof key, by_name);
+}
+
+bool safetensors_has_shape(const safetensors_entry *e, int rank, const int64_t *dim)
+{
+    return e->rank == rank && !memcmp(e->dim, dim, (size_t)rank * sizeof *dim);
 }
 
 /* ---- data ---------------------------------------------------------------------------------------------- */

@@ -36,6 +36,7 @@ status safetensors_open(safetensors *s, const char *path, message *why);
 void safetensors_close(safetensors *s);
 /* Finds a tensor by name; NULL if there is none. */
 const safetensors_entry *safetensors_find(const safetensors *s, const char *name);
+bool safetensors_has_shape(const safetensors_entry *e, int rank, const int64_t *dim);
 /* Reads elements [from, from+count) as float. F16 and BF16 are widened exactly. Infinities and NaN are an
  * ERR_INPUT naming the tensor. */
 status safetensors_read(const safetensors *s, const safetensors_entry *e, int64_t from, int64_t count,

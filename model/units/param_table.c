@@ -1,4 +1,4 @@
-/* What can be asked of a table, whoever made it. */
+/* Searches and sums over a table of parameters. model/weights.c makes the tables. */
 #include "model/units/param_table.h"
 #include <stdlib.h>
 #include <string.h>

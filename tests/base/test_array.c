@@ -7,21 +7,21 @@
 static void test_growth(void **state)
 {
     (void)state;
-    int64_t *data = NULL, room = 0;
+    int64_t *data = NULL, capacity = 0;
     int moves = 0;
     for (int64_t i = 0; i < 100000; i++) {
-        const int64_t before = room;
-        data = array_reserve(data, &room, i + 1, sizeof *data);
-        assert_true(room >= i + 1);
-        moves += room != before;
+        const int64_t before = capacity;
+        data = array_reserve(data, &capacity, i + 1, sizeof *data);
+        assert_true(capacity >= i + 1);
+        moves += capacity != before;
         data[i] = i;
     }
     assert_true(moves < 30);
     for (int64_t i = 0; i < 100000; i++) assert_int_equal(data[i], i);
-    const int64_t *same = array_reserve(data, &room, 5, sizeof *data);
+    const int64_t *same = array_reserve(data, &capacity, 5, sizeof *data);
     assert_ptr_equal(same, data);
-    data = array_reserve(data, &room, 1000000, sizeof *data);
-    assert_true(room >= 1000000);
+    data = array_reserve(data, &capacity, 1000000, sizeof *data);
+    assert_true(capacity >= 1000000);
     assert_int_equal(data[99999], 99999);
     free(data);
 }
@@ -29,8 +29,8 @@ static void test_growth(void **state)
 static void too_much(void *context)
 {
     (void)context;
-    int64_t room = 0;
-    array_reserve(NULL, &room, INT64_MAX, 16);
+    int64_t capacity = 0;
+    array_reserve(NULL, &capacity, INT64_MAX, 16);
 }
 
 static void test_overflow(void **state)

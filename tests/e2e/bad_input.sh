@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a person can get wrong, each in a line: the exit code, what the one sentence on standard error must contain, and the command.
+# What a user can get wrong, each in a line: the exit code, what the one sentence on standard error must contain, and the command.
 # Nothing may be left half-written and no input may change. All cases are tried, then the script fails if one failed.
 . "$(dirname "$0")/common.sh"
 failed=0
@@ -247,6 +247,9 @@ bad 2 'calib.seq_len=32 is longer than the model|sliding_window of 16' "${conver
 bad 2 'eval.seq_len=32 is longer than the model|sliding_window of 16' "${convert[@]}" calib.seq_len=16 "${on[@]}"
 bad 2 'train.seq_len=32 is longer than the model|sliding_window of 16' "${convert[@]}" calib.seq_len=16 data.val="$golden/val.ds" train.seq_len=32
 bad 2 'convert.balance does not go with convert.method=remla' "${convert[@]}" calib.seq_len=16 convert.method=remla convert.balance=norm
+long=$(printf '%01020d' 0)
+bad 2 '000...: this path is too long, at most 1023 bytes are possible' "$REMLA" convert window "$long$long" calib.data="$golden/train.ds"
+bad 2 '000...: this path is too long, at most 1023 bytes are possible' "${tokenize[@]}" good.txt tokenize.model="$golden/tokenizer" tokenize.out="$long"
 bad 2 'train.steps=-1|auto, or a whole number from 1' "${run[@]}" config.yaml train.out=out-run train.steps=-1
 bad 2 'convert.layout=stock|auto, deepseek, transmla' "${convert[@]}" convert.layout=stock
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by every script of this folder. The scripts call the program as a person would, on the models of tests/golden, and
+# Sourced by every script of this folder. The scripts call the program as a user would, on the models of tests/golden, and
 # need nothing but bash, coreutils and awk. By hand: REMLA=build/cpu/remla REMLA_SOURCE=. bash tests/e2e/resume.sh
 set -euo pipefail
 : "${REMLA:?the program to test}" "${REMLA_SOURCE:?the root of the sources}"

@@ -39,7 +39,7 @@ for damage in cut_weights cut_state grow flip_header flip_weight flip_moment fli
     check_exit 0 "${command[@]}" train.out=run
     grep -q "^remla: warning: passing over run/$newest: " err || { cat err >&2; fail "$damage: no warning that names the checkpoint"; }
     expected=1
-    [ $damage != rename_older ] || expected=2 # it may be a person's, and is in the way of the run's own
+    [ $damage != rename_older ] || expected=2 # it may be the user's, and is in the way of the run's own
     [ "$(wc -l <err)" = $expected ] || { cat err >&2; fail "$damage: not $expected warnings"; }
     grep -q "step-00000004: step 4" out || { cat out >&2; fail "$damage: did not go on from step 4"; }
     check_same_files "$damage" whole/$last run/$last
@@ -89,7 +89,7 @@ check_exit 3 "${command[@]}" train.out=run
 find run -type f -exec md5sum {} + | sort -k2 | grep -v train.log >after
 cmp before after >&2 || fail "all damaged: files of the run were touched"
 
-# A damaged one that is asked for by name is an error too, and so is evaluating it when its weights are cut.
+# A damaged one that is named is an error too, and so is evaluating it when its weights are cut.
 check_exit 3 "${command[@]}" train.out=other train.resume=run/checkpoints/step-00000004
 cp -r base/checkpoints/step-00000002 base/checkpoints/step-00000003
 check_exit 3 "${command[@]}" train.out=other train.resume=base/checkpoints/step-00000003/

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A model whose config.json lacks what transformers gives a default, as Llama-1's and Llama-2's do: the same losses as with a whole file, a line
-# for each key once in a run, nothing but JSON on standard output where that was asked for, and whole files out of conversions and checkpoints.
+# A model whose config.json does not have what transformers gives a default, as Llama-1's and Llama-2's do: the same losses as with a whole file, a line
+# for each key once in a run, nothing but JSON on standard output where that was requested, and whole files out of conversions and checkpoints.
 . "$(dirname "$0")/common.sh"
 
 mkdir bare
@@ -16,7 +16,7 @@ said() {
 }
 # whole FILE: a config.json with all keys.
 whole() {
-    for key in $keys; do grep -q "\"$key\"" "$1" || fail "$1 lacks $key"; done
+    for key in $keys; do grep -q "\"$key\"" "$1" || fail "$1 has no $key"; done
 }
 
 on=(data.val="$golden/val.ds" eval.seq_len=32)
@@ -43,4 +43,4 @@ check_exit 0 ranks 2 "$REMLA" train config.yaml train.steps=2 train.micro_batch=
 said out
 whole run/checkpoints/step-00000002/config.json
 check_exit 0 "$REMLA" inspect run/checkpoints/step-00000002
-! grep 'is not in config.json' out || fail "a checkpoint lacks keys"
+! grep 'is not in config.json' out || fail "keys are missing from a checkpoint"

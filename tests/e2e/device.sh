@@ -72,7 +72,7 @@ for seed in 4 5; do
     cmp want got >&2 || fail "two ranks with streams in order $seed give other weights"
 done
 
-# Without a device: auto says so and computes on the CPU; asked for, it is an error.
+# Without a device: auto says so and computes on the CPU; requested, it is an error.
 check_exit 0 env FAKECUDA_DEVICES=0 "$REMLA" train "${options[@]}" train.out=none train.steps=1
 grep -q '^device the CPU: ' out || fail "auto without a device: $(cat out)"
 check_exit 4 env FAKECUDA_DEVICES=0 "$REMLA" train "${options[@]}" train.out=none2 train.steps=1 device.kind=cuda

@@ -7,7 +7,7 @@ shift 2
 fixtures=$REMLA_SOURCE/../shared/fixtures
 python=$REMLA_SOURCE/build/venv/bin/python
 [ -e "$fixtures/check.py" ] || { echo "there is no $fixtures: skipped"; exit 77; }
-"$python" -c 'import numpy, safetensors' 2>/dev/null || { echo "build/venv lacks numpy or safetensors: skipped"; exit 77; }
+"$python" -c 'import numpy, safetensors' 2>/dev/null || { echo "build/venv has no numpy or no safetensors: skipped"; exit 77; }
 folder=$work/fixtures
 mkdir "$folder"
 for file in fixtures.json train.ds train.ds.index train.ds.metadata val.ds val.ds.index val.ds.metadata tokenizer.json; do ln -s "$fixtures/$file" "$folder/$file"; done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The disk is full in the middle of a checkpoint: training goes on, the earlier checkpoints are untouched, nothing is left half-written; at
-# the end, after some tries, the exit code says that the last one is missing, and with more room the same command goes on. A disk without
-# room for a line of metrics or of the log stops nothing either. The small disk is a tmpfs in a mount namespace of our own.
+# the end, after some tries, the exit code says that the last one is missing, and with more space the same command goes on. A disk without
+# space for a line of metrics or of the log stops nothing either. The small disk is a tmpfs in a mount namespace of our own.
 namespace=-m
 [ "$(id -u)" = 0 ] || namespace=-rm
 if [ -z "${REMLA_IN_NAMESPACE:-}" ]; then
@@ -19,7 +19,7 @@ check_exit 0 "${command[@]}" train.out=whole
 checkpoint=$(($(du -sk --apparent-size whole/checkpoints/step-00000002 | cut -f1) + 8))
 mkdir disk
 
-# Room for two checkpoints and 1/4 or 3/4 of the third: full in its weights, full in its moments.
+# Space for two checkpoints and 1/4 or 3/4 of the third: full in its weights, full in its moments.
 small_disk() { mount -t tmpfs -o size=$((checkpoint * 2 + checkpoint * $1 / 4))k none disk; }
 check_left() {
     [ "$(ls -A disk/run/checkpoints | tr '\n' ' ')" = "step-00000002 step-00000004 " ] || fail "left over: $(ls disk/run/checkpoints)"
@@ -27,8 +27,8 @@ check_left() {
     mount -o remount,size=4m disk
 }
 check_whole() {
-    check_same_files "with room again" whole/checkpoints/step-00000008 disk/run/checkpoints/step-00000008
-    cmp <(curve whole) <(curve disk/run) >&2 || fail "with room again: the curves differ"
+    check_same_files "with space again" whole/checkpoints/step-00000008 disk/run/checkpoints/step-00000008
+    cmp <(curve whole) <(curve disk/run) >&2 || fail "with space again: the curves differ"
     umount disk
 }
 
@@ -39,10 +39,10 @@ tail -n 1 err | grep -q '^remla train: step 8 has no checkpoint: .*No space left
 [ "$(wc -l <err)" = 4 ] || { cat err >&2; fail "not one warning, two tries and a sentence"; }
 check_left
 check_exit 0 "${command[@]}" train.out=disk/run
-[ ! -s err ] || { cat err >&2; fail "with room again: something is on standard error"; }
+[ ! -s err ] || { cat err >&2; fail "with space again: something is on standard error"; }
 check_whole
 
-# Room again before the last try.
+# Space again before the last try.
 small_disk 3
 got=0
 "${command[@]}" train.out=disk/run >out 2>err &
@@ -50,10 +50,10 @@ job=$!
 wait_for grep -q 'step 8 .*trying again in 1 s' err
 check_left
 wait $job || got=$?
-[ $got = 0 ] || { cat err >&2; fail "with room before the last try: exit code $got"; }
+[ $got = 0 ] || { cat err >&2; fail "with space before the last try: exit code $got"; }
 check_whole
 
-# Full while the steps are written down, and with room again before the run ends: nothing is missing but lines of the terminal and the log.
+# Full while the steps are written down, and with space again before the run ends: nothing is missing but lines of the terminal and the log.
 long=("$REMLA" train config.yaml train.steps=1500 checkpoint.every=0)
 check_exit 0 "${long[@]}" train.out=long
 mount -t tmpfs -o size=1m none disk

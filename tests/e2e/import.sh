@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# remla data import through the command line: the tokens and documents of every golden file, decoded by od; what a person can get wrong,
+# remla data import through the command line: the tokens and documents of every golden file, decoded by od; what a user can get wrong,
 # with the whole sentence; nothing is left of a shard that was not finished, also where the disk is full.
 namespace=-m
 [ "$(id -u)" = 0 ] || namespace=-rm
@@ -69,7 +69,7 @@ check_exit 0 "$REMLA" data import "$from/mds-blocks" raw/blocks.ds import.model=
 [ "$(($(stat -c %s raw/blocks.ds.index) / 8))" = 20 ] || fail "20 samples are $(($(stat -c %s raw/blocks.ds.index) / 8)) documents"
 good narrow.txt 2 llmc/narrow.bin import.model=model import.vocabulary=65536
 
-# What a shard of this program says of its ids goes with them, and must not contradict what is asked for.
+# What a shard of this program says of its ids goes with them, and must not contradict the options.
 check_exit 0 "$REMLA" data import packed/x.ds.zst raw/y.ds
 cmp raw/y.ds raw/x.ds >&2 || fail "out of .ds.zst: other ids"
 grep -q '"eos": 7' raw/dataset.json || fail "out of .ds.zst: the end-of-text id is forgotten"
@@ -155,6 +155,11 @@ mkdir folder
 check_exit 0 "$REMLA" data import "$from/llmc/wide.bin" folder/a.ds.zst import.eos=7
 bad 3 "folder/dataset.json: lists shards of another token size; write these into a folder of their own" raw.bin folder/dst.ds import.format=nanogpt import.token_bytes=2
 
+# JSON cannot hold the name: nothing of the shard is left, and the folder's list stays as it was.
+list=$(sha256sum folder/dataset.json)
+bad 3 "folder/dataset.json: a name is not UTF-8 and cannot be listed" "$from/llmc/wide.bin" folder/dst$'\xff'.ds import.eos=7
+[ "$(sha256sum folder/dataset.json)" = "$list" ] || fail "a name that cannot be listed changed the list"
+
 # An end-of-text id that these ids cannot be, and one that they happen not to have.
 bad 2 "raw.bin: import.eos=65536, but its ids of 2 bytes are below 65536" raw.bin dst.ds import.format=nanogpt import.token_bytes=2 import.eos=65536
 bad 2 "mds-bytes: import.eos=16777216, but its ids of 4 bytes are below 16777216" mds-bytes dst.ds import.eos=16777216
@@ -186,7 +191,7 @@ done
 [ -z "$(ls -A stopped)" ] || fail "a signal left: $(ls -A stopped)"
 rm large.bin
 
-# ---- no room
+# ---- no space
 if [ -n "${REMLA_IN_NAMESPACE:-}" ]; then
     mkdir disk
     mount -t tmpfs -o size=64k none disk

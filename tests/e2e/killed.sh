@@ -63,9 +63,9 @@ check_exit 0 "${command[@]}" train.out=extra train.steps=5 val.every=0 checkpoin
 check_exit 0 "${command[@]}" train.out=extra train.steps=5 val.every=0
 [ "$(ls -A extra/checkpoints | tr '\n' ' ')" = "step-00000004 step-00000005 " ] || fail "not pruned: $(ls -A extra/checkpoints)"
 
-# A person's copies are never touched, whatever they are called.
+# A user's copies are never touched, whatever they are called.
 for copy in .old .tmp .trash -copy; do cp -r "killed/$last" "killed/$last$copy"; done
 find killed/checkpoints | sort >before
 check_exit 0 "${command[@]}" train.out=killed
-[ ! -s err ] || { cat err >&2; fail "beside a person's copies: something is on standard error"; }
-cmp before <(find killed/checkpoints | sort) >&2 || fail "a person's copies were touched"
+[ ! -s err ] || { cat err >&2; fail "beside a user's copies: something is on standard error"; }
+cmp before <(find killed/checkpoints | sort) >&2 || fail "a user's copies were touched"

@@ -17,14 +17,14 @@ wait_for_steps blind
 wait $job || { cat err >&2; fail "a failed validation: exit code $?"; }
 [ "$(wc -l <err)" = 1 ] && grep -q '^remla: warning: step 400 is not validated: val.ds' err || { cat err >&2; fail "a failed validation: not one warning"; }
 check_same_files "without validation" whole/checkpoints/step-00000400 blind/checkpoints/step-00000400
-# Mended: the same command has only this left to do, and does it once.
+# Repaired: the same command has only this left to do, and does it once.
 copy_shard val val
 for time in 1 2; do
     check_exit 0 "${run[@]}" data.val=val.ds train.out=blind
     [ "$(grep -c val_loss blind/metrics.jsonl)" = 1 ] || fail "validation made up for, start $time: $(grep val_loss blind/metrics.jsonl)"
 done
 
-# ---- training data that are cut, on one rank and on two, and mended
+# ---- training data that are cut, on one rank and on two, and repaired
 for n in 1 2; do
     copy_shard train cut
     many=()
@@ -42,7 +42,7 @@ for n in 1 2; do
     copy_shard train cut
     check_exit 0 "${many[@]}" "${run[@]}" data.train=cut.ds train.out=cut$n
 done
-check_same_files "data that were mended" whole/checkpoints/step-00000400 cut1/checkpoints/step-00000400
+check_same_files "data that were repaired" whole/checkpoints/step-00000400 cut1/checkpoints/step-00000400
 
 # ---- a rate that explodes: what was good stays, however long it takes, and a second start does not remove it either
 run=("$REMLA" train config.yaml optim.schedule=constant optim.weight_decay=0 checkpoint.every=10 data.val= train.out=wild)

@@ -81,7 +81,7 @@ grep -qF "$index: is damaged" err || fail "a damaged index: $(cat err)"
 rm "$index"
 limited() { (ulimit -f 1 && exec "$@"); }
 check_exit 3 limited "${order[@]}" train.seq_len=32
-grep -qF "data.pack_index=FOLDER keeps pack indexes elsewhere" err || fail "no room for an index: $(cat err)"
+grep -qF "data.pack_index=FOLDER keeps pack indexes elsewhere" err || fail "no space for an index: $(cat err)"
 [ "$(indexes '*transmla-32*')" = 0 ] || fail "half-written: $(ls data)"
 check_exit 0 "$REMLA" "${common[@]}" data.packing=transmla train.out=whole-transmla train.steps=13 data.pack_index=indexes/of/mine
 cmp kept "indexes/of/mine/$(basename "$index")" >&2 || fail "built again it is another"

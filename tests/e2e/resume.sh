@@ -44,7 +44,7 @@ grep -q 'give another train.out' err || fail "a way back inside a run: $(cat err
 check_exit 0 "$REMLA" train "${options[@]}" train.out=done train.resume=whole/$last
 check_same_files "nothing left to do" "whole/$last" "done/$last"
 check_exit 2 "$REMLA" train "${options[@]}" train.out=whole train.steps=3
-# Copies that a person has made are theirs.
+# A copy that the user has made is not removed.
 cp -r "whole/$last" "whole/$last-keep"
 
 # A finished run has nothing left to do.
@@ -53,7 +53,7 @@ check_exit 0 "$REMLA" train "${options[@]}" train.out=whole
 find whole -name '*.safetensors' -exec stat -c '%n %Y %i' {} + | sort >after
 cmp before after >&2 || fail "starting a finished run again wrote weights"
 cmp <(curve whole) <(curve parts) >&2 || fail "starting a finished run again changed its metrics"
-[ -d "whole/$last-keep" ] || fail "somebody's copy of a checkpoint is gone"
+[ -d "whole/$last-keep" ] || fail "a user's copy of a checkpoint is gone"
 
 check_exit 0 ranks 2 "$REMLA" train "${options[@]}" train.out=whole2
 in_parts parts2 ranks 2 "$REMLA"

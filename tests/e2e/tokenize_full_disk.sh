@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The disk is full while text is tokenized: in the first piece, in a later one, in the shards that are put together. One sentence, nothing under
-# the final name; with more room the same command goes on. The small disk is a tmpfs in a mount namespace of our own.
+# the final name; with more space the same command goes on. The small disk is a tmpfs in a mount namespace of our own.
 namespace=-m
 [ "$(id -u)" = 0 ] || namespace=-rm
 if [ -z "${REMLA_IN_NAMESPACE:-}" ]; then

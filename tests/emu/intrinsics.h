@@ -1,4 +1,5 @@
-// The functions of CUDA C++ that the host's mathematics lacks. Those that a GPU approximates are exact here.
+// The functions of CUDA C++ that the host's mathematics does not have. Those that a GPU approximates are
+// exact here.
 #ifndef REMLA_TESTS_EMU_INTRINSICS_H
 #define REMLA_TESTS_EMU_INTRINSICS_H
 #include <math.h>

@@ -3,7 +3,7 @@
  * It asks for a driver to load the kernel into, and is given fakedriver.c.
  *
  *     plan_cudnn            the graphs that remla relies on, as a table; exit 1 when one has no plan
- *     plan_cudnn all        more lengths, and the backward pass that is used only when asked for
+ *     plan_cudnn all        more lengths, and the backward pass that is used only on request
  *
  * Exits with 77 where cuDNN is missing or not of the version that the table of docs/KERNELS.md was made with:
  * the keys of the JSON are documented nowhere. */

@@ -39,7 +39,7 @@ struct fiber {
 fiber *fiber_create(void (*entry)());
 // Makes a fiber of the stack on which the caller runs.
 void fiber_adopt(fiber *f);
-// Goes on in `to`; returns when somebody switches back to `from`.
+// Goes on in `to`; returns when another fiber switches back to `from`.
 void fiber_switch(fiber *from, fiber *to);
 // The first thing that `entry` does.
 void fiber_entered();

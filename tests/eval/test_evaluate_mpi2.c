@@ -1,6 +1,6 @@
 /* Two ranks share an odd number of groups of windows: both make the same number of forward calls, which an op
  * that counts tells, whether a window can be read or not, and the loss is the sum that they make up together,
- * bit for bit. A failed check stops both ranks (REQUIRE), because the other would wait for ever. */
+ * bit for bit. A failed check stops both ranks (REQUIRE), because the other would wait forever. */
 #include "eval/evaluate.h"
 #include "eval/batch.h"
 #include "tests/support/check.h"

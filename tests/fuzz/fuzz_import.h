@@ -10,7 +10,7 @@
 /* Nothing reads more of one input: an RLE frame of a few bytes holds millions of ids. */
 enum { MOST_RUNS = 500 };
 
-static void read_source(const char *path, const import_settings *how, int64_t room)
+static void read_source(const char *path, const import_settings *how, int64_t most)
 {
     static uint32_t ids[1000];
     import_source s;
@@ -24,9 +24,9 @@ static void read_source(const char *path, const import_settings *how, int64_t ro
     }
     if (s.token_bytes != 2 && s.token_bytes != 4) abort();
     for (int run = 0; run < MOST_RUNS && result == OK && (count > 0 || ends); run++) {
-        result = import_next(&s, ids, room, &count, &ends, &why);
+        result = import_next(&s, ids, most, &count, &ends, &why);
         if (result != OK) break;
-        if (count < 0 || count > room || (ends && !s.keeps_documents)) abort();
+        if (count < 0 || count > most || (ends && !s.keeps_documents)) abort();
         for (int64_t i = 0; i < count; i++)
             if (ids[i] >= (how->vocabulary ? how->vocabulary : IMPORT_VOCABULARY)) abort();
         total += count;

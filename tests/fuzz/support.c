@@ -1,3 +1,4 @@
+/* Files for fuzz targets that need one: in memory (/dev/shm), and removed when the program ends. */
 #include "tests/fuzz/fuzz.h"
 #include <fcntl.h>
 #include <stdio.h>

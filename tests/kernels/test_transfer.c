@@ -136,7 +136,7 @@ static void upload_to_tokens(void *context)
 
 static void upload_to_nothing(void *context)
 {
-    tensor *absent = context; /* an optional weight that a model lacks */
+    tensor *absent = context; /* an optional weight that a model does not have */
     const float value = 1;
     ops_cpu_f32()->upload(absent, &value, ops_cpu_f32()->stream);
 }

@@ -314,7 +314,7 @@ static void check_same_results(const trainee *t, const double *want)
 }
 
 /* The losses of the tokens are what the sum is of, with none for the target that does not count; the sum is
- * that of an evaluation. Forward asks for no targets. */
+ * that of an evaluation. Forward needs no targets. */
 static void losses_of_tokens(void **state)
 {
     trainee t;

@@ -1,5 +1,5 @@
 /* Two ranks, each with its own gradients, against one process that got the sum of them. A failed check
- * stops both ranks (REQUIRE), because the other one would wait for ever. */
+ * stops both ranks (REQUIRE), because the other one would wait forever. */
 #include "tests/support/check.h"
 #include "base/machine.h"
 #include "optim/optimizer.h"

@@ -24,7 +24,7 @@ typedef struct block {
 
 static block *blocks;
 static bool on_host;
-static bool device_works; /* the table that was last asked for is a device's */
+static bool device_works; /* the table that was last requested is a device's */
 
 void check_on_host(void) { on_host = true; }
 

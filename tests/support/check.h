@@ -28,7 +28,7 @@
 int check_teardown(void **state);
 
 /* The tables that are built: float, then double, then, where CUDA is built and a device is there, its f32 and
- * bf16; NULL past the end. for (int i = 0; (k = check_table(i)); i++) ... Until the next one is asked for, no
+ * bf16; NULL past the end. for (int i = 0; (k = check_table(i)); i++) ... Until the next one is requested, no
  * other device's table computes. */
 const ops *check_table(int i);
 /* What a result of a type may differ by from the double one, relative L2: float 1e-5, one double from another

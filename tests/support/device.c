@@ -1,3 +1,5 @@
+/* A device for tests: a child process finds out whether there is one; copies go through the staging ring, as
+ * those of the ops do. */
 #include "tests/support/device.h"
 #include "base/cuda/cuda.h"
 #include <stdio.h>

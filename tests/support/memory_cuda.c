@@ -1,4 +1,4 @@
-/* Builds with CUDA: the device is opened when memory is first asked for. Without one the tests run on the
+/* Builds with CUDA: the device is opened when memory is first requested. Without one the tests run on the
  * CPU's tables alone, and say so. */
 #include "tests/support/memory.h"
 #include "base/cuda/cuda.h"

@@ -1,3 +1,4 @@
+/* A folder of its own under /tmp for each test program; the process that made it removes it at its end. */
 #include "tests/support/scratch.h"
 #include "base/file.h"
 #include <stdio.h>

@@ -10,9 +10,8 @@
 #include "train/eval_options.h"
 #include "train/feed_options.h"
 #include <stdio.h>
-#include <string.h>
 
-/* ---- words -------------------- */
+/* ---- words --------------------------------------------------------------------------------------------- */
 
 /* Each as train/option_words.c does it. What auto becomes stands behind the switch. */
 static convert_method method_of(const options *o)
@@ -108,7 +107,7 @@ static status choose(convert_job *j, message *why)
     return OK;
 }
 
-/* ---- what is asked for -------------------- */
+/* ---- settings ------------------------------------------------------------------------------------------ */
 
 /* A stock DeepSeek-V3 model has a bias on q_a_proj and none on q_proj or q_b_proj: queries with a bias need a
  * latent. It holds all that they are but for one dimension. */
@@ -171,13 +170,10 @@ status cmd_convert(const command_line *line, options *o, const comm *c, message 
     if (j.method == METHOD_TRANSMLA && (c->size > 1 || line->plan))
         return fail(why, ERR_USAGE, "convert.method=transmla %s",
                     c->size > 1 ? "runs on one rank: start it without mpirun" : "has no plan");
-    if (snprintf(j.target, sizeof j.target, "%s", line->positional[1]) >= (int)sizeof j.target)
-        return fail(why, ERR_USAGE, "%s: the path is too long", line->positional[1]);
-    for (size_t end = strlen(j.target); end > 1 && j.target[end - 1] == '/'; end--)
-        j.target[end - 1] = 0; /* the temporary folder's name is made from it */
+    if (path_print(j.target, why, "%s", line->positional[1]) != OK) return ERR_USAGE;
+    path_strip(j.target); /* the temporary folder's name is made from it */
     status s = comm_agree(c, job_open(&j, why), why);
-    if (s == OK && c->rank == 0 && !line->plan) s = temporary_open(&j.temporary, j.target, why);
-    s = comm_agree(c, s, why);
+    if (s == OK && !line->plan) s = COMM_ROOT(c, temporary_open(&j.temporary, j.target, why), why);
     if (s == OK) s = convert_run(&j, line->plan, why);
     job_close(&j);
     return s;

@@ -64,7 +64,7 @@ static void print_text(const text_buffer *text)
 {
     json_t *string = json_stringn(text->bytes ? text->text : "", (size_t)text->bytes);
     if (!string || json_dumpf(string, stdout, JSON_ENCODE_ANY | JSON_ENSURE_ASCII))
-        if (!ferror(stdout)) die(ERR_DEVICE, "no memory to print a text");
+        if (!ferror(stdout)) memory_failed("the text to print");
     putchar('\n');
     json_decref(string);
 }
@@ -93,10 +93,10 @@ static status answer_line(conversation *c, answer reply, const char *text, size_
 static status answer_lines(conversation *c, answer reply, message *why)
 {
     char *text = NULL;
-    size_t room = 0;
+    size_t capacity = 0;
     status s = OK;
     ssize_t bytes;
-    for (int64_t number = 1; s == OK && (bytes = getline(&text, &room, stdin)) >= 0; number++) {
+    for (int64_t number = 1; s == OK && (bytes = getline(&text, &capacity, stdin)) >= 0; number++) {
         message reason;
         s = answer_line(c, reply, text, (size_t)bytes, &reason);
         if (s != OK) s = fail(why, s, "standard input, line %lld: %s", (long long)number, reason.text);

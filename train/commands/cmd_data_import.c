@@ -26,7 +26,7 @@ static const char *folder_of(const char *path, char folder[PATH_BYTES])
     return folder;
 }
 
-/* ---- what was asked for -------------------------------------------------------------------------------- */
+/* ---- settings ------------------------------------------------------------------------------------------ */
 
 static status names_check(const char *source, const char *target, message *why)
 {
@@ -221,5 +221,5 @@ static status run(const command_line *line, const options *o, message *why)
 status cmd_data_import(const command_line *line, options *o, const comm *c, message *why)
 {
     stop_catch();
-    return comm_agree(c, c->rank == 0 ? run(line, o, why) : OK, why);
+    return COMM_ROOT(c, run(line, o, why), why);
 }

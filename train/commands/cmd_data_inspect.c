@@ -2,14 +2,12 @@
  * what lies beside them. */
 #include "base/json_text.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "data/prepare/import.h"
 #include "data/shards/shard_verify.h"
 #include "data/tokenizer/tokenizer.h"
 #include "train/commands/commands.h"
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { FIRST_TOKENS = 16, TEXT_BYTES = 1024 };
@@ -248,11 +246,8 @@ static void look_at_argument(report *r, char *argument)
 
 static void print_json(report *r)
 {
-    json_t *all = json_pack("{s:O, s:O}", "files", r->files, "unreadable", r->unreadable);
-    char *text = memory_check(json_dumps(all, JSON_REAL_PRECISION(6)), "the text of shards");
-    printf("%s\n", text);
-    free(text);
-    json_decref(all);
+    json_text_print(json_pack("{s:O, s:O}", "files", r->files, "unreadable", r->unreadable),
+                    JSON_REAL_PRECISION(6));
 }
 
 status cmd_data_inspect(const command_line *line, options *o, const comm *c, message *why)

@@ -8,7 +8,6 @@
 #include "train/commands/commands.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* A folder of a chat model names what ends a turn; a tokenizer often has what ended texts, too. */
 static void warn_of_other_end(const tokenizer *t, int64_t eos)
@@ -111,7 +110,7 @@ status cmd_data_tokenize(const command_line *line, options *o, const comm *c, me
     const double start = clock_seconds();
     char out[PATH_BYTES];
     snprintf(out, sizeof out, "%s", o->tokenize_out);
-    for (size_t end = strlen(out); end > 1 && out[end - 1] == '/'; end--) out[end - 1] = 0;
+    path_strip(out);
     tokenizer *t = NULL;
     tokenize_job j = {.source = (const char *const *)line->positional,
                       .sources = line->positionals,

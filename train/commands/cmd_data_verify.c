@@ -1,12 +1,10 @@
 /* remla data verify FILE...: reads shards whole and says which are damaged, and where first. */
 #include "base/json_text.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "data/shards/shard_verify.h"
 #include "train/commands/commands.h"
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 typedef struct totals {
     verified sum;
@@ -49,10 +47,7 @@ static void print_json(const totals *t, int shards)
                             "listed", (json_int_t)t->listed, "tokens", (json_int_t)t->sum.tokens, "documents",
                             (json_int_t)t->sum.documents, "bytes", (json_int_t)t->sum.bytes, "first_damage",
                             t->damaged ? json_text_string(t->first.text) : json_null());
-    char *text = memory_check(json_dumps(all, 0), "the text of what was found");
-    printf("%s\n", text);
-    free(text);
-    json_decref(all);
+    json_text_print(all, 0);
 }
 
 status cmd_data_verify(const command_line *line, options *o, const comm *c, message *why)

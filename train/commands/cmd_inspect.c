@@ -1,13 +1,12 @@
 /* remla inspect FOLDER: what a model folder holds, and, when it was converted by this program, how well. */
+#include "base/json_text.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "eval/open.h"
 #include "train/commands/commands.h"
 #include "train/conversion/record.h"
 #include "train/conversion/readers.h"
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 static const char *attention_text(const dims *d, char *text, size_t size)
 {
@@ -43,10 +42,7 @@ static status print_json(const char *folder, const model_config *c, int64_t para
         "layers", (json_int_t)d->L, "parameters", (json_int_t)parameters, "kv_bytes_per_token",
         (json_int_t)kv_bytes_per_token(d), "dtype", dtype_name(c->storage), "kv_lora_rank", (json_int_t)d->R,
         "read_by", readers_text(c), "conversion", record);
-    char *text = memory_check(json_dumps(all, JSON_REAL_PRECISION(9)), "the text of a model");
-    printf("%s\n", text);
-    free(text);
-    json_decref(all);
+    json_text_print(all, JSON_REAL_PRECISION(9));
     return OK;
 }
 

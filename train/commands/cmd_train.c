@@ -70,8 +70,8 @@ static void validate_or_warn(training *t, metrics *log)
         log_warning("step %lld is not validated: %s", (long long)t->state.step, why.text);
 }
 
-/* Before the first step of this process: the validation that the last one may not have come to. Held-out text
- * that is bad from the start stops a run that has nothing to lose yet. */
+/* Before the first step of this process: the validation that the last process may not have reached. Held-out
+ * text that is bad from the start stops a run that has nothing to lose yet. */
 static status validate_first(training *t, metrics *log, message *why)
 {
     int64_t done = log->vals && log->val[log->vals - 1].step == t->state.step; /* rank 0 knows */
@@ -91,7 +91,7 @@ static status stop_for_data(saving *keep, message *why)
     const status saved = saving_last(keep, why);
     if (saved != OK) log_warning("%s", cause.text); /* why it stops, which the last sentence does not say */
     TRY(saved);
-    return fail(why, ERR_DATA, "%.300s; stopped after step %lld; %.300s: mend the data, and %.300s goes on",
+    return fail(why, ERR_DATA, "%.300s; stopped after step %lld; %.300s: repair the data, and %.300s goes on",
                 cause.text, (long long)keep->t->state.step, saving_newest(keep, newest),
                 run_folder_command(keep->run, command));
 }
@@ -123,7 +123,7 @@ static status train(training *t, saving *keep, metrics *log, message *why)
                         (long long)t->state.step, skips, saving_newest(keep, newest));
         signal = r.signal;
         const bool last = t->state.step == t->steps, stops = last || signal || taken == most;
-        TRY(stops ? saving_last(keep, why) : saving_due(keep, why)); /* whatever validation comes to */
+        TRY(stops ? saving_last(keep, why) : saving_due(keep, why)); /* also if validation fails */
         if (validation_due(t)) validate_or_warn(t, log);
         progress_pause(&p); /* validation and saving are not part of the next step's time */
     }
@@ -144,11 +144,9 @@ static status run_training(training *t, run_folder *run, message *why)
     loss_watch watch = {.taken = 0};
     bool elsewhere;
     TRY(resume(t, run, &elsewhere, why));
-    TRY(comm_agree(t->c, t->c->rank == 0 ? run_folder_describe(run, t->o, t->backend.device, t->c, why) : OK,
-                   why));
-    TRY(comm_agree(t->c,
-                   metrics_open(&log, run->path, t->state.step ? t->state.step : -1, t->c->rank, &watch, why),
-                   why));
+    TRY_ROOT(t->c, run_folder_describe(run, t->o, t->backend.device, t->c, why), why);
+    TRY_ALL(t->c, metrics_open(&log, run->path, t->state.step ? t->state.step : -1, t->c->rank, &watch, why),
+            why);
     saving_start(&keep, t, run, &log, &watch, t->state.step && !elsewhere ? t->state.step : -1);
     /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
     status s = t->state.step == t->steps ? saving_last(&keep, why) : OK;

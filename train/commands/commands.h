@@ -8,7 +8,7 @@
 /* The command line without its options, which are in `options`. The texts are main's. */
 typedef struct command_line {
     const char *command;
-    char **positional; /* as many as the command's row asks for, then a NULL */
+    char **positional; /* as many as the command's row says, then a NULL */
     int positionals;
     uint64_t from, count; /* --from P --count N: a range of positions; 0 and 1 when not given */
     bool plan;            /* --plan: say what it would take, and do nothing */

@@ -244,7 +244,7 @@ static status read_options(const command *row, int argc, char **argv, const comm
 
 static status start(const comm *c, message *why)
 {
-    TRY(comm_agree(c, machine_start(c->local_rank, c->local_size, why), why));
+    TRY_ALL(c, machine_start(c->local_rank, c->local_size, why), why);
     log_line("remla %s | %s | ranks: %d", REMLA_VERSION, machine_text(), c->size);
     return OK;
 }

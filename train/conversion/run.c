@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "model/convert/convert.h"
 #include "model/hf/model_files.h"
+#include "model/hf/tokenizer_files.h"
 #include "train/conversion/plan.h"
 #include "train/conversion/record.h"
 #include "eval/evaluate.h"
@@ -47,7 +48,7 @@ static status begin_folder(const convert_job *j, const dims *d, message *why)
         file_write(path_join(path, j->temporary.path, "config.json"), text, (int64_t)strlen(text), NULL, why);
     free(text);
     TRY(s);
-    return tokenizer_copy(j->source, j->temporary.path, NULL, why);
+    return tokenizer_files_copy(j->source, j->temporary.path, NULL, why);
 }
 
 static calibration text_of(const host_batch *rows)

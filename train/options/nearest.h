@@ -1,4 +1,4 @@
-/* What somebody who mistyped a name may have meant. */
+/* The distance between two names, to suggest the one that a mistyped name was meant to be. */
 #ifndef REMLA_TRAIN_OPTIONS_NEAREST_H
 #define REMLA_TRAIN_OPTIONS_NEAREST_H
 

@@ -1,5 +1,5 @@
 /* The options: defaults and assignments. A default is a text in the table and goes through the same parser
- * as what a person writes, so that the table, the struct and the documentation cannot disagree. */
+ * as what a user writes, so that the table, the struct and the documentation cannot disagree. */
 #include "train/options/options.h"
 #include "base/memory.h"
 #include "train/options/nearest.h"

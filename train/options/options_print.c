@@ -1,6 +1,7 @@
 /* Options as text: the table for people, the YAML of a run, and the comparison on resume, which compares
  * what would be written. */
 #include "base/memory.h"
+#include "base/written.h"
 #include "train/options/options_table.h"
 #include "base/log.h"
 #include <jansson.h>
@@ -141,14 +142,14 @@ char *options_text(const options *o)
     size_t bytes = 0;
     FILE *out = memory_check(open_memstream(&text, &bytes), "the options' text");
     print_yaml(out, o);
-    if (fclose(out)) die(ERR_DEVICE, "no memory for the options' text");
+    if (fclose(out)) memory_failed("the options' text");
     return text;
 }
 
 status options_write(const options *o, const char *path, message *why)
 {
     char *text = options_text(o);
-    const status s = file_write(path, text, (int64_t)strlen(text), NULL, why);
+    const status s = written_text(NULL, path, text, why);
     free(text);
     return s;
 }
@@ -162,7 +163,7 @@ static char *value_text(const options *o, const option_row *row)
     size_t bytes = 0;
     FILE *out = memory_check(open_memstream(&text, &bytes), "an option's text");
     print_value(out, o, row);
-    if (fclose(out)) die(ERR_DEVICE, "no memory for an option's text");
+    if (fclose(out)) memory_failed("an option's text");
     return text;
 }
 

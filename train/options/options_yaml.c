@@ -121,7 +121,7 @@ static status read_weighted(reader *r, char **item)
 {
     char *path = NULL, *weight = NULL;
     const status s = read_parts(r, &path, &weight);
-    if (s == OK && asprintf(item, "%s:%s", path, weight) < 0) die(ERR_DEVICE, "no memory for a text");
+    if (s == OK && asprintf(item, "%s:%s", path, weight) < 0) memory_failed("a text");
     free(path);
     free(weight);
     return s;
@@ -245,7 +245,7 @@ status options_read_yaml(options *o, const char *path, message *why)
     TRY(file_read_text(path, FILE_LIMIT, &text, &bytes, why));
     snprintf(o->file, sizeof o->file, "%s", path);
     reader r = {.o = o, .path = path, .text = text, .why = why};
-    if (!yaml_parser_initialize(&r.parser)) die(ERR_DEVICE, "no memory for a YAML parser");
+    if (!yaml_parser_initialize(&r.parser)) memory_failed("a YAML parser");
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, (size_t)bytes);
     const status s = read_stream(&r);
     yaml_event_delete(&r.event);

@@ -7,7 +7,7 @@
 #include "model/hf/family/latent.h"
 #include <jansson.h>
 
-/* TransMLA's own code has experts only if one of these keys asks for them. */
+/* TransMLA's own code makes experts only if one of these keys is set. */
 static bool may_have_experts(const config_file *f)
 {
     return config_get(f, "first_k_dense_replace") || json_number_value(config_get(f, "n_routed_experts")) > 0;

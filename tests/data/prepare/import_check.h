@@ -48,9 +48,9 @@ __attribute__((unused)) static void read_expected(documents *d, const char *name
     assert_true(d->ends > 0);
 }
 
-/* Reads a whole source, `room` ids at a time. */
+/* Reads a whole source, `most` ids at a time. */
 __attribute__((unused)) static status read_source(documents *d, const char *path, const import_settings *how,
-                                                  int64_t room, message *why)
+                                                  int64_t most, message *why)
 {
     import_source s;
     d->count = d->ends = 0;
@@ -62,10 +62,10 @@ __attribute__((unused)) static status read_source(documents *d, const char *path
     for (bool more = true; more && result == OK;) {
         int64_t count;
         bool ends;
-        assert_true(d->count + room <= MOST_IDS && d->ends < MOST_ENDS);
-        result = import_next(&s, d->id + d->count, room, &count, &ends, why);
+        assert_true(d->count + most <= MOST_IDS && d->ends < MOST_ENDS);
+        result = import_next(&s, d->id + d->count, most, &count, &ends, why);
         more = result == OK && (count > 0 || ends);
-        if (more) assert_true(count <= room);
+        if (more) assert_true(count <= most);
         if (more) d->count += count;
         if (more && ends) d->end[d->ends++] = d->count;
     }

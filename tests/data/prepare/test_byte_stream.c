@@ -79,7 +79,7 @@ static void test_zstd(void **state)
     bytes_close(&b);
 }
 
-/* Offsets beyond 4 GiB, in a file that takes no room. */
+/* Offsets beyond 4 GiB, in a file that takes no space. */
 static void test_large(void **state)
 {
     (void)state;

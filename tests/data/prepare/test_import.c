@@ -158,7 +158,7 @@ static void test_not_there(void **state)
     expect_refused(scratch_path("none.bin"), "none.bin: cannot be opened: No such file");
     memset(path, 'x', sizeof path);
     path[sizeof path - 1] = 0;
-    expect_refused(path, "the path is too long");
+    expect_refused(path, "path is too long");
     expect_refused_as(ERR_USAGE, scratch_text("short", "a"), &nothing_given, "the format is not recognised");
     expect_refused_as(ERR_USAGE, scratch_text("nothing", ""), &nothing_given, "the format is not recognised");
 }

@@ -133,15 +133,15 @@ static void test_types(void **state)
 }
 
 /* The second sequence begins beyond 4 GiB. The file is a hole in memory with three numbers behind it: it
- * takes no room, and its zeroes are read quickly. */
+ * takes no space, and its zeroes are read quickly. */
 static void test_large(void **state)
 {
     (void)state;
 #ifdef REMLA_POISON
     skip(); /* half a minute with sanitizers; test_byte_stream goes as far */
 #endif
-    enum { ROOM = 1 << 14 };
-    static uint32_t ids[ROOM];
+    enum { MOST = 1 << 14 };
+    static uint32_t ids[MOST];
     const int64_t first = ((int64_t)1 << 29) + 5, tail[3] = {99, 98, 97};
     spec s = {.version = 1,
               .sequences = 2,
@@ -165,12 +165,12 @@ static void test_large(void **state)
     int64_t count, total = 0;
     bool ends = false;
     while (!ends) {
-        if (import_next(&source, ids, ROOM, &count, &ends, &why) != OK) fail_msg("%s", why.text);
+        if (import_next(&source, ids, MOST, &count, &ends, &why) != OK) fail_msg("%s", why.text);
         assert_true(count > 0 && ids[0] == 0 && ids[count - 1] == 0);
         total += count;
     }
     assert_int_equal(total, first);
-    assert_int_equal(import_next(&source, ids, ROOM, &count, &ends, &why), OK);
+    assert_int_equal(import_next(&source, ids, MOST, &count, &ends, &why), OK);
     assert_true(count == 3 && ends && ids[0] == 99 && ids[1] == 98 && ids[2] == 97);
     import_close(&source);
     close(fd);

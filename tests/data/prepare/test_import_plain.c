@@ -198,8 +198,9 @@ static void test_datatrove_alone(void **state)
     assert_int_equal(got.ends, 0);
     assert_memory_equal(got.id, few, sizeof few);
     wide.token_bytes = 2;
-    expect_refused_as(ERR_INPUT, edited("datatrove/wide.ds", "halves.ds", 0, "", 0, -1), &wide,
-                      "halves.ds: its first ids, read with 2 bytes each, are not tokens|import.token_bytes=4");
+    expect_refused_as(
+        ERR_INPUT, edited("datatrove/wide.ds", "halves.ds", 0, "", 0, -1), &wide,
+        "halves.ds: its first ids, read with 2 bytes each, are not tokens|import.token_bytes=4");
     wide.token_bytes = 4;
     scratch_text("alone.ds.metadata", "name|with|bars|2\n8\n8 T");
     expect_refused_as(ERR_USAGE, path, &wide, "import.token_bytes is 4, but|alone.ds.metadata says 2");
@@ -224,7 +225,7 @@ static void test_bad_datatrove(void **state)
     expect_refused(scratch_path("d.ds"), "token size of \"3\" bytes");
 }
 
-/* A longer name than there is room for is cut between two characters, and what is no text is marked. */
+/* A name that does not fit is cut between two characters, and what is no text is marked. */
 static void test_names(void **state)
 {
     (void)state;

@@ -165,7 +165,7 @@ static void test_memory(void **state)
         job j = new_job(60);
         message why;
         j.weight = 10;
-        j.waits = threads > 1 ? 40 : -1; /* what was written gives its room back */
+        j.waits = threads > 1 ? 40 : -1; /* what was written gives its space back */
         assert_int_equal(run(&j, threads, 25, &why), OK);
         assert_int_equal(j.written, 60);
         assert_true(j.most <= 25 + 10);

@@ -234,15 +234,15 @@ static void test_frame_is_named(void **state)
 static const char *one_frame(const char *name, int checksum, int content_size, int window_log,
                              int64_t content)
 {
-    const size_t room = ZSTD_compressBound((size_t)content) + 64;
-    char *raw = calloc(1, (size_t)content), *file = malloc(room);
+    const size_t bound = ZSTD_compressBound((size_t)content) + 64;
+    char *raw = calloc(1, (size_t)content), *file = malloc(bound);
     ZSTD_CCtx *zstd = ZSTD_createCCtx();
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, checksum);
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_contentSizeFlag, content_size);
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_windowLog, window_log);
     /* Two calls: else a frame that is smaller than its window says its content's size instead. */
     ZSTD_inBuffer in = {raw, (size_t)content, 0};
-    ZSTD_outBuffer out = {file, room, 0};
+    ZSTD_outBuffer out = {file, bound, 0};
     if (content_size) ZSTD_CCtx_setPledgedSrcSize(zstd, (size_t)content);
     ZSTD_compressStream2(zstd, &out, &in, ZSTD_e_continue);
     assert_int_equal(ZSTD_compressStream2(zstd, &out, &in, ZSTD_e_end), 0);

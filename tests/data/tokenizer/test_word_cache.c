@@ -60,7 +60,7 @@ static void test_forgets(void **state)
         snprintf(word, sizeof word, "%04d", i % 10000); /* 4 bytes of text and one id */
         put(c, word, (const uint32_t[]){8}, 1);
     }
-    put(c, "wxyz1234", (const uint32_t[]){9}, 1); /* no room any more: it is the first now */
+    put(c, "wxyz1234", (const uint32_t[]){9}, 1); /* the store is full: it starts again with this one */
     put(c, "abcd", (const uint32_t[]){7}, 1);
     assert_int_equal(get(c, "wxyz1234", &count)[0], 9);
     assert_int_equal(get(c, "abcd", &count)[0], 7);

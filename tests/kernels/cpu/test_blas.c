@@ -86,8 +86,8 @@ static void test_threads(void **state)
     omp_set_num_threads(most);
 }
 
-/* Eight products at once, one per thread, and the same one after the other: the same bits, whoever else is
- * computing. */
+/* Eight products at once, one per thread, and the same one after the other: the same bits, whatever other
+ * threads compute. */
 static void test_inside_parallel(void **state)
 {
     (void)state;

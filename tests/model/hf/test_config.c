@@ -152,7 +152,7 @@ static void windows(void **state)
     assert_int_equal(read_dims(transmla, "{\"sliding_window\": 4096}").window, 4096);
 }
 
-#define BENT                                                                                                 \
+#define LLAMA3                                                                                               \
     "{\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "     \
     "\"original_max_position_embeddings\": 64"
 
@@ -170,14 +170,14 @@ static void rope(void **state)
                     .rope.theta == 10000);
     assert_true(read_dims(llama, "{\"rope_parameters\": {\"rope_type\": \"default\"}}").rope.theta == 10000);
     assert_false(read_dims(llama, "{\"rope_scaling\": {\"type\": \"default\"}}").rope.llama3);
-    const char *const bent[] = {
-        "{\"rope_scaling\": " BENT "}}",
-        "{\"rope_scaling\": " BENT ", \"type\": \"llama3\"}}",
-        "{\"rope_theta\": \"-\", \"rope_parameters\": " BENT ", \"rope_theta\": 10000}}",
-        "{\"rope_scaling\": " BENT "}, \"rope_parameters\": " BENT ", \"rope_theta\": 10000.0}}",
+    const char *const scaled[] = {
+        "{\"rope_scaling\": " LLAMA3 "}}",
+        "{\"rope_scaling\": " LLAMA3 ", \"type\": \"llama3\"}}",
+        "{\"rope_theta\": \"-\", \"rope_parameters\": " LLAMA3 ", \"rope_theta\": 10000}}",
+        "{\"rope_scaling\": " LLAMA3 "}, \"rope_parameters\": " LLAMA3 ", \"rope_theta\": 10000.0}}",
     };
     for (int i = 0; i < 4; i++) {
-        const rope_settings r = read_dims(llama, bent[i]).rope;
+        const rope_settings r = read_dims(llama, scaled[i]).rope;
         assert_true(r.llama3 && r.theta == 10000 && r.factor == 8 && r.low_freq_factor == 1 &&
                     r.high_freq_factor == 4 && r.original_max_position == 64);
     }
@@ -280,7 +280,7 @@ static void refusals(void **state)
          "key 'rope_scaling.low_freq_factor' is missing"},
         {llama, "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": -1}}",
          "rope_scaling.factor is -1"},
-        {llama, "{\"rope_scaling\": " BENT ", \"mscale\": 1}}",
+        {llama, "{\"rope_scaling\": " LLAMA3 ", \"mscale\": 1}}",
          "key 'rope_scaling.mscale' is not one that remla knows"},
         {llama, "{\"rope_scaling\": {\"rope_type\": \"default\", \"factor\": 8}}",
          "key 'rope_scaling.factor' is not one that remla knows"},
@@ -289,7 +289,7 @@ static void refusals(void **state)
          "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 64}}",
          "its high_freq_factor must be above"},
         {llama,
-         "{\"rope_scaling\": " BENT
+         "{\"rope_scaling\": " LLAMA3
          "}, \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 10000}}",
          "but rope_parameters says otherwise"},
         {llama, "{\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}}}",
@@ -408,8 +408,8 @@ static void converted_is_read(void **state)
     (void)state;
     static const char *const sources[] = {
         "{}",
-        "{\"tie_word_embeddings\": true, \"rope_scaling\": " BENT "}}",
-        "{\"rope_theta\": \"-\", \"rope_parameters\": " BENT ", \"rope_theta\": 123456.789}}",
+        "{\"tie_word_embeddings\": true, \"rope_scaling\": " LLAMA3 "}}",
+        "{\"rope_theta\": \"-\", \"rope_parameters\": " LLAMA3 ", \"rope_theta\": 123456.789}}",
         "{\"torch_dtype\": \"-\", \"dtype\": \"float16\", \"rms_norm_eps\": 0.00001000000000000123, "
         "\"eos_token_id\": [3, 4]}",
     };

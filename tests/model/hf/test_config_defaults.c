@@ -1,6 +1,6 @@
-/* Keys that a config.json lacks: each that transformers gives a default is taken out of a good file in turn.
- * The default is read, is in the JSON that later files are written from, and is said once. What would be a
- * guess about the shape is refused. */
+/* Keys missing from a config.json: each that transformers gives a default is taken out of a good file in
+ * turn. The default is read, is in the JSON that later files are written from, and is said once. What would
+ * be a guess about the shape is refused. */
 #include "base/file.h"
 #include "base/log.h"
 #include "model/hf/config.h"
@@ -201,7 +201,7 @@ static void theta_of_parameters(void **state)
     config_free(&c);
 }
 
-/* Files that are written from one that lacks keys have them, whoever reads them next. */
+/* Files that are written from one with keys missing have all of them. */
 static void written_files_are_whole(void **state)
 {
     (void)state;
@@ -223,7 +223,7 @@ static void written_files_are_whole(void **state)
     for (int i = 0; i < 3; i++) {
         json_t *json = json_loads(written[i], 0, NULL);
         for (size_t k = 0; k < 6; k++)
-            if (!json_object_get(json, missing[k])) fail_msg("file %d lacks %s", i, missing[k]);
+            if (!json_object_get(json, missing[k])) fail_msg("file %d has no %s", i, missing[k]);
         assert_true(json_number_value(json_object_get(json, "rope_theta")) == 1e4);
         assert_true(json_number_value(json_object_get(json, "rms_norm_eps")) == 1e-6);
         assert_string_equal(json_string_value(json_object_get(json, "torch_dtype")), "float32");

@@ -16,7 +16,7 @@ static message why;
 static const struct published {
     const char *name;
     int L, V, C, F, H, G, D;
-    double theta, bend, eps; /* bend: the factor of llama3 scaling, 0: none */
+    double theta, factor, eps; /* factor: of llama3 scaling; 0: none */
     bool tied, biases;
     int window, eos;
     dtype storage;
@@ -72,11 +72,11 @@ static void published(void **state)
         SAME(p->name, d->G, p->G);
         SAME(p->name, d->D, p->D);
         SAME(p->name, d->rope.theta, p->theta);
-        SAME(p->name, d->rope.llama3, p->bend > 0);
-        SAME(p->name, d->rope.factor, p->bend);
-        SAME(p->name, d->rope.low_freq_factor, p->bend > 0 ? 1 : 0);
-        SAME(p->name, d->rope.high_freq_factor, p->bend > 0 ? 4 : 0);
-        SAME(p->name, d->rope.original_max_position, p->bend > 0 ? 8192 : 0);
+        SAME(p->name, d->rope.llama3, p->factor > 0);
+        SAME(p->name, d->rope.factor, p->factor);
+        SAME(p->name, d->rope.low_freq_factor, p->factor > 0 ? 1 : 0);
+        SAME(p->name, d->rope.high_freq_factor, p->factor > 0 ? 4 : 0);
+        SAME(p->name, d->rope.original_max_position, p->factor > 0 ? 8192 : 0);
         SAME(p->name, d->norm_eps, p->eps);
         SAME(p->name, d->tied, p->tied);
         SAME(p->name, d->q_bias, p->biases);

@@ -336,35 +336,17 @@ static void fixtures(void **state)
     check_fixture("llama/mla", ops_cpu_f32());
 }
 
-static void tokenizer(void **state)
-{
-    (void)state;
-    char to[PATH_BYTES], name[PATH_BYTES];
-    path_join(to, folder, "copy");
-    assert_int_equal(folder_make(to, &why), OK);
-    assert_int_equal(tokenizer_copy(folder, to, NULL, &why), OK);
-    assert_int_equal(file_write(path_join(name, folder, "tokenizer.json"), "{}", 2, NULL, &why), OK);
-    assert_int_equal(file_write(path_join(name, folder, "chat_template.jinja"), "hello", 5, NULL, &why), OK);
-    assert_int_equal(file_write(path_join(name, folder, "README.md"), "x", 1, NULL, &why), OK);
-    static const char *const names[] = {"tokenizer.json", "chat_template.jinja"};
-    written_files written = {0};
-    assert_int_equal(tokenizer_copy(folder, to, &written, &why), OK);
-    check_written(&written, to, names, 2);
-    written_free(&written);
-    assert_int_equal(file_bytes(path_join(name, to, "tokenizer.json")), 2);
-    assert_int_equal(file_bytes(path_join(name, to, "chat_template.jinja")), 5);
-    assert_false(file_exists(path_join(name, to, "README.md")));
-    assert_int_equal(tokenizer_copy(folder, "/proc/nowhere", NULL, &why), ERR_INPUT);
-    assert_non_null(strstr(why.text, "/proc/nowhere"));
-}
-
 int main(void)
 {
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(one_file),           IN_FOLDER(several_files),           IN_FOLDER(largest_single_file),
-        IN_FOLDER(unstorable_weights), IN_FOLDER(folders_that_do_not_fit), cmocka_unit_test(fixtures),
-        IN_FOLDER(tokenizer),          IN_FOLDER(records_what_it_writes),
+        IN_FOLDER(one_file),
+        IN_FOLDER(several_files),
+        IN_FOLDER(largest_single_file),
+        IN_FOLDER(unstorable_weights),
+        IN_FOLDER(folders_that_do_not_fit),
+        cmocka_unit_test(fixtures),
+        IN_FOLDER(records_what_it_writes),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return skipped && !failed ? SKIPPED_CODE : failed;

@@ -1,4 +1,4 @@
-/* `remla convert` as a person calls it: what it leaves behind, what it refuses, and, where the shared
+/* `remla convert` as a user calls it: what it leaves behind, what it refuses, and, where the shared
  * fixtures are, that its models are as good as TransMLA's. */
 #include "base/file.h"
 #include "model/hf/config.h"

@@ -1,4 +1,4 @@
-/* Options: the frozen list of keys with their defaults, what a person may write and what not, and that
+/* Options: the frozen list of keys with their defaults, what a user may write and what not, and that
  * everything printed can be read back. */
 #include "train/options/options.h"
 #include "tests/support/scratch.h"

@@ -60,8 +60,10 @@ double calibrate(const model *m, activations *a, const calibration *text, const 
         memcpy(targets, text->targets + window * text->T, sizeof *targets * (size_t)real.rows);
         for (int64_t i = 0; i < real.rows; i++) counted += targets[i] >= 0;
         for (int64_t i = real.rows; i < N; i++) tokens[i] = 0, targets[i] = -1;
-        sum += model_evaluate(m, a,
-                              &(model_batch){.tokens = tokens, .targets = targets, .first = batch + 2 * N});
+        sum += model_evaluate(
+            m, a,
+            &(token_batch){
+                .sequences = a->B, .T = a->T, .tokens = tokens, .targets = targets, .first = batch + 2 * N});
 
         const double now = clock_seconds();
         const int64_t done = window + windows;

@@ -8,7 +8,6 @@
 #include "train/conversion/record.h"
 #include "eval/evaluate.h"
 #include "train/conversion/readers.h"
-#include "eval/batch.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,17 +21,16 @@ typedef enum window_choice {
     EVEN_WINDOWS /* at even distances over all the text */
 } window_choice;
 
-static status read_windows(host_batch *b, const dataset *data, int64_t limit, window_choice which,
+static status read_windows(token_batch *b, const dataset *data, int64_t limit, window_choice which,
                            message *why)
 {
-    host_batch_init(b, windows_read(data, limit), data->T);
-    int64_t counted = 0;
+    token_batch_init(b, windows_read(data, limit), data->T);
     status s = OK;
     for (int64_t i = 0; i < b->sequences && s == OK; i++) {
         const int64_t window = which == EVEN_WINDOWS ? i * data->windows / b->sequences : i;
-        s = host_batch_read(b, i, data, window, &counted, why);
+        s = dataset_read(data, window, b, i, why);
     }
-    if (s != OK) host_batch_free(b);
+    if (s != OK) token_batch_free(b);
     return s;
 }
 
@@ -85,7 +83,7 @@ static status begin_folder(const convert_job *j, const dims *d, message *why)
     return tokenizer_copy(j->source, j->temporary.path, NULL, why);
 }
 
-static calibration text_of(const host_batch *rows)
+static calibration text_of(const token_batch *rows)
 {
     return (calibration){
         .windows = rows->sequences, .T = rows->T, .tokens = rows->tokens, .targets = rows->targets};
@@ -99,7 +97,7 @@ static status convert_whole(const convert_job *j, conversion_record *r, message 
         TRY(evaluate_folder(j, j->source, &e, why));
         record_step(r, "original", e.loss, e.tokens);
     }
-    host_batch rows;
+    token_batch rows;
     TRY(read_windows(&rows, &j->calib, option_or(j->o->calib_tokens, ALL_TOKENS), EVEN_WINDOWS, why));
     const calibration text = text_of(&rows);
     model source;
@@ -126,7 +124,7 @@ static status convert_whole(const convert_job *j, conversion_record *r, message 
     r->loss_mla = c.loss_mla;
     conversion_free(&c);
     model_free(&source);
-    host_batch_free(&rows);
+    token_batch_free(&rows);
     return s;
 }
 
@@ -144,7 +142,7 @@ static void record_layers(conversion_record *r, int64_t counted)
 }
 
 /* Both texts, with at least one target that counts in the one to be held out. */
-static status read_texts(const convert_job *j, host_batch *rows, host_batch *held_out, int64_t *counted,
+static status read_texts(const convert_job *j, token_batch *rows, token_batch *held_out, int64_t *counted,
                          message *why)
 {
     TRY(read_windows(rows, &j->calib, option_or(j->o->calib_tokens, ALL_TOKENS), EVEN_WINDOWS, why));
@@ -177,7 +175,7 @@ static status convert_by_layers(const convert_job *j, bool plan_only, conversion
     TRY(conversion_plan(&job, plan_only, why));
     if (plan_only) return OK;
 
-    host_batch rows = {0}, held_out = {0};
+    token_batch rows = {0}, held_out = {0};
     int64_t counted = 0;
     status s = comm_agree(j->c, read_texts(j, &rows, &held_out, &counted, why), why);
     text = text_of(&rows);
@@ -190,8 +188,8 @@ static status convert_by_layers(const convert_job *j, bool plan_only, conversion
     r->calibration_tokens = text.windows * text.T;
     r->loss_source = r->layers.loss_source;
     r->loss_mla = r->layers.loss_mla;
-    host_batch_free(&rows);
-    host_batch_free(&held_out);
+    token_batch_free(&rows);
+    token_batch_free(&held_out);
     return s;
 }
 

@@ -171,8 +171,9 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
     activations_init(&mla_acts, &to, ops_cpu_f64(), WINDOWS, T, FORWARD_ONLY);
     weights_random(&source);
     keys_fit(&source, d->D / rope);
-    const sample s = sample_random();
-    const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
+    sample s = sample_random();
+    const token_batch batch = {
+        .sequences = WINDOWS, .T = T, .tokens = s.tokens, .targets = s.targets, .first = s.first};
     gram_set inputs;
     gram_set_init(&inputs, &source, &source_acts, 1);
     source_acts.tap = gram_tap, source_acts.tap_context = &inputs;

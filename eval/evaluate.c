@@ -1,6 +1,7 @@
 /* Windows in groups of the activations' B, dealt out to the ranks in turn. */
 #include "eval/evaluate.h"
 #include "base/clock.h"
+#include "model/mean_loss.h"
 #include <math.h>
 
 int64_t windows_read(const dataset *data, int64_t limit)
@@ -34,25 +35,24 @@ status evaluate(const model *m, activations *a, const dataset *data, int64_t lim
     /* Which windows go together does not depend on the number of ranks, so neither does the result, up to the
      * order of this sum. A rank for which the last round has no group left computes a blank one, and the
      * ranks agree before they compute: forward may need them all. */
-    double sums[2] = {0, 0};
+    mean_loss loss = {0};
     status s = OK;
     for (int64_t first = 0; first < groups; first += c->size) {
         s = comm_agree(c, read_group(&batch, data, first + c->rank, windows, why), why);
         if (s != OK) break;
-        sums[0] += model_evaluate(m, a, &batch);
-        sums[1] += (double)token_batch_counted(&batch);
+        mean_loss_add(&loss, model_evaluate(m, a, &batch), &batch);
     }
     token_batch_free(&batch);
     if (s != OK) return s;
-    comm_sum_f64(c, sums, 2);
-    if (!(sums[1] > 0))
+    mean_loss_reduce(&loss, c);
+    if (!(loss.counted > 0))
         return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens",
                     data->shard[0].path, (long long)windows, (long long)a->T);
-    const double loss = sums[0] / sums[1];
-    *out = (evaluation){.tokens = (int64_t)sums[1],
+    const double mean = mean_loss_value(&loss);
+    *out = (evaluation){.tokens = (int64_t)loss.counted,
                         .read = windows * a->T,
-                        .loss = loss,
-                        .ppl = exp(loss),
+                        .loss = mean,
+                        .ppl = exp(mean),
                         .seconds = clock_seconds() - start};
     return OK;
 }

@@ -476,6 +476,32 @@ static void released_units_are_spoiled(void **state)
     trainee_free(&t);
 }
 
+/* A batch and the activations that it is for. */
+typedef struct mismatch {
+    const trainee *t;
+    token_batch batch;
+} mismatch;
+
+static void forward_of(void *context)
+{
+    mismatch *x = context;
+    activations a = x->t->a;
+    model_forward(&x->t->m, &a, &x->batch);
+}
+
+static void batches_have_the_shape_of_the_activations(void **state)
+{
+    (void)state;
+    trainee t;
+    check_on_host();
+    trainee_init(&t, &gqa, ops_cpu_f64(), B, T, RESIDENT);
+    sample s = sample_random();
+    mismatch shorter = {&t, batch_of_shape(&s, B, T - 1)}, fewer = {&t, batch_of_shape(&s, B - 1, T)};
+    check_stops(forward_of, &shorter, ERR_BUG, "a batch of 2 sequences of 6 tokens, activations of 2 of 7");
+    check_stops(forward_of, &fewer, ERR_BUG, "a batch of 1 sequences of 7 tokens, activations of 2 of 7");
+    trainee_free(&t);
+}
+
 /* The test with resident units, and with copies. */
 #define ON(units, test)                                                                                      \
     {                                                                                                        \
@@ -501,6 +527,7 @@ int main(void)
         ON_BOTH(two_models_side_by_side),
         CHECK_TEST(copies_give_the_same_bits),
         CHECK_TEST(released_units_are_spoiled),
+        CHECK_TEST(batches_have_the_shape_of_the_activations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

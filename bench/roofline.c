@@ -93,11 +93,11 @@ static void rmsnorm_backward_add(tensor *dinp, tensor *dweight, const tensor *do
 }
 /* Of a (N,K) and b (O,K). */
 static double product(const tensor *a, const tensor *b) { return 2 * numel(a) * (double)b->dim[0]; }
-static void matmul_forward(tensor *out, const tensor *inp, const tensor *weight, const tensor *bias,
-                           stream *s)
+static void matmul_forward(tensor *out, operand inp, operand weight, const tensor *bias, stream *s)
 {
     (void)s;
-    count("matmul forward", bytes(out) + bytes(inp) + bytes(weight) + bytes(bias), product(inp, weight));
+    count("matmul forward", bytes(out) + bytes(inp.value) + bytes(weight.value) + bytes(bias),
+          product(inp.value, weight.value));
 }
 static void products_backward(const tensor *dinp, int passes, const tensor *dweight, const tensor *dbias,
                               const tensor *dout, const tensor *inp, const tensor *weight)
@@ -110,26 +110,28 @@ static void products_backward(const tensor *dinp, int passes, const tensor *dwei
               product(inp, weight));
     if (dbias) count("bias backward", bytes(dout) + 2 * bytes(dbias), numel(dout));
 }
-static void matmul_backward(tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout,
-                            const tensor *inp, const tensor *weight, stream *s)
+static void matmul_backward(tensor *dinp, tensor *dweight, tensor *dbias, operand dout, operand inp,
+                            operand weight, stream *s)
 {
     (void)s;
-    products_backward(dinp, 1, dweight, dbias, dout, inp, weight);
+    products_backward(dinp, 1, dweight, dbias, dout.value, inp.value, weight.value);
 }
-static void matmul_backward_add(tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout,
-                                const tensor *inp, const tensor *weight, stream *s)
+static void matmul_backward_add(tensor *dinp, tensor *dweight, tensor *dbias, operand dout, operand inp,
+                                operand weight, stream *s)
 {
     (void)s;
-    products_backward(dinp, 2, dweight, dbias, dout, inp, weight);
+    products_backward(dinp, 2, dweight, dbias, dout.value, inp.value, weight.value);
 }
-static void rope_forward(tensor *x, const tensor *cosine, const tensor *sine, rope_layout layout, stream *s)
+static void rope_forward(tensor *x, const tensor *cosine, const tensor *sine, const tensor *position,
+                         rope_layout layout, stream *s)
 {
     (void)layout, (void)s;
-    count("rope", 2 * bytes(x) + bytes(cosine) + bytes(sine), 3 * numel(x));
+    count("rope", 2 * bytes(x) + bytes(cosine) + bytes(sine) + bytes(position), 3 * numel(x));
 }
-static void rope_backward(tensor *dx, const tensor *cosine, const tensor *sine, rope_layout layout, stream *s)
+static void rope_backward(tensor *dx, const tensor *cosine, const tensor *sine, const tensor *position,
+                          rope_layout layout, stream *s)
 {
-    rope_forward(dx, cosine, sine, layout, s);
+    rope_forward(dx, cosine, sine, position, layout, s);
 }
 static void mla_expand_forward(tensor *k, const tensor *nope, const tensor *rotary, stream *s)
 {

@@ -14,6 +14,7 @@ static attention_shape shape_of(const dims *d, int64_t B, int64_t T)
     const bool aligned = mla ? d->Dn % 8 == 0 && d->Dv % 8 == 0 && d->Dr % 8 == 0 : d->D % 8 == 0;
     return (attention_shape){.B = B,
                              .T = T,
+                             .S = T,
                              .H = d->H,
                              .G = mla ? d->H : d->G,
                              .D = mla ? d->Dn + d->Dr : d->D,

@@ -1,13 +1,18 @@
-/* Causal attention in tiles of scores, after FlashAttention-2 (Dao 2023, arXiv:2307.08691): no row of scores
- * is ever whole in memory. A tile is a block of query rows times a block of keys; its products are matrix
- * products on the strided views themselves, each by the one thread that owns the tile, and only the tile lies
- * on that thread's stack.
+/* Causal attention in tiles of scores (Dao 2023, arXiv:2307.08691): no row of scores is ever whole in memory.
+ * A tile is a block of query rows times a block of keys. Its products are matrix products on the strided
+ * views themselves, each by the one thread that owns the tile, and only the tile lies on that thread's stack.
  *
- * Which keys a tile holds follows from two bounds: no key after the block's last row, none before the
- * document of its first row (`first` does not fall, so that this one is the smallest). Tiles outside are
- * never visited, tiles at the edge are cut to size, and what is left over in a tile is masked row by row. Key
- * blocks start at multiples of KEYS, so that every loop below, by queries or by keys, cuts the same tiles and
- * adds them up in the same order: the bits do not depend on the number of threads. */
+ * Forward is the paper's algorithm 1, an online softmax (Milakov and Gimelshein 2018, arXiv:1805.02867). A
+ * row keeps its largest score so far, the sum of the exponentials relative to it, and the values weighted by
+ * them. A tile with a larger score first scales the sum and the values down; the division by the sum comes
+ * last. Backward is algorithm 2. It computes the weights again from the scores and the kept log-sum-exp.
+ *
+ * The T query rows are the last of S positions: row t is at position past + t, past = S - T. Two bounds say
+ * which keys a tile holds: none behind the block's last row, none before the document of its first row
+ * (`first` does not fall, so that this one is the smallest). Tiles outside are never visited, tiles at the
+ * edge are cut to size, and what is left over in a tile is masked row by row. Key blocks start at multiples
+ * of KEYS, so that every loop below, by queries or by keys, cuts the same tiles and adds them up in the same
+ * order: the bits do not depend on the number of threads. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vmath.h"
 #include <omp.h>
@@ -24,7 +29,8 @@ typedef struct heads {
 } heads;
 
 typedef struct problem {
-    int64_t B, T, H, G, D, Dv;
+    int64_t B, T, S, H, G, D, Dv;
+    int64_t past; /* S - T: the position of the first query */
     double scale;
     const int32_t *first; /* (B,T) */
     real *lse;            /* (B,H,T) */
@@ -36,9 +42,12 @@ typedef struct tile {
     int64_t q0, q1, k0, k1;
 } tile;
 
-static heads heads_of(const tensor *x) { return (heads){x->data, x->stride[0], x->stride[1], x->stride[2]}; }
+static heads attention_heads_of(const tensor *x)
+{
+    return (heads){x->data, x->stride[0], x->stride[1], x->stride[2]};
+}
 
-static real *rows_of(const heads *x, int64_t b, int64_t t, int64_t h)
+static real *attention_rows(const heads *x, int64_t b, int64_t t, int64_t h)
 {
     return x->data + b * x->batch + t * x->row + h * x->head;
 }
@@ -52,7 +61,7 @@ static tile tile_of(const problem *p, int64_t b, int64_t i, int64_t j)
 {
     tile at = {.q0 = i * QUERIES, .q1 = smaller((i + 1) * QUERIES, p->T)};
     at.k0 = larger(j * KEYS, p->first[b * p->T + at.q0]);
-    at.k1 = smaller((j + 1) * KEYS, at.q1);
+    at.k1 = smaller((j + 1) * KEYS, p->past + at.q1);
     return at;
 }
 
@@ -63,14 +72,14 @@ static int64_t first_key_block(const problem *p, int64_t b, int64_t i)
 }
 static int64_t last_key_block(const problem *p, int64_t i)
 {
-    return (smaller((i + 1) * QUERIES, p->T) - 1) / KEYS;
+    return (p->past + smaller((i + 1) * QUERIES, p->T) - 1) / KEYS;
 }
 
 /* The keys of a tile that its row t sees, counted from the tile's first: none when from >= to. */
 static void visible(const problem *p, int64_t b, const tile *at, int64_t t, int64_t *from, int64_t *to)
 {
     *from = larger(p->first[b * p->T + t], at->k0) - at->k0;
-    *to = smaller(t + 1, at->k1) - at->k0;
+    *to = smaller(p->past + t + 1, at->k1) - at->k0;
 }
 
 static void clear(real *row, int64_t count) { memset(row, 0, (size_t)count * sizeof *row); }
@@ -84,8 +93,8 @@ static void mask_row(real *row, int64_t from, int64_t to, int64_t count)
 /* scores = scale * q k^T, row-major with row stride KEYS. */
 static void score(const problem *p, int64_t b, int64_t h, const tile *at, real *scores)
 {
-    gemm(false, true, at->q1 - at->q0, at->k1 - at->k0, p->D, p->scale, rows_of(&p->q, b, at->q0, h),
-         p->q.row, rows_of(&p->k, b, at->k0, h / (p->H / p->G)), p->k.row, 0, scores, KEYS);
+    gemm(false, true, at->q1 - at->q0, at->k1 - at->k0, p->D, p->scale, attention_rows(&p->q, b, at->q0, h),
+         p->q.row, attention_rows(&p->k, b, at->k0, h / (p->H / p->G)), p->k.row, 0, scores, KEYS);
 }
 
 /* One block of query rows: out and lse. The running sum of each row lives in `out`, relative to the row's
@@ -103,7 +112,7 @@ static void forward_block(const problem *p, int64_t b, int64_t h, int64_t i)
         const int64_t keys = at.k1 - at.k0;
         score(p, b, h, &at, scores);
         for (int64_t t = q0; t < q1; t++) {
-            real *row = scores + (t - q0) * KEYS, *out = rows_of(&p->out, b, t, h);
+            real *row = scores + (t - q0) * KEYS, *out = attention_rows(&p->out, b, t, h);
             int64_t from, to;
             visible(p, b, &at, t, &from, &to);
             if (from >= to) {
@@ -127,12 +136,13 @@ static void forward_block(const problem *p, int64_t b, int64_t h, int64_t i)
             if (j > begin && shrink != 1)
                 for (int64_t d = 0; d < p->Dv; d++) out[d] *= shrink;
         }
-        gemm(false, false, q1 - q0, p->Dv, keys, 1, scores, KEYS, rows_of(&p->v, b, at.k0, h / (p->H / p->G)),
-             p->v.row, j > begin, rows_of(&p->out, b, q0, h), p->out.row);
+        gemm(false, false, q1 - q0, p->Dv, keys, 1, scores, KEYS,
+             attention_rows(&p->v, b, at.k0, h / (p->H / p->G)), p->v.row, j > begin,
+             attention_rows(&p->out, b, q0, h), p->out.row);
     }
 
     for (int64_t t = q0; t < q1; t++) {
-        real *out = rows_of(&p->out, b, t, h);
+        real *out = attention_rows(&p->out, b, t, h);
         const real inverse = 1 / sum[t - q0];
         for (int64_t d = 0; d < p->Dv; d++) out[d] *= inverse;
         p->lse[(b * p->H + h) * p->T + t] = highest[t - q0] + REAL(log)(sum[t - q0]);
@@ -154,7 +164,7 @@ static void backward_tile(const problem *p, const gradients *d, int64_t b, int64
     const int64_t m = at.q1 - at.q0, n = at.k1 - at.k0, g = h / (p->H / p->G);
     real weights[TILE] __attribute__((aligned(64)));
     real dweights[TILE] __attribute__((aligned(64)));
-    const real *dout = rows_of(&d->dout, b, at.q0, h);
+    const real *dout = attention_rows(&d->dout, b, at.q0, h);
 
     score(p, b, h, &at, weights);
     for (int64_t t = at.q0; t < at.q1; t++) {
@@ -171,14 +181,14 @@ static void backward_tile(const problem *p, const gradients *d, int64_t b, int64
         mask_row(row, from, to, n);
     }
     if (keys)
-        gemm(true, false, n, p->Dv, m, 1, weights, KEYS, dout, d->dout.row, 1, rows_of(&d->dv, b, at.k0, g),
-             d->dv.row);
+        gemm(true, false, n, p->Dv, m, 1, weights, KEYS, dout, d->dout.row, 1,
+             attention_rows(&d->dv, b, at.k0, g), d->dv.row);
 
-    gemm(false, true, m, n, p->Dv, 1, dout, d->dout.row, rows_of(&p->v, b, at.k0, g), p->v.row, 0, dweights,
-         KEYS);
+    gemm(false, true, m, n, p->Dv, 1, dout, d->dout.row, attention_rows(&p->v, b, at.k0, g), p->v.row, 0,
+         dweights, KEYS);
     for (int64_t t = at.q0; t < at.q1; t++) {
-        const real *row = weights + (t - at.q0) * KEYS, *dout_row = rows_of(&d->dout, b, t, h),
-                   *out = rows_of(&p->out, b, t, h);
+        const real *row = weights + (t - at.q0) * KEYS, *dout_row = attention_rows(&d->dout, b, t, h),
+                   *out = attention_rows(&p->out, b, t, h);
         real *drow = dweights + (t - at.q0) * KEYS;
         /* Summed again for every tile: far less work than the tile's products, and nothing need be kept. */
         real delta = 0;
@@ -188,11 +198,11 @@ static void backward_tile(const problem *p, const gradients *d, int64_t b, int64
         for (int64_t s = 0; s < n; s++) drow[s] = row[s] * (drow[s] - delta);
     }
     if (keys)
-        gemm(true, false, n, p->D, m, p->scale, dweights, KEYS, rows_of(&p->q, b, at.q0, h), p->q.row, 1,
-             rows_of(&d->dk, b, at.k0, g), d->dk.row);
+        gemm(true, false, n, p->D, m, p->scale, dweights, KEYS, attention_rows(&p->q, b, at.q0, h), p->q.row,
+             1, attention_rows(&d->dk, b, at.k0, g), d->dk.row);
     if (queries)
-        gemm(false, false, m, p->D, n, p->scale, dweights, KEYS, rows_of(&p->k, b, at.k0, g), p->k.row,
-             j > first_key_block(p, b, i), rows_of(&d->dq, b, at.q0, h), d->dq.row);
+        gemm(false, false, m, p->D, n, p->scale, dweights, KEYS, attention_rows(&p->k, b, at.k0, g), p->k.row,
+             j > first_key_block(p, b, i), attention_rows(&d->dq, b, at.q0, h), d->dq.row);
 }
 
 /* dk and dv of one block of keys, from all query heads of its group in turn; dq as well, on the way, when
@@ -201,8 +211,8 @@ static void backward_key_block(const problem *p, const gradients *d, int64_t b, 
                                bool queries)
 {
     for (int64_t t = j * KEYS; t < smaller((j + 1) * KEYS, p->T); t++) {
-        clear(rows_of(&d->dk, b, t, g), p->D);
-        clear(rows_of(&d->dv, b, t, g), p->Dv);
+        clear(attention_rows(&d->dk, b, t, g), p->D);
+        clear(attention_rows(&d->dv, b, t, g), p->Dv);
     }
     const int64_t group = p->H / p->G, blocks = blocks_of(p->T, QUERIES);
     for (int64_t h = g * group; h < (g + 1) * group; h++)
@@ -215,8 +225,8 @@ static void require_first(const problem *p)
     for (int64_t b = 0; b < p->B; b++)
         for (int64_t t = 0; t < p->T; t++) {
             const int32_t now = p->first[b * p->T + t], before = t > 0 ? p->first[b * p->T + t - 1] : 0;
-            REQUIRE(now >= before && now <= t, "first[%lld][%lld] is %d after %d", (long long)b, (long long)t,
-                    now, before);
+            REQUIRE(now >= before && now <= p->past + t, "first[%lld][%lld] is %d after %d", (long long)b,
+                    (long long)t, now, before);
         }
 }
 
@@ -226,27 +236,30 @@ static problem attention_problem(const char *function, const tensor *out, const 
 {
     problem p = {.B = q->dim[0],
                  .T = q->dim[1],
+                 .S = k->dim[1],
                  .H = q->dim[2],
                  .G = k->dim[2],
                  .D = q->dim[3],
                  .Dv = v->dim[3],
                  .scale = scale};
     require_shape(function, q, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.H, p.D});
-    require_shape(function, k, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.G, p.D});
-    require_shape(function, v, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.G, p.Dv});
+    require_shape(function, k, REAL_TYPE, 4, (const int64_t[]){p.B, p.S, p.G, p.D});
+    require_shape(function, v, REAL_TYPE, 4, (const int64_t[]){p.B, p.S, p.G, p.Dv});
     require_shape(function, out, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.H, p.Dv});
     require_shape(function, lse, REAL_TYPE, 3, (const int64_t[]){p.B, p.H, p.T});
     require_shape(function, first, I32, 2, (const int64_t[]){p.B, p.T});
     REQUIRE(p.H % p.G == 0, "%s: %lld query heads for %lld key heads", function, (long long)p.H,
             (long long)p.G);
+    REQUIRE(p.S >= p.T, "%s: %lld queries for %lld keys", function, (long long)p.T, (long long)p.S);
     REQUIRE_CONTIGUOUS(lse);
     REQUIRE_CONTIGUOUS(first);
+    p.past = p.S - p.T;
     p.lse = lse->data;
     p.first = first->data;
-    p.q = heads_of(q);
-    p.k = heads_of(k);
-    p.v = heads_of(v);
-    p.out = heads_of(out);
+    p.q = attention_heads_of(q);
+    p.k = attention_heads_of(k);
+    p.v = attention_heads_of(v);
+    p.out = attention_heads_of(out);
     require_first(&p);
     return p;
 }
@@ -271,10 +284,12 @@ void CPU(attention_backward)(tensor *dq, tensor *dk, tensor *dv, const tensor *d
     (void)s;
     const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
     REQUIRE_SHAPE(dq, REAL_TYPE, p.B, p.T, p.H, p.D);
-    REQUIRE_SHAPE(dk, REAL_TYPE, p.B, p.T, p.G, p.D);
-    REQUIRE_SHAPE(dv, REAL_TYPE, p.B, p.T, p.G, p.Dv);
+    REQUIRE(p.S == p.T, "%s: %lld queries for %lld keys", __func__, (long long)p.T, (long long)p.S);
+    REQUIRE_SHAPE(dk, REAL_TYPE, p.B, p.S, p.G, p.D);
+    REQUIRE_SHAPE(dv, REAL_TYPE, p.B, p.S, p.G, p.Dv);
     REQUIRE_SHAPE(dout, REAL_TYPE, p.B, p.T, p.H, p.Dv);
-    const gradients d = {heads_of(dq), heads_of(dk), heads_of(dv), heads_of(dout)};
+    const gradients d = {attention_heads_of(dq), attention_heads_of(dk), attention_heads_of(dv),
+                         attention_heads_of(dout)};
     const int64_t key_blocks = blocks_of(p.T, KEYS), query_blocks = blocks_of(p.T, QUERIES);
     const int64_t pairs = p.B * p.G, threads = omp_get_max_threads();
 

@@ -11,6 +11,19 @@ extern "C" {
 typedef struct stream stream; /* a queue of a device; NULL on the CPU, whose ops are done on return */
 typedef struct device device; /* a GPU; NULL: the CPU and host memory */
 
+/* An activation, a weight or a gradient that a linear layer multiplies, borrowed for the call. It has a type
+ * of its own so that an 8-bit copy of the tensor and its scale find a place beside it, and no op changes. */
+typedef struct operand {
+    const tensor *value;
+} operand;
+
+static inline operand operand_of(const tensor *value)
+{
+    operand o;
+    o.value = value;
+    return o;
+}
+
 typedef enum rope_layout { ROPE_HALVES, ROPE_PAIRS } rope_layout;
 
 typedef struct adamw_scalars {
@@ -47,17 +60,17 @@ typedef enum attention_choice {
 struct ops *ops_cuda(device *d, dtype act, attention_choice attention);
 void ops_cuda_free(struct ops *k);
 
-/* What an attention is asked to do: sizes as in ops.def. */
+/* The shape of a call of attention, in the letters of ops.def. S > T is forward only. */
 typedef struct attention_shape {
-    int64_t B, T, H, G, D, Dv;
-    bool aligned; /* rows of all tensors start at multiples of 16 bytes: so in models of usual widths */
-    bool named;   /* the user chose the implementation: it need not repeat bit for bit, if it says so */
+    int64_t B, T, S, H, G, D, Dv;
+    bool aligned; /* rows of all tensors start at multiples of 16 bytes, as in models of usual widths */
+    bool named;   /* the user chose the implementation: one that does not repeat bit for bit may be used */
 } attention_shape;
 
-/* Which implementation a table of `act` and `asked` computes attention of this shape with. *why is one
- * sentence that says which and why, for the log. ERR_USAGE, with the reason, when the one that was asked for
- * cannot, which its ops would stop the job for; AUTO always finds one, but for sequences whose rows of scores
- * do not fit the device's workspace. */
+/* Chooses the implementation for a shape on tables of `act`: the one that `asked` names, or with AUTO the
+ * first that can. *why gets a sentence for the log: which, and why. ERR_USAGE, with the reason in *why, when
+ * the named one cannot (its ops would stop the job); AUTO finds none only where a row of scores does not fit
+ * the device's workspace. */
 status attention_pick(attention_choice asked, device *d, dtype act, const attention_shape *shape,
                       attention_choice *picked, message *why);
 

@@ -1,12 +1,15 @@
-/* Linear layers: one matrix product each, plus the bias and its gradient. */
+/* Linear layers: one matrix product each (kernels/cpu/blas.h), plus the bias and its gradient. Forward
+ * multiplies by the weight, the input's gradient by the same weight from the other side, the weight's
+ * gradient is dout times the input. The last two are products of their own, so either can be left out. */
 #include "kernels/cpu/cpu.h"
 
 /* Rows may be strided: the row stride is the leading dimension that the library asks for. */
 static int64_t row_stride(const tensor *t) { return t->dim[0] > 1 ? t->stride[0] : t->dim[1]; }
 
-void CPU(matmul_forward)(tensor *out, const tensor *inp, const tensor *weight, const tensor *bias, stream *s)
+void CPU(matmul_forward)(tensor *out, operand input, operand weights, const tensor *bias, stream *s)
 {
     (void)s;
+    const tensor *inp = input.value, *weight = weights.value;
     const int64_t N = inp->dim[0], K = inp->dim[1], O = weight->dim[0];
     REQUIRE_SHAPE(inp, REAL_TYPE, N, K);
     REQUIRE_SHAPE(weight, REAL_TYPE, O, K);
@@ -40,9 +43,10 @@ static void add_column_sums(real *dbias, const real *dout, int64_t stride, int64
     }
 }
 
-static void backward(const char *function, tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout,
-                     const tensor *inp, const tensor *weight, double keep)
+static void backward(const char *function, tensor *dinp, tensor *dweight, tensor *dbias, operand gradient,
+                     operand input, operand weights, double keep)
 {
+    const tensor *dout = gradient.value, *inp = input.value, *weight = weights.value;
     const int64_t N = inp->dim[0], K = inp->dim[1], O = weight->dim[0];
     require_shape(function, inp, REAL_TYPE, 2, (const int64_t[]){N, K});
     require_shape(function, weight, REAL_TYPE, 2, (const int64_t[]){O, K});
@@ -65,15 +69,15 @@ static void backward(const char *function, tensor *dinp, tensor *dweight, tensor
     }
 }
 
-void CPU(matmul_backward)(tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout, const tensor *inp,
-                          const tensor *weight, stream *s)
+void CPU(matmul_backward)(tensor *dinp, tensor *dweight, tensor *dbias, operand dout, operand inp,
+                          operand weight, stream *s)
 {
     (void)s;
     backward(__func__, dinp, dweight, dbias, dout, inp, weight, 0);
 }
 
-void CPU(matmul_backward_add)(tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout,
-                              const tensor *inp, const tensor *weight, stream *s)
+void CPU(matmul_backward_add)(tensor *dinp, tensor *dweight, tensor *dbias, operand dout, operand inp,
+                              operand weight, stream *s)
 {
     (void)s;
     backward(__func__, dinp, dweight, dbias, dout, inp, weight, 1);

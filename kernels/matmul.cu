@@ -1,4 +1,4 @@
-/* Linear layers: one product of cuBLAS each, plus the bias and its gradient.
+/* Linear layers: one product of cuBLAS each (kernels/cuda/gemm.h), plus the bias and its gradient.
  *
  * Forward writes the bias to every row of `out` first and the product is added to it in cuBLAS's registers:
  * as much traffic as a kernel that adds it afterwards (two writes and a read of `out`), but one rounding
@@ -40,7 +40,6 @@ static __global__ void __launch_bounds__(THREADS)
 /* Rows may be strided: the row stride is the leading dimension that the library asks for. */
 static int64_t row_stride(const tensor *t) { return t->dim[0] > 1 ? t->stride[0] : t->dim[1]; }
 static matrix matrix_of(const tensor *t) { return matrix{t->data, t->type, row_stride(t), 0}; }
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void require_matrix(const char *function, const tensor *t, dtype type, int64_t rows, int64_t columns)
 {
@@ -60,8 +59,9 @@ static bool whole_vectors(const tensor *t)
     return t->dim[1] % VEC == 0 && row_stride(t) % VEC == 0 && aligned(t->data);
 }
 
-void CUDA(matmul_forward)(tensor *out, const tensor *inp, const tensor *weight, const tensor *bias, stream *s)
+void CUDA(matmul_forward)(tensor *out, operand input, operand weights, const tensor *bias, stream *s)
 {
+    const tensor *inp = input.value, *weight = weights.value;
     const int64_t N = inp->dim[0], K = inp->dim[1], O = weight->dim[0];
     require_matrix(__func__, inp, ACT_TYPE, N, K);
     require_matrix(__func__, weight, ACT_TYPE, O, K);
@@ -98,9 +98,10 @@ static void add_column_sums(tensor *dbias, const tensor *dout, stream *s)
     launch_add_partial_sums(data<float>(dbias), partial, pieces, O, s);
 }
 
-static void backward(const char *function, tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout,
-                     const tensor *inp, const tensor *weight, float keep, stream *s)
+static void backward(const char *function, tensor *dinp, tensor *dweight, tensor *dbias, operand gradient,
+                     operand input, operand weights, float keep, stream *s)
 {
+    const tensor *dout = gradient.value, *inp = input.value, *weight = weights.value;
     const int64_t N = inp->dim[0], K = inp->dim[1], O = weight->dim[0];
     require_matrix(function, inp, ACT_TYPE, N, K);
     require_matrix(function, weight, ACT_TYPE, O, K);
@@ -121,14 +122,14 @@ static void backward(const char *function, tensor *dinp, tensor *dweight, tensor
     }
 }
 
-void CUDA(matmul_backward)(tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout,
-                           const tensor *inp, const tensor *weight, stream *s)
+void CUDA(matmul_backward)(tensor *dinp, tensor *dweight, tensor *dbias, operand dout, operand inp,
+                           operand weight, stream *s)
 {
     backward(__func__, dinp, dweight, dbias, dout, inp, weight, 0, s);
 }
 
-void CUDA(matmul_backward_add)(tensor *dinp, tensor *dweight, tensor *dbias, const tensor *dout,
-                               const tensor *inp, const tensor *weight, stream *s)
+void CUDA(matmul_backward_add)(tensor *dinp, tensor *dweight, tensor *dbias, operand dout, operand inp,
+                               operand weight, stream *s)
 {
     backward(__func__, dinp, dweight, dbias, dout, inp, weight, 1, s);
 }

@@ -15,7 +15,7 @@ typedef struct rows {
     real *data;
     int64_t stride;
 } rows;
-static rows rows_of(const tensor *t) { return (rows){t->data, t->stride[0]}; }
+static rows rmsnorm_rows(const tensor *t) { return (rows){t->data, t->stride[0]}; }
 static real *row(rows r, int64_t n) { return r.data + n * r.stride; }
 
 static void forward(rows out, real *rstd, rows inp, const real *weight, int64_t N, int64_t C, real eps)
@@ -83,8 +83,9 @@ static void backward(tensor *dinp, tensor *dweight, const tensor *dout, const te
     REQUIRE_SHAPE(inp, REAL_TYPE, N, C);
     REQUIRE_SHAPE(weight, REAL_TYPE, C);
     REQUIRE_SHAPE(rstd, REAL_TYPE, N);
-    input_gradient(rows_of(dinp), rows_of(dout), rows_of(inp), weight->data, rstd->data, N, C, add);
-    weight_gradient(dweight->data, rows_of(dout), rows_of(inp), rstd->data, N, C);
+    input_gradient(rmsnorm_rows(dinp), rmsnorm_rows(dout), rmsnorm_rows(inp), weight->data, rstd->data, N, C,
+                   add);
+    weight_gradient(dweight->data, rmsnorm_rows(dout), rmsnorm_rows(inp), rstd->data, N, C);
 }
 
 void CPU(rmsnorm_forward)(tensor *out, tensor *rstd, const tensor *inp, const tensor *weight, double eps,
@@ -96,7 +97,7 @@ void CPU(rmsnorm_forward)(tensor *out, tensor *rstd, const tensor *inp, const te
     REQUIRE_SHAPE(rstd, REAL_TYPE, N);
     REQUIRE_SHAPE(inp, REAL_TYPE, N, C);
     REQUIRE_SHAPE(weight, REAL_TYPE, C);
-    forward(rows_of(out), rstd->data, rows_of(inp), weight->data, N, C, (real)eps);
+    forward(rmsnorm_rows(out), rstd->data, rmsnorm_rows(inp), weight->data, N, C, (real)eps);
 }
 
 void CPU(rmsnorm_backward)(tensor *dinp, tensor *dweight, const tensor *dout, const tensor *inp,

@@ -97,7 +97,7 @@ static __global__ void __launch_bounds__(THREADS, 2) /* or ptxas spills to make 
     }
 }
 
-static rows rows_of(const tensor *t) { return {data<act>(t), t->stride[0]}; }
+static rows rmsnorm_rows(const tensor *t) { return {data<act>(t), t->stride[0]}; }
 
 /* Every row starts at a multiple of 16 bytes. */
 static bool aligned_rows(rows r) { return aligned(r.data) && r.stride % VEC == 0; }
@@ -110,8 +110,9 @@ static void backward_in(tensor *dinp, tensor *dweight, const tensor *dout, const
     const int64_t least = (N + MAX_BLOCKS - 1) / MAX_BLOCKS, stretch = (least + teams - 1) / teams * teams;
     const int64_t num = N == 0 ? 0 : (N + stretch - 1) / stretch;
     float *partial = workspace<float>(s, num * C);
-    LAUNCH((gradients<V, LANES, ADD>), num, THREADS, (size_t)(teams * C) * sizeof(float), s, rows_of(dinp),
-           partial, rows_of(dout), rows_of(inp), data<act>(weight), data<float>(rstd), N, (int)C, stretch);
+    LAUNCH((gradients<V, LANES, ADD>), num, THREADS, (size_t)(teams * C) * sizeof(float), s,
+           rmsnorm_rows(dinp), partial, rmsnorm_rows(dout), rmsnorm_rows(inp), data<act>(weight),
+           data<float>(rstd), N, (int)C, stretch);
     launch_add_partial_sums(data<float>(dweight), partial, num, C, s);
 }
 
@@ -126,8 +127,8 @@ static void backward(const char *function, tensor *dinp, tensor *dweight, const 
     require_shape(function, inp, ACT_TYPE, 2, shape);
     require_shape(function, weight, ACT_TYPE, 1, &C);
     require_shape(function, rstd, F32, 1, &N);
-    const bool vectors = C % VEC == 0 && aligned(data<act>(weight)) && aligned_rows(rows_of(dinp)) &&
-                         aligned_rows(rows_of(dout)) && aligned_rows(rows_of(inp));
+    const bool vectors = C % VEC == 0 && aligned(data<act>(weight)) && aligned_rows(rmsnorm_rows(dinp)) &&
+                         aligned_rows(rmsnorm_rows(dout)) && aligned_rows(rmsnorm_rows(inp));
     auto *run = C <= SHORT_ROW ? (vectors ? backward_in<VEC, WARP, ADD> : backward_in<1, WARP, ADD>)
                                : (vectors ? backward_in<VEC, THREADS, ADD> : backward_in<1, THREADS, ADD>);
     run(dinp, dweight, dout, inp, weight, rstd, s);
@@ -141,10 +142,10 @@ void CUDA(rmsnorm_forward)(tensor *out, tensor *rstd, const tensor *inp, const t
     REQUIRE_SHAPE(rstd, F32, N);
     REQUIRE_SHAPE(inp, ACT_TYPE, N, C);
     REQUIRE_SHAPE(weight, ACT_TYPE, C);
-    const bool vectors = C % VEC == 0 && aligned(data<act>(weight)) && aligned_rows(rows_of(out)) &&
-                         aligned_rows(rows_of(inp));
+    const bool vectors = C % VEC == 0 && aligned(data<act>(weight)) && aligned_rows(rmsnorm_rows(out)) &&
+                         aligned_rows(rmsnorm_rows(inp));
     LAUNCH((vectors ? norm<VEC> : norm<1>), blocks_for(N, FORWARD_WARPS), WARP * FORWARD_WARPS, 0, s,
-           rows_of(out), data<float>(rstd), rows_of(inp), data<act>(weight), N, (int)C, (float)eps);
+           rmsnorm_rows(out), data<float>(rstd), rmsnorm_rows(inp), data<act>(weight), N, (int)C, (float)eps);
 }
 
 void CUDA(rmsnorm_backward)(tensor *dinp, tensor *dweight, const tensor *dout, const tensor *inp,

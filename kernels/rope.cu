@@ -1,7 +1,8 @@
 /* Rotary position embedding, in place: (a, b) becomes (a cos - b sin, b cos + a sin); backward turns the
  * sine's sign. 2 sizeof(act) bytes per element (4 in bf16); the tables, 8 bytes for a pair, are read once per
  * head, from the caches. A thread takes a vector of pairs of one head: x may have many heads or, the rotary
- * key, a single one, and the grid is long enough for either. */
+ * key, a single one, and the grid is long enough for either. A kernel cannot stop the job at a position that
+ * the tables do not have: the heads of its row become NaN. */
 #include "kernels/cuda/heads.h"
 
 enum { THREADS = 256 };
@@ -43,14 +44,17 @@ static __device__ void write_pairs(act *x, uint32_t i, uint32_t pairs, const flo
 /* A thread takes W pairs of a head; pairs/W threads make a head, H heads a position. */
 template <int W, rope_layout LAYOUT>
 static __global__ void __launch_bounds__(THREADS)
-    rotate(heads x, const float *cosine, const float *sine, float sign, uint32_t num_threads, uint32_t T,
-           uint32_t H, uint32_t pairs)
+    rotate(heads x, const float *cosine, const float *sine, const int32_t *position, uint32_t num_positions,
+           float sign, uint32_t num_threads, uint32_t T, uint32_t H, uint32_t pairs)
 {
     const uint32_t thread = blockIdx.x * THREADS + threadIdx.x, each = pairs / W, head = thread / each;
     if (thread >= num_threads) return;
     const uint32_t n = head / H, i = thread % each * W;
     act *at = head_at(x, n, head % H, T);
-    const int64_t angle = (int64_t)(n % T) * pairs + i;
+    const uint32_t row = (uint32_t)position[n];
+    const bool known = row < num_positions;
+    const int64_t angle = (int64_t)(known ? row : 0) * pairs + i;
+    if (!known) sign = NAN;
     float a[W], b[W], c[W], d[W];
     read_pairs<W, LAYOUT>(a, b, at, i, pairs);
     load(c, cosine + angle);
@@ -64,44 +68,47 @@ static __global__ void __launch_bounds__(THREADS)
 }
 
 template <int W, rope_layout LAYOUT>
-static void rotate_in(tensor *x, const tensor *cosine, const tensor *sine, float sign, stream *s)
+static void rotate_in(tensor *x, const tensor *cosine, const tensor *sine, const tensor *position, float sign,
+                      stream *s)
 {
     const int64_t T = x->dim[1], H = x->dim[2], pairs = x->dim[3] / 2;
     const uint32_t num_threads = threads_for(x->dim[0] * T, H * pairs / W);
     LAUNCH((rotate<W, LAYOUT>), blocks_for(num_threads, THREADS), THREADS, 0, s, heads_of(x),
-           data<float>(cosine), data<float>(sine), sign, num_threads, (uint32_t)T, (uint32_t)H,
-           (uint32_t)pairs);
+           data<float>(cosine), data<float>(sine), data<int32_t>(position), (uint32_t)cosine->dim[0], sign,
+           num_threads, (uint32_t)T, (uint32_t)H, (uint32_t)pairs);
 }
 
 static void rotate_all(const char *function, tensor *x, const tensor *cosine, const tensor *sine,
-                       rope_layout layout, float sign, stream *s)
+                       const tensor *position, rope_layout layout, float sign, stream *s)
 {
     const int64_t B = x->dim[0], T = x->dim[1], H = x->dim[2], pairs = x->dim[3] / 2, Tmax = cosine->dim[0];
     const int64_t shape[] = {B, T, H, 2 * pairs}, table[] = {Tmax, pairs};
     require_shape(function, x, ACT_TYPE, 4, shape);
     require_shape(function, cosine, F32, 2, table);
     require_shape(function, sine, F32, 2, table);
-    REQUIRE(Tmax >= T, "%s has %lld positions, %s has %lld", cosine->name, (long long)Tmax, x->name,
-            (long long)T);
+    require_shape(function, position, I32, 2, x->dim);
     REQUIRE_CONTIGUOUS(cosine);
     REQUIRE_CONTIGUOUS(sine);
+    REQUIRE_CONTIGUOUS(position);
     const bool whole = aligned_heads(heads_of(x)) && aligned(data<float>(cosine), data<float>(sine));
     if (layout == ROPE_HALVES) {
         auto *run = whole && pairs % VEC == 0 ? rotate_in<VEC, ROPE_HALVES> : rotate_in<1, ROPE_HALVES>;
-        run(x, cosine, sine, sign, s);
+        run(x, cosine, sine, position, sign, s);
     } else {
         auto *run =
             whole && pairs % (VEC / 2) == 0 ? rotate_in<VEC / 2, ROPE_PAIRS> : rotate_in<1, ROPE_PAIRS>;
-        run(x, cosine, sine, sign, s);
+        run(x, cosine, sine, position, sign, s);
     }
 }
 
-void CUDA(rope_forward)(tensor *x, const tensor *cosine, const tensor *sine, rope_layout layout, stream *s)
+void CUDA(rope_forward)(tensor *x, const tensor *cosine, const tensor *sine, const tensor *position,
+                        rope_layout layout, stream *s)
 {
-    rotate_all(__func__, x, cosine, sine, layout, 1, s);
+    rotate_all(__func__, x, cosine, sine, position, layout, 1, s);
 }
 
-void CUDA(rope_backward)(tensor *dx, const tensor *cosine, const tensor *sine, rope_layout layout, stream *s)
+void CUDA(rope_backward)(tensor *dx, const tensor *cosine, const tensor *sine, const tensor *position,
+                         rope_layout layout, stream *s)
 {
-    rotate_all(__func__, dx, cosine, sine, layout, -1, s);
+    rotate_all(__func__, dx, cosine, sine, position, layout, -1, s);
 }

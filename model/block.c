@@ -1,13 +1,20 @@
-/* A layer and its steps, in the order in which they run. */
+/* A layer and its steps, in the order in which they run; and how parts look at rows of activations. */
 #include "model/block.h"
 #include "model/parts.h"
 
+tensor rows_added(const activations *acts, const tensor *t)
+{
+    const int64_t N = acts->B * acts->T;
+    return tensor_rows(t, t->dim[0] - N, N);
+}
+
 tensor heads_of(const activations *acts, const tensor *t, int64_t heads)
 {
+    const int64_t positions = t->dim[0] / acts->B;
     tensor view = *t;
     view.rank = 4;
-    view.dim[0] = acts->B, view.dim[1] = acts->T, view.dim[2] = heads, view.dim[3] = t->dim[1] / heads;
-    view.stride[0] = acts->T * t->stride[0], view.stride[1] = t->stride[0], view.stride[2] = view.dim[3],
+    view.dim[0] = acts->B, view.dim[1] = positions, view.dim[2] = heads, view.dim[3] = t->dim[1] / heads;
+    view.stride[0] = positions * t->stride[0], view.stride[1] = t->stride[0], view.stride[2] = view.dim[3],
     view.stride[3] = 1;
     return view;
 }
@@ -28,8 +35,8 @@ void block_attention(const model *m, const layer_weights *w, activations *acts, 
 
 void block_attention_output(const model *m, const layer_weights *w, activations *acts, int layer)
 {
-    m->k->matmul_forward(&acts->s.delta, &activations_layer(acts, layer)->heads, &w->wo, optional(&w->bo),
-                         m->k->stream);
+    m->k->matmul_forward(&acts->s.delta, operand_of(&activations_layer(acts, layer)->heads),
+                         operand_of(&w->wo), optional(&w->bo), m->k->stream);
 }
 
 void block_rest(const model *m, const layer_weights *w, activations *acts, int layer, tensor *out)
@@ -47,7 +54,6 @@ void block_forward(const model *m, const layer_weights *w, activations *acts, in
 {
     /* 1 attention */
     block_attention_input(m, w, acts, layer);
-    if (acts->tap) acts->tap(acts->tap_context, layer, TAP_ATTENTION_INPUT, &acts->s.h);
     block_attention(m, w, acts, layer);
 
     /* 2 feed-forward */

@@ -8,12 +8,12 @@ void ffn_forward(const model *m, const layer_weights *w, activations *acts, int 
     layer_scratch *s = &acts->s;
 
     /* 1 gate and up */
-    k->matmul_forward(&a->gate, &s->h, &w->w_gate, NULL, k->stream);
-    k->matmul_forward(&a->up, &s->h, &w->w_up, NULL, k->stream);
+    k->matmul_forward(&a->gate, operand_of(&s->h), operand_of(&w->w_gate), NULL, k->stream);
+    k->matmul_forward(&a->up, operand_of(&s->h), operand_of(&w->w_up), NULL, k->stream);
     /* 2 their product */
     k->swiglu_forward(&s->act, &a->gate, &a->up, k->stream);
     /* 3 down */
-    k->matmul_forward(&s->delta, &s->act, &w->w_down, NULL, k->stream);
+    k->matmul_forward(&s->delta, operand_of(&s->act), operand_of(&w->w_down), NULL, k->stream);
 }
 
 void ffn_backward(const model *m, const layer_weights *w, layer_weights *g, activations *acts, int layer)
@@ -24,10 +24,13 @@ void ffn_backward(const model *m, const layer_weights *w, layer_weights *g, acti
 
     /* 3 down; 2 again: the product */
     k->swiglu_forward(&s->act, &a->gate, &a->up, k->stream);
-    k->matmul_backward(&s->dact, &g->w_down, NULL, &acts->dx, &s->act, &w->w_down, k->stream);
+    k->matmul_backward(&s->dact, &g->w_down, NULL, operand_of(&acts->dx), operand_of(&s->act),
+                       operand_of(&w->w_down), k->stream);
     /* 2 the product; the gradient of gate takes the place of that of act */
     k->swiglu_backward(&s->dact, &s->dup, &s->dact, &a->gate, &a->up, k->stream);
     /* 1 gate and up */
-    k->matmul_backward(&s->dh, &g->w_gate, NULL, &s->dact, &s->h, &w->w_gate, k->stream);
-    k->matmul_backward_add(&s->dh, &g->w_up, NULL, &s->dup, &s->h, &w->w_up, k->stream);
+    k->matmul_backward(&s->dh, &g->w_gate, NULL, operand_of(&s->dact), operand_of(&s->h),
+                       operand_of(&w->w_gate), k->stream);
+    k->matmul_backward_add(&s->dh, &g->w_up, NULL, operand_of(&s->dup), operand_of(&s->h),
+                           operand_of(&w->w_up), k->stream);
 }

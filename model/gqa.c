@@ -12,18 +12,19 @@ void gqa_forward(const model *m, const layer_weights *w, activations *acts, int 
     layer_acts *a = activations_layer(acts, layer);
     layer_scratch *s = &acts->s;
 
-    /* 1 queries, keys, values */
-    k->matmul_forward(&a->q, &s->h, &w->wq, optional(&w->bq), k->stream);
-    k->matmul_forward(&a->k, &s->h, &w->wk, optional(&w->bk), k->stream);
-    k->matmul_forward(&a->v, &s->h, &w->wv, optional(&w->bv), k->stream);
+    /* 1 queries, keys, values: behind those that a cache has */
+    tensor k_added = rows_added(acts, &a->k), v_added = rows_added(acts, &a->v);
+    k->matmul_forward(&a->q, operand_of(&s->h), operand_of(&w->wq), optional(&w->bq), k->stream);
+    k->matmul_forward(&k_added, operand_of(&s->h), operand_of(&w->wk), optional(&w->bk), k->stream);
+    k->matmul_forward(&v_added, operand_of(&s->h), operand_of(&w->wv), optional(&w->bv), k->stream);
 
     /* 2 rotation */
-    tensor q = heads_of(acts, &a->q, d->H), keys = heads_of(acts, &a->k, d->G);
-    k->rope_forward(&q, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
-    k->rope_forward(&keys, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
+    tensor q = heads_of(acts, &a->q, d->H), keys_added = heads_of(acts, &k_added, d->G);
+    k->rope_forward(&q, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
+    k->rope_forward(&keys_added, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
 
     /* 3 attention */
-    const tensor values = heads_of(acts, &a->v, d->G);
+    const tensor keys = heads_of(acts, &a->k, d->G), values = heads_of(acts, &a->v, d->G);
     tensor heads = heads_of(acts, &a->heads, d->H);
     k->attention_forward(&heads, &a->lse, &q, &keys, &values, &acts->first, scale_of(d), k->stream);
 
@@ -39,7 +40,8 @@ void gqa_backward(const model *m, const layer_weights *w, layer_weights *g, acti
     layer_scratch *s = &acts->s;
 
     /* 4 output */
-    k->matmul_backward(&s->dheads, &g->wo, NULL, &acts->dx, &a->heads, &w->wo, k->stream);
+    k->matmul_backward(&s->dheads, &g->wo, NULL, operand_of(&acts->dx), operand_of(&a->heads),
+                       operand_of(&w->wo), k->stream);
 
     /* 3 attention */
     const tensor q = heads_of(acts, &a->q, d->H), keys = heads_of(acts, &a->k, d->G),
@@ -51,11 +53,14 @@ void gqa_backward(const model *m, const layer_weights *w, layer_weights *g, acti
                           scale_of(d), k->stream);
 
     /* 2 rotation */
-    k->rope_backward(&dq, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
-    k->rope_backward(&dkeys, &acts->cosine, &acts->sine, ROPE_HALVES, k->stream);
+    k->rope_backward(&dq, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
+    k->rope_backward(&dkeys, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
 
     /* 1 queries, keys, values */
-    k->matmul_backward(&s->dh, &g->wv, optional_gradient(&g->bv), &s->dv, &s->h, &w->wv, k->stream);
-    k->matmul_backward_add(&s->dh, &g->wk, optional_gradient(&g->bk), &s->dk, &s->h, &w->wk, k->stream);
-    k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), &s->dq, &s->h, &w->wq, k->stream);
+    k->matmul_backward(&s->dh, &g->wv, optional_gradient(&g->bv), operand_of(&s->dv), operand_of(&s->h),
+                       operand_of(&w->wv), k->stream);
+    k->matmul_backward_add(&s->dh, &g->wk, optional_gradient(&g->bk), operand_of(&s->dk), operand_of(&s->h),
+                           operand_of(&w->wk), k->stream);
+    k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), operand_of(&s->dq), operand_of(&s->h),
+                           operand_of(&w->wq), k->stream);
 }

@@ -26,7 +26,8 @@ static tensor without_heads(tensor t)
     return t;
 }
 
-/* Step 4, shared with backward: latent norm, kv_b, keys (B,T,H,Dn+Dr). Sets *kv_heads to (B,T,H,Dn+Dv). */
+/* Step 4, shared with backward: latent norm, kv_b, keys (B,S,H,Dn+Dr), of all positions that attention sees.
+ * Sets *kv_heads to (B,S,H,Dn+Dv). */
 static tensor expand(const model *m, const layer_weights *w, activations *acts, layer_acts *a,
                      tensor *kv_heads)
 {
@@ -34,28 +35,29 @@ static tensor expand(const model *m, const layer_weights *w, activations *acts, 
     layer_scratch *s = &acts->s;
     tensor latent = latent_of(d, &a->kv_a);
     if (d->latent_norm) {
-        m->k->rmsnorm_forward(&s->kv_normed, &a->kv_rstd, &latent, &w->kv_a_norm, LATENT_NORM_EPS,
+        m->k->rmsnorm_forward(&s->expanded.kv_normed, &a->kv_rstd, &latent, &w->kv_a_norm, LATENT_NORM_EPS,
                               m->k->stream);
-        latent = s->kv_normed;
+        latent = s->expanded.kv_normed;
     }
-    m->k->matmul_forward(&s->kv, &latent, &w->wkv_b, NULL, m->k->stream);
-    *kv_heads = heads_of(acts, &s->kv, d->H);
+    m->k->matmul_forward(&s->expanded.kv, operand_of(&latent), operand_of(&w->wkv_b), NULL, m->k->stream);
+    *kv_heads = heads_of(acts, &s->expanded.kv, d->H);
     const tensor nope = tensor_slice(kv_heads, 0, d->Dn),
                  rotary = without_heads(rotary_of(d, acts, &a->kv_a));
-    tensor k = heads_of(acts, &s->k, d->H);
+    tensor k = heads_of(acts, &s->expanded.k, d->H);
     m->k->mla_expand_forward(&k, &nope, &rotary, m->k->stream);
     return k;
 }
 
 void block_q_latent(const model *m, const layer_weights *w, activations *acts, int layer)
 {
-    m->k->matmul_forward(&activations_layer(acts, layer)->q_latent, &acts->s.h, &w->wq_a, optional(&w->bq_a),
-                         m->k->stream);
+    m->k->matmul_forward(&activations_layer(acts, layer)->q_latent, operand_of(&acts->s.h),
+                         operand_of(&w->wq_a), optional(&w->bq_a), m->k->stream);
 }
 
 void block_kv_latent(const model *m, const layer_weights *w, activations *acts, int layer)
 {
-    m->k->matmul_forward(&activations_layer(acts, layer)->kv_a, &acts->s.h, &w->wkv_a, optional(&w->bkv_a),
+    tensor added = rows_added(acts, &activations_layer(acts, layer)->kv_a);
+    m->k->matmul_forward(&added, operand_of(&acts->s.h), operand_of(&w->wkv_a), optional(&w->bkv_a),
                          m->k->stream);
 }
 
@@ -69,30 +71,26 @@ void mla_forward(const model *m, const layer_weights *w, activations *acts, int 
     /* 1 queries */
     if (d->Rq) {
         block_q_latent(m, w, acts, layer);
-        if (acts->tap) acts->tap(acts->tap_context, layer, TAP_Q_LATENT, &a->q_latent);
         const tensor *latent = &a->q_latent;
         if (d->latent_norm) {
             k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS,
                                k->stream);
             latent = &s->q_normed;
         }
-        k->matmul_forward(&a->q, latent, &w->wq_b, optional(&w->bq_b), k->stream);
+        k->matmul_forward(&a->q, operand_of(latent), operand_of(&w->wq_b), optional(&w->bq_b), k->stream);
     } else {
-        k->matmul_forward(&a->q, &s->h, &w->wq, optional(&w->bq), k->stream);
+        k->matmul_forward(&a->q, operand_of(&s->h), operand_of(&w->wq), optional(&w->bq), k->stream);
     }
 
-    /* 2 latent of keys and values, rotary key */
+    /* 2 latent of keys and values, rotary key: behind those that a cache has */
     block_kv_latent(m, w, acts, layer);
-    if (acts->tap) {
-        const tensor latent = latent_of(d, &a->kv_a);
-        acts->tap(acts->tap_context, layer, TAP_KV_LATENT, &latent);
-    }
+    const tensor added = rows_added(acts, &a->kv_a);
 
     /* 3 rotation */
     const tensor q = heads_of(acts, &a->q, d->H);
-    tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(d, acts, &a->kv_a);
-    k->rope_forward(&q_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
-    k->rope_forward(&k_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
+    tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(d, acts, &added);
+    k->rope_forward(&q_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
+    k->rope_forward(&k_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
 
     /* 4 keys and values from the latent */
     tensor kv;
@@ -115,8 +113,8 @@ void mla_backward(const model *m, const layer_weights *w, layer_weights *g, acti
     layer_scratch *s = &acts->s;
 
     /* 6 output */
-    k->matmul_backward(&s->dheads, &g->wo, optional_gradient(&g->bo), &acts->dx, &a->heads, &w->wo,
-                       k->stream);
+    k->matmul_backward(&s->dheads, &g->wo, optional_gradient(&g->bo), operand_of(&acts->dx),
+                       operand_of(&a->heads), operand_of(&w->wo), k->stream);
 
     /* 4 again: keys and values */
     tensor kv;
@@ -139,38 +137,41 @@ void mla_backward(const model *m, const layer_weights *w, layer_weights *g, acti
     const tensor latent = latent_of(d, &a->kv_a);
     k->mla_expand_backward(&dnope, &drotary, &dkeys, k->stream);
     if (d->latent_norm) {
-        k->matmul_backward(&s->dkv_normed, &g->wkv_b, NULL, &s->dkv, &s->kv_normed, &w->wkv_b, k->stream);
+        k->matmul_backward(&s->dkv_normed, &g->wkv_b, NULL, operand_of(&s->dkv),
+                           operand_of(&s->expanded.kv_normed), operand_of(&w->wkv_b), k->stream);
         k->rmsnorm_backward(&dlatent, &g->kv_a_norm, &s->dkv_normed, &latent, &w->kv_a_norm, &a->kv_rstd,
                             k->stream);
     } else {
-        k->matmul_backward(&dlatent, &g->wkv_b, NULL, &s->dkv, &latent, &w->wkv_b, k->stream);
+        k->matmul_backward(&dlatent, &g->wkv_b, NULL, operand_of(&s->dkv), operand_of(&latent),
+                           operand_of(&w->wkv_b), k->stream);
     }
 
     /* 3 rotation */
     tensor dq_rotary = tensor_slice(&dq, d->Dn, d->Dr);
-    k->rope_backward(&dq_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
-    k->rope_backward(&dk_rotary, &acts->cosine, &acts->sine, ROPE_PAIRS, k->stream);
+    k->rope_backward(&dq_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
+    k->rope_backward(&dk_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
 
     /* 2 latent of keys and values, rotary key */
-    k->matmul_backward(&s->dh, &g->wkv_a, optional_gradient(&g->bkv_a), &s->dkv_a, &s->h, &w->wkv_a,
-                       k->stream);
+    k->matmul_backward(&s->dh, &g->wkv_a, optional_gradient(&g->bkv_a), operand_of(&s->dkv_a),
+                       operand_of(&s->h), operand_of(&w->wkv_a), k->stream);
 
     /* 1 queries */
     if (d->Rq) {
         if (d->latent_norm) {
             k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS,
                                k->stream);
-            k->matmul_backward(&s->dq_normed, &g->wq_b, optional_gradient(&g->bq_b), &s->dq, &s->q_normed,
-                               &w->wq_b, k->stream);
+            k->matmul_backward(&s->dq_normed, &g->wq_b, optional_gradient(&g->bq_b), operand_of(&s->dq),
+                               operand_of(&s->q_normed), operand_of(&w->wq_b), k->stream);
             k->rmsnorm_backward(&s->dq_latent, &g->q_a_norm, &s->dq_normed, &a->q_latent, &w->q_a_norm,
                                 &a->q_rstd, k->stream);
         } else {
-            k->matmul_backward(&s->dq_latent, &g->wq_b, optional_gradient(&g->bq_b), &s->dq, &a->q_latent,
-                               &w->wq_b, k->stream);
+            k->matmul_backward(&s->dq_latent, &g->wq_b, optional_gradient(&g->bq_b), operand_of(&s->dq),
+                               operand_of(&a->q_latent), operand_of(&w->wq_b), k->stream);
         }
-        k->matmul_backward_add(&s->dh, &g->wq_a, optional_gradient(&g->bq_a), &s->dq_latent, &s->h, &w->wq_a,
-                               k->stream);
+        k->matmul_backward_add(&s->dh, &g->wq_a, optional_gradient(&g->bq_a), operand_of(&s->dq_latent),
+                               operand_of(&s->h), operand_of(&w->wq_a), k->stream);
     } else {
-        k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), &s->dq, &s->h, &w->wq, k->stream);
+        k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), operand_of(&s->dq),
+                               operand_of(&s->h), operand_of(&w->wq), k->stream);
     }
 }

@@ -37,6 +37,7 @@ template <class T> static inline T *data(const tensor *t) { return (T *)t->data;
 
 /* ---- host: launches ------------------------------------------------------------------------------------ */
 
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t blocks_for(int64_t n, int64_t per_block) { return (n + per_block - 1) / per_block; }
 
 /* A launch on a stream, of no block: nothing. */

@@ -1,13 +1,16 @@
-/* Private to the CUDA sources: the second stage of sums over many rows. Blocks of the first leave (num,C)
- * partial sums; here they are added up in an order that depends on num alone. */
+/* Private to the CUDA sources: sums over many rows, such as the gradient of a bias over the rows of dout,
+ * that come out the same every time. Blocks that added to one result by atomic additions would do so in an
+ * order that changes. So it goes in two stages: each block of the first writes the sum of its rows to a row
+ * of `partial`, (num,C), and the kernel here adds these rows to the result. A block has 32 columns; its warps
+ * add up a slice of the rows each, side by side, and the first warp adds the slices in order. That order
+ * depends on num alone. */
 #ifndef REMLA_KERNELS_CUDA_PARTIAL_SUMS_H
 #define REMLA_KERNELS_CUDA_PARTIAL_SUMS_H
 #include "kernels/cuda/kernel.h"
 
 enum { PARTIAL_SLICES = 8 }; /* of the rows, that warps add up side by side */
 
-/* out (C) += the sum of the rows of partial. A block takes 32 columns, its warps take a slice of the rows
- * each. */
+/* out (C) += the sum of the rows of partial. */
 static __global__ void __launch_bounds__(WARP *PARTIAL_SLICES)
     add_partial_sums(float *out, const float *partial, int64_t num, int64_t C)
 {

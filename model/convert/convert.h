@@ -1,13 +1,14 @@
-/* Conversion of a GQA model to MLA: what can be asked for, and TransMLA's method (arXiv:2502.07864), which
- * works on whole models. The keys' rotation is concentrated in Dr dimensions that all heads share (RoRoPE,
- * FreqFold), what is left of the keys and the values is balanced and cut to R principal components. The
- * default method is model/convert/layerwise.h. docs/CONVERSION.md has the formulas of both. All statistics
- * come from a few passes over calibration text; all linear algebra on weights is done in double. */
+/* Conversion of a GQA model to MLA: its settings, its text, the shape of its result. The keys' rotation is
+ * concentrated in Dr dimensions that all heads share (RoRoPE, FreqFold). What is left of the keys and the
+ * values is cut to R dimensions, the latent. model/convert/layerwise.h converts; docs/CONVERSION.md has the
+ * formulas. */
 #ifndef REMLA_MODEL_CONVERT_CONVERT_H
 #define REMLA_MODEL_CONVERT_CONVERT_H
-#include "model/model.h"
+#include "base/status.h"
+#include "model/dims.h"
 
-/* The words of convert.method: as TransMLA's converter, or layer by layer (model/convert/layerwise.c). */
+/* The words of convert.method: the steps of TransMLA's converter (arXiv:2502.07864), or this project's own.
+ */
 typedef enum convert_method { METHOD_TRANSMLA, METHOD_REMLA } convert_method;
 
 typedef enum convert_balance {
@@ -36,18 +37,17 @@ typedef struct calibration {
                              sees its whole past, as in calibration */
 } calibration;
 
-/* The B that activations should be laid out with for this text: as many windows as keep the matrix products
- * busy. */
-int64_t calibration_batch(const calibration *text);
+/* Neighbouring frequencies that are rotated among each other, with those of all groups: `count` from index
+ * `from`, multiples of D/Dr. Their features are complex numbers, one per group and frequency. */
+typedef struct rope_set {
+    int64_t from, count;
+} rope_set;
 
-typedef struct conversion {
-    const model *source;     /* borrowed */
-    convert_settings chosen; /* the settings with freqfold decided */
-    double **key_gram;       /* per layer: (G*D,G*D) sum over calibration tokens of k k^T, before rotation */
-    model mla;               /* the result */
-    double loss_source, loss_partial; /* means on the calibration text */
-    double loss_mla;                  /* of the result, latent norms included */
-} conversion;
+/* Sets that cover all frequencies, in order. */
+typedef struct rope_division {
+    rope_set *set; /* owned */
+    int64_t sets;
+} rope_division;
 
 /* Whether a model of shape `d` can be converted so. ERR_USAGE names the option, its value and what would
  * work. */
@@ -56,14 +56,11 @@ status convert_check(const dims *d, const convert_settings *s, message *why);
 /* The shape of the result. */
 dims convert_dims(const dims *source, const convert_settings *s);
 
-/* Converts `source` (GQA). Says what it does and how long it takes (base/log.h). ERR_INPUT when there is too
- * little text. On success the caller ends with conversion_free. Not collective. */
-status conversion_run(conversion *c, const model *source, const convert_settings *s, const calibration *text,
-                      message *why);
-void conversion_free(conversion *c);
+/* That of a model of which only the rotary part is converted: nothing is cut, its latent has full rank. */
+dims rotary_dims(const dims *source, const convert_settings *s);
 
-/* Lays out and fills `m` with the model between the two halves of the conversion: rotation only in Dr
- * shared dimensions, nothing cut off. It is an MLA model of rank 2*G*D-Dr. The caller frees. */
-void conversion_partial(const conversion *c, model *m);
+/* The FreqFold to try after `last` (0: the first): the one that is given, or D/Dr, twice that and so on up to
+ * D/2, as far as they fit. 0 when there is none left. */
+int64_t freqfold_next(const dims *d, const convert_settings *s, int64_t last);
 
 #endif

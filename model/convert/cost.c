@@ -1,53 +1,73 @@
-/* What a conversion by layers takes, from shapes alone. */
-#include "model/convert/pieces.h"
-#include "model/convert/streams.h"
+/* What a conversion takes, from shapes alone: the sizes of what layerwise.c and the methods allocate, and the
+ * operations of their passes and of the linear algebra. It errs upwards: not all that is reserved is used at
+ * the same time. */
+#include "model/convert/work.h"
 
 /* Libraries, their buffers, a chunk of weights on its way to a file. */
 #define PROGRAM_BYTES (INT64_C(96) << 20)
 
-dims one_layer(dims d, bool ends)
-{
-    d.L = 1;
-    if (!ends) d.V = 1, d.tied = true;
-    return d;
-}
-
-dims source_layer(const layers_job *j)
-{
-    dims d = one_layer(*j->d, true);
-    d.tied = convert_dims(j->d, j->how).tied;
-    return d;
-}
-
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+typedef struct shapes {
+    const layers_job *j;
+    dims from, to, rotary; /* of whole models */
+    text_share text, held_out;
+    int64_t w, q, kv, n, heads; /* C+1, H*D, G*D, 2*G*D-Dr, H*Dv */
+    int64_t tries;              /* METHOD_TRANSMLA: FreqFolds to be tried */
+} shapes;
+
+static shapes shapes_of(const layers_job *j)
+{
+    shapes s = {.j = j,
+                .from = *j->d,
+                .to = convert_dims(j->d, j->settings),
+                .rotary = rotary_dims(j->d, j->settings),
+                .text = text_share_of(TEXT_CALIBRATION, j->text, j->c),
+                .held_out = text_share_of(TEXT_HELD_OUT, j->held_out, j->c)};
+    s.w = s.from.C + 1;
+    s.q = s.from.H * s.from.D;
+    s.kv = s.from.G * s.from.D;
+    s.n = 2 * s.kv - s.to.Dr;
+    s.heads = s.to.H * s.to.Dv;
+    for (int64_t f = freqfold_next(j->d, j->settings, 0); f; f = freqfold_next(j->d, j->settings, f))
+        s.tries++;
+    return s;
+}
 
 /* ---- time -------------------- */
 
-/* Forward operations of one token through a layer. */
-static double layer_flops(const dims *d, int64_t T)
+/* Forward operations of `rows` tokens through all layers. */
+static double forward_flops(const dims *d, int64_t rows, int64_t T)
 {
     const dims one = one_layer(*d, false);
-    return model_flops_per_token(&one, T) / 3; /* a step's backward is twice its forward */
+    return (double)rows * (double)d->L * model_flops_per_token(&one, T) /
+           3; /* a step's backward is twice its forward */
 }
 
-/* The text once through the original, once through the result and once more through its attention; held-out
- * text once through every step. */
-static double flops_f32(const layers_job *j, const dims *to, int64_t rows, int64_t held_out_rows)
+/* METHOD_REMLA: the text once through the original, once through the result and once more through its
+ * attention. METHOD_TRANSMLA: once through the original, for each try through both models, for norms through
+ * four. Held-out text once through every step. */
+static double flops_f32(const shapes *s)
 {
-    const double held_out =
-        held_out_rows ? CONVERT_STEPS * (double)held_out_rows * layer_flops(to, j->held_out->T) : 0;
-    return (double)j->d->L *
-           ((double)rows * (layer_flops(j->d, j->text->T) + 1.5 * layer_flops(to, j->text->T)) + held_out);
+    const int64_t T = s->j->text->T, rows = s->text.rows;
+    const bool remla = s->j->method == METHOD_REMLA, norms = s->j->settings->latent_norm;
+    const double source = forward_flops(&s->from, rows, T), result = forward_flops(&s->to, rows, T),
+                 partial = forward_flops(&s->rotary, rows, T),
+                 held_out = s->held_out.rows ? forward_flops(&s->to, s->held_out.rows, s->j->held_out->T) : 0;
+    return remla ? source + 1.5 * result + CONVERT_STEPS * held_out
+                 : source + (double)s->tries * (partial + result) + (norms ? 4 * result : 0) + 3 * held_out;
 }
 
-static double flops_f64(const layers_job *j, const dims *to, int64_t rows)
+/* Gram matrices of inputs, eigenvectors and products of a cut, regression. */
+static double flops_f64(const shapes *s)
 {
-    const double N = (double)rows, C = (double)j->d->C, w = C + 1, heads = (double)(to->H * to->Dv),
-                 n = (double)(2 * j->d->G * j->d->D - to->Dr);
-    return (double)j->d->L * (2 * N * w * w + 2 * N * heads * (heads + C) + /* Gram matrices */
-                              28 * n * n * n + 2 * n * w * w +              /* eigenvectors, products */
-                              (j->how->freqfold ? 0 : rope_divide_flops(j->d, to->Dr)) +
-                              heads * heads * (heads / 3 + 4 * C)); /* regression */
+    const double N = (double)s->text.rows, w = (double)s->w, n = (double)s->n, heads = (double)s->heads,
+                 inputs = 2 * N * w * w, cut = 28 * n * n * n + 2 * n * w * w, L = (double)s->from.L;
+    if (s->j->method == METHOD_TRANSMLA)
+        return L * (inputs + (double)s->tries * (inputs + cut) + (s->j->settings->latent_norm ? inputs : 0));
+    return L * (inputs + cut + 2 * N * heads * (heads + w) +
+                (s->j->settings->freqfold ? 0 : rope_divide_flops(&s->from, s->to.Dr)) +
+                heads * heads * (heads / 3 + 4 * w));
 }
 
 /* ---- memory -------------------- */
@@ -59,74 +79,105 @@ static int64_t text_bytes(const calibration *text, int64_t rows, int64_t width)
     return ids * (text->windows * text->T + rows) + (int64_t)sizeof(float) * rows * width;
 }
 
-/* Elements of an mla_layer, and of the copy that building it takes. */
-static int64_t build_elements(const dims *from, const dims *to)
+/* Elements of an mla_layer. */
+static int64_t layer_elements(const dims *to)
 {
-    const int64_t head = to->Dn + to->Dr, C = to->C, n = 2 * from->G * from->D - to->Dr;
-    const int64_t queries = to->Rq ? to->Rq * (C + to->H * head) : to->H * head * C,
-                  keys = (to->R + to->Dr) * C + to->H * (to->Dn + to->Dv) * to->R;
-    return queries + keys + larger(to->H * head * (C + 1), (n + to->R + to->Dr) * (C + 1));
+    const int64_t head = to->Dn + to->Dr, C = to->C;
+    const int64_t queries = to->Rq ? to->Rq * (C + to->H * head) : to->H * head * C;
+    return queries + (to->R + to->Dr) * C + to->H * (to->Dn + to->Dv) * to->R + C * to->H * to->Dv;
+}
+
+/* Elements beside the layer that building it takes. */
+static int64_t build_elements(const shapes *s, const dims *to)
+{
+    return larger(to->H * (to->Dn + to->Dr) * s->w, (s->n + to->R + to->Dr) * s->w);
 }
 
 /* Elements that axes of n dimensions take: factor, weighed Gram matrix, and twice that for LAPACK. */
 static int64_t axes_elements(int64_t n, int64_t rank) { return 4 * n * n + n * rank; }
 
+/* Doubles beside those of the cut's result when a layer is cut. */
+static int64_t cut_elements(const shapes *s)
+{
+    const dims *to = &s->to;
+    const int64_t q_axes = to->Rq ? s->q * s->w + 2 * s->q * s->q + axes_elements(s->q, to->Rq) : 0,
+                  axes = larger(larger(s->n * s->w, axes_elements(s->n, to->R)), q_axes),
+                  rotary = layer_elements(&s->rotary) + build_elements(s, &s->rotary) + s->n * s->w;
+    return s->kv * s->kv + s->n * s->w + s->n * s->n + 2 * s->n * to->R + 2 * s->q * to->Rq +
+           larger(larger(axes, build_elements(s, to)), rotary);
+}
+
+/* Doubles of which only METHOD_REMLA has any. */
+static int64_t remla_elements(const shapes *s)
+{
+    const int64_t C = s->from.C, regression = 2 * s->heads * s->heads + 3 * s->heads * C,
+                  made = layer_elements(&s->to), always = 2 * s->w * s->w + s->heads * (s->heads + C),
+                  cut = cut_elements(s) + s->kv * s->kv + s->q * s->from.D,
+                  norms = s->j->settings->latent_norm ? made + larger(s->w * s->w + C * C, regression)
+                                                      : regression;
+    return always + made + larger(cut, norms);
+}
+
+/* The attention of all layers: of the best try, and of one more try or of the other kind of norm. */
+static int64_t transmla_elements(const shapes *s)
+{
+    const int64_t models = s->tries > 1 || s->j->settings->latent_norm ? 2 : 1;
+    return s->w * s->w + s->from.L * (s->kv * s->kv + models * layer_elements(&s->to)) + cut_elements(s);
+}
+
 /* Doubles in memory when the linear algebra of a layer needs most. */
-static int64_t solve_elements(const layers_job *j, const dims *to, const dims *rope, const text_share *text)
+static int64_t solve_elements(const shapes *s)
 {
-    const dims *d = j->d;
-    const int64_t C = d->C, w = C + 1, q = d->H * d->D, kv = d->G * d->D, heads = to->H * to->Dv,
-                  n = 2 * kv - to->Dr;
-    const int64_t always = 2 * w * w +
-                           text->B * text->T * (larger(larger(w, heads), larger(to->R, to->Rq)) + w) +
-                           heads * (heads + C) +         /* sums of the regression */
-                           (q + 2 * kv) * w + C * q +    /* gqa_layer */
-                           kv * kv + d->H * d->D * d->D; /* key_gram, query_grams */
-    const int64_t axes = larger(n * w, axes_elements(n, to->R)),
-                  q_axes = to->Rq ? q * w + 2 * q * q + axes_elements(q, to->Rq) : 0,
-                  cut = kv * kv + n * w + n * n + 2 * n * to->R + 2 * q * to->Rq +
-                        larger(larger(axes, q_axes), build_elements(d, to)),
-                  follow = j->held_out->windows ? kv * kv + n * n + build_elements(d, rope) : 0,
-                  regression = heads * heads + 3 * heads * C,
-                  norms = j->how->latent_norm ? larger(w * w + C * C, regression) : regression;
-    return always + larger(larger(cut, follow), norms);
+    const int64_t rows = s->text.B * s->text.T *
+                         (larger(larger(s->w, s->heads), larger(s->to.R, s->to.Rq)) + s->w),
+                  source = (s->q + 2 * s->kv) * s->w + s->from.C * s->q; /* gqa_layer */
+    return rows + source + (s->j->method == METHOD_REMLA ? remla_elements(s) : transmla_elements(s));
 }
 
-static int64_t chunk_bytes(const dims *d, const text_share *text)
+static int64_t chunk_bytes(const ops *k, const dims *d, const text_share *text)
 {
-    return activations_bytes(d, ops_cpu_f32(), text->B, text->T, FORWARD_ONLY);
+    return activations_bytes(d, k, text->B, text->T, FORWARD_ONLY);
 }
 
-/* Models of one layer with the activations of a chunk. Held-out text goes through the original's and the
- * result's, and through the one of which only the rotary part is converted. */
-static int64_t model_memory(const layers_job *j, const dims *to, const dims *rope, const text_share *text,
-                            const text_share *held_out)
+/* Models of one layer, with the activations of a chunk of each text that goes through them. */
+static int64_t model_memory(const shapes *s)
 {
-    const ops *k = ops_cpu_f32();
-    const dims source = source_layer(j), target = one_layer(*to, false), rotary = one_layer(*rope, false);
-    const int64_t followed = CONVERT_STEPS - 2 - !j->how->latent_norm;      /* with the result's weights */
-    int64_t bytes = model_bytes(&source, k) + 2 * model_bytes(&target, k) + /* it is saved during tries */
-                    chunk_bytes(&source, text) + chunk_bytes(&target, text);
-    if (held_out->windows)
-        bytes += model_bytes(&rotary, k) + chunk_bytes(&source, held_out) + chunk_bytes(&rotary, held_out) +
-                 followed * chunk_bytes(&target, held_out);
-    return bytes;
+    const ops *k = s->j->k;
+    const dims source = source_layer(s->j), target = one_layer(s->to, false),
+               rotary = one_layer(s->rotary, false);
+    const bool held_out = s->j->held_out->windows > 0, partial = s->j->method == METHOD_TRANSMLA;
+    int64_t bytes = model_bytes(&source, k) + model_bytes(&target, k) + chunk_bytes(k, &source, &s->text) +
+                    chunk_bytes(k, &target, &s->text);
+    if (partial || held_out) bytes += model_bytes(&rotary, k);
+    if (partial) bytes += chunk_bytes(k, &rotary, &s->text);
+    if (held_out)
+        bytes += chunk_bytes(k, &source, &s->held_out) + chunk_bytes(k, &rotary, &s->held_out) +
+                 chunk_bytes(k, &target, &s->held_out);
+    /* Weights on their way from one model to another: floats of the largest tensor. */
+    return bytes + (int64_t)sizeof(float) * s->from.C * larger(s->from.F, s->from.V);
+}
+
+/* Floats of a row of either text. */
+static int64_t row_width(const shapes *s, bool held_out)
+{
+    const int64_t C = s->from.C;
+    const bool norms = s->j->settings->latent_norm;
+    if (s->j->method == METHOD_TRANSMLA) return held_out ? 3 * C : norms ? 4 * C : 2 * C;
+    return held_out ? (CONVERT_STEPS - !norms) * C : 3 * C + 1 + s->heads;
 }
 
 /* ---- both -------------------- */
 
 layers_plan layers_plan_of(const layers_job *j)
 {
-    const dims to = convert_dims(j->d, j->how), rope = rotary_dims(j->d, j->how);
-    const text_share text = text_share_of(j->text, j->c), held_out = text_share_of(j->held_out, j->c);
-    const int64_t C = j->d->C, heads = to.H * to.Dv, followed = CONVERT_STEPS - !j->how->latent_norm;
+    const shapes s = shapes_of(j);
     return (layers_plan){
-        .weight_bytes = PROGRAM_BYTES + model_memory(j, &to, &rope, &text, &held_out),
-        .text_bytes = text_bytes(j->text, text.rows, 3 * C + 1 + heads) +
-                      text_bytes(j->held_out, held_out.rows, followed * C + 1),
-        .solve_bytes = (int64_t)sizeof(double) * solve_elements(j, &to, &rope, &text),
-        .flops_f32 = flops_f32(j, &to, text.rows, held_out.rows),
-        .flops_f64 = flops_f64(j, &to, text.rows),
+        .weight_bytes = PROGRAM_BYTES + model_memory(&s),
+        .text_bytes = text_bytes(j->text, s.text.rows, row_width(&s, false)) +
+                      text_bytes(j->held_out, s.held_out.rows, row_width(&s, true)),
+        .solve_bytes = (int64_t)sizeof(double) * solve_elements(&s),
+        .flops_f32 = flops_f32(&s),
+        .flops_f64 = flops_f64(&s),
     };
 }
 

@@ -1,12 +1,14 @@
-/* How the frequencies are best divided into sets. At distance t the features a of a set give a query q and a
- * key k the logit Re sum_a conj(q_a) k_a exp(j theta_a t). The components that keep their rotation (axes x_c,
- * orthonormal) turn with one frequency phi_c of the set each instead of those of their features, all others
- * do not turn at all, so that the logit is wrong by the form diag(exp(j theta_a t) - 1) - sum_c x_c x_c^T
- * (exp(j phi_c t) - 1) between q and k. Wide sets choose what they keep among more, but treat different
- * frequencies as equal, which costs little where all are low. The division is the one whose form is least:
- * mean square over queries, keys and distances. */
+/* Finds the division of the frequencies into sets that changes the logits least. At distance t the features
+ * a of a set give a query q and a key k the logit Re sum_a conj(q_a) k_a exp(j theta_a t). The components
+ * that keep their rotation (axes x_c, orthonormal) turn with one frequency phi_c of the set each, instead of
+ * those of their features; all others do not turn at all. So the logit is wrong by the form
+ *     diag(exp(j theta_a t) - 1) - sum_c x_c x_c^T (exp(j phi_c t) - 1)
+ * between q and k. Wide sets choose what they keep among more, but treat different frequencies as equal,
+ * which costs little where all are low. The best division has the least mean square of the form, over
+ * queries, keys and distances. The error of a set does not depend on the other sets, so dynamic programming
+ * finds it. */
 #include "model/convert/pieces.h"
-#include "kernels/cpu/blas.h"
+#include "base/memory.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,7 +93,7 @@ static double set_error(const logits *l, rope_set set)
     rope_set_gram(k, l->d, set, l->key_gram);
     memcpy(axes, k, sizeof *k * (size_t)(f * f));
     eigen_symmetric(f, axes, values); /* as partial_rope.c chooses them */
-    double *x = transposed(axes, kept, f);
+    double *x = matrix_transposed(axes, kept, f);
     const double error = form_square(l, set, q, k, x);
     double *const all[] = {q, k, axes, values, x};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
@@ -124,8 +126,7 @@ static rope_set *best_ends(const logits *l)
 {
     const int64_t half = l->d->D / 2, step = l->d->D / l->rope;
     double *least = matrix_new(1, half / step + 1);
-    rope_set *best = calloc((size_t)(half / step) + 1, sizeof *best);
-    if (!best) die(ERR_DEVICE, "no memory for %lld frequencies", (long long)half);
+    rope_set *best = memory_new(half / step + 1, sizeof *best, "%lld frequencies", (long long)half);
     for (int64_t end = step; end <= half; end += step) {
         least[end / step] = INFINITY;
         for (int64_t count = step; count <= end && worth_trying(l->d, step, count); count *= 2) {
@@ -146,7 +147,7 @@ rope_division rope_divide(const dims *d, int64_t rope, const double *rotation, c
     const logits l = {
         .d = d, .rope = rope, .key_gram = key_gram, .query_gram = query_gram, .rotation = rotation};
     rope_set *best = best_ends(&l);
-    rope_division division = rope_uniform(d, step); /* room for the most there can be */
+    rope_division division = rope_uniform(d, step); /* as many as there can be */
     int64_t sets = 0;
     for (int64_t end = half; end > 0; end = best[end / step].from) sets++;
     division.sets = sets;

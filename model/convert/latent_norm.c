@@ -1,18 +1,19 @@
 /* Latent norms that change almost nothing. DeepSeek's code always has an RMSNorm on the latents; a model
  * converted from GQA was trained without. Its weight is set to one number g, the least-squares solution of
- * g*x/r = x with r the root mean square of latent x. Where r varies much between tokens (the first token
- * of a window is an attention sink with a small latent) that destroys the model.
- * The constant channel avoids it: the last latent dimension, the weakest component, is given up for a
- * number that is about the same for every token and larger than the rest together, so that the norm
- * divides every token by about the same. The number is kappa*s*(w.h), s the typical length of the rest of
- * the latent, w the least-squares solution of w.h = 1; where the projection has a bias it is exactly
- * constant. kv_b ignores it, and so does q_b unless the channel carries the queries' bias: its column is 0,
- * and gets the gradient of a bias times the channel, so behind the norm the channel is made as small as the
- * others are. w is solved with a strong ridge: new text
- * has tokens that calibration has not, and for these a w that knows its own text by heart is far from
- * constant. The ridge stands for inputs in directions never seen. */
+ * g*x/r = x with r the root mean square of latent x. Where r varies much between tokens (the first token of
+ * a window is an attention sink with a small latent) that destroys the model.
+ *
+ * The constant channel avoids it. The last latent dimension, the weakest component, is given up for a number
+ * that is about the same for every token and larger than all others together. So the norm divides every
+ * token by about the same. The number is kappa*s*(w.h): s is the typical length of the rest of the latent, w
+ * the least-squares solution of w.h = 1. Where the projection has a bias it is exactly constant. Nothing
+ * reads the channel (its column of kv_b is 0), except that q_b reads the queries' bias from it where it
+ * carries one. The column's gradient is that of a bias times the channel, so the norm's weight makes the
+ * channel as small as the other dimensions.
+ *
+ * w is solved with a strong ridge. New text has tokens that calibration has not, and a w that knows its own
+ * text by heart is far from constant there. The ridge stands for inputs in directions never seen. */
 #include "model/convert/pieces.h"
-#include "kernels/cpu/blas.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -23,37 +24,42 @@
 /* Of a bias, which is exact: the larger, the more constant the norm. */
 #define KAPPA_EXACT 10.0
 
-int latent_kinds(const dims *d) { return d->Rq ? LATENT_KINDS : LATENT_Q; }
+/* A latent of a layer: the rows that make it, what reads it, its norm. */
+typedef struct latent {
+    int64_t width, C, readers;
+    double *down; /* (width,C) */
+    double *bias; /* of down: (width), or NULL */
+    double *up;   /* (readers,width) */
+    double *norm; /* (width) */
+} latent;
 
-channel channel_of(model *m, int64_t layer, latent_kind kind)
+static latent latent_of(const mla_layer *l, const dims *d, int kind)
 {
-    layer_weights *w = &m->w.layer[layer];
-    const tensor *in = kind == LATENT_KV ? &w->wkv_a : &w->wq_a,
-                 *out = kind == LATENT_KV ? &w->wkv_b : &w->wq_b;
-    const int64_t last = (kind == LATENT_KV ? m->d.R : m->d.Rq) - 1;
-    channel c = {.row = tensor_rows(in, last, 1),
-                 .column = tensor_slice(out, last, 1),
-                 .norm = kind == LATENT_KV ? w->kv_a_norm : w->q_a_norm};
-    const tensor *bias = kind == LATENT_KV ? &w->bkv_a : &w->bq_a;
-    if (tensor_present(bias)) c.bias = tensor_rows(bias, last, 1);
-    return c;
+    return kind == LATENT_KV ? (latent){.width = d->R,
+                                        .C = d->C,
+                                        .readers = d->H * (d->Dn + d->Dv),
+                                        .down = l->wkv_a,
+                                        .bias = l->bkv_a,
+                                        .up = l->wkv_b,
+                                        .norm = l->kv_a_norm}
+                             : (latent){.width = d->Rq,
+                                        .C = d->C,
+                                        .readers = d->H * (d->Dn + d->Dr),
+                                        .down = l->wq_a,
+                                        .bias = l->bq_a,
+                                        .up = l->wq_b,
+                                        .norm = l->q_a_norm};
 }
 
-static void fill(const ops *k, tensor *t, double value)
+/* What reads the last dimension: a column of up. */
+static void column_multiply(const latent *x, double by)
 {
-    const int64_t count = tensor_numel(t);
-    double *values = matrix_new(1, count);
-    for (int64_t i = 0; i < count; i++) values[i] = value;
-    matrix_write(k, t, values);
-    free(values);
+    for (int64_t i = 0; i < x->readers; i++) x->up[i * x->width + x->width - 1] *= by;
 }
 
-static void multiply(const ops *k, tensor *t, double by)
+static void multiply(double *values, int64_t count, double by)
 {
-    double *values = matrix_read(k, t);
-    for (int64_t i = 0; i < tensor_numel(t); i++) values[i] *= by;
-    matrix_write(k, t, values);
-    free(values);
+    for (int64_t i = 0; i < count; i++) values[i] *= by;
 }
 
 /* ---- the norm's weight -------------------- */
@@ -74,33 +80,35 @@ void latent_sums_add(latent_sums *s, const double *latents, int64_t rows, int64_
     s->tokens += (double)rows;
 }
 
-void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_sums *s, bool constant_last)
+static void norm_set(const latent *x, const latent_sums *s, bool constant_last)
 {
-    channel c = channel_of(m, layer, kind);
-    const int64_t width = tensor_numel(&c.norm);
     const double g = s->over_squared > 0 ? s->over / s->over_squared : 1;
-    fill(m->k, &c.norm, g);
+    for (int64_t i = 0; i < x->width; i++) x->norm[i] = g;
     if (!constant_last) return;
-    const double all = (double)width * (s->square - s->tokens * LATENT_NORM_EPS), constant = all - s->energy,
-                 other = s->energy / (double)(width - 1);
-    tensor last = tensor_rows(&c.norm, width - 1, 1);
+    const double all = (double)x->width * (s->square - s->tokens * LATENT_NORM_EPS),
+                 constant = all - s->energy, other = s->energy / (double)(x->width - 1);
     const double smaller = constant > 0 && other > 0 ? sqrt(other / constant) : 1;
-    fill(m->k, &last, g * smaller);
-    multiply(m->k, &c.column, 1 / smaller); /* what reads the channel gets as much as before */
+    x->norm[x->width - 1] = g * smaller;
+    column_multiply(x, 1 / smaller); /* what reads the channel gets as much as before */
 }
 
-void latent_enlarge(model *m, int64_t layer, latent_kind kind, const latent_sums *s)
+void latent_norms_set(mla_layer *l, const dims *d, const latent_sums *sums, bool constant_last)
 {
-    layer_weights *w = &m->w.layer[layer];
-    const bool kv = kind == LATENT_KV;
-    const double square = s->square / s->tokens - LATENT_NORM_EPS;
-    if (!(square > 0 && square < 1)) return; /* a dead layer, or large enough */
-    tensor rows = tensor_rows(kv ? &w->wkv_a : &w->wq_a, 0, kv ? m->d.R : m->d.Rq),
-           bias = kv ? w->bkv_a : w->bq_a;
-    multiply(m->k, &rows, 1 / sqrt(square));
-    if (!tensor_present(&bias)) return;
-    bias = tensor_rows(&bias, 0, rows.dim[0]);
-    multiply(m->k, &bias, 1 / sqrt(square));
+    for (int kind = 0; kind < latent_count(d); kind++) {
+        const latent x = latent_of(l, d, kind);
+        norm_set(&x, &sums[kind], constant_last);
+    }
+}
+
+void latents_enlarge(mla_layer *l, const dims *d, const latent_sums *sums)
+{
+    for (int kind = 0; kind < latent_count(d); kind++) {
+        const latent x = latent_of(l, d, kind);
+        const double square = sums[kind].square / sums[kind].tokens - LATENT_NORM_EPS;
+        if (!(square > 0 && square < 1)) continue; /* a dead layer, or large enough */
+        multiply(x.down, x.width * x.C, 1 / sqrt(square));
+        if (x.bias) multiply(x.bias, x.width, 1 / sqrt(square));
+    }
 }
 
 /* ---- the constant channel -------------------- */
@@ -129,27 +137,24 @@ static double *constant_direction(const double *s, int64_t C, double *error)
     return w;
 }
 
-double constant_channel_write(model *m, int64_t layer, const double *inputs, const latent_sums *sums)
+double constant_channel_set(mla_layer *l, const dims *d, const double *inputs, const latent_sums *sums)
 {
-    const int64_t C = m->d.C;
-    double error, *w = constant_direction(inputs, C, &error), *row = matrix_new(1, C), worst = 0;
-    for (int kind = 0; kind < latent_kinds(&m->d); kind++) {
-        channel c = channel_of(m, layer, (latent_kind)kind);
-        const bool exact = tensor_present(&c.bias), carries = exact && kind == LATENT_Q;
+    const int64_t C = d->C;
+    double error, *w = constant_direction(inputs, C, &error), worst = 0;
+    for (int kind = 0; kind < latent_count(d); kind++) {
+        const latent x = latent_of(l, d, kind);
+        const int64_t last = x.width - 1;
+        const bool exact = x.bias != NULL, carries = exact && kind == LATENT_Q;
         const double size = (exact ? KAPPA_EXACT : KAPPA) * sqrt(sums[kind].energy / sums[kind].tokens);
         if (carries && !(size > 0)) continue; /* queries without weights: a bias is all that there is */
-        for (int64_t i = 0; i < C; i++) row[i] = exact ? 0 : size * w[i];
-        matrix_write(m->k, &c.row, row);
-        if (carries) { /* it was a constant already, of another size */
-            double *was = matrix_read(m->k, &c.bias);
-            multiply(m->k, &c.column, was[0] / size);
-            free(was);
-        } else
-            fill(m->k, &c.column, 0);
-        if (exact) fill(m->k, &c.bias, size);
+        for (int64_t i = 0; i < C; i++) x.down[last * C + i] = exact ? 0 : size * w[i];
+        if (carries) /* it was a constant already, of another size */
+            column_multiply(&x, x.bias[last] / size);
+        else
+            for (int64_t i = 0; i < x.readers; i++) x.up[i * x.width + last] = 0;
+        if (exact) x.bias[last] = size;
         if (!exact) worst = error;
     }
     free(w);
-    free(row);
     return worst;
 }

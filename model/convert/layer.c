@@ -1,86 +1,74 @@
-/* One layer's weights: read from the GQA model, put into another basis, written into the MLA model. Shapes
- * as in params.def. */
+/* One layer in another basis. Before RoPE a GQA layer's keys and values are linear in its input h. So the
+ * layer stays as it is when they are mapped by an invertible matrix, and what reads them by its inverse:
+ *   rotated keys u k meet rotated queries u q, because u is orthogonal;
+ *   x = [rest of the rotated keys; values] goes down into the latent and up again, where up down = 1.
+ * An MLA layer is this, with two losses: all of the keys but Dr elements lose RoPE (partial_rope.c), and
+ * with a latent smaller than x, up down is only a projection. Which one is the methods' choice (lowrank.c,
+ * metric.c). This file multiplies the chosen matrices into weights. Shapes are those of params.def. */
 #include "model/convert/pieces.h"
-#include "kernels/cpu/blas.h"
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-double *matrix_new(int64_t rows, int64_t columns)
-{
-    const size_t count = rows * columns > 0 ? (size_t)(rows * columns) : 1;
-    double *m = calloc(count, sizeof *m);
-    if (!m)
-        die(ERR_DEVICE, "conversion: no memory for a matrix of %lld x %lld doubles", (long long)rows,
-            (long long)columns);
-    return m;
-}
+/* ---- parts -------------------- */
 
-double *matrix_read(const ops *k, const tensor *t)
-{
-    double *m = matrix_new(1, tensor_numel(t));
-    k->download_f64(m, t, k->stream);
-    return m;
-}
-
-void matrix_write(const ops *k, tensor *t, const double *values)
-{
-    const int64_t count = tensor_numel(t);
-    float *rounded = malloc(sizeof *rounded * (size_t)count);
-    if (!rounded) die(ERR_DEVICE, "conversion: no memory for %lld floats", (long long)count);
-    for (int64_t i = 0; i < count; i++) rounded[i] = (float)values[i];
-    k->upload(t, rounded, k->stream);
-    free(rounded);
-}
-
-float *values_read(const ops *k, const tensor *t)
-{
-    const int64_t count = tensor_numel(t);
-    float *values = malloc(sizeof *values * (size_t)count);
-    if (!values) die(ERR_DEVICE, "conversion: no memory for %lld floats", (long long)count);
-    k->download(values, t, k->stream);
-    return values;
-}
-
-double *transposed(const double *a, int64_t rows, int64_t columns)
-{
-    double *t = matrix_new(columns, rows);
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) t[j * rows + i] = a[i * columns + j];
-    return t;
-}
-
-double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns)
-{
-    double *half = matrix_new(rows, columns), *gram = matrix_new(rows, rows);
-    gemm_f64(false, false, rows, columns, columns, 1, w, columns, s, columns, 0, half, columns);
-    gemm_f64(false, true, rows, rows, columns, 1, half, columns, w, columns, 0, gram, rows);
-    free(half);
-    return gram;
-}
-
-/* [weight bias] (rows,C+1); no bias is a bias of zeros. */
-static double *read_augmented(const ops *k, const tensor *weight, const tensor *bias)
-{
-    const int64_t rows = weight->dim[0], C = weight->dim[1];
-    double *w = matrix_read(k, weight), *out = matrix_new(rows, C + 1);
-    for (int64_t i = 0; i < rows; i++) memcpy(out + i * (C + 1), w + i * C, sizeof *w * (size_t)C);
-    free(w);
-    if (tensor_present(bias)) {
-        double *b = matrix_read(k, bias);
-        for (int64_t i = 0; i < rows; i++) out[i * (C + 1) + C] = b[i];
-        free(b);
+static const struct {
+    const char *field;
+    size_t place;
+} parts[] = {
+#define PART(field)                                                                                          \
+    {                                                                                                        \
+#field, offsetof(mla_layer, field)                                                                   \
     }
-    return out;
+    PART(wq),    PART(bq),    PART(wq_a),      PART(bq_a),  PART(q_a_norm), PART(wq_b), PART(bq_b),
+    PART(wkv_a), PART(bkv_a), PART(kv_a_norm), PART(wkv_b), PART(wo),       PART(bo),
+#undef PART
+};
+enum { PARTS = sizeof parts / sizeof *parts };
+
+static double **part_at(const mla_layer *l, int i) { return (double **)((char *)l + parts[i].place); }
+
+double *mla_layer_part(const mla_layer *l, const char *field)
+{
+    for (int i = 0; i < PARTS; i++)
+        if (strcmp(parts[i].field, field) == 0) return *part_at(l, i);
+    return NULL;
 }
 
-void gqa_layer_read(gqa_layer *g, const model *source, int64_t layer)
+int mla_layer_parts(const mla_layer *l)
 {
-    const layer_weights *w = &source->w.layer[layer];
-    g->wq = read_augmented(source->k, &w->wq, &w->bq);
-    g->wk = read_augmented(source->k, &w->wk, &w->bk);
-    g->wv = read_augmented(source->k, &w->wv, &w->bv);
-    g->wo = matrix_read(source->k, &w->wo);
+    int there = 0;
+    for (int i = 0; i < PARTS; i++) there += *part_at(l, i) != NULL;
+    return there;
+}
+
+/* Elements of a part in a layer of shape d. */
+static int64_t part_numel(const dims *d, const char *field)
+{
+#define MLA true
+#define P(member, name, rows, cols, present)                                                                 \
+    if (strcmp(#member, field) == 0) return (int64_t)(rows) * ((cols) ? (int64_t)(cols) : 1);
+#include "model/params.def"
+#undef P
+#undef MLA
+    REQUIRE(false, "params.def has no '%s'", field);
+    return 0;
+}
+
+mla_layer mla_layer_copy(const mla_layer *l, const dims *d)
+{
+    mla_layer copy = {0};
+    for (int i = 0; i < PARTS; i++)
+        if (*part_at(l, i))
+            *part_at(&copy, i) = matrix_copy(*part_at(l, i), 1, part_numel(d, parts[i].field));
+    return copy;
+}
+
+void mla_layer_free(mla_layer *l)
+{
+    for (int i = 0; i < PARTS; i++) free(*part_at(l, i));
+    *l = (mla_layer){0};
 }
 
 void gqa_layer_free(gqa_layer *g)
@@ -123,7 +111,7 @@ double *query_grams(const dims *d, const gqa_layer *g, const double *s)
     const int64_t D = d->D, width = d->C + 1;
     double *all = matrix_new(d->H * D, D);
     for (int64_t h = 0; h < d->H; h++) {
-        double *one = gram_of(g->wq + h * D * width, s, D, width);
+        double *one = matrix_gram(g->wq + h * D * width, s, D, width);
         memcpy(all + h * D * D, one, sizeof *one * (size_t)(D * D));
         free(one);
     }
@@ -216,13 +204,20 @@ static double *output_bias(const dims *from, const gqa_layer *g)
     return bias;
 }
 
+static double *ones(int64_t count)
+{
+    double *values = matrix_new(1, count);
+    for (int64_t i = 0; i < count; i++) values[i] = 1;
+    return values;
+}
+
 void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
                      const layer_basis *b)
 {
     const int64_t D = from->D, values = from->G * D, keys = values - to->Dr, n = keys + values, C = from->C,
                   R = to->R, share = from->H / from->G;
     REQUIRE((b->down && b->up) || R == n, "a latent of %lld without axes", (long long)R);
-    memset(out, 0, sizeof *out);
+    *out = (mla_layer){0};
     build_queries(out, from, to, g, b);
 
     /* kv_a: the latent, then the rotary key. */
@@ -236,7 +231,10 @@ void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa
     if (to->k_bias) out->bkv_a = matrix_new(R + to->Dr, 1);
     split_augmented(out->wkv_a, out->bkv_a, a, R + to->Dr, C);
     free(a);
+    out->wo = matrix_copy(g->wo, from->C, from->H * from->D);
     if (to->o_bias) out->bo = output_bias(from, g);
+    if (to->latent_norm) out->kv_a_norm = ones(R);
+    if (to->latent_norm && to->Rq) out->q_a_norm = ones(to->Rq);
 
     /* kv_b: each head's keys and values, from those of its group. */
     double *identity = NULL;
@@ -253,29 +251,4 @@ void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa
         memcpy(rows + to->Dn * R, up + (keys + group * D) * R, sizeof *rows * (size_t)(D * R));
     }
     free(identity);
-}
-
-void mla_layer_write(const mla_layer *l, model *m, int64_t layer)
-{
-    layer_weights *w = &m->w.layer[layer];
-    const struct {
-        tensor *to;
-        const double *from;
-    } pieces[] = {
-        {&w->wq, l->wq},       {&w->bq, l->bq},     {&w->wq_a, l->wq_a},   {&w->bq_a, l->bq_a},
-        {&w->wq_b, l->wq_b},   {&w->bq_b, l->bq_b}, {&w->wkv_a, l->wkv_a}, {&w->bkv_a, l->bkv_a},
-        {&w->wkv_b, l->wkv_b}, {&w->bo, l->bo},
-    };
-    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
-        REQUIRE(tensor_present(pieces[i].to) == (pieces[i].from != NULL), "piece %zu of layer %lld", i,
-                (long long)layer);
-        if (pieces[i].from) matrix_write(m->k, pieces[i].to, pieces[i].from);
-    }
-}
-
-void mla_layer_free(mla_layer *l)
-{
-    double *const pieces[] = {l->wq,   l->bq,    l->wq_a,  l->bq_a,  l->wq_b,
-                              l->bq_b, l->wkv_a, l->bkv_a, l->wkv_b, l->bo};
-    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) free(pieces[i]);
 }

@@ -1,28 +1,17 @@
-/* Conversion layer by layer (convert.method=remla). Two residual streams of the calibration text go through
- * the layers side by side, the original's and the converted model's; each layer is made from the inputs that
- * the converted model really gives it, and mended towards the original's residual stream. Only one layer is
- * in memory at a time, beside the embedding, the head and the rows of the streams. docs/CONVERSION.md has
- * the formulas. */
+/* Conversion layer by layer, by either method. Residual streams of the calibration text go through the layers
+ * side by side, the original's and those of the models made from it, so that each layer is made from the
+ * inputs that it will see. Only one layer is in memory at a time, beside the embedding, the head and the rows
+ * of the streams; TransMLA's method also keeps the attention of all layers. docs/CONVERSION.md has the
+ * formulas. */
 #ifndef REMLA_MODEL_CONVERT_LAYERWISE_H
 #define REMLA_MODEL_CONVERT_LAYERWISE_H
 #include "base/comm.h"
+#include "kernels/kernels.h"
 #include "model/convert/convert.h"
 
-/* Neighbouring frequencies that are turned among each other, with those of all groups: `count` from index
- * `from`, multiples of D/Dr. Their features are complex numbers, one per group and frequency. */
-typedef struct rope_set {
-    int64_t from, count;
-} rope_set;
-
-/* Sets that cover all frequencies, in order. */
-typedef struct rope_division {
-    rope_set *set; /* owned */
-    int64_t sets;
-} rope_division;
-
-/* What became of one layer. Errors are root mean squares over the calibration text, as shares of the
- * original attention's output (NAN where that is zero): how far the converted attention's output is from what
- * it is asked for, which is the original's and half of what the residual stream lacks of the original's. */
+/* What became of one layer. Errors are root mean squares over the calibration text, as shares of the original
+ * attention's output (NAN where that is zero): the converted attention's output against its target, which is
+ * the original's output and half of the error that the residual stream has accumulated. */
 typedef struct layer_report {
     rope_division division;        /* owned */
     double key_share, value_share; /* of the energy of the keys, kept by rotary key and latent, and of the
@@ -44,17 +33,25 @@ typedef enum convert_step {
     CONVERT_STEPS
 } convert_step;
 
+typedef struct step_loss {
+    bool measured;
+    double loss; /* the mean; may be infinite or NAN */
+} step_loss;
+
 typedef struct layers_report {
-    layer_report *layer; /* (layers) owned */
+    layer_report *layer; /* (layers) owned; NULL for METHOD_TRANSMLA */
     int64_t layers;
-    double loss_source, loss_mla;   /* on the calibration text */
-    double held_out[CONVERT_STEPS]; /* NAN where nothing was measured */
+    int64_t freqfold;                  /* of all layers; 0: each has its own */
+    double loss_source, loss_mla;      /* on the calibration text */
+    step_loss held_out[CONVERT_STEPS]; /* on held-out text */
 } layers_report;
 
 typedef struct layers_job {
+    convert_method method;
+    const ops *k;       /* what the layers are computed on; with activations of float or double */
     const char *source; /* model folder */
     const dims *d;      /* its shape */
-    const convert_settings *how;
+    const convert_settings *settings;
     const calibration *text, *held_out; /* held_out may have no windows; both are the same on every rank */
     dtype storage;                      /* of the result */
     const char *folder;                 /* exists; gets the weights (model_writer) */
@@ -72,16 +69,12 @@ typedef struct layers_plan {
 /* Of the texts only T and windows are read. */
 layers_plan layers_plan_of(const layers_job *j);
 int64_t layers_plan_bytes(const layers_plan *p); /* memory in all */
-/* ERR_INPUT when there is too little text for the least squares of a layer. */
+/* ERR_INPUT when there is too little text for what the method determines from it. */
 status layers_text_check(const layers_job *j, message *why);
-/* The shape of a model of one layer, with embedding and head or without. */
-dims one_layer(dims d, bool ends);
-/* The original's, with the head that the result will have: one of its own where that has one. */
-dims source_layer(const layers_job *j);
 
-/* Converts. ERR_INPUT when there is too little text, or an activation is not finite. The caller ends with
- * layers_report_free. MPI: collective; the windows are dealt out to the ranks, every rank returns the same.
- */
+/* Converts. ERR_INPUT when there is too little text, an activation or a loss on the calibration text is not
+ * finite, or a weight cannot be written. The caller ends with layers_report_free, whatever it returns. MPI:
+ * collective; the windows are dealt out to the ranks, every rank returns the same. */
 status convert_layers(const layers_job *j, layers_report *report, message *why);
 void layers_report_free(layers_report *r);
 

@@ -1,8 +1,10 @@
-/* Principal components: the axes that the latent of keys and values keeps, and those of factored queries.
- * Gram matrices are not centred, as in TransMLA. Its 1 % of damping on the diagonal moves no eigenvector,
- * and is left out here. */
+/* Low rank by principal components, as TransMLA does it. Let x = [rest of the keys; values] of a token, n
+ * numbers. The R eigenvectors A (n,R) of sum x x^T with the largest eigenvalues span the subspace that keeps
+ * most of |x|^2 over the text. The latent is A^T x, and A gives x back as well as R numbers can. Keys are
+ * usually far larger than values and would take all of the axes, so they are divided by a ratio before, and
+ * multiplied by it afterwards (convert.balance). Gram matrices are not centred, as in TransMLA. TransMLA
+ * adds 1 % of the mean diagonal to each; that moves no eigenvector, and is left out here. */
 #include "model/convert/pieces.h"
-#include "kernels/cpu/blas.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +52,17 @@ void joint_axes(const dims *d, int64_t rope, int64_t rank, convert_balance balan
             down[r * n + i] = axes[r * n + i] / (i < keys ? ratio : 1);
             up[i * rank + r] = axes[r * n + i] * (i < keys ? ratio : 1);
         }
+    free(axes);
+    free(gram);
+}
+
+void query_components(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down,
+                      double *up)
+{
+    const int64_t n = d->H * d->D;
+    double *gram = matrix_gram(g->wq, s, n, d->C + 1), *axes = principal_axes(n, rank, gram);
+    for (int64_t r = 0; r < rank; r++)
+        for (int64_t i = 0; i < n; i++) down[r * n + i] = up[i * rank + r] = axes[r * n + i];
     free(axes);
     free(gram);
 }

@@ -1,8 +1,12 @@
 /* Low rank in the metric of the attention: what counts is not how large a key or a value is, but what an
- * error in it does. A key's error is weighed by the queries that meet it, a value's by the output projection,
- * a factored query's by the keys. */
+ * error in it does. An error e of a key changes the logit of a query q by q.e, so on average it costs
+ * e^T M e with M the Gram matrix of the queries that meet it. An error of a value passes through o_proj, so
+ * there M = W_o^T W_o. Let M = F^T F (Cholesky): the cost is |F e|^2. So principal components are taken of
+ * F x, not of x: with A the first R eigenvectors of F (sum x x^T) F^T, the latent is A^T F x, and F^-1 A
+ * gives x back. M is damped, or F would not be invertible in directions that no query has. For factored
+ * queries the roles change: their metric is the Gram matrix of the keys. */
 #include "model/convert/pieces.h"
-#include "kernels/cpu/blas.h"
+#include "base/memory.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +70,7 @@ static double *value_metric(const dims *d, const double *wo, int64_t group)
 }
 
 /* What a factor does to a Gram matrix: u gram u^T. */
-static double *weighed(const double *u, const double *gram, int64_t n) { return gram_of(u, gram, n, n); }
+static double *weighed(const double *u, const double *gram, int64_t n) { return matrix_gram(u, gram, n, n); }
 
 void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, const double *u,
                  const double *queries, const double *joint, double *down, double *up)
@@ -81,8 +85,7 @@ void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, 
     free(metric);
 
     double value_weight = 0;
-    double **block = calloc((size_t)d->G, sizeof *block);
-    if (!block) die(ERR_DEVICE, "no memory for %lld groups", (long long)d->G);
+    double **block = memory_new(d->G, sizeof *block, "the metrics of %lld groups", (long long)d->G);
     for (int64_t group = 0; group < d->G; group++) {
         block[group] = value_metric(d, g->wo, group);
         value_weight += trace_of_product(block[group], D, joint, n, keys + group * D);
@@ -110,7 +113,7 @@ void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s
     const int64_t D = d->D, share = d->H / d->G, n = d->H * D, width = d->C + 1;
     double *factor = matrix_new(n, n), *gram, *without_bias = matrix_new(n, width);
     for (int64_t group = 0; group < d->G; group++) {
-        double *keys = gram_of(g->wk + group * D * width, s, D, width);
+        double *keys = matrix_gram(g->wk + group * D * width, s, D, width);
         damp(keys, D);
         REQUIRE(factor_positive(D, keys), "damped keys are not positive");
         for (int64_t h = group * share; h < (group + 1) * share; h++)
@@ -121,7 +124,7 @@ void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s
     /* The bias stays whole beside the latent. */
     memcpy(without_bias, g->wq, sizeof *without_bias * (size_t)(n * width));
     for (int64_t i = 0; i < n; i++) without_bias[i * width + d->C] = 0;
-    double *queries = gram_of(without_bias, s, n, width);
+    double *queries = matrix_gram(without_bias, s, n, width);
     gram = weighed(factor, queries, n);
     double *axes = principal_axes(n, rank, gram);
     gemm_f64(false, false, rank, n, n, 1, axes, n, factor, n, 0, down, n);

@@ -1,12 +1,13 @@
 /* RoRoPE and FreqFold: a rotation of the keys of all groups that gathers what depends on position in few
- * dimensions. Keys of frequency i are complex numbers k[g][i] + j k[g][i+D/2], one per group. Rotating the
- * groups of one frequency among each other, real and imaginary parts alike, commutes with RoPE, so the
- * logits stay as they are. FreqFold takes sets of adjacent frequencies together, as if they were equal.
- * The strongest principal components of each set keep their rotation: Dr/2 pairs over all sets; the others
- * lose it. TransMLA adds 1 % of the mean diagonal to each Gram matrix before it takes eigenvectors; that
- * moves no eigenvector, and is left out here. */
+ * dimensions. Keys of frequency i are complex numbers k[g][i] + j k[g][i+D/2], one for each of G groups.
+ * Rotating the groups of one frequency among each other, real and imaginary parts alike, commutes with RoPE,
+ * so the logits stay as they are. The axes are eigenvectors of these numbers' Gram matrix: the first
+ * component then has as much of the keys' energy as one can have. FreqFold takes sets of adjacent
+ * frequencies together, as if they were equal. The strongest components of each set keep their rotation,
+ * Dr/2 pairs over all sets; the others lose it. TransMLA adds 1 % of the mean diagonal to each Gram matrix
+ * before it takes eigenvectors; that moves no eigenvector, and is left out here. */
 #include "model/convert/pieces.h"
-#include "kernels/cpu/blas.h"
+#include "base/memory.h"
 #include <stdlib.h>
 
 void rope_set_gram(double *out, const dims *d, rope_set set, const double *gram)
@@ -22,8 +23,8 @@ void rope_set_gram(double *out, const dims *d, rope_set set, const double *gram)
 rope_division rope_uniform(const dims *d, int64_t freqfold)
 {
     rope_division division = {.sets = d->D / 2 / freqfold};
-    division.set = calloc((size_t)division.sets, sizeof *division.set);
-    if (!division.set) die(ERR_DEVICE, "no memory for %lld sets of frequencies", (long long)division.sets);
+    division.set =
+        memory_new(division.sets, sizeof *division.set, "%lld sets of frequencies", (long long)division.sets);
     for (int64_t i = 0; i < division.sets; i++) division.set[i] = (rope_set){i * freqfold, freqfold};
     return division;
 }

@@ -1,53 +1,10 @@
-/* Private to model/convert/: the pieces of conversion. Matrices are row-major host arrays of double.
+/* Private to model/convert/: the mathematics of a layer, on host arrays of double; no model, no device.
  * Projections are augmented: (rows,C+1), the last column is the bias, so that W [h;1] is the output, and
  * the Gram matrix of outputs is W S W^T with S the sum over tokens of [h;1][h;1]^T. */
 #ifndef REMLA_MODEL_CONVERT_PIECES_H
 #define REMLA_MODEL_CONVERT_PIECES_H
-#include "model/convert/layerwise.h"
-
-double *matrix_new(int64_t rows, int64_t columns); /* zeroed; stops the job when memory is short; free() it */
-double *matrix_read(const ops *k, const tensor *t);
-void matrix_write(const ops *k, tensor *t, const double *values); /* rounded to float */
-/* All elements, as k->upload takes them; stops the job when memory is short; free() it. */
-float *values_read(const ops *k, const tensor *t);
-double *transposed(const double *a, int64_t rows, int64_t columns); /* of a (rows,columns) */
-/* w (rows,columns) S w^T, (rows,rows), from S (columns,columns). */
-double *gram_of(const double *w, const double *s, int64_t rows, int64_t columns);
-
-/* ---- transmla.c ---- */
-
-/* The shape of the model of which only the rotary part is converted: nothing is cut, its latent has full
- * rank. */
-dims rotary_dims(const dims *source, const convert_settings *s);
-/* Copies what both models have: everything but the projections of attention, whose names or shapes differ. */
-void copy_common(model *to, const model *from);
-/* Gives `to`, which has a head of its own, the embedding of `from` as its head. */
-void untie(model *to, const model *from);
-
-/* ---- calibrate.c ---- */
-
-/* Lays out `a` for the text through models of m's shape. */
-void calibration_activations(activations *a, const calibration *text, const model *m);
-/* Runs the text, windows of a->T tokens, through `m`; `tap` (may be NULL) sees activations of real rows only,
- * whole windows. Returns the mean loss. `stage` names the pass on the terminal. */
-double calibrate(const model *m, activations *a, const calibration *text, const char *stage,
-                 activations_tap *tap, void *context);
-
-/* An activations_tap with a `gram_set` as context: sums [h;1][h;1]^T over attention inputs, per layer. First
- * tokens of windows count `first_weight` times. */
-typedef struct gram_set {
-    const ops *k;
-    int64_t L, T;
-    double first_weight;
-    double **s;               /* per layer (C+1,C+1) */
-    double *rows, *augmented; /* of a batch: (N,C), (N,C+1) */
-} gram_set;
-void gram_set_init(gram_set *g, const model *m, const activations *a, double first_weight);
-void gram_set_free(gram_set *g);
-/* Adds rows (rows,C) of whole windows to s; `augmented` is room for (rows,C+1). */
-void gram_add(double *s, double *augmented, const double *values, int64_t rows, int64_t C, int64_t T,
-              double first_weight);
-void gram_tap(void *context, int layer, tap_point point, const tensor *x);
+#include "model/convert/convert.h"
+#include "model/convert/matrix.h"
 
 /* ---- layer.c ---- */
 
@@ -56,7 +13,6 @@ typedef struct gqa_layer {
     double *wq, *wk, *wv; /* (H*D,C+1), (G*D,C+1), (G*D,C+1) */
     double *wo;           /* (C,H*D) */
 } gqa_layer;
-void gqa_layer_read(gqa_layer *g, const model *source, int64_t layer);
 void gqa_layer_free(gqa_layer *g);
 
 /* What turns it into a layer of MLA. NULL stands for the identity. */
@@ -69,22 +25,26 @@ typedef struct layer_basis {
     const double *q_up;   /* (H*D,query_rank) and back */
 } layer_basis;
 
-/* The projections of one MLA layer, as in model/params.def, without augmentation; what the model does not
- * have is NULL. */
+/* What conversion makes of one MLA layer, as in model/params.def, without augmentation: the projections of
+ * attention, the latent norms' weights. What the model does not have is NULL. */
 typedef struct mla_layer {
-    double *wq, *bq, *wq_a, *bq_a, *wq_b, *bq_b, *wkv_a, *bkv_a, *wkv_b, *bo;
+    double *wq, *bq, *wq_a, *bq_a, *q_a_norm, *wq_b, *bq_b, *wkv_a, *bkv_a, *kv_a_norm, *wkv_b, *wo, *bo;
 } mla_layer;
+double *mla_layer_part(const mla_layer *l,
+                       const char *field); /* by its name in params.def; NULL: not there */
+int mla_layer_parts(const mla_layer *l);   /* how many are there */
+mla_layer mla_layer_copy(const mla_layer *l, const dims *d);
+void mla_layer_free(mla_layer *l); /* and sets all to NULL */
 /* Dimensions of the queries' latent that carry queries: all, or all but the last, the constant channel that
  * carries their bias. */
 static inline int64_t query_rank(const dims *d) { return d->Rq - (d->q_a_bias ? 1 : 0); }
+/* The layer with this basis; its norms' weights are 1. */
 void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
                      const layer_basis *b);
 /* Gives the two factors of every product the same size, without changing what they make: the rows that make a
  * latent dimension and the columns that read it, the rotary rows of keys and of queries. Adam moves all
  * elements alike, and would otherwise tear up the smaller factor. */
 void mla_layer_balance(mla_layer *l, const dims *d);
-void mla_layer_write(const mla_layer *l, model *m, int64_t layer);
-void mla_layer_free(mla_layer *l);
 
 /* [rest of the rotated keys; values] from [h;1]: (2*G*D-Dr,C+1). Where the result has a bias on o_proj that
  * one takes the values' bias, and keys lose their mean over the tokens of `inputs` (C+1,C+1), the Gram matrix
@@ -95,6 +55,27 @@ double *joint_projection(const dims *from, const dims *to, const gqa_layer *g, c
 /* E[q q^T] times the number of tokens for every query head, (H,D,D), from s (C+1,C+1) of the attention
  * inputs. */
 double *query_grams(const dims *d, const gqa_layer *g, const double *s);
+
+/* ---- cut.c ---- */
+
+/* A layer on its way to R dimensions. The axes are the method's choice; all else is the same for every
+ * method. */
+typedef struct layer_cut {
+    const dims *from, *to;
+    const gqa_layer *g;
+    const double *u;
+    double *joint;         /* joint_projection */
+    double *gram;          /* (2*G*D-Dr,2*G*D-Dr) Gram matrix of what it makes */
+    double *down, *up;     /* as in layer_basis, zero: to be filled */
+    double *q_down, *q_up; /* the same, NULL when Rq is 0 */
+} layer_cut;
+/* inputs: as in joint_projection. The shapes, g and u are borrowed. */
+void layer_cut_begin(layer_cut *c, const dims *from, const dims *to, const gqa_layer *g, const double *u,
+                     const double *inputs);
+void layer_cut_end(layer_cut *c, mla_layer *out);
+/* The layer of which only the rotary part is converted; to: rotary_dims. o_proj is the original's. */
+void rotary_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
+                        const double *u);
 
 /* ---- partial_rope.c ---- */
 
@@ -137,6 +118,10 @@ double rope_divide_flops(const dims *d, int64_t rope);
  * values], n = 2*G*D-rope. down (rank,n) and up (n,rank) are written. */
 void joint_axes(const dims *d, int64_t rope, int64_t rank, convert_balance balance, const double *joint,
                 double *down, double *up);
+/* Those of all heads' queries, biases included: down (rank,H*D) and up (H*D,rank) are written. s: as in
+ * query_grams. */
+void query_components(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down,
+                      double *up);
 /* The first `rank` principal axes, (rank,n), of a Gram matrix (n,n), which is overwritten. */
 double *principal_axes(int64_t n, int64_t rank, double *gram);
 
@@ -163,14 +148,8 @@ energy_shares energy_kept(const dims *d, int64_t rope, int64_t rank, int64_t use
 /* ---- latent_norm.c ---- */
 
 typedef enum latent_kind { LATENT_KV, LATENT_Q, LATENT_KINDS } latent_kind;
-int latent_kinds(const dims *d); /* 2 when queries have a latent, else 1 */
-
-/* What one norm touches: its weight, and the last latent dimension in the projection that makes the latent (a
- * row, a bias or rank 0) and in the one that reads it (a column). */
-typedef struct channel {
-    tensor row, bias, column, norm;
-} channel;
-channel channel_of(model *m, int64_t layer, latent_kind kind);
+/* A model has the first of these kinds: 1, or 2 when its queries have a latent. */
+static inline int latent_count(const dims *d) { return d->Rq ? 2 : 1; }
 
 /* Sums over tokens of a latent x, |x| its length, r its rms; y is what of it carries something: all of it, or
  * all but the constant channel. */
@@ -182,27 +161,24 @@ typedef struct latent_sums {
 } latent_sums;
 /* Adds latents (rows,width). */
 void latent_sums_add(latent_sums *s, const double *latents, int64_t rows, int64_t width, bool constant_last);
-/* Sets the norm's weight of a layer to the number that changes the latents of the sums least; that of a
- * constant channel so that it leaves the norm as large as the others on average. */
-void norm_weight_write(model *m, int64_t layer, latent_kind kind, const latent_sums *s, bool constant_last);
-/* Makes a layer's latents, whose norm's weight is written, of a root mean square of 1 where it is less: so
- * large that it does not matter which eps a reader puts into the norm (transformers: 1e-6, vLLM and SGLang:
- * rms_norm_eps). */
-void latent_enlarge(model *m, int64_t layer, latent_kind kind, const latent_sums *s);
-/* Gives up the last dimension of a layer's latents for a number that is about constant; where it carries the
- * queries' bias it is that already, and becomes larger. inputs: Gram matrix
- * of attention inputs (C+1,C+1) with first tokens weighted by FIRST_WEIGHT; sums (LATENT_KINDS) of the
- * latents before. Returns the relative standard deviation of that number, 0 where a bias makes it exact. */
-double constant_channel_write(model *m, int64_t layer, const double *inputs, const latent_sums *sums);
+
+/* Below, d is the layer's shape, sums (LATENT_KINDS) are of its latents. */
+
+/* Sets the norms' weights to the number that changes the latents of the sums least; that of a constant
+ * channel so that it leaves the norm as large as the others on average. */
+void latent_norms_set(mla_layer *l, const dims *d, const latent_sums *sums, bool constant_last);
+/* Makes latents, whose norms' weights are set, of a root mean square of 1 where it is less: so large that it
+ * does not matter which eps a reader puts into the norm (transformers: 1e-6, vLLM and SGLang: rms_norm_eps).
+ */
+void latents_enlarge(mla_layer *l, const dims *d, const latent_sums *sums);
+/* Gives up the last dimension of the latents for a number that is about constant; where it carries the
+ * queries' bias it is that already, and becomes larger. inputs: Gram matrix of attention inputs (C+1,C+1)
+ * with first tokens weighted by FIRST_WEIGHT; sums of the latents before. Returns the relative standard
+ * deviation of that number, 0 where a bias makes it exact. */
+double constant_channel_set(mla_layer *l, const dims *d, const double *inputs, const latent_sums *sums);
 
 /* The first token of a window is rare, but every other one attends to it: in the constant channel it counts
  * for this many. */
 #define FIRST_WEIGHT 16.0
-
-/* ---- norm_choice.c ---- */
-
-/* Gives m, a converted model with latent norms that are still switched off (m->d.latent_norm false), the
- * latent norms that change it least, and switches them on. Returns the loss with them. */
-double latent_norms_insert(model *m, activations *a, const calibration *text);
 
 #endif

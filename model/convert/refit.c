@@ -1,6 +1,12 @@
-/* delta = argmin |Y - X delta^T|^2 + s mean_diag(X^T X) |delta|^2. */
+/* Ridge regression of o_proj. The converted attention's heads put out x (H*Dv numbers of a token); o_proj
+ * makes W x of it, and y is what is missing to the target. The correction of W is
+ *     delta = argmin |Y - X delta^T|^2 + s mean_diag(X^T X) |delta|^2
+ * over all tokens, the rows of X and Y. It needs only the sums X^T X and X^T Y, which are added up chunk by
+ * chunk and rank by rank:
+ *     (X^T X + s mean_diag(X^T X)) delta^T = X^T Y
+ * is solved by Cholesky. The error that is left follows from the same sums and |Y|^2, without another look
+ * at the text. */
 #include "model/convert/refit.h"
-#include "kernels/cpu/blas.h"
 #include "model/convert/pieces.h"
 #include <math.h>
 #include <stdlib.h>
@@ -56,7 +62,7 @@ refit_result refit_solve(const refit *r)
 
     double *image = matrix_new(w, C);
     gemm_f64(false, false, w, C, w, 1, r->gram, w, delta, C, 0, image, C);
-    refit_result out = {.delta = transposed(delta, w, C), .after = r->square};
+    refit_result out = {.delta = matrix_transposed(delta, w, C), .after = r->square};
     for (int64_t i = 0; i < w * C; i++) out.after += delta[i] * (image[i] - 2 * r->cross[i]);
     if (out.after < 0) out.after = 0; /* by rounding; what is not a number stays so */
     free(gram);

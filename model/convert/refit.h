@@ -4,7 +4,7 @@
 #include "base/comm.h"
 #include <stdint.h>
 
-/* X (tokens,width): the heads' outputs; Y (tokens,C): what the output projection lacks. */
+/* X (tokens,width): the heads' outputs; Y (tokens,C): target minus what o_proj makes of them. */
 typedef struct refit {
     int64_t width, C;
     double *gram;  /* (width,width) X^T X */

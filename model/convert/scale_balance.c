@@ -1,5 +1,7 @@
-/* The scale between the factors of a converted layer is free: a latent may be large and what reads it small,
- * or the other way round. Training wants both of a size. */
+/* The scale between the factors of a converted layer is free: a latent dimension may be large and the column
+ * that reads it small, or the other way round, and the product is the same. Likewise a rotary pair of the
+ * key and the same pair of every query. Both factors get the same root mean square here, because Adam moves
+ * all elements by about the same amount, and would destroy the smaller factor. */
 #include "model/convert/pieces.h"
 #include <math.h>
 #include <stddef.h>

@@ -1,36 +1,49 @@
-/* Text as rows of a residual stream: embedded once, then pushed through one layer after another. Rows stay in
- * host memory, so that the device holds one chunk and one layer. */
+/* A text on its way through layers that are made while it passes. No whole model is in memory: the text is
+ * embedded once, all of its rows go through one layer, then through the next, and only the layer at hand has
+ * to be there. Between two layers the rows are floats in host memory; in a layer, a chunk of windows at a
+ * time is on the device. Several streams go side by side: the original's, and those of models made from it.
+ * Every rank has windows of its own. */
 #include "model/convert/streams.h"
-#include "model/convert/pieces.h"
-#include "model/block.h"
+#include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
+
+/* ---- text -------------------- */
+
+/* As many rows as keep the matrix products busy. */
+enum { CHUNK_ROWS = 2048 };
 
 /* The windows of this rank. */
 static int32_t *deal_out(const text_share *s, const int32_t *all)
 {
-    int32_t *mine = malloc(sizeof *mine * (size_t)(s->rows + 1));
-    if (!mine) die(ERR_DEVICE, "no memory for %lld tokens", (long long)s->rows);
+    int32_t *mine = memory_new(s->rows, sizeof *mine, "the tokens of a text");
     for (int64_t i = 0; i < s->windows; i++)
         memcpy(mine + i * s->T, all + (i * s->size + s->rank) * s->T, sizeof *mine * (size_t)s->T);
     return mine;
 }
 
-text_share text_share_of(const calibration *text, const comm *c)
+/* Windows of all ranks that are computed at the same time. */
+static int64_t windows_together(const calibration *text)
 {
-    text_share s = {.T = text->T, .rank = c->rank, .size = c->size};
+    const int64_t wanted = CHUNK_ROWS / text->T;
+    return wanted < 1 ? 1 : wanted < text->windows ? wanted : text->windows;
+}
+
+text_share text_share_of(text_kind kind, const calibration *text, const comm *c)
+{
+    text_share s = {.kind = kind, .T = text->T, .rank = c->rank, .size = c->size};
     if (!text->windows) return s;
-    const int64_t together = (calibration_batch(text) + c->size - 1) / c->size;
+    const int64_t mine = (windows_together(text) + c->size - 1) / c->size;
     for (int64_t w = c->rank; w < text->windows; w += c->size) s.windows++;
     s.rows = s.windows * s.T;
-    s.B = s.windows < together ? s.windows : together;
+    s.B = s.windows < mine ? s.windows : mine;
     if (s.B < 1) s.B = 1;
     return s;
 }
 
-void text_share_init(text_share *s, const calibration *text, const comm *c)
+void text_share_init(text_share *s, text_kind kind, const calibration *text, const comm *c)
 {
-    *s = text_share_of(text, c);
+    *s = text_share_of(kind, text, c);
     s->tokens = deal_out(s, text->tokens);
     s->targets = deal_out(s, text->targets);
     if (text->first) s->first = deal_out(s, text->first);
@@ -44,6 +57,8 @@ void text_share_free(text_share *s)
     *s = (text_share){0};
 }
 
+/* ---- chunks -------------------- */
+
 static chunk chunk_at(const text_share *s, int64_t row)
 {
     const int64_t most = s->B * s->T, left = s->rows - row;
@@ -54,11 +69,8 @@ chunk chunk_next(const text_share *s, chunk c) { return chunk_at(s, c.row + c.ro
 
 float *rows_new(const text_share *s, int64_t width)
 {
-    float *rows = malloc(sizeof *rows * (size_t)(s->rows * width + 1));
-    if (!rows)
-        die(ERR_DEVICE, "conversion: no memory for %lld rows of %lld activations", (long long)s->rows,
-            (long long)width);
-    return rows;
+    return memory_new(s->rows * width, sizeof(float), "%lld rows of %lld activations", (long long)s->rows,
+                      (long long)width);
 }
 
 /* Uploads leave the tensor's rows beyond the chunk as they are: other windows, which nothing reads. */
@@ -80,72 +92,75 @@ void chunk_read(const ops *k, double *out, const tensor *from, chunk c)
     k->download_f64(out, &real, k->stream);
 }
 
-void stream_activations(activations *a, const text_share *s, const model *m)
-{
-    const ops *k = m->k;
-    const int64_t rows = s->B * s->T;
-    int32_t *zeros = calloc((size_t)rows, sizeof *zeros);
-    if (!zeros) die(ERR_DEVICE, "no memory for %lld positions", (long long)rows);
-    activations_init(a, &m->d, k, s->B, s->T, FORWARD_ONLY);
-    k->upload_i32(&a->first, zeros, k->stream);
-    free(zeros);
-    /* A short chunk leaves rows that are never read, but must be numbers. */
-    k->zero(&activations_layer(a, 0)->x, k->stream);
-}
-
-static void upload_ids(const ops *k, tensor *to, const int32_t *ids, chunk c)
+static void chunk_upload_ids(const ops *k, tensor *to, const int32_t *ids, chunk c)
 {
     tensor real = tensor_rows(to, 0, c.rows);
     k->upload_i32(&real, ids + c.row, k->stream);
 }
 
-void stream_embed(float *x, const text_share *s, const model *ends, activations *a)
+/* ---- streams -------------------- */
+
+void stream_init(stream *s, const text_share *text, layer_model *through, bool original)
 {
-    const ops *k = ends->k;
-    EACH_CHUNK(c, s)
+    *s = (stream){.text = text,
+                  .through = through,
+                  .acts = layer_model_acts(through, text->kind, text->B, text->T),
+                  .original = original,
+                  .x = rows_new(text, through->m.d.C)};
+}
+
+void stream_free(stream *s)
+{
+    free(s->x);
+    *s = (stream){0};
+}
+
+void stream_embed(stream *s, layer_model *ends)
+{
+    const ops *k = ends->m.k;
+    activations *a = layer_model_acts(ends, s->text->kind, s->text->B, s->text->T);
+    EACH_CHUNK(c, s->text)
     {
-        upload_ids(k, &a->tokens, s->tokens, c);
-        tensor out = tensor_rows(&activations_layer(a, 0)->x, 0, c.rows),
-               ids = tensor_rows(&a->tokens, 0, c.rows);
-        k->embedding_forward(&out, &ids, &ends->w.embed, k->stream);
-        chunk_download(k, x, &activations_layer(a, 0)->x, c);
+        chunk_upload_ids(k, &a->tokens, s->text->tokens, c);
+        layer_model_embed(ends, a, c.rows);
+        chunk_download(k, s->x, &activations_layer(a, 0)->x, c);
     }
 }
 
-void stream_advance(float *x, const text_share *s, const model *m, activations *a)
+void stream_advance(stream *s)
 {
-    const ops *k = m->k;
-    EACH_CHUNK(c, s)
+    const ops *k = s->through->m.k;
+    activations *a = s->acts;
+    EACH_CHUNK(c, s->text)
     {
-        chunk_upload(k, &activations_layer(a, 0)->x, x, c);
-        if (s->first) {
-            tensor windows = tensor_rows(&a->first, 0, c.rows / s->T);
-            k->upload_i32(&windows, s->first + c.row, k->stream);
+        chunk_upload(k, &activations_layer(a, 0)->x, s->x, c);
+        if (s->text->first) {
+            tensor windows = tensor_rows(&a->first, 0, c.rows / s->text->T);
+            k->upload_i32(&windows, s->text->first + c.row, k->stream);
         }
-        block_forward(m, &m->w.layer[0], a, 0, &a->last);
-        chunk_download(k, x, &a->last, c);
+        layer_model_forward(s->through, a);
+        chunk_download(k, s->x, &a->last, c);
     }
 }
 
-double stream_loss(const float *x, const text_share *s, const model *ends, activations *a, const comm *c)
+void stream_finish(stream *s, layer_model *ends, const comm *c)
 {
-    const ops *k = ends->k;
+    const text_share *t = s->text;
+    activations *a = layer_model_acts(ends, t->kind, t->B, t->T);
+    const int64_t N = t->B * t->T;
+    int32_t *targets = memory_new(N, sizeof *targets, "the targets of a chunk");
     double sums[2] = {0, 0};
-    float *losses = rows_new(s, 1);
-    EACH_CHUNK(part, s)
+    layer_model_loss_begin(ends, a);
+    EACH_CHUNK(part, t)
     {
-        chunk_upload(k, &a->last, x, part);
-        upload_ids(k, &a->targets, s->targets, part);
-        tensor last = tensor_rows(&a->last, 0, part.rows), hidden = tensor_rows(&a->hidden, 0, part.rows),
-               rstd = tensor_rows(&a->last_rstd, 0, part.rows), loss = tensor_rows(&a->loss, 0, part.rows),
-               targets = tensor_rows(&a->targets, 0, part.rows);
-        k->rmsnorm_forward(&hidden, &rstd, &last, &ends->w.final_norm, ends->d.norm_eps, k->stream);
-        k->head_loss_forward(&loss, &hidden, &ends->w.head, &targets, &a->logits, k->stream);
-        k->download(losses + part.row, &loss, k->stream);
-        for (int64_t i = part.row; i < part.row + part.rows; i++)
-            sums[0] += (double)losses[i], sums[1] += s->targets[i] >= 0;
+        chunk_upload(ends->m.k, &a->last, s->x, part);
+        memcpy(targets, t->targets + part.row, sizeof *targets * (size_t)part.rows);
+        for (int64_t i = part.rows; i < N; i++) targets[i] = -1; /* a short chunk's other rows */
+        for (int64_t i = 0; i < part.rows; i++) sums[1] += targets[i] >= 0;
+        layer_model_loss_add(ends, a, targets);
     }
-    free(losses);
+    sums[0] = layer_model_loss_sum(ends, a);
+    free(targets);
     comm_sum_f64(c, sums, 2);
-    return sums[0] / (sums[1] > 0 ? sums[1] : 1);
+    s->loss = sums[0] / (sums[1] > 0 ? sums[1] : 1);
 }

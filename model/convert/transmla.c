@@ -1,315 +1,360 @@
-/* The story of a conversion:
- *   1 the original runs over the calibration text: how the keys of each layer vary;
- *   2 with that, for each FreqFold to be tried: all layers get their keys rotated and their rotary part
- *     shared (the partial-RoPE model). It runs over the text too: what reaches its attention is not quite
- *     what the original's saw;
- *   3 with that, rest of keys and values are cut to R principal components, queries to Rq, and the result
- *     runs over the text; the best FreqFold is kept;
- *   4 latent norms are inserted where they are wanted. */
+/* TransMLA's method (arXiv:2502.07864): the steps of its converter. It decides by what whole models make of
+ * the text, so it goes through the layers several times, and keeps the attention of the layers that it has
+ * made in memory in between. The passes:
+ *   original   The text goes through the original. The Gram matrix of each layer's keys gives rotations.
+ *   try        For each FreqFold to be tried: all layers get their keys rotated and their rotary part shared
+ *              (the partial-RoPE model). Its own attention inputs, which are not quite the original's, give
+ *              the Gram matrix of which the first R principal components are kept (lowrank.c). The FreqFold
+ *              with the least loss wins.
+ *   norms      Where they are wanted: plain norms on all layers and the constant channel on all layers, side
+ *              by side (latent_norm.c). The model with the lower loss wins.
+ *   write      The result is rounded and written, and held-out text goes through it.
+ * o_proj is not refitted. */
 #include "base/clock.h"
-#include "model/convert/convert.h"
 #include "base/log.h"
-#include "model/convert/pieces.h"
-#include <stdio.h>
+#include "base/memory.h"
+#include "model/convert/strategy.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* ---- what can be converted -------------------- */
+/* The attention of all layers of a model: (L) of mla_layer. */
+typedef struct made_layers {
+    mla_layer *layer; /* NULL: there is none */
+    double loss;      /* on the calibration text */
+    int64_t freqfold;
+} made_layers;
 
-static bool rope_fits(const dims *d, int64_t rope)
+typedef struct transmla {
+    bool looked, wrote;                     /* the passes `original` and `write` are done */
+    double *inputs;                         /* (C+1,C+1) Gram matrix of this layer's attention inputs */
+    double **key_gram;                      /* (L) (G*D,G*D) of the original's keys before rotation */
+    int64_t freqfold;                       /* tried last; 0: none yet */
+    made_layers tried, best;                /* without latent norms; best becomes the result */
+    made_layers channel;                    /* best with the constant channel, while norms are chosen */
+    bool chosen;                            /* the norms are */
+    double *channel_errors;                 /* (L) of constant_channel_set */
+    stream *original, *partial, *converted; /* converted: without norms */
+    stream *with_plain;                     /* with plain norms */
+    stream *beside_channel;                 /* with the channel, without norms */
+    stream *with_channel;                   /* with both */
+} transmla;
+
+static status text_check(const layers_job *j, message *why)
 {
-    return rope % 2 == 0 && rope > 0 && rope <= d->D && d->D % rope == 0;
+    const convert_settings *s = j->settings;
+    const int64_t tokens = j->text->windows * j->text->T, needed = s->q_rank > s->rank ? s->q_rank : s->rank;
+    if (tokens >= needed) return OK;
+    return fail(why, ERR_INPUT,
+                "%lld calibration tokens are too few: a rank of %lld needs at least as many, and is good "
+                "with ten times as many",
+                (long long)tokens, (long long)needed);
 }
 
-static status check_rope(const dims *d, int64_t rope, message *why)
+/* ---- state -------------------- */
+
+static made_layers made_new(const conversion_work *w, int64_t freqfold)
 {
-    if (rope_fits(d, rope)) return OK;
-    int64_t below = rope < d->D ? rope : d->D, above = rope;
-    while (below > 0 && !rope_fits(d, below)) below--;
-    while (above <= d->D && !rope_fits(d, above)) above++;
-    char nearest[64];
-    if (below > 0 && above <= d->D)
-        snprintf(nearest, sizeof nearest, "%lld or %lld", (long long)below, (long long)above);
-    else
-        snprintf(nearest, sizeof nearest, "%lld", (long long)(below > 0 ? below : above));
-    return fail(why, ERR_USAGE,
-                "convert.qk_rope_head_dim=%lld: it must be even and divide the head width of this model, "
-                "%lld; nearest that does: %s",
-                (long long)rope, (long long)d->D, nearest);
+    return (made_layers){.freqfold = freqfold,
+                         .layer = memory_new(w->job->d->L, sizeof(mla_layer), "%lld layers of attention",
+                                             (long long)w->job->d->L)};
 }
 
-/* Whether sets of f frequencies divide those of the model, with a whole number of them kept. */
-static bool freqfold_fits(const dims *d, int64_t rope, int64_t f)
+static void made_free(const conversion_work *w, made_layers *m)
 {
-    return f > 0 && f % (d->D / rope) == 0 && d->D / 2 % f == 0;
+    for (int64_t l = 0; m->layer && l < w->job->d->L; l++) mla_layer_free(&m->layer[l]);
+    free(m->layer);
+    *m = (made_layers){0};
 }
 
-static status check_freqfold(const dims *d, int64_t rope, int64_t f, message *why)
+static void state_new(conversion_work *w)
 {
-    if (f == 0 || freqfold_fits(d, rope, f)) return OK;
-    char list[128];
-    int used = 0;
-    for (int64_t fits = d->D / rope; fits <= d->D / 2 && used < (int)sizeof list - 24; fits++)
-        if (freqfold_fits(d, rope, fits))
-            used += snprintf(list + used, sizeof list - (size_t)used, "%s%lld", used ? ", " : "",
-                             (long long)fits);
-    return fail(why, ERR_USAGE,
-                "convert.freqfold=%lld: with heads of %lld and convert.qk_rope_head_dim=%lld it must be a "
-                "multiple of %lld that divides %lld: one of %s, or auto",
-                (long long)f, (long long)d->D, (long long)rope, (long long)(d->D / rope),
-                (long long)(d->D / 2), list);
+    const dims *d = w->job->d;
+    transmla *t = w->state = memory_new(1, sizeof *t, "the state of a conversion");
+    t->inputs = matrix_new(d->C + 1, d->C + 1);
+    t->key_gram = memory_new(d->L, sizeof *t->key_gram, "the keys of %lld layers", (long long)d->L);
+    t->channel_errors = matrix_new(1, d->L);
 }
 
-status convert_check(const dims *d, const convert_settings *s, message *why)
+static void state_free(conversion_work *w)
 {
-    const int64_t values = d->G * d->D;
-    REQUIRE(d->kind == ATTENTION_GQA, "only GQA models are converted");
-    TRY(check_rope(d, s->rope, why));
-    const int64_t most = 2 * values - s->rope, least = s->latent_norm ? 2 : 1;
-    if (s->rank < least || s->rank > most)
-        return fail(why, ERR_USAGE,
-                    "convert.kv_lora_rank=%lld: keys and values of this model have 2 x %lld dimensions, %lld "
-                    "of them rotary: the rank must be from %lld to %lld",
-                    (long long)s->rank, (long long)values, (long long)s->rope, (long long)least,
-                    (long long)most);
-    if (s->q_rank && (s->q_rank < least || s->q_rank > d->H * d->D))
-        return fail(why, ERR_USAGE,
-                    "convert.q_lora_rank=%lld: queries of this model have %lld dimensions: the rank must be "
-                    "from %lld to %lld, or 0 for none",
-                    (long long)s->q_rank, (long long)(d->H * d->D), (long long)least,
-                    (long long)(d->H * d->D));
-    return check_freqfold(d, s->rope, s->freqfold, why);
+    transmla *t = w->state;
+    for (int64_t l = 0; l < w->job->d->L; l++) free(t->key_gram[l]);
+    made_free(w, &t->tried);
+    made_free(w, &t->best);
+    made_free(w, &t->channel);
+    free(t->key_gram);
+    free(t->inputs);
+    free(t->channel_errors);
+    free(t);
 }
 
-dims convert_dims(const dims *source, const convert_settings *s)
+static void say_loss(const conversion_work *w, const char *name, double loss)
 {
-    dims d = *source;
-    /* Who reads the bent frequencies of Llama 3 right reads biases too (transformers), and who does not read
-     * biases has other frequencies (vLLM's and SGLang's own classes): there a bias costs no reader, and makes
-     * the latent norms' constant channel exact. */
-    const bool bias = source->q_bias || source->k_bias || source->v_bias || (s->stock && source->rope.llama3);
-    d.kind = ATTENTION_MLA;
-    d.G = d.D = 0;
-    d.Dn = d.Dv = source->D;
-    d.Dr = s->rope;
-    d.R = s->rank;
-    d.Rq = s->q_rank;
-    d.latent_norm = s->latent_norm;
-    d.k_bias = bias;
-    d.q_bias = bias && !s->stock; /* TransMLA's layout has one key for both */
-    d.o_bias = bias && s->stock;
-    d.q_a_bias = d.o_bias && d.Rq;
-    d.v_bias = false;
-    d.tied = source->tied && !s->stock;
-    return d;
+    log_line("  %-36s loss %.4f  (%.1f s)", name, loss, clock_seconds() - w->began);
 }
 
-dims rotary_dims(const dims *source, const convert_settings *s)
+/* ---- original -------------------- */
+
+static void original_begin(conversion_work *w)
 {
-    convert_settings whole = *s;
-    whole.rank = 2 * source->G * source->D - s->rope;
-    whole.q_rank = 0;
-    whole.latent_norm = whole.stock = false;
-    return convert_dims(source, &whole);
+    transmla *t = w->state;
+    t->original = work_stream(w, TEXT_CALIBRATION, &w->source, true);
 }
 
-/* ---- models -------------------- */
-
-static void copy_tensor(model *to, tensor *out, const model *from, const tensor *in)
+static status original_layer(conversion_work *w, int64_t layer, const gqa_layer *g, message *why)
 {
-    float *values = values_read(from->k, in);
-    to->k->upload(out, values, to->k->stream);
-    free(values);
+    transmla *t = w->state;
+    const dims *d = w->job->d;
+    (void)why;
+    measure_inputs(w, t->original, 1, t->inputs, NULL);
+    t->key_gram[layer] = matrix_gram(g->wk, t->inputs, d->G * d->D, d->C + 1);
+    stream_advance(t->original);
+    return OK;
 }
 
-void copy_common(model *to, const model *from)
+static status original_end(conversion_work *w, message *why)
 {
-    for (int i = 0; i < to->table.count; i++) {
-        const param *p = &to->table.param[i], *q = param_find(&from->table, p->name);
-        if (!q || q->rank != p->rank || q->dim[0] != p->dim[0] || q->dim[1] != p->dim[1]) continue;
-        const tensor in = weights_param(&from->w, q);
-        tensor out = weights_param(&to->w, p);
-        copy_tensor(to, &out, from, &in);
-    }
-    if (from->d.tied && !to->d.tied) untie(to, from);
+    transmla *t = w->state;
+    const double loss = w->report->loss_source = t->original->loss;
+    say_loss(w, "original", loss);
+    t->looked = true;
+    if (isfinite(loss)) return OK;
+    return fail(why, ERR_INPUT,
+                "the original's loss on the calibration text is %g: there is nothing to convert", loss);
 }
 
-void untie(model *to, const model *from) { copy_tensor(to, &to->w.head, from, &from->w.embed); }
+/* ---- try: one FreqFold -------------------- */
 
-static double *rotation(const dims *d, int64_t rope, int64_t freqfold, const double *key_gram)
+static double *rotation(const conversion_work *w, int64_t freqfold, int64_t layer)
 {
-    rope_division division = rope_uniform(d, freqfold);
-    double *u = rope_rotation(d, rope, &division, key_gram);
+    const transmla *t = w->state;
+    rope_division division = rope_uniform(w->job->d, freqfold);
+    double *u = rope_rotation(w->job->d, w->job->settings->rope, &division, t->key_gram[layer]);
     rope_division_free(&division);
     return u;
 }
 
-void conversion_partial(const conversion *c, model *m)
+static void cut_layer(const conversion_work *w, const gqa_layer *g, const double *u, mla_layer *made)
 {
-    const dims *from = &c->source->d;
-    const dims to = rotary_dims(from, &c->chosen);
-    model_init(m, &to, c->source->k, 1);
-    copy_common(m, c->source);
-    for (int64_t l = 0; l < from->L; l++) {
-        gqa_layer g;
-        mla_layer layer;
-        gqa_layer_read(&g, c->source, l);
-        double *u = rotation(from, to.Dr, c->chosen.freqfold, c->key_gram[l]);
-        double *joint = joint_projection(from, &to, &g, u, NULL);
-        mla_layer_build(&layer, from, &to, &g, &(layer_basis){.u = u, .joint = joint});
-        mla_layer_write(&layer, m, l);
-        mla_layer_free(&layer);
-        gqa_layer_free(&g);
-        free(joint);
+    const transmla *t = w->state;
+    const convert_settings *s = w->job->settings;
+    const dims *from = w->job->d, to = convert_dims(from, s);
+    layer_cut c;
+    layer_cut_begin(&c, from, &to, g, u, t->inputs);
+    joint_axes(from, to.Dr, to.R, s->balance, c.gram, c.down, c.up);
+    if (to.Rq) query_components(from, query_rank(&to), g, t->inputs, c.q_down, c.q_up);
+    layer_cut_end(&c, made);
+}
+
+static void try_begin(conversion_work *w)
+{
+    transmla *t = w->state;
+    t->tried = made_new(w, t->freqfold);
+    t->partial = work_stream(w, TEXT_CALIBRATION, work_rotary(w), false);
+    /* With a FreqFold that is given, the choice of norms begins with this measurement. */
+    const bool measures = !w->job->settings->freqfold || !w->job->settings->latent_norm;
+    t->converted = measures ? work_stream(w, TEXT_CALIBRATION, &w->target, false) : NULL;
+    w->target.m.d.latent_norm = false;
+}
+
+static status try_layer(conversion_work *w, int64_t layer, const gqa_layer *g, message *why)
+{
+    transmla *t = w->state;
+    mla_layer *made = &t->tried.layer[layer];
+    double *u = rotation(w, t->freqfold, layer);
+    (void)why;
+    work_try_rotary(w, g, u);
+    measure_inputs(w, t->partial, 1, t->inputs, NULL);
+    stream_advance(t->partial);
+    cut_layer(w, g, u, made);
+    free(u);
+    if (!t->converted) return OK;
+    work_copy(w, &w->target);
+    work_try(w, &w->target, made);
+    stream_advance(t->converted);
+    return OK;
+}
+
+static status try_end(conversion_work *w, message *why)
+{
+    transmla *t = w->state;
+    char name[64];
+    snprintf(name, sizeof name, "partial RoPE, FreqFold %lld", (long long)t->freqfold);
+    say_loss(w, name, t->partial->loss);
+    if (!isfinite(t->partial->loss))
+        return fail(why, ERR_INPUT, "the partial-RoPE model's loss on the calibration text is %g",
+                    t->partial->loss);
+    if (t->converted) {
+        t->tried.loss = t->converted->loss;
+        snprintf(name, sizeof name, "MLA, FreqFold %lld", (long long)t->freqfold);
+        say_loss(w, name, t->tried.loss);
+    }
+    /* The first one wins when no loss is a number, so that there always is a result. */
+    const bool better = !t->best.layer || t->tried.loss < t->best.loss;
+    made_free(w, better ? &t->best : &t->tried);
+    if (better) t->best = t->tried;
+    t->tried = (made_layers){0};
+    w->report->loss_mla = t->best.loss;
+    w->report->freqfold = t->best.freqfold;
+    return OK;
+}
+
+/* ---- norms -------------------- */
+
+static void norms_begin(conversion_work *w)
+{
+    transmla *t = w->state;
+    t->channel = made_new(w, t->best.freqfold);
+    t->converted = work_stream(w, TEXT_CALIBRATION, &w->target, false);
+    t->with_plain = work_stream(w, TEXT_CALIBRATION, &w->target, false);
+    t->beside_channel = work_stream(w, TEXT_CALIBRATION, &w->target, false);
+    t->with_channel = work_stream(w, TEXT_CALIBRATION, &w->target, false);
+}
+
+static status norms_layer(conversion_work *w, int64_t layer, const gqa_layer *g, message *why)
+{
+    transmla *t = w->state;
+    model *m = &w->target.m;
+    mla_layer *plain = &t->best.layer[layer], *channel = &t->channel.layer[layer];
+    latent_sums plain_sums[LATENT_KINDS], channel_sums[LATENT_KINDS];
+    (void)g, (void)why;
+    /* 1 without norms, and what the plain one would do to the latents */
+    m->d.latent_norm = false;
+    work_copy(w, &w->target);
+    work_try(w, &w->target, plain);
+    measure_inputs(w, t->converted, FIRST_WEIGHT, t->inputs, NULL);
+    measure_latents(w, t->converted, plain_sums, false);
+    stream_advance(t->converted);
+    *channel = mla_layer_copy(plain, &m->d);
+
+    /* 2 the plain norm, over all R components */
+    latent_norms_set(plain, &m->d, plain_sums, false);
+    work_try(w, &w->target, plain);
+    m->d.latent_norm = true;
+    stream_advance(t->with_plain);
+
+    /* 3 the constant channel beside R-1, without norms */
+    t->channel_errors[layer] = constant_channel_set(channel, &m->d, t->inputs, plain_sums);
+    work_try(w, &w->target, channel);
+    m->d.latent_norm = false;
+    measure_latents(w, t->beside_channel, channel_sums, true);
+    stream_advance(t->beside_channel);
+
+    /* 4 the norm over the channel and R-1 */
+    latent_norms_set(channel, &m->d, channel_sums, true);
+    work_try(w, &w->target, channel);
+    m->d.latent_norm = true;
+    stream_advance(t->with_channel);
+
+    latents_enlarge(plain, &m->d, plain_sums);
+    latents_enlarge(channel, &m->d, channel_sums);
+    return OK;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void say_channel_errors(const conversion_work *w)
+{
+    const transmla *t = w->state;
+    const int64_t L = w->job->d->L;
+    qsort(t->channel_errors, (size_t)L, sizeof *t->channel_errors, ascending);
+    if (t->channel_errors[L - 1] > 0)
+        log_line("  constant channel: constant within %.1f %% (median over layers), %.1f %% (worst layer)",
+                 100 * t->channel_errors[L / 2], 100 * t->channel_errors[L - 1]);
+}
+
+static status norms_end(conversion_work *w, message *why)
+{
+    transmla *t = w->state;
+    (void)why;
+    const double without = t->converted->loss, plain = t->with_plain->loss, channel = t->with_channel->loss;
+    /* Not a number counts as worse. */
+    const bool keep_plain = !(channel <= plain);
+    const double kept = keep_plain ? plain : channel;
+    say_channel_errors(w);
+    log_line("  latent norms: loss on the calibration text %.4f without, %.4f with the constant channel, "
+             "%.4f plain: kept %s, which costs %+.2f %%  (%.1f s)",
+             without, channel, plain, keep_plain ? "the plain norm" : "the constant channel",
+             100 * (kept / without - 1), clock_seconds() - w->began);
+    made_free(w, keep_plain ? &t->channel : &t->best);
+    if (!keep_plain) t->best = t->channel;
+    t->channel = (made_layers){0};
+    t->chosen = true;
+    w->report->loss_mla = kept;
+    return OK;
+}
+
+/* ---- write -------------------- */
+
+static void write_begin(conversion_work *w)
+{
+    transmla *t = w->state;
+    w->target.m.d.latent_norm = w->job->settings->latent_norm;
+    t->original = work_stream(w, TEXT_HELD_OUT, &w->source, true);
+    t->partial = work_stream(w, TEXT_HELD_OUT, work_rotary(w), true); /* nobody writes it */
+    t->converted = work_stream(w, TEXT_HELD_OUT, &w->target, false);
+}
+
+static status write_layer(conversion_work *w, int64_t layer, const gqa_layer *g, message *why)
+{
+    transmla *t = w->state;
+    const written_layer as = work_written(w, layer);
+    if (t->partial) {
+        double *u = rotation(w, t->best.freqfold, layer);
+        work_try_rotary(w, g, u);
         free(u);
     }
-}
-
-/* Fills one layer of the result. s: attention inputs of the partial-RoPE model. */
-static void cut_layer(const conversion *c, model *m, int64_t l, const double *s)
-{
-    const dims *from = &c->source->d;
-    const convert_settings *how = &c->chosen;
-    const int64_t n = 2 * from->G * from->D - how->rope, width = from->C + 1, queries = from->H * from->D;
-    gqa_layer g;
-    mla_layer layer;
-    gqa_layer_read(&g, c->source, l);
-    double *u = rotation(from, how->rope, how->freqfold, c->key_gram[l]);
-    double *joint = joint_projection(from, &m->d, &g, u, s), *gram = gram_of(joint, s, n, width);
-    double *down = matrix_new(how->rank, n), *up = matrix_new(n, how->rank), *q_down = NULL, *q_up = NULL;
-    joint_axes(from, how->rope, how->rank, how->balance, gram, down, up);
-    if (how->q_rank) {
-        double *q_gram = gram_of(g.wq, s, queries, width);
-        const int64_t q_rank = query_rank(&m->d);
-        q_down = principal_axes(queries, q_rank, q_gram);
-        q_up = transposed(q_down, q_rank, queries);
-        free(q_gram);
-    }
-    mla_layer_build(
-        &layer, from, &m->d, &g,
-        &(layer_basis){.u = u, .joint = joint, .down = down, .up = up, .q_down = q_down, .q_up = q_up});
-    mla_layer_write(&layer, m, l);
-    mla_layer_free(&layer);
-    gqa_layer_free(&g);
-    double *const all[] = {u, joint, gram, down, up, q_down, q_up};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
-}
-
-/* Steps 2 and 3 with the FreqFold in c->chosen: fills c->mla, whose latent norms stay off, and
- * loss_partial; loss_mla where it is wanted. */
-static status convert_at(conversion *c, const calibration *text, bool measure, message *why)
-{
-    char stage[64];
-    model partial;
-    activations acts;
-    gram_set inputs;
-    conversion_partial(c, &partial);
-    calibration_activations(&acts, text, &partial);
-    gram_set_init(&inputs, &partial, &acts, 1);
-    snprintf(stage, sizeof stage, "partial RoPE, FreqFold %lld", (long long)c->chosen.freqfold);
-    c->loss_partial = calibrate(&partial, &acts, text, stage, gram_tap, &inputs);
-    activations_free(&acts);
-    model_free(&partial);
-    if (!isfinite(c->loss_partial)) {
-        gram_set_free(&inputs);
-        return fail(why, ERR_INPUT, "the partial-RoPE model's loss on the calibration text is %g",
-                    c->loss_partial);
-    }
-
-    const double start = clock_seconds();
-    const dims to = convert_dims(&c->source->d, &c->chosen);
-    model_init(&c->mla, &to, c->source->k, 1);
-    copy_common(&c->mla, c->source);
-    for (int64_t l = 0; l < to.L; l++) cut_layer(c, &c->mla, l, inputs.s[l]);
-    gram_set_free(&inputs);
-    log_line("  %-36s (%.1f s)", "principal components", clock_seconds() - start);
-    /* The norms' weights have their place but are not in use yet: the same memory serves to measure
-     * without and to run with them. */
-    c->mla.d.latent_norm = false;
-    if (!measure) return OK;
-    snprintf(stage, sizeof stage, "MLA, FreqFold %lld", (long long)c->chosen.freqfold);
-    calibration_activations(&acts, text, &c->mla);
-    c->loss_mla = calibrate(&c->mla, &acts, text, stage, NULL, NULL);
-    activations_free(&acts);
+    TRY(layer_model_copy(&w->target, &w->source, &as, why));
+    TRY(layer_model_publish(&w->target, &t->best.layer[layer], w->job->c, &as, why));
+    mla_layer_free(&t->best.layer[layer]);
+    work_track(t->original);
+    work_track(t->partial);
+    work_track(t->converted);
     return OK;
 }
 
-/* Step 1. Of the original's attention inputs only the Gram matrix of the keys is kept. */
-static void calibrate_source(conversion *c, const calibration *text)
+static status write_end(conversion_work *w, message *why)
 {
-    const model *source = c->source;
-    activations acts;
-    gram_set inputs;
-    calibration_activations(&acts, text, source);
-    gram_set_init(&inputs, source, &acts, 1);
-    c->loss_source = calibrate(source, &acts, text, "original", gram_tap, &inputs);
-    activations_free(&acts);
-    for (int64_t l = 0; l < source->d.L; l++) {
-        gqa_layer g;
-        gqa_layer_read(&g, source, l);
-        c->key_gram[l] = gram_of(g.wk, inputs.s[l], source->d.G * source->d.D, source->d.C + 1);
-        gqa_layer_free(&g);
-    }
-    gram_set_free(&inputs);
-}
-
-status conversion_run(conversion *c, const model *source, const convert_settings *s, const calibration *text,
-                      message *why)
-{
-    *c = (conversion){.source = source, .chosen = *s};
-    TRY(convert_check(&source->d, s, why));
-    const int64_t tokens = text->windows * text->T, needed = s->q_rank > s->rank ? s->q_rank : s->rank;
-    if (tokens < needed)
-        return fail(why, ERR_INPUT,
-                    "%lld calibration tokens are too few: a rank of %lld needs at least as many, and is good "
-                    "with ten times as many",
-                    (long long)tokens, (long long)needed);
-    c->key_gram = calloc((size_t)source->d.L, sizeof *c->key_gram);
-    if (!c->key_gram) die(ERR_DEVICE, "no memory for %lld layers", (long long)source->d.L);
-
-    log_line("calibration: %lld windows of %lld tokens", (long long)text->windows, (long long)text->T);
-    calibrate_source(c, text);
-    if (!isfinite(c->loss_source))
-        return fail(why, ERR_INPUT,
-                    "the original's loss on the calibration text is %g: there is nothing to convert",
-                    c->loss_source);
-    if (s->freqfold) {
-        TRY(convert_at(c, text, !s->latent_norm, why)); /* inserting the norms begins with that measurement */
-    } else {
-        const int64_t most = source->d.D / 2;
-        conversion best = {0}; /* its model is there once a result is */
-        for (int64_t f = source->d.D / s->rope; f <= most; f *= 2) {
-            if (!freqfold_fits(&source->d, s->rope, f)) continue;
-            c->chosen.freqfold = f;
-            const status s_at = convert_at(c, text, true, why);
-            if (s_at != OK) {
-                if (best.mla.k) model_free(&best.mla);
-                return s_at;
-            }
-            /* The first one wins when no loss is a number, so that there always is a result. */
-            const bool better = !best.mla.k || c->loss_mla < best.loss_mla;
-            model_free(better ? &best.mla : &c->mla);
-            if (better) best = *c;
-            c->mla = (model){0};
-        }
-        *c = best;
-        log_line("FreqFold %lld is the best", (long long)c->chosen.freqfold);
-    }
-    if (s->latent_norm) {
-        activations acts;
-        calibration_activations(&acts, text, &c->mla);
-        c->loss_mla = latent_norms_insert(&c->mla, &acts, text);
-        activations_free(&acts);
-    }
+    transmla *t = w->state;
+    (void)why;
+    t->wrote = true;
+    if (!t->original) return OK;
+    w->report->held_out[STEP_ORIGINAL] = (step_loss){.measured = true, .loss = t->original->loss};
+    w->report->held_out[STEP_ROPE] = (step_loss){.measured = true, .loss = t->partial->loss};
+    w->report->held_out[STEP_FINAL] = (step_loss){.measured = true, .loss = t->converted->loss};
     return OK;
 }
 
-void conversion_free(conversion *c)
+/* ---- which pass comes when -------------------- */
+
+static const layers_pass original_pass = {
+    .name = "original", .begin = original_begin, .layer = original_layer, .end = original_end};
+static const layers_pass try_pass = {
+    .name = "partial RoPE and MLA", .begin = try_begin, .layer = try_layer, .end = try_end};
+static const layers_pass norms_pass = {
+    .name = "latent norms", .begin = norms_begin, .layer = norms_layer, .end = norms_end};
+static const layers_pass write_pass = {
+    .name = "result", .writes = true, .begin = write_begin, .layer = write_layer, .end = write_end};
+
+static const layers_pass *next(conversion_work *w)
 {
-    if (c->key_gram)
-        for (int64_t l = 0; l < c->source->d.L; l++) free(c->key_gram[l]);
-    free(c->key_gram);
-    if (c->mla.k) model_free(&c->mla);
-    *c = (conversion){0};
+    transmla *t = w->state;
+    if (!t->looked) return &original_pass;
+    const int64_t freqfold = freqfold_next(w->job->d, w->job->settings, t->freqfold);
+    if (freqfold) {
+        t->freqfold = freqfold;
+        return &try_pass;
+    }
+    if (!t->chosen && !t->wrote && !w->job->settings->freqfold)
+        log_line("FreqFold %lld is the best", (long long)t->best.freqfold);
+    if (w->job->settings->latent_norm && !t->chosen) return &norms_pass;
+    return t->wrote ? NULL : &write_pass;
 }
+
+const conversion_strategy strategy_transmla = {
+    .text_check = text_check, .open = state_new, .close = state_free, .next = next};

@@ -1,101 +1,101 @@
-/* The memory of a conversion by layers, and the two ends of its streams. */
+/* What stays in memory while layers come and go: models of one layer, this rank's part of the texts, the
+ * streams of the pass that runs, buffers for a chunk. */
 #include "model/convert/work.h"
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-void work_init(conversion_work *w, const layers_job *j)
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+dims one_layer(dims d, bool ends)
 {
-    const dims *d = j->d, whole = convert_dims(d, j->how), of_source = source_layer(j),
-               of_target = one_layer(whole, false);
-    *w = (conversion_work){.j = j};
-    text_share_init(&w->text, j->text, j->c);
-    const text_share *t = &w->text;
-    model_init(&w->source, &of_source, ops_cpu_f32(), 1);
-    model_init(&w->target, &of_target, ops_cpu_f32(), 1);
-    stream_activations(&w->source_acts, t, &w->source);
-    stream_activations(&w->target_acts, t, &w->target);
-    w->original = rows_new(t, d->C);
-    w->converted = rows_new(t, d->C);
-    w->wanted = rows_new(t, d->C);
-    w->size = rows_new(t, 1);
-    w->heads = rows_new(t, whole.H * whole.Dv);
-    w->inputs = matrix_new(d->C + 1, d->C + 1);
-    w->first = matrix_new(d->C + 1, d->C + 1);
-    const int64_t latents = whole.R > whole.Rq ? whole.R : whole.Rq, heads = whole.H * whole.Dv,
-                  widest = d->C + 1 > heads ? d->C + 1 : heads;
-    w->a = matrix_new(t->B * t->T, widest > latents ? widest : latents);
-    w->b = matrix_new(t->B * t->T, d->C + 1);
-    refit_init(&w->fit, heads, d->C);
-    if (!j->how->freqfold) w->rotation = rotation_gram(d);
+    d.L = 1;
+    if (!ends) d.V = 1, d.tied = true;
+    return d;
+}
 
-    if (!j->held_out->windows) return;
-    text_share_init(&w->held_out, j->held_out, j->c);
-    const dims of_rope = one_layer(rotary_dims(d, j->how), false);
-    model_init(&w->rotary, &of_rope, ops_cpu_f32(), 1);
-    for (int step = 0; step < CONVERT_STEPS; step++) {
-        held_out_stream *f = &w->follow[step];
-        if (step == STEP_NORM && !j->how->latent_norm) continue;
-        f->m = step == STEP_ORIGINAL ? &w->source : step == STEP_ROPE ? &w->rotary : &w->target;
-        stream_activations(&f->acts, &w->held_out, f->m);
-        f->x = rows_new(&w->held_out, d->C);
-    }
+dims source_layer(const layers_job *j)
+{
+    dims d = one_layer(*j->d, true);
+    d.tied = convert_dims(j->d, j->settings).tied;
+    return d;
+}
+
+void work_init(conversion_work *w, const layers_job *j, layers_report *report)
+{
+    const dims result = convert_dims(j->d, j->settings), source = source_layer(j),
+               target = one_layer(result, false);
+    *w = (conversion_work){.job = j, .report = report};
+    text_share_init(&w->text[TEXT_CALIBRATION], TEXT_CALIBRATION, j->text, j->c);
+    if (j->held_out->windows) text_share_init(&w->text[TEXT_HELD_OUT], TEXT_HELD_OUT, j->held_out, j->c);
+    layer_model_init(&w->source, &source, j->k);
+    layer_model_init(&w->target, &target, j->k);
+    const text_share *t = &w->text[TEXT_CALIBRATION];
+    const int64_t widest = larger(larger(j->d->C + 1, result.H * result.Dv), larger(result.R, result.Rq));
+    w->chunk_rows = matrix_new(t->B * t->T, widest);
+    w->chunk_augmented = matrix_new(t->B * t->T, j->d->C + 1);
 }
 
 void work_free(conversion_work *w)
 {
-    for (int step = 0; step < CONVERT_STEPS; step++) {
-        if (!w->follow[step].x) continue;
-        activations_free(&w->follow[step].acts);
-        free(w->follow[step].x);
-    }
-    activations_free(&w->source_acts);
-    activations_free(&w->target_acts);
-    model_free(&w->source);
-    model_free(&w->target);
-    if (w->held_out.windows) model_free(&w->rotary);
-    text_share_free(&w->text);
-    text_share_free(&w->held_out);
-    refit_free(&w->fit);
-    void *const all[] = {w->original, w->converted, w->wanted, w->size, w->heads,
-                         w->rotation, w->inputs,    w->first,  w->a,    w->b};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    work_close_streams(w);
+    layer_model_free(&w->source);
+    layer_model_free(&w->target);
+    layer_model_free(&w->rotary);
+    for (int i = 0; i < TEXTS; i++) text_share_free(&w->text[i]);
+    free(w->chunk_rows);
+    free(w->chunk_augmented);
 }
 
-void embed_original(conversion_work *w)
+layer_model *work_rotary(conversion_work *w)
 {
-    held_out_stream *f = &w->follow[STEP_ORIGINAL];
-    stream_embed(w->original, &w->text, &w->source, &w->source_acts);
-    if (f->x) stream_embed(f->x, &w->held_out, &w->source, &f->acts);
+    const dims d = one_layer(rotary_dims(w->job->d, w->job->settings), false);
+    if (!w->rotary.m.k) layer_model_init(&w->rotary, &d, w->job->k);
+    return &w->rotary;
 }
 
-void embed_converted(conversion_work *w)
+stream *work_stream(conversion_work *w, text_kind text, layer_model *through, bool original)
 {
-    const int64_t bytes = (int64_t)sizeof(float) * w->held_out.rows * w->j->d->C;
-    float *first = w->follow[STEP_ROPE].x;
-    stream_embed(w->converted, &w->text, &w->source, &w->source_acts);
-    if (!first) return;
-    stream_embed(first, &w->held_out, &w->source, &w->follow[STEP_ORIGINAL].acts);
-    for (int step = STEP_ROPE + 1; step < CONVERT_STEPS; step++)
-        if (w->follow[step].x) memcpy(w->follow[step].x, first, (size_t)bytes);
+    if (text == TEXT_HELD_OUT && !w->job->held_out->windows) return NULL;
+    REQUIRE(w->streams < MOST_STREAMS, "more than %d streams", MOST_STREAMS);
+    stream *s = &w->stream[w->streams++];
+    stream_init(s, &w->text[text], through, original);
+    return s;
 }
 
-static double held_out_loss(conversion_work *w, int step)
+void work_close_streams(conversion_work *w)
 {
-    const float *x = w->follow[step].x;
-    return x ? stream_loss(x, &w->held_out, &w->source, &w->follow[STEP_ORIGINAL].acts, w->j->c)
-             : (double)NAN;
+    while (w->streams) stream_free(&w->stream[--w->streams]);
 }
 
-void original_losses(conversion_work *w, layers_report *report)
+void work_track(stream *held_out)
 {
-    report->loss_source = stream_loss(w->original, &w->text, &w->source, &w->source_acts, w->j->c);
-    report->held_out[STEP_ORIGINAL] = held_out_loss(w, STEP_ORIGINAL);
+    if (held_out) stream_advance(held_out);
 }
 
-void converted_losses(conversion_work *w, layers_report *report)
+written_layer work_written(const conversion_work *w, int64_t layer)
 {
-    report->loss_mla = stream_loss(w->converted, &w->text, &w->source, &w->source_acts, w->j->c);
-    for (int step = STEP_ORIGINAL + 1; step < CONVERT_STEPS; step++)
-        report->held_out[step] = held_out_loss(w, step);
+    return (written_layer){.type = w->job->storage, .layer = layer};
+}
+
+void work_try(conversion_work *w, layer_model *to, mla_layer *l)
+{
+    message why;
+    const status s = layer_model_publish(to, l, w->job->c, NULL, &why);
+    REQUIRE(s == OK, "a layer as it is cannot be published: %s", why.text);
+}
+
+void work_copy(conversion_work *w, layer_model *to)
+{
+    message why;
+    const status s = layer_model_copy(to, &w->source, NULL, &why);
+    REQUIRE(s == OK, "a layer as it is cannot be copied: %s", why.text);
+}
+
+void work_try_rotary(conversion_work *w, const gqa_layer *g, const double *u)
+{
+    mla_layer l;
+    layer_model *to = work_rotary(w);
+    rotary_layer_build(&l, w->job->d, &to->m.d, g, u);
+    work_copy(w, to);
+    work_try(w, to, &l);
+    mla_layer_free(&l);
 }

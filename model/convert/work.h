@@ -1,68 +1,61 @@
-/* Private to model/convert/: what a conversion by layers works on, and what its streams tell it about the
- * layer at hand. */
+/* Private to model/convert/: what a conversion works on, whatever its method. */
 #ifndef REMLA_MODEL_CONVERT_WORK_H
 #define REMLA_MODEL_CONVERT_WORK_H
+#include "model/convert/layer_model.h"
+#include "model/convert/layerwise.h"
 #include "model/convert/pieces.h"
-#include "model/convert/refit.h"
 #include "model/convert/streams.h"
 
-/* Held-out text with the layers converted up to one step. */
-typedef struct held_out_stream {
-    float *x;       /* NULL: not followed */
-    const model *m; /* the step's layer as it is made: source, rotary or target of conversion_work */
-    activations acts;
-} held_out_stream;
+enum { MOST_STREAMS = 8, PROGRESS_BYTES = 96 };
 
 typedef struct conversion_work {
-    const layers_job *j;
-    model source; /* one layer of the original, and embedding, final norm and head */
-    model target; /* one layer of the result */
-    model rotary; /* one layer of which only the rotary part is converted; with held-out text only */
-    activations source_acts, target_acts; /* of a chunk of the calibration text */
-    text_share text, held_out;
-    float *original, *converted; /* residual streams, (rows,C) */
-    float *wanted;               /* (rows,C) what this layer's attention is to add to the converted one */
-    float *size;                 /* (rows) root mean square of the original's stream after attention */
-    float *heads;                /* (rows,H*Dv) of the converted attention */
-    held_out_stream follow[CONVERT_STEPS];
-    double *rotation;               /* of all layers: rotation_gram; NULL where FreqFold is a number */
-    double *inputs, *first;         /* Gram matrices (C+1,C+1) of all attention inputs, and of first tokens */
-    double *key_gram, *query_grams; /* of this layer: (G*D,G*D) of the keys, (H,D,D) of the heads' queries */
-    energy_shares kept, kept_beside_channel; /* of this layer, with all of the latent, and without its last */
-    double *a, *b;                           /* of a chunk, in double: (N,widest) */
-    refit fit;
+    const layers_job *job;
+    layers_report *report;
+    text_share text[TEXTS];
+    layer_model source;          /* one layer of the original, and embedding, final norm and head */
+    layer_model target;          /* one layer of the result */
+    layer_model rotary;          /* one layer of which only the rotary part is converted; use work_rotary */
+    stream stream[MOST_STREAMS]; /* of the pass that runs, in the order in which they were opened */
+    int streams;
+    double *chunk_rows;            /* activations of a chunk in double: (N,widest) */
+    double *chunk_augmented;       /* [h;1] of a chunk, or its errors: (N,C+1) */
+    double began;                  /* of the pass, clock_seconds */
+    char progress[PROGRESS_BYTES]; /* what a pass has to say about the layer that it has done; may be empty */
+    void *state;                   /* of the method */
 } conversion_work;
 
 /* ---- work.c ---- */
 
-void work_init(conversion_work *w, const layers_job *j);
+void work_init(conversion_work *w, const layers_job *j, layers_report *report);
 void work_free(conversion_work *w);
-/* The streams before the first layer, with the embedding that is in w->source: the original's, or those of
- * all steps that are converted. */
-void embed_original(conversion_work *w);
-void embed_converted(conversion_work *w);
-/* The losses of the streams after the last layer, with the final norm and head that are in w->source. */
-void original_losses(conversion_work *w, layers_report *report);
-void converted_losses(conversion_work *w, layers_report *report);
+layer_model *work_rotary(conversion_work *w);
+/* Adds a stream to the pass. NULL when there is no such text. `original` as in stream. */
+stream *work_stream(conversion_work *w, text_kind text, layer_model *through, bool original);
+void work_close_streams(conversion_work *w);
+/* A stream of held-out text goes through the layer; nothing where it is NULL. */
+void work_track(stream *held_out);
+/* The layer as it is written. */
+written_layer work_written(const conversion_work *w, int64_t layer);
+/* Publishes a layer for a try: rounded to float, not to what is written. Collective. */
+void work_try(conversion_work *w, layer_model *to, mla_layer *l);
+/* Copies what the original's layer and that of `to` have in common, as it is. */
+void work_copy(conversion_work *w, layer_model *to);
+/* Gives w->rotary the original's layer with only its rotary part converted, by the rotation u. Not rounded to
+ * what is written, because nobody writes it. Collective. */
+void work_try_rotary(conversion_work *w, const gqa_layer *g, const double *u);
+
+/* The shape of a model of one layer, with embedding and head or without. */
+dims one_layer(dims d, bool ends);
+/* The original's, with the head that the result will have: one of its own where that has one. */
+dims source_layer(const layers_job *j);
 
 /* ---- measure.c: passes over the calibration text. Collective ---- */
 
-/* The original's layer: fills w->wanted and w->size, advances w->original. Returns the energy of the
- * attention's output. */
-double original_forward(conversion_work *w);
-/* Fills w->inputs and w->first with what the converted model gives its next attention. */
-void measure_inputs(conversion_work *w);
-/* Fills w->heads and the sums of the regression from the first `most` windows of the whole text. */
-void measure_heads(conversion_work *w, int64_t most);
-/* sums (LATENT_KINDS) of the layer's latents before their norms. */
-void measure_latents(conversion_work *w, latent_sums *sums, bool constant_last);
-/* w->converted through the finished layer, whose heads are in w->heads. */
-void converted_forward(conversion_work *w);
-
-/* ---- layer_norms.c ---- */
-
-/* The plain latent norm, or the one with the constant channel: whichever attention can be brought closer.
- * Without convert.latent_norm only report->latent_rms is measured. */
-void insert_norms(conversion_work *w, layer_report *report);
+/* inputs (C+1,C+1): the sum of [h;1][h;1]^T over the inputs h of the next attention, where the first token of
+ * a window counts `first_weight` times. first_tokens: the same over first tokens alone, or NULL. */
+void measure_inputs(conversion_work *w, const stream *s, double first_weight, double *inputs,
+                    double *first_tokens);
+/* sums (LATENT_KINDS) of the latents of the layer that it goes through next, before their norms. */
+void measure_latents(conversion_work *w, const stream *s, latent_sums *sums, bool constant_last);
 
 #endif

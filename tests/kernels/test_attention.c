@@ -1,6 +1,7 @@
 /* Attention against a plain O(T^2) one in double, forward and backward, and backward against differences:
- * sizes around those of the tiles, documents, groups, one position, wide heads, and views of every kind.
- * Every implementation that a device offers, at the sizes that it says it can do. */
+ * sizes around those of the tiles, documents, groups, one position, wide heads, and views of every kind; and
+ * the last queries alone, with the keys of all positions. Every implementation that a device offers, at the
+ * sizes that it says it can do. */
 #include "tests/support/check.h"
 #include <math.h>
 #include <stdlib.h>
@@ -93,14 +94,14 @@ static const ops *attention_table(int i)
 
 static attention_choice only; /* of the implementations of a device; AUTO: all */
 
-/* Whether table i can do a case; on a device it says so in a sentence. What AUTO picks is run under its own
- * name, so that a small case and those of whole vectors are enough of it. */
-static bool offered(int i, attention_case c)
+/* Whether table i can do a case with S keys; on a device it says so in a sentence. What AUTO picks is run
+ * under its own name, so that a small case and those of whole vectors are enough of it. */
+static bool offered_keys(int i, attention_case c, int64_t S)
 {
     const ops *k = attention_table(i);
     if (!k->device) return true;
     if (only != ATTENTION_AUTO && choice_of(i) != only) return false;
-    const attention_shape shape = {c.B, c.T, c.H, c.G, c.D, c.Dv, c.aligned, false};
+    const attention_shape shape = {c.B, c.T, S, c.H, c.G, c.D, c.Dv, c.aligned, false};
     attention_choice picked = ATTENTION_AUTO;
     message why = {{0}};
     const status s = attention_pick(choice_of(i), k->device, k->act, &shape, &picked, &why);
@@ -109,8 +110,10 @@ static bool offered(int i, attention_case c)
     else
         assert_true(picked != ATTENTION_AUTO && (choice_of(i) == ATTENTION_AUTO || choice_of(i) == picked));
     assert_non_null(strstr(why.text, "attention"));
-    return s == OK && (choice_of(i) != ATTENTION_AUTO || c.T < 10 || c.aligned);
+    return s == OK && (choice_of(i) != ATTENTION_AUTO || S < 10 || c.aligned);
 }
+
+static bool offered(int i, attention_case c) { return offered_keys(i, c, c.T); }
 
 static void forward(problem *p)
 {
@@ -225,6 +228,64 @@ static void test_plain(void **state)
         }
 }
 
+/* The last T of the positions of a (B,positions,...) tensor. */
+static tensor last_positions(const tensor *t, int64_t T)
+{
+    tensor last = *t;
+    last.data = (char *)t->data + (t->dim[1] - T) * t->stride[1] * dtype_bytes(t->type);
+    last.dim[1] = T;
+    return last;
+}
+
+/* The last T queries of `full`, whose out and lse are there, with all its keys. */
+static void check_last(const problem *full, attention_case c, int64_t T, bool bits)
+{
+    const int64_t past = c.T - T;
+    c.T = T;
+    problem p = problem_of(full->k, c);
+    p.q = last_positions(&full->q, T);
+    p.key = full->key;
+    p.v = full->v;
+    const tensor first = last_positions(&full->first, T), out = last_positions(&full->out, T);
+    p.first = check_copy(&first, I32);
+    tensor lse = check_copy(&p.lse, p.lse.type);
+    for (int64_t row = 0; row < c.B * c.H * T; row++)
+        check_put(&lse, row, check_get(&full->lse, row / T * (past + T) + past + row % T));
+    forward(&p);
+    if (bits) {
+        check_equal("out of the last", &p.out, &out);
+        check_equal("lse of the last", &p.lse, &lse);
+    } else {
+        check_close("out of the last", &p.out, &out, check_tolerance(full->k->act));
+        check_close("lse of the last", &p.lse, &lse, check_tolerance(full->k->real));
+    }
+    check_beside(&p, c);
+}
+
+/* More keys than queries: the rows of the whole forward pass. A row of flash has the same bits wherever its
+ * tile begins; on the CPU it has where tiles begin at the same positions. */
+static void test_past(void **state)
+{
+    (void)state;
+    const ops *k;
+    for (int i = 0; (k = attention_table(i)); i++)
+        for (int j = 1; j < NUM_CASES; j++) {
+            const attention_case c = cases[j];
+            const int64_t queries[] = {1, c.T / 3, c.T / 2, c.T - 1, c.T - 64};
+            problem full = problem_of(k, c);
+            bool computed = false;
+            for (int n = 0; n < 5; n++) {
+                const int64_t T = queries[n];
+                attention_case last = c;
+                last.T = T;
+                if (T < 1 || !offered_keys(i, last, c.T) || !offered(i, c)) continue;
+                if (!computed) forward(&full);
+                computed = true;
+                check_last(&full, c, T, k->device ? choice_of(i) == ATTENTION_FLASH : (c.T - T) % 64 == 0);
+            }
+        }
+}
+
 static double loss(void *context)
 {
     problem *p = context;
@@ -323,6 +384,22 @@ static void odd_groups(void *context)
     forward(p);
 }
 
+static void fewer_keys(void *context)
+{
+    problem *p = context;
+    p->key.dim[1] = p->v.dim[1] = 8;
+    forward(p);
+}
+
+static void backward_of_the_last(void *context)
+{
+    problem *p = context;
+    const problem full = *p;
+    *p = problem_of(p->k, (attention_case){1, 7, 4, 4, 5, 3, 0, false});
+    p->key = full.key, p->v = full.v;
+    backward(p);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -330,6 +407,8 @@ static void test_refused(void **state)
     problem p = problem_of(ops_cpu_f32(), (attention_case){1, 9, 4, 4, 5, 3, 0, false});
     check_stops(falling_first, &p, ERR_BUG, "first[0][6] is 1 after 2");
     check_stops(odd_groups, &p, ERR_BUG, "4 query heads for 3 key heads");
+    check_stops(fewer_keys, &p, ERR_BUG, "9 queries for 8 keys");
+    check_stops(backward_of_the_last, &p, ERR_BUG, "7 queries for 9 keys");
 }
 
 int main(int count, char **words)
@@ -337,8 +416,9 @@ int main(int count, char **words)
     if (count > 1 && strcmp(words[1], "cudnn") == 0) only = ATTENTION_CUDNN;
     if (count > 1 && strcmp(words[1], "flash") == 0) only = ATTENTION_FLASH;
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(test_plain),   CHECK_TEST(test_gradient), CHECK_TEST(test_large_scores),
-        CHECK_TEST(test_threads), CHECK_TEST(test_repeated), CHECK_TEST(test_refused),
+        CHECK_TEST(test_plain),        CHECK_TEST(test_past),    CHECK_TEST(test_gradient),
+        CHECK_TEST(test_large_scores), CHECK_TEST(test_threads), CHECK_TEST(test_repeated),
+        CHECK_TEST(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,7 +74,8 @@ static void test_forward(void **state)
                     check_put(&want, e,
                               product(&inp, false, e / cases[j].O, &weight, false, e % cases[j].O) +
                                   (biased ? check_get(&p.bias, e % cases[j].O) : 0));
-                k->matmul_forward(&p.out, &p.inp, &p.weight, biased ? &p.bias : NULL, k->stream);
+                k->matmul_forward(&p.out, operand_of(&p.inp), operand_of(&p.weight), biased ? &p.bias : NULL,
+                                  k->stream);
                 check_close("out", &p.out, &want, check_tolerance(k->act));
                 check_beside(&p.wide_out, &p.out);
             }
@@ -112,13 +113,15 @@ static void test_backward(void **state)
             for (int twice = 0; twice < 2; twice++) { /* dinp is written, dweight and dbias are added to */
                 check_set(&dinp, 0);
                 gradients(&p, 1, &dinp, &dweight, &dbias);
-                k->matmul_backward(&p.dinp, &p.dweight, &p.dbias, &p.dout, &p.inp, &p.weight, k->stream);
+                k->matmul_backward(&p.dinp, &p.dweight, &p.dbias, operand_of(&p.dout), operand_of(&p.inp),
+                                   operand_of(&p.weight), k->stream);
                 check_close("dinp", &p.dinp, &dinp, check_tolerance(k->act));
                 check_close("dweight", &p.dweight, &dweight, tolerance);
                 check_close("dbias", &p.dbias, &dbias, tolerance);
             }
             gradients(&p, 1, &dinp, &dweight, &dbias);
-            k->matmul_backward_add(&p.dinp, &p.dweight, &p.dbias, &p.dout, &p.inp, &p.weight, k->stream);
+            k->matmul_backward_add(&p.dinp, &p.dweight, &p.dbias, operand_of(&p.dout), operand_of(&p.inp),
+                                   operand_of(&p.weight), k->stream);
             check_close("dinp added to", &p.dinp, &dinp, check_tolerance(k->act));
             check_close("dweight of three", &p.dweight, &dweight, tolerance);
             check_close("dbias of three", &p.dbias, &dbias, tolerance);
@@ -135,12 +138,16 @@ static void test_not_wanted(void **state)
         problem p = problem_of(k, cases[3]), all = problem_of(k, cases[3]);
         check_set(&all.dweight, 0);
         check_set(&all.dbias, 0);
-        k->matmul_backward(&all.dinp, &all.dweight, &all.dbias, &all.dout, &all.inp, &all.weight, k->stream);
-        k->matmul_backward(&p.dinp, NULL, NULL, &p.dout, &p.inp, &p.weight, k->stream);
+        k->matmul_backward(&all.dinp, &all.dweight, &all.dbias, operand_of(&all.dout), operand_of(&all.inp),
+                           operand_of(&all.weight), k->stream);
+        k->matmul_backward(&p.dinp, NULL, NULL, operand_of(&p.dout), operand_of(&p.inp),
+                           operand_of(&p.weight), k->stream);
         check_set(&p.dweight, 0);
-        k->matmul_backward(NULL, &p.dweight, NULL, &p.dout, &p.inp, &p.weight, k->stream);
+        k->matmul_backward(NULL, &p.dweight, NULL, operand_of(&p.dout), operand_of(&p.inp),
+                           operand_of(&p.weight), k->stream);
         check_set(&p.dbias, 0);
-        k->matmul_backward(NULL, NULL, &p.dbias, &p.dout, &p.inp, &p.weight, k->stream);
+        k->matmul_backward(NULL, NULL, &p.dbias, operand_of(&p.dout), operand_of(&p.inp),
+                           operand_of(&p.weight), k->stream);
         check_equal("dinp alone", &p.dinp, &all.dinp);
         check_equal("dweight alone", &p.dweight, &all.dweight);
         check_equal("dbias alone", &p.dbias, &all.dbias);
@@ -150,7 +157,7 @@ static void test_not_wanted(void **state)
 static double loss(void *context)
 {
     problem *p = context;
-    p->k->matmul_forward(&p->out, &p->inp, &p->weight, &p->bias, p->k->stream);
+    p->k->matmul_forward(&p->out, operand_of(&p->inp), operand_of(&p->weight), &p->bias, p->k->stream);
     return check_dot(&p->dout, &p->out);
 }
 
@@ -161,7 +168,8 @@ static void test_gradient(void **state)
         problem p = problem_of(ops_cpu_f64(), cases[j]);
         check_set(&p.dweight, 0);
         check_set(&p.dbias, 0);
-        p.k->matmul_backward(&p.dinp, &p.dweight, &p.dbias, &p.dout, &p.inp, &p.weight, p.k->stream);
+        p.k->matmul_backward(&p.dinp, &p.dweight, &p.dbias, operand_of(&p.dout), operand_of(&p.inp),
+                             operand_of(&p.weight), p.k->stream);
         check_gradient("inp", &p.inp, &p.dinp, loss, &p);
         check_gradient("weight", &p.weight, &p.dweight, loss, &p);
         check_gradient("bias", &p.bias, &p.dbias, loss, &p);
@@ -180,9 +188,10 @@ static void test_repeated(void **state)
         for (int r = 0; r < 2; r++) {
             check_set(&runs[r]->dweight, 0);
             check_set(&runs[r]->dbias, 0);
-            k->matmul_forward(&runs[r]->out, &runs[r]->inp, &runs[r]->weight, &runs[r]->bias, k->stream);
-            k->matmul_backward(&runs[r]->dinp, &runs[r]->dweight, &runs[r]->dbias, &runs[r]->dout,
-                               &runs[r]->inp, &runs[r]->weight, k->stream);
+            k->matmul_forward(&runs[r]->out, operand_of(&runs[r]->inp), operand_of(&runs[r]->weight),
+                              &runs[r]->bias, k->stream);
+            k->matmul_backward(&runs[r]->dinp, &runs[r]->dweight, &runs[r]->dbias, operand_of(&runs[r]->dout),
+                               operand_of(&runs[r]->inp), operand_of(&runs[r]->weight), k->stream);
         }
         check_equal("out again", &again.out, &p.out);
         check_equal("dinp again", &again.dinp, &p.dinp);
@@ -195,7 +204,7 @@ static void wrong_weight(void *context)
 {
     problem *p = context;
     const tensor weight = tensor_slice(&p->weight, 0, 4);
-    p->k->matmul_forward(&p->out, &p->inp, &weight, NULL, p->k->stream);
+    p->k->matmul_forward(&p->out, operand_of(&p->inp), operand_of(&weight), NULL, p->k->stream);
 }
 
 static void test_refused(void **state)

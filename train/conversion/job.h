@@ -1,4 +1,4 @@
-/* One run of `remla convert`, from what was asked for to the folder that it leaves. */
+/* One run of `remla convert`, from its options to the folder that it leaves. */
 #ifndef REMLA_TRAIN_CONVERSION_JOB_H
 #define REMLA_TRAIN_CONVERSION_JOB_H
 #include "base/comm.h"

@@ -1,3 +1,5 @@
+/* Says what a conversion takes before it starts, and refuses one that does not fit. Memory is computed from
+ * shapes (model/convert/cost.c); time from operations and this machine's peak. */
 #include "train/conversion/plan.h"
 #include "base/clock.h"
 #include "base/log.h"

@@ -1,4 +1,4 @@
-/* What a conversion by layers takes, said before it starts. */
+/* What a conversion takes, said before it starts. */
 #ifndef REMLA_TRAIN_CONVERSION_PLAN_H
 #define REMLA_TRAIN_CONVERSION_PLAN_H
 #include "model/convert/layerwise.h"

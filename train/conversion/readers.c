@@ -1,3 +1,5 @@
+/* Who loads a converted folder as the model that it is. Each program was read in its source: what its own
+ * class does with tied heads, biases and scaled frequencies decides. */
 #include "train/conversion/readers.h"
 #include "base/log.h"
 #include <jansson.h>

@@ -1,7 +1,10 @@
+/* The record of a conversion, conversion.json: written from what was measured, and printed from the file, so
+ * that `remla convert` and a later `remla inspect` say the same. */
 #include "train/conversion/record.h"
 #include "base/file.h"
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/chart.h"
 #include <jansson.h>
 #include <math.h>
@@ -60,7 +63,7 @@ static json_t *record_json(const conversion_record *r)
     for (int i = 0; i < r->steps; i++)
         json_array_append_new(
             steps, json_pack("{s:s,s:o}", "step", r->step[i].name, "loss", number(r->step[i].loss)));
-    const convert_settings *s = r->how;
+    const convert_settings *s = r->settings;
     static const char *const balances[] = {
         [BALANCE_NORM] = "norm", [BALANCE_TRANSMLA] = "transmla", [BALANCE_NONE] = "none"};
     const char *balance = r->method == METHOD_TRANSMLA ? balances[s->balance] : NULL;
@@ -69,12 +72,12 @@ static json_t *record_json(const conversion_record *r)
                      "remla", REMLA_VERSION, "method", r->method == METHOD_REMLA ? "remla" : "transmla",
                      "source", json_text_string(r->source), "settings", "kv_lora_rank", (json_int_t)s->rank,
                      "qk_rope_head_dim", (json_int_t)s->rope, "q_lora_rank", (json_int_t)s->q_rank,
-                     "latent_norm", (int)s->latent_norm, "freqfold", (json_int_t)r->freqfold, "balance",
-                     balance, "layout", r->layout == LAYOUT_DEEPSEEK ? "deepseek" : "transmla", "dtype",
-                     dtype_name(r->storage), "calibration", "data", paths_json(r->calib_data), "tokens",
-                     (json_int_t)r->calibration_tokens, "seq_len", (json_int_t)r->calib_seq_len,
-                     "loss_original", number(r->loss_source), "loss_converted", number(r->loss_mla),
-                     "held_out", "data", paths_json(r->held_out_data), "tokens",
+                     "latent_norm", (int)s->latent_norm, "freqfold", (json_int_t)r->layers.freqfold,
+                     "balance", balance, "layout", r->layout == LAYOUT_DEEPSEEK ? "deepseek" : "transmla",
+                     "dtype", dtype_name(r->storage), "calibration", "data", paths_json(r->calib_data),
+                     "tokens", (json_int_t)r->calibration_tokens, "seq_len", (json_int_t)r->calib_seq_len,
+                     "loss_original", number(r->layers.loss_source), "loss_converted",
+                     number(r->layers.loss_mla), "held_out", "data", paths_json(r->held_out_data), "tokens",
                      (json_int_t)r->held_out_tokens, "steps", steps, "kv_bytes_per_token", "before",
                      (json_int_t)r->bytes_before, "after", (json_int_t)r->bytes_after, "layers",
                      layers_json(r), "seconds", number(r->seconds));
@@ -83,16 +86,14 @@ static json_t *record_json(const conversion_record *r)
 static status draw_layers(const conversion_record *r, const char *folder, message *why)
 {
     const int64_t L = r->layers.layers;
-    double *values = malloc(sizeof *values * (size_t)(3 * L));
-    if (!values) die(ERR_DEVICE, "no memory to draw %lld layers", (long long)L);
+    double *values = memory_new(3 * L, sizeof *values, "the chart of %lld layers", (long long)L);
     for (int64_t l = 0; l < L; l++) {
         values[l] = (double)l;
         values[L + l] = 100 * r->layers.layer[l].error_cut;
         values[2 * L + l] = 100 * r->layers.layer[l].error_refit;
     }
     const chart_line lines[] = {{"before refitting o_proj", values + L}, {"after", values + 2 * L}};
-    const chart c = {.title =
-                         "what the attention's output lacks of what it is asked for, in % of that output",
+    const chart c = {.title = "attention output error, % of the original's RMS",
                      .x_name = "layer",
                      .x = values,
                      .points = L,
@@ -108,9 +109,10 @@ status conversion_record_write(const conversion_record *r, const char *folder, m
 {
     json_t *record = record_json(r);
     REQUIRE(record, "a record that is not JSON");
-    char *text = json_dumps(record, JSON_INDENT(1) | JSON_REAL_PRECISION(9)), path[PATH_BYTES];
+    char *text = memory_check(json_dumps(record, JSON_INDENT(1) | JSON_REAL_PRECISION(9)),
+                              "the record of %lld layers", (long long)r->layers.layers),
+         path[PATH_BYTES];
     json_decref(record);
-    if (!text) die(ERR_DEVICE, "no memory for the record of %lld layers", (long long)r->layers.layers);
     status s = file_write(path_join(path, folder, "conversion.json"), text, (int64_t)strlen(text), NULL, why);
     free(text);
     if (s == OK && r->layers.layer) s = draw_layers(r, folder, why);
@@ -167,7 +169,7 @@ static const char *real_text(const json_t *o, const char *key, int digits, doubl
 static void print_layers(const json_t *layers)
 {
     if (!json_array_size(layers)) return;
-    log_line("layer  FreqFold  attention lacks %%    energy kept %%   latent  channel's  seconds");
+    log_line("layer  FreqFold  attention error %%    energy kept %%   latent  channel's  seconds");
     log_line("                  before    refitted    keys  values       rms    error %%");
     size_t i;
     json_t *l;

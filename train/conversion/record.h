@@ -10,15 +10,13 @@ typedef struct conversion_record {
     convert_method method;
     const char *source;
     const option_list *calib_data, *held_out_data; /* as given */
-    const convert_settings *how;
+    const convert_settings *settings;
     config_layout layout;
     dtype storage;
     int64_t calib_seq_len, calibration_tokens;
-    int64_t freqfold;                  /* of all layers; 0: each layer has its own */
     int64_t bytes_before, bytes_after; /* of key/value cache per token */
-    double loss_source, loss_mla;      /* on the calibration text; NAN: not measured */
     double seconds;
-    layers_report layers; /* of METHOD_REMLA; layers.layer is NULL otherwise */
+    layers_report layers;
     struct {
         const char *name;
         double loss;

@@ -1,4 +1,5 @@
-/* The two methods of conversion, and what they leave in the folder. */
+/* A run of `remla convert`: texts are read into memory, model/convert/ converts (layerwise.h), and around the
+ * weights that it writes a folder is made: config.json, tokenizer, record. */
 #include "base/clock.h"
 #include "train/conversion/job.h"
 #include "base/log.h"
@@ -10,8 +11,6 @@
 #include "train/conversion/readers.h"
 #include <stdlib.h>
 #include <string.h>
-
-enum { EVALUATION_ROWS = 2048 };
 
 /* ---- text -------------------- */
 
@@ -31,40 +30,6 @@ static status read_windows(token_batch *b, const dataset *data, int64_t limit, w
         s = dataset_read(data, window, b, i, why);
     }
     if (s != OK) token_batch_free(b);
-    return s;
-}
-
-/* ---- held-out text -------------------- */
-
-static int64_t held_out_batch(const convert_job *j)
-{
-    const int64_t wanted = EVALUATION_ROWS / j->held_out.T;
-    return wanted < 1 ? 1 : wanted < j->held_out.windows ? wanted : j->held_out.windows;
-}
-
-static status evaluate_model(const convert_job *j, const model *m, evaluation *e, message *why)
-{
-    activations acts;
-    activations_init(&acts, &m->d, m->k, held_out_batch(j), j->held_out.T, FORWARD_ONLY);
-    const status s =
-        evaluate(m, &acts, &j->held_out, option_or(j->o->val_tokens, ALL_TOKENS), comm_self(), e, why);
-    activations_free(&acts);
-    TRY(s);
-    return evaluation_check(e, &j->held_out, why);
-}
-
-/* Of the folder as it is on disk, so that what is printed is what a reader of the folder gets, rounding to
- * its type included. */
-static status evaluate_folder(const convert_job *j, const char *folder, evaluation *e, message *why)
-{
-    model_config config;
-    TRY(config_read(&config, folder, why));
-    model m;
-    model_init(&m, &config.d, ops_cpu_f32(), 1);
-    status s = model_load(folder, &m.table, &m.w, m.k, why);
-    if (s == OK) s = evaluate_model(j, &m, e, why);
-    model_free(&m);
-    config_free(&config);
     return s;
 }
 
@@ -89,45 +54,6 @@ static calibration text_of(const token_batch *rows)
         .windows = rows->sequences, .T = rows->T, .tokens = rows->tokens, .targets = rows->targets};
 }
 
-/* TransMLA's steps on whole models; one rank. */
-static status convert_whole(const convert_job *j, conversion_record *r, message *why)
-{
-    evaluation e;
-    if (j->held_out.windows) {
-        TRY(evaluate_folder(j, j->source, &e, why));
-        record_step(r, "original", e.loss, e.tokens);
-    }
-    token_batch rows;
-    TRY(read_windows(&rows, &j->calib, option_or(j->o->calib_tokens, ALL_TOKENS), EVEN_WINDOWS, why));
-    const calibration text = text_of(&rows);
-    model source;
-    conversion c = {0};
-    model_init(&source, &j->config.d, ops_cpu_f32(), 1);
-    status s = model_load(j->source, &source.table, &source.w, source.k, why);
-    if (s == OK) s = conversion_run(&c, &source, &j->how, &text, why);
-    if (s == OK && j->held_out.windows) {
-        model partial;
-        conversion_partial(&c, &partial);
-        s = evaluate_model(j, &partial, &e, why);
-        if (s == OK) record_step(r, "partial RoPE", e.loss, e.tokens);
-        model_free(&partial);
-    }
-    if (s == OK) s = begin_folder(j, &c.mla.d, why);
-    if (s == OK)
-        s = model_save(j->temporary.path, &c.mla.table, &c.mla.units, c.mla.k, j->storage, MODEL_FILE_BYTES,
-                       why);
-    if (s == OK && j->held_out.windows) s = evaluate_folder(j, j->temporary.path, &e, why);
-    if (s == OK && j->held_out.windows) record_step(r, "MLA", e.loss, e.tokens);
-    r->freqfold = c.chosen.freqfold;
-    r->calibration_tokens = text.windows * text.T;
-    r->loss_source = c.loss_source;
-    r->loss_mla = c.loss_mla;
-    conversion_free(&c);
-    model_free(&source);
-    token_batch_free(&rows);
-    return s;
-}
-
 /* The losses that convert_layers measured. */
 static void record_layers(conversion_record *r, int64_t counted)
 {
@@ -137,8 +63,8 @@ static void record_layers(conversion_record *r, int64_t counted)
                                                      [STEP_NORM] = "latent norms",
                                                      [STEP_FINAL] = "MLA"};
     for (int step = 0; step < CONVERT_STEPS; step++)
-        if (step != STEP_NORM || r->how->latent_norm)
-            record_step(r, names[step], r->layers.held_out[step], counted);
+        if (r->layers.held_out[step].measured)
+            record_step(r, names[step], r->layers.held_out[step].loss, counted);
 }
 
 /* Both texts, with at least one target that counts in the one to be held out. */
@@ -154,8 +80,7 @@ static status read_texts(const convert_job *j, token_batch *rows, token_batch *h
                 j->held_out.shard[0].path, (long long)held_out->sequences, (long long)held_out->T);
 }
 
-/* The method of this project, layer by layer. What it takes is said before any text is read. */
-static status convert_by_layers(const convert_job *j, bool plan_only, conversion_record *r, message *why)
+static status convert(const convert_job *j, bool plan_only, conversion_record *r, message *why)
 {
     const dims to = convert_dims(&j->config.d, &j->how);
     const int64_t calib_tokens = option_or(j->o->calib_tokens, ALL_TOKENS),
@@ -163,14 +88,17 @@ static status convert_by_layers(const convert_job *j, bool plan_only, conversion
     calibration text = {.T = j->calib.T, .windows = windows_read(&j->calib, calib_tokens)}, val = {0};
     if (j->held_out.windows)
         val = (calibration){.T = j->held_out.T, .windows = windows_read(&j->held_out, val_tokens)};
-    const layers_job job = {.source = j->source,
+    const layers_job job = {.method = j->method,
+                            .k = ops_cpu_f32(),
+                            .source = j->source,
                             .d = &j->config.d,
-                            .how = &j->how,
+                            .settings = &j->how,
                             .text = &text,
                             .held_out = &val,
                             .storage = j->storage,
                             .folder = j->temporary.path,
                             .c = j->c};
+    /* What it takes is said before any text is read. */
     TRY(layers_text_check(&job, why));
     TRY(conversion_plan(&job, plan_only, why));
     if (plan_only) return OK;
@@ -184,10 +112,8 @@ static status convert_by_layers(const convert_job *j, bool plan_only, conversion
     if (s == OK && j->c->rank == 0) s = begin_folder(j, &to, why);
     s = comm_agree(j->c, s, why);
     if (s == OK) s = convert_layers(&job, &r->layers, why);
-    if (s == OK && counted) record_layers(r, counted);
+    if (s == OK) record_layers(r, counted);
     r->calibration_tokens = text.windows * text.T;
-    r->loss_source = r->layers.loss_source;
-    r->loss_mla = r->layers.loss_mla;
     token_batch_free(&rows);
     token_batch_free(&held_out);
     return s;
@@ -214,17 +140,15 @@ status convert_run(convert_job *j, bool plan_only, message *why)
     const dims to = convert_dims(&j->config.d, &j->how);
     conversion_record r = {.method = j->method,
                            .source = j->source,
-                           .how = &j->how,
+                           .settings = &j->how,
                            .layout = j->layout,
                            .storage = j->storage,
                            .calib_data = &j->o->calib_data,
                            .held_out_data = &j->o->data_val,
                            .calib_seq_len = j->calib.T,
-                           .freqfold = j->how.freqfold,
                            .bytes_before = kv_bytes_per_token(&j->config.d),
                            .bytes_after = kv_bytes_per_token(&to)};
-    status s =
-        j->method == METHOD_REMLA ? convert_by_layers(j, plan_only, &r, why) : convert_whole(j, &r, why);
+    status s = convert(j, plan_only, &r, why);
     r.seconds = clock_seconds() - start;
     if (s == OK && !plan_only) {
         if (j->c->rank == 0) s = conversion_record_write(&r, j->temporary.path, why);

@@ -1,3 +1,5 @@
+/* A folder beside its final name. Its owner holds a lock in it while it works. So the next conversion can
+ * tell a folder that is being written from one whose owner was killed, and removes the latter. */
 #include "train/conversion/temporary_folder.h"
 #include "base/log.h"
 #include "base/sweep.h"

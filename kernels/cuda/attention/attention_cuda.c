@@ -1,4 +1,7 @@
-/* The op attention on a GPU: the list of its implementations, and the choice among them. */
+/* The op attention on a GPU: the list of its implementations, and the choice among them for a shape. The
+ * order of attention_choice is the order of preference; an implementation says of a shape that it can, or why
+ * not. A table has a named implementation in the op's place, or, with ATTENTION_AUTO, functions that choose
+ * at every call. */
 #include "kernels/cuda/attention.h"
 #include "base/cuda/cuda.h"
 #include <stdio.h>
@@ -56,8 +59,10 @@ static attention_choice first_of(stream *s, dtype act, const attention_shape *sh
 
 static const char *shape_text(char *text, size_t size, dtype act, const attention_shape *x)
 {
-    snprintf(text, size, "%lld positions, %lld query and %lld key heads of %lld and values of %lld in %s",
-             (long long)x->T, (long long)x->H, (long long)x->G, (long long)x->D, (long long)x->Dv,
+    char past[32] = "";
+    if (x->S > x->T) snprintf(past, sizeof past, " behind %lld", (long long)(x->S - x->T));
+    snprintf(text, size, "%lld positions%s, %lld query and %lld key heads of %lld and values of %lld in %s",
+             (long long)x->T, past, (long long)x->H, (long long)x->G, (long long)x->D, (long long)x->Dv,
              dtype_name(act));
     return text;
 }
@@ -107,6 +112,7 @@ static const struct implementation *implementation_of(const tensor *q, const ten
 {
     const attention_shape shape = {.B = q->dim[0],
                                    .T = q->dim[1],
+                                   .S = k->dim[1],
                                    .H = q->dim[2],
                                    .G = k->dim[2],
                                    .D = q->dim[3],

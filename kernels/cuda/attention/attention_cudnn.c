@@ -1,12 +1,12 @@
-/* Attention by cuDNN, in bf16, on sm_90 and sm_100: plans are made when a layout of tensors is first met, and
- * kept with the stream.
+/* Attention by cuDNN, in bf16, on sm_90 and sm_100. A plan (a graph that cuDNN has compiled) takes a second
+ * or more, so it is made when a layout of tensors is first met, and kept with the stream.
  *
  * The promise that the same inputs give the same bits costs memory here. cuDNN's fast backward pass adds up
- * dq in whatever order its blocks come; the one that repeats, on sm_90, keeps a gradient for every score. So
- * the backward pass goes through the batch in parts of a few heads, whose scores fit a small share of the
- * device's memory; which heads go together changes no bit. Where not even one head's do, and on sm_100, whose
- * engine that repeats knows no documents, cuDNN is not used, unless the user names it: then the log says what
- * is lost. */
+ * dq in whatever order its blocks come. The one that repeats exists on sm_90 and keeps a gradient for every
+ * score. So the backward pass goes through the batch in parts of a few heads, whose scores fit a small share
+ * of the device's memory; which heads go together changes no bit. Where not even one head's scores fit,
+ * and on sm_100, whose deterministic engine does not support document masks, cuDNN is used only when the user
+ * names it, and the log says what is lost. It does not do more keys than queries. */
 #include "base/cuda/cuda.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -206,6 +206,8 @@ static status judge(stream *s, struct cudnn *c, const attention_shape *x, messag
 
 status attention_cudnn_supports_cuda_bf16 ATTENTION_SUPPORTS
 {
+    /* Before the list: a sequence that grows by a token at a time would make it longer with each. */
+    if (shape->S != shape->T) return fail(why, ERR_USAGE, "it does not do more keys than queries");
     struct cudnn *c = cudnn_of(s);
     judged *j = c->shapes;
     while (j && !(j->shape.B == shape->B && j->shape.T == shape->T && j->shape.H == shape->H &&

@@ -26,26 +26,27 @@ namespace
 {
 
 /* A (B,T,heads,width) tensor. */
-struct operand : heads {
+struct flash_heads : heads {
     int width;
     bool vectors; /* rows start at multiples of 16 bytes and are multiples of them long */
 };
 
 struct problem {
-    int B, T, H, G, D, Dv;
+    int B, T, S, H, G, D, Dv;
+    int past;  /* S - T: the position of the first query */
     int group; /* query heads per key head */
     float scale;
     const int32_t *first; /* (B,T) */
     float *lse;           /* (B,H,T) */
-    operand q, k, v, out;
+    flash_heads q, k, v, out;
 };
 
 /* ---- host: arguments ----------------------------------------------------------------------------------- */
 
-inline operand operand_of(const tensor *x)
+inline flash_heads flash_heads_of(const tensor *x)
 {
     const heads at = heads_of(x);
-    return operand{{at}, (int)x->dim[3], aligned_heads(at) && x->dim[3] % VEC == 0};
+    return flash_heads{{at}, (int)x->dim[3], aligned_heads(at) && x->dim[3] % VEC == 0};
 }
 
 /* Checks the arguments that forward and backward share. What `first` says is not looked at: it is on the
@@ -53,8 +54,9 @@ inline operand operand_of(const tensor *x)
 inline problem attention_problem(const char *function, const tensor *out, const tensor *lse, const tensor *q,
                                  const tensor *k, const tensor *v, const tensor *first, double scale)
 {
-    const int64_t B = q->dim[0], T = q->dim[1], H = q->dim[2], G = k->dim[2], D = q->dim[3], Dv = v->dim[3];
-    const int64_t q_shape[] = {B, T, H, D}, k_shape[] = {B, T, G, D}, v_shape[] = {B, T, G, Dv},
+    const int64_t B = q->dim[0], T = q->dim[1], S = k->dim[1], H = q->dim[2], G = k->dim[2], D = q->dim[3],
+                  Dv = v->dim[3];
+    const int64_t q_shape[] = {B, T, H, D}, k_shape[] = {B, S, G, D}, v_shape[] = {B, S, G, Dv},
                   out_shape[] = {B, T, H, Dv}, lse_shape[] = {B, H, T}, first_shape[] = {B, T};
     require_shape(function, q, ACT_TYPE, 4, q_shape);
     require_shape(function, k, ACT_TYPE, 4, k_shape);
@@ -63,17 +65,19 @@ inline problem attention_problem(const char *function, const tensor *out, const 
     require_shape(function, lse, F32, 3, lse_shape);
     require_shape(function, first, I32, 2, first_shape);
     REQUIRE(H % G == 0, "%s: %lld query heads for %lld key heads", function, (long long)H, (long long)G);
+    REQUIRE(S >= T, "%s: %lld queries for %lld keys", function, (long long)T, (long long)S);
     /* The running maximum of scaled scores is the scaled maximum. */
     REQUIRE(scale > 0, "%s: scale %g", function, scale);
     REQUIRE_CONTIGUOUS(lse);
     REQUIRE_CONTIGUOUS(first);
     problem p = {};
-    p.B = (int)B, p.T = (int)T, p.H = (int)H, p.G = (int)G, p.D = (int)D, p.Dv = (int)Dv;
+    p.B = (int)B, p.T = (int)T, p.S = (int)S, p.past = (int)(S - T), p.H = (int)H, p.G = (int)G, p.D = (int)D,
+    p.Dv = (int)Dv;
     p.group = (int)(H / G);
     p.scale = (float)scale;
     p.first = (const int32_t *)first->data;
     p.lse = (float *)lse->data;
-    p.q = operand_of(q), p.k = operand_of(k), p.v = operand_of(v), p.out = operand_of(out);
+    p.q = flash_heads_of(q), p.k = flash_heads_of(k), p.v = flash_heads_of(v), p.out = flash_heads_of(out);
     return p;
 }
 
@@ -105,7 +109,7 @@ struct rows {
     bool vectors;
 };
 
-__device__ __forceinline__ rows rows_of(const operand &x, int b, int h, int T)
+__device__ __forceinline__ rows flash_rows(const flash_heads &x, int b, int h, int T)
 {
     return rows{x.data + b * x.batch + h * x.head, x.position, T, x.width, x.vectors};
 }
@@ -156,8 +160,9 @@ template <int NEWEST> __device__ __forceinline__ void wait_for_copies(int stages
 
 /* ---- device: who sees whom ----------------------------------------------------------------------------- */
 
-/* Position t sees the keys first[t]..t. A tile of scores is computed when one of its pairs may be visible,
- * and masked pair by pair unless all are. `first` does not fall, so that the corners of a tile decide. */
+/* A query sees the keys from its `first` to its own position. A tile of scores is computed when one of its
+ * pairs may be visible, and masked pair by pair unless all are. `first` does not fall, so that the corners of
+ * a tile decide. */
 __device__ __forceinline__ bool sees(int query, int first, int key) { return first <= key && key <= query; }
 
 /* How many positions of a sequence have first[t] <= key; those before `from` are known to. The lanes of a

@@ -1,10 +1,14 @@
-/* Flash attention, backward (Dao 2023, arXiv:2307.08691, algorithm 2), without atomic additions, so that
- * results are the same every time: one kernel owns keys and sums dk and dv over the queries that see them, of
- * all query heads of the group in turn, a second one owns queries and sums dq over their keys. With
- * P = exp(scores - lse):
+/* Flash attention, backward (Dao 2023, arXiv:2307.08691, algorithm 2). With the scores computed again and
+ * P = exp(scores - lse), the weights:
  *     dv += P^T dout     dP = dout v^T     dS = P * (dP - delta), delta = sum(dout * out) of the row
  *     dk += scale dS^T q                   dq += scale dS k
- * That is seven products of tiles, two more than with atomic additions.
+ *
+ * dk and dv are sums over queries, dq is one over keys. The paper walks the tiles once and adds to dq by
+ * atomic additions, in an order that changes. Here results are the same every time, so each sum has a kernel
+ * that owns it. `row_statistics` puts lse and delta of every query beside each other. `flash_backward_keys`
+ * owns a tile of keys and walks the queries that see them, of all query heads of the group in turn.
+ * `flash_backward_queries` owns a tile of queries and walks their keys. That is seven products of tiles
+ * instead of five. There are as many keys as queries.
  *
  * The kernel for keys computes scores with a row per key, S^T = k q^T, so that P^T and dS^T come out as the
  * left operands of the products that follow. Both kernels keep 16 rows for each of four warps in shared
@@ -58,7 +62,7 @@ struct statistics {
 enum { STATISTICS_ROWS = 64, ROWS_PER_BLOCK = 4 };
 
 struct gradients {
-    operand dq, dk, dv, dout;
+    flash_heads dq, dk, dv, dout;
     statistics *rows; /* (sequences, head_count, padded), zeros behind T */
     int head_count, padded;
 };
@@ -129,8 +133,8 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
         if (n < turns) {
             const int h = g * p.group + n / count, q0 = (begin + n % count) * STREAM;
             act *to = queries_of(n);
-            load_tile<STREAM, D, THREADS>(to, rows_of(p.q, b, h, p.T), q0);
-            load_tile<STREAM, DV, THREADS>(to + STREAM * D, rows_of(d.dout, b, h, p.T), q0);
+            load_tile<STREAM, D, THREADS>(to, flash_rows(p.q, b, h, p.T), q0);
+            load_tile<STREAM, DV, THREADS>(to + STREAM * D, flash_rows(d.dout, b, h, p.T), q0);
             constexpr int PER = 16 / (int)sizeof(statistics);
             const statistics *from = d.rows + ((int64_t)b * d.head_count + h) * d.padded + q0;
             for (int i = threadIdx.x; i < STREAM / PER; i += THREADS)
@@ -138,8 +142,8 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
         }
         cp_async_commit();
     };
-    load_tile<ROWS, D, THREADS>(keys, rows_of(p.k, b, g, p.T), k0);
-    if (DK) load_tile<ROWS, DV, THREADS>(values, rows_of(p.v, b, g, p.T), k0);
+    load_tile<ROWS, D, THREADS>(keys, flash_rows(p.k, b, g, p.T), k0);
+    if (DK) load_tile<ROWS, DV, THREADS>(values, flash_rows(p.v, b, g, p.T), k0);
     if (stages == 2) load(0);
 
     const int warp_row = threadIdx.x / WARP * 16, w0 = k0 + warp_row, w1 = min(w0 + 16, p.T) - 1;
@@ -189,8 +193,8 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
         }
     }
     const float scale[1][2] = {{p.scale, p.scale}}, one[1][2] = {{1, 1}};
-    if (DK) store_rows<1, D>(rows_of(d.dk, b, g, p.T), w0, dk, scale);
-    if (DVALUES) store_rows<1, DV>(rows_of(d.dv, b, g, p.T), w0, dv, one);
+    if (DK) store_rows<1, D>(flash_rows(d.dk, b, g, p.T), w0, dk, scale);
+    if (DVALUES) store_rows<1, DV>(flash_rows(d.dv, b, g, p.T), w0, dv, one);
 }
 
 /* dq of a tile of queries. */
@@ -210,13 +214,13 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
     const auto load = [&](int n) {
         if (n < turns) {
             const int k0 = (begin + n) * STREAM;
-            load_tile<STREAM, D, THREADS>(keys_of(n), rows_of(p.k, b, h / p.group, p.T), k0);
-            load_tile<STREAM, DV, THREADS>(keys_of(n) + STREAM * D, rows_of(p.v, b, h / p.group, p.T), k0);
+            load_tile<STREAM, D, THREADS>(keys_of(n), flash_rows(p.k, b, h / p.group, p.T), k0);
+            load_tile<STREAM, DV, THREADS>(keys_of(n) + STREAM * D, flash_rows(p.v, b, h / p.group, p.T), k0);
         }
         cp_async_commit();
     };
-    load_tile<ROWS, D, THREADS>(queries, rows_of(p.q, b, h, p.T), q0);
-    load_tile<ROWS, DV, THREADS>(dout, rows_of(d.dout, b, h, p.T), q0);
+    load_tile<ROWS, D, THREADS>(queries, flash_rows(p.q, b, h, p.T), q0);
+    load_tile<ROWS, DV, THREADS>(dout, flash_rows(d.dout, b, h, p.T), q0);
     if (stages == 2) load(0);
 
     const int warp_row = threadIdx.x / WARP * 16, w0 = q0 + warp_row, w1 = min(w0 + 16, p.T) - 1;
@@ -260,13 +264,13 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
         multiply_columns<1, STREAM, D>(dq, weight, keys);
     }
     const float scale[1][2] = {{p.scale, p.scale}};
-    store_rows<1, D>(rows_of(d.dq, b, h, p.T), w0, dq, scale);
+    store_rows<1, D>(flash_rows(d.dq, b, h, p.T), w0, dq, scale);
 }
 
 /* ---- launches ------------------------------------------------------------------------------------------ */
 
 /* Sequences b.. and key heads g.. of a problem, with their gradients. */
-void move(operand *x, int b, int h) { x->data += b * x->batch + h * x->head; }
+void move(flash_heads *x, int b, int h) { x->data += b * x->batch + h * x->head; }
 void move(problem *p, gradients *d, int b, int g)
 {
     const int h = g * p->group;
@@ -324,12 +328,14 @@ void CUDA(attention_flash_backward)(tensor *dq, tensor *dk, tensor *dv, const te
                                     const tensor *first, double scale, stream *s)
 {
     const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
+    REQUIRE(p.S == p.T, "%s: %d queries for %d keys", __func__, p.T, p.S);
     require_shape(__func__, dq, ACT_TYPE, 4, q->dim);
     require_shape(__func__, dk, ACT_TYPE, 4, k->dim);
     require_shape(__func__, dv, ACT_TYPE, 4, v->dim);
     require_shape(__func__, dout, ACT_TYPE, 4, out->dim);
     gradients d = {};
-    d.dq = operand_of(dq), d.dk = operand_of(dk), d.dv = operand_of(dv), d.dout = operand_of(dout);
+    d.dq = flash_heads_of(dq), d.dk = flash_heads_of(dk), d.dv = flash_heads_of(dv);
+    d.dout = flash_heads_of(dout);
     d.padded = (int)blocks_for(p.T, STATISTICS_ROWS) * STATISTICS_ROWS;
 
     /* As many sequences at a time, or heads of one, as the workspace has room for the statistics of. */

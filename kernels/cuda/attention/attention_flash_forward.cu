@@ -1,5 +1,17 @@
-/* Flash attention, forward (Dao 2023, arXiv:2307.08691, algorithm 1): a block owns a tile of queries of one
- * head, walks the tiles of keys that they see, and keeps per row a running maximum, sum and output.
+/* Flash attention, forward (Dao 2023, arXiv:2307.08691, algorithm 1).
+ *
+ * A block owns a tile of query rows of one head. It keeps them in shared memory and walks the tiles of keys
+ * and values that they see. The scores of a tile exist in registers only. For every row three things are kept
+ * of the keys so far: the largest scaled score m (`highest`), the sum l of exp(score - m) (`sum`), and the
+ * sum o of exp(score - m) times the value (`out`). A tile with scaled scores s and values v changes them by
+ * the online softmax (Milakov and Gimelshein 2018, arXiv:1805.02867), where `shrink` is exp(m - m'):
+ *
+ *     m' = max(m, s)
+ *     l' = l exp(m - m') + sum(exp(s - m'))
+ *     o' = o exp(m - m') + sum(exp(s - m') v)
+ *
+ * In the end the row's output is o / l. Its log-sum-exp, m + log(l), is kept: backward gets the weights from
+ * it again.
  *
  * Counts for a tile of M queries and N keys, bf16: 2 M N (D + Dv) flops for 2 N (D + Dv) bytes brought in, so
  * M flops per byte: M = 128 asks for 2.4 TB/s from the second-level cache at the 312 Tflop/s of an A100,
@@ -68,10 +80,10 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
     act *const ring = shared + tiles::KEPT;
     /* The last rows see the most keys and come first. */
     const int b = blockIdx.z, h = blockIdx.y, q0 = (gridDim.x - 1 - blockIdx.x) * tiles::QUERIES;
-    const rows q = rows_of(p.q, b, h, p.T), k = rows_of(p.k, b, h / p.group, p.T),
-               v = rows_of(p.v, b, h / p.group, p.T);
+    const rows q = flash_rows(p.q, b, h, p.T), k = flash_rows(p.k, b, h / p.group, p.S),
+               v = flash_rows(p.v, b, h / p.group, p.S);
     const int32_t *first = p.first + (int64_t)b * p.T;
-    const int begin = first[q0] / KEYS, end = (min(q0 + tiles::QUERIES, p.T) - 1) / KEYS + 1;
+    const int begin = first[q0] / KEYS, end = (p.past + min(q0 + tiles::QUERIES, p.T) - 1) / KEYS + 1;
 
     const auto keys_of = [&](int j) { return ring + (j - begin) % stages * tiles::STAGE; };
     const auto load_keys = [&](int j) {
@@ -89,17 +101,18 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
         load_keys(begin + 1);
     }
 
-    /* This warp's rows, and what this thread's see. Rows behind the last position see what they like. */
-    const int warp_row = threadIdx.x / WARP * tiles::WARP_ROWS, w0 = q0 + warp_row,
-              w1 = min(w0 + tiles::WARP_ROWS, p.T) - 1;
-    const int first0 = first[min(w0, p.T - 1)], first1 = first[w1];
+    /* This warp's rows and, among the keys, their positions; then what this thread's rows see. Rows behind
+     * the last one are computed as if they were there, and not stored. */
+    const int warp_row = threadIdx.x / WARP * tiles::WARP_ROWS, row0 = q0 + warp_row,
+              row1 = min(row0 + tiles::WARP_ROWS, p.T) - 1, w0 = p.past + row0, w1 = p.past + row1;
+    const int first0 = first[min(row0, p.T - 1)], first1 = first[row1];
     int from[STRIPS][2];
     float highest[STRIPS][2], sum[STRIPS][2];
 #pragma unroll
     for (int s = 0; s < STRIPS; s++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            from[s][half] = first[min(w0 + s * 16 + half * 8 + lane_row(), p.T - 1)];
+            from[s][half] = first[min(row0 + s * 16 + half * 8 + lane_row(), p.T - 1)];
             highest[s][half] = -INFINITY;
             sum[s][half] = 0;
         }
@@ -174,11 +187,11 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
             whole += __shfl_xor_sync(~0u, whole, 1);
             whole += __shfl_xor_sync(~0u, whole, 2);
             inverse[s][half] = 1 / whole;
-            const int t = w0 + s * 16 + half * 8 + lane_row();
+            const int t = row0 + s * 16 + half * 8 + lane_row();
             if (t < p.T && lane_column() == 0)
                 p.lse[((int64_t)b * p.H + h) * p.T + t] = highest[s][half] + logf(whole);
         }
-    store_rows<STRIPS, DV>(rows_of(p.out, b, h, p.T), w0, out, inverse);
+    store_rows<STRIPS, DV>(flash_rows(p.out, b, h, p.T), row0, out, inverse);
 }
 
 template <int D, int DV> void launch(const problem &p, stream *s)

@@ -1,7 +1,19 @@
-/* See attention_graph.h. cuDNN has no attention that takes our mask as a parameter: it recognises attention
+/* Attention as graphs for cuDNN, which has none that takes our mask as a parameter. It recognises attention
  * in a graph of products and pointwise nodes, and compiles a kernel for the pointwise nodes that it finds
- * between the products. Which graphs it takes is narrow: nodes in this order and with these types were
- * planned (tests/emu/plan_cudnn.c); the two conditions joined by a logical and, for one, were not. */
+ * between the products. Such a kernel is flash attention as well: tensors that are virtual are never in
+ * memory.
+ *
+ *     forward     s = mask(scale * q k^T)           a product, two pointwise nodes for each half of the mask
+ *                 highest = max(s)                  of each row, as are sum and lse
+ *                 weight = exp(s - highest)
+ *                 sum = sum(weight)
+ *                 lse = highest + log(sum)          written
+ *                 out = (weight / sum) v            a product, written
+ *
+ * Backward begins likewise, with weight = exp(s - lse), and goes on with the formulas of
+ * attention_flash_backward.cu. Which graphs cuDNN takes is narrow. Nodes in this order and with these types
+ * were planned (tests/emu/plan_cudnn.c); others were not, such as the two conditions of the mask joined by a
+ * logical and. */
 #include "kernels/cuda/attention/attention_graph.h"
 
 attention_stride attention_contiguous(int64_t T, int64_t heads, int64_t width)

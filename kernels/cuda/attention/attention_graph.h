@@ -1,4 +1,5 @@
-/* Private to kernels/: attention as graphs of cuDNN's backend (kernels/cuda/cudnn.h). */
+/* Private to kernels/cuda/attention/: the op attention as graphs of cuDNN's backend (kernels/cuda/cudnn.h),
+ * and plans made of them. attention_graph.c has the picture. */
 #ifndef REMLA_KERNELS_CUDA_ATTENTION_ATTENTION_GRAPH_H
 #define REMLA_KERNELS_CUDA_ATTENTION_ATTENTION_GRAPH_H
 #include "kernels/cuda/cudnn.h"

@@ -1,11 +1,19 @@
-/* Attention the plain way: scores by a matrix product, a softmax by rows, a matrix product with the values.
- * It is what the fast implementations are checked against, and runs at every size that fits the workspace.
+/* Attention the plain way (Vaswani et al. 2017, arXiv:1706.03762, eq. 1): scores by a matrix product, a
+ * softmax by rows, a matrix product with the values. It is what the fast implementations are checked against,
+ * and runs at every size that fits the workspace.
  *
- * Work is cut into chunks of ROWS query rows (fewer where the workspace is small) and as many key/value heads
- * as fit beside each other; a chunk of rows that ends at position n meets the keys [0,n), the rest of the
- * mask is the row kernel's. Query heads of one group take turns, so that one call of cuBLAS has query heads
- * that are equally far apart. Scores are fp32, what is made of them is rounded to `act` for the next product;
- * gradients of keys and values add up over chunks in fp32 and are rounded once. */
+ * The scores do not exist all at a time. A chunk is at most ROWS query rows (fewer where the workspace is
+ * small) of as many key/value heads as fit beside each other, with the keys up to the last of its rows:
+ *
+ *              keys 0 ........ seen
+ *     row q0   x x x x x x . . .         x  visible: from the row's `first` to its position
+ *              . . x x x x x . .         .  computed for nothing; softmax_rows makes it 0
+ *     row q1-1 . . x x x x x x x
+ *
+ * Query heads of one group take turns, so that the heads of one call of cuBLAS lie equally far apart. Scores
+ * are f32; the weights made of them are rounded to `act` for the next product. Backward computes scores and
+ * weights again and gets the gradient of the scores from them (backward_chunk). Gradients of keys and values
+ * add up over chunks in f32 and are rounded once. */
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/heads.h"
@@ -13,7 +21,8 @@
 enum { THREADS = 256, WARPS = THREADS / WARP, ROWS = 512 };
 
 struct problem {
-    int64_t B, T, H, G, D, Dv;
+    int64_t B, T, S, H, G, D, Dv;
+    int64_t past; /* S - T: the position of the first query */
     float scale;
     const int32_t *first; /* (B,T) */
     float *lse;           /* (B,H,T) */
@@ -21,9 +30,10 @@ struct problem {
 };
 
 /* One chunk: rows [q0,q1) of sequence b, of query heads h, h + group, ..., `count` of them, which read the
- * key/value heads g, g + 1, ... Its scores are (count,rows,q1) with rows of `stride` elements. */
+ * keys [0,seen) of the key/value heads g, g + 1, ... Its scores are (count,rows,seen) with rows of `stride`
+ * elements. */
 struct chunk {
-    int64_t b, h, g, count, q0, q1, stride;
+    int64_t b, h, g, count, q0, q1, seen, stride;
 };
 
 /* How much goes into a chunk. */
@@ -31,7 +41,6 @@ struct plan {
     int64_t heads, rows;
 };
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
 /* Positions from t on of the heads of a chunk: a batch of (rows,width) matrices, `apart` heads from one to
@@ -56,7 +65,7 @@ static matrix keys(const heads *x, int64_t width, const chunk *c)
 
 /* What a warp needs to know of its row: of head blockIdx.y of the chunk. */
 struct row_place {
-    int64_t t, h, lse, at; /* position, head, index of its log-sum-exp, start of its scores */
+    int64_t t, h, lse, at; /* row, head, index of its log-sum-exp, start of its scores */
     int from, to;          /* the keys that it sees */
 };
 
@@ -70,7 +79,7 @@ static __device__ bool place_of(row_place *r, const problem &p, const chunk &c)
     r->lse = (c.b * p.H + r->h) * p.T + r->t;
     r->at = (blockIdx.y * (c.q1 - c.q0) + row) * c.stride;
     r->from = p.first[c.b * p.T + r->t];
-    r->to = (int)r->t + 1;
+    r->to = (int)(p.past + r->t) + 1;
     return true;
 }
 
@@ -88,7 +97,7 @@ static __global__ void __launch_bounds__(THREADS)
     highest = warp_max(highest);
     for (int s = r.from + lane; s < r.to; s += WARP) sum += expf(row[s] - highest);
     sum = warp_sum(sum);
-    for (int s = lane; s < c.q1; s += WARP)
+    for (int s = lane; s < c.seen; s += WARP)
         out[s] = to_act(s >= r.from && s < r.to ? expf(row[s] - highest) / sum : 0.0f);
     if (lane == 0) p.lse[r.lse] = highest + logf(sum);
 }
@@ -107,7 +116,7 @@ static __global__ void __launch_bounds__(THREADS)
     float delta = 0;
     for (int e = lane; e < p.Dv; e += WARP) delta += to_float(a[e]) * to_float(b[e]);
     delta = warp_sum(delta);
-    for (int s = lane; s < c.q1; s += WARP) {
+    for (int s = lane; s < c.seen; s += WARP) {
         const bool visible = s >= r.from && s < r.to;
         const float weight = visible ? expf(scores[r.at + s] - lse) : 0.0f;
         weights[r.at + s] = to_act(weight);
@@ -140,9 +149,9 @@ static int64_t sum_bytes(const problem *p, bool backward)
 static int64_t row_stride(int64_t n) { return round_up(n, 8); }
 
 /* Of scores, and of weights in `act`; backward: of both and their gradients. */
-static int64_t scores_bytes(int64_t count, int64_t rows, int64_t T, bool backward)
+static int64_t scores_bytes(int64_t count, int64_t rows, int64_t S, bool backward)
 {
-    const int64_t elements = count * rows * row_stride(T);
+    const int64_t elements = count * rows * row_stride(S);
     return (1 + backward) *
            (round_up(elements * 4, ALIGN) + round_up(elements * (int64_t)sizeof(act), ALIGN));
 }
@@ -151,7 +160,7 @@ static int64_t scores_bytes(int64_t count, int64_t rows, int64_t T, bool backwar
 static bool plan_of(plan *n, const problem *p, bool backward, const stream *s)
 {
     *n = plan{p->G, smaller(ROWS, p->T)};
-    while (n->heads * sum_bytes(p, backward) + scores_bytes(n->heads, n->rows, p->T, backward) >
+    while (n->heads * sum_bytes(p, backward) + scores_bytes(n->heads, n->rows, p->S, backward) >
            s->workspace_bytes) {
         if (n->heads > 1)
             n->heads = (n->heads + 1) / 2;
@@ -170,7 +179,13 @@ static void *cut(char **from, int64_t bytes)
     return part;
 }
 
-/* A batch of (rows,q1) scores, or what takes their place. */
+static chunk chunk_of(const problem *p, int64_t b, int64_t h, int64_t g, int64_t count, int64_t q0,
+                      int64_t q1)
+{
+    return chunk{b, h, g, count, q0, q1, p->past + q1, row_stride(p->past + q1)};
+}
+
+/* A batch of (rows,seen) scores, or what takes their place. */
 static matrix scores_matrix(void *data, dtype type, const chunk *c)
 {
     return matrix{data, type, c->stride, (c->q1 - c->q0) * c->stride};
@@ -188,10 +203,10 @@ static void forward_chunk(const problem *p, const chunk *c, stream *s, char *wor
     float *scores = (float *)cut(&workspace, elements * 4);
     act *weights = (act *)cut(&workspace, elements * (int64_t)sizeof(act));
     const matrix S = scores_matrix(scores, F32, c), P = scores_matrix(weights, ACT_TYPE, c);
-    cuda_gemm_batched(s, c->count, false, true, rows, c->q1, p->D, p->scale, queries(p, &p->q, p->D, c),
+    cuda_gemm_batched(s, c->count, false, true, rows, c->seen, p->D, p->scale, queries(p, &p->q, p->D, c),
                       keys(&p->k, p->D, c), 0, S);
     CUDA_OK(SIMT_LAUNCH(softmax_rows, rows_grid(c), dim3(THREADS), 0, s->cuda, weights, scores, *p, *c));
-    cuda_gemm_batched(s, c->count, false, false, rows, p->Dv, c->q1, 1, P, keys(&p->v, p->Dv, c), 0,
+    cuda_gemm_batched(s, c->count, false, false, rows, p->Dv, c->seen, 1, P, keys(&p->v, p->Dv, c), 0,
                       queries(p, &p->out, p->Dv, c));
 }
 
@@ -213,13 +228,13 @@ static void backward_chunk(const problem *p, const gradients *d, const chunk *c,
     const matrix S = scores_matrix(scores, F32, c), dP = scores_matrix(dweights, F32, c),
                  P = scores_matrix(weights, ACT_TYPE, c), dS = scores_matrix(dscores, ACT_TYPE, c);
     const matrix q = queries(p, &p->q, p->D, c), dout = queries(p, &d->dout, p->Dv, c);
-    cuda_gemm_batched(s, c->count, false, true, rows, c->q1, p->D, p->scale, q, keys(&p->k, p->D, c), 0, S);
-    cuda_gemm_batched(s, c->count, false, true, rows, c->q1, p->Dv, 1, dout, keys(&p->v, p->Dv, c), 0, dP);
+    cuda_gemm_batched(s, c->count, false, true, rows, c->seen, p->D, p->scale, q, keys(&p->k, p->D, c), 0, S);
+    cuda_gemm_batched(s, c->count, false, true, rows, c->seen, p->Dv, 1, dout, keys(&p->v, p->Dv, c), 0, dP);
     CUDA_OK(SIMT_LAUNCH(backward_rows, rows_grid(c), dim3(THREADS), 0, s->cuda, weights, dscores, scores,
                         dweights, d->dout, *p, *c));
-    cuda_gemm_batched(s, c->count, true, false, c->q1, p->Dv, rows, 1, P, dout, 1, d->dv);
-    cuda_gemm_batched(s, c->count, true, false, c->q1, p->D, rows, p->scale, dS, q, 1, d->dk);
-    cuda_gemm_batched(s, c->count, false, false, rows, p->D, c->q1, p->scale, dS, keys(&p->k, p->D, c), 0,
+    cuda_gemm_batched(s, c->count, true, false, c->seen, p->Dv, rows, 1, P, dout, 1, d->dv);
+    cuda_gemm_batched(s, c->count, true, false, c->seen, p->D, rows, p->scale, dS, q, 1, d->dk);
+    cuda_gemm_batched(s, c->count, false, false, rows, p->D, c->seen, p->scale, dS, keys(&p->k, p->D, c), 0,
                       queries(p, &d->dq, p->D, c));
 }
 
@@ -236,16 +251,18 @@ static problem attention_problem(const char *function, const tensor *out, const 
                                  const tensor *k, const tensor *v, const tensor *first, double scale)
 {
     problem p;
-    p.B = q->dim[0], p.T = q->dim[1], p.H = q->dim[2], p.G = k->dim[2], p.D = q->dim[3], p.Dv = v->dim[3];
+    p.B = q->dim[0], p.T = q->dim[1], p.S = k->dim[1], p.past = p.S - p.T;
+    p.H = q->dim[2], p.G = k->dim[2], p.D = q->dim[3], p.Dv = v->dim[3];
     check4(function, q, p.B, p.T, p.H, p.D);
-    check4(function, k, p.B, p.T, p.G, p.D);
-    check4(function, v, p.B, p.T, p.G, p.Dv);
+    check4(function, k, p.B, p.S, p.G, p.D);
+    check4(function, v, p.B, p.S, p.G, p.Dv);
     check4(function, out, p.B, p.T, p.H, p.Dv);
     const int64_t lse_dim[] = {p.B, p.H, p.T};
     require_shape(function, lse, F32, 3, lse_dim);
     require_shape(function, first, I32, 2, q->dim);
     REQUIRE(p.H % p.G == 0, "%s: %lld query heads for %lld key heads", function, (long long)p.H,
             (long long)p.G);
+    REQUIRE(p.past >= 0, "%s: %lld queries for %lld keys", function, (long long)p.T, (long long)p.S);
     REQUIRE_CONTIGUOUS(lse);
     REQUIRE_CONTIGUOUS(first);
     p.scale = (float)scale;
@@ -258,9 +275,9 @@ static problem attention_problem(const char *function, const tensor *out, const 
 status CUDA(attention_unfused_supports)(stream *s, const attention_shape *shape, message *why)
 {
     problem p = {};
-    p.T = shape->T, p.G = shape->G, p.D = shape->D, p.Dv = shape->Dv;
+    p.T = shape->T, p.S = shape->S, p.G = shape->G, p.D = shape->D, p.Dv = shape->Dv;
     plan n;
-    if (plan_of(&n, &p, true, s)) return OK;
+    if (plan_of(&n, &p, p.S == p.T, s)) return OK;
     return fail(why, ERR_USAGE, "a row of its scores does not fit the workspace of %lld bytes",
                 (long long)s->workspace_bytes);
 }
@@ -270,13 +287,13 @@ void CUDA(attention_unfused_forward)(tensor *out, tensor *lse, const tensor *q, 
 {
     const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
     plan n;
-    REQUIRE(plan_of(&n, &p, false, s), "%lld positions do not fit the workspace", (long long)p.T);
+    REQUIRE(plan_of(&n, &p, false, s), "%lld positions do not fit the workspace", (long long)p.S);
     for (int64_t b = 0; b < p.B; b++)
         for (int64_t g = 0; g < p.G; g += n.heads)
             for (int64_t h = g * (p.H / p.G); h < (g + 1) * (p.H / p.G); h++)
                 for (int64_t q0 = 0; q0 < p.T; q0 += n.rows) {
                     const int64_t q1 = smaller(q0 + n.rows, p.T);
-                    const chunk c = {b, h, g, smaller(n.heads, p.G - g), q0, q1, row_stride(q1)};
+                    const chunk c = chunk_of(&p, b, h, g, smaller(n.heads, p.G - g), q0, q1);
                     forward_chunk(&p, &c, s, (char *)s->workspace);
                 }
 }
@@ -286,6 +303,7 @@ void CUDA(attention_unfused_backward)(tensor *dq, tensor *dk, tensor *dv, const 
                                       const tensor *v, const tensor *first, double scale, stream *s)
 {
     const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
+    REQUIRE(p.past == 0, "%s: %lld queries for %lld keys", __func__, (long long)p.T, (long long)p.S);
     check4(__func__, dq, p.B, p.T, p.H, p.D);
     check4(__func__, dk, p.B, p.T, p.G, p.D);
     check4(__func__, dv, p.B, p.T, p.G, p.Dv);
@@ -307,7 +325,7 @@ void CUDA(attention_unfused_backward)(tensor *dq, tensor *dk, tensor *dv, const 
             for (int64_t h = g * (p.H / p.G); h < (g + 1) * (p.H / p.G); h++)
                 for (int64_t q0 = 0; q0 < p.T; q0 += n.rows) {
                     const int64_t q1 = smaller(q0 + n.rows, p.T);
-                    const chunk c = {b, h, g, count, q0, q1, row_stride(q1)};
+                    const chunk c = chunk_of(&p, b, h, g, count, q0, q1);
                     backward_chunk(&p, &d, &c, s, workspace);
                 }
             const int64_t blocks = smaller(2048, blocks_for(count * p.T * p.D, THREADS));

@@ -41,13 +41,13 @@ static layer_case case_new(void)
                       .wv = random_matrix(G * D, C + 1),
                       .wo = random_matrix(C, H * D)};
     for (int i = 0; i < G * D; i++) c.g.wk[i * (C + 1)] *= 5; /* far larger keys than values */
-    double *keys = gram_of(c.g.wk, c.s, G * D, C + 1);
+    double *keys = matrix_gram(c.g.wk, c.s, G * D, C + 1);
     c.query_gram = query_grams(&shape, &c.g, c.s);
     rope_division whole = rope_uniform(&shape, D / 2);
     c.u = rope_rotation(&shape, ROPE, &whole, keys);
     rope_division_free(&whole);
     c.joint = joint_projection(&shape, &(dims){.Dr = ROPE}, &c.g, c.u, NULL);
-    c.gram = gram_of(c.joint, c.s, N, C + 1);
+    c.gram = matrix_gram(c.joint, c.s, N, C + 1);
     free(keys);
     return c;
 }
@@ -158,10 +158,10 @@ static void no_keys_without_rotation(void **unused)
     const dims one = {.kind = ATTENTION_GQA, .C = C, .H = H, .G = 1, .D = D, .rope = {.theta = 100}};
     layer_case c = case_new();
     rope_division sets = rope_uniform(&one, 1);
-    double *keys = gram_of(c.g.wk, c.s, D, C + 1), *queries = query_grams(&one, &c.g, c.s),
+    double *keys = matrix_gram(c.g.wk, c.s, D, C + 1), *queries = query_grams(&one, &c.g, c.s),
            *u = rope_rotation(&one, D, &sets, keys),
            *joint = joint_projection(&one, &(dims){.Dr = D}, &c.g, u, NULL),
-           *gram = gram_of(joint, c.s, D, C + 1), *down = matrix_new(D, D), *up = matrix_new(D, D);
+           *gram = matrix_gram(joint, c.s, D, C + 1), *down = matrix_new(D, D), *up = matrix_new(D, D);
     metric_axes(&one, D, D, &c.g, u, queries, gram, down, up);
     expect_identity(up, down, D);
     rope_division_free(&sets);
@@ -259,10 +259,10 @@ static void queries_keep_what_keys_ask(void **unused)
     (void)unused;
     enum { RANK = 4, Q = H * D };
     layer_case c = case_new();
-    double *down = matrix_new(RANK, Q), *up = matrix_new(Q, RANK), *bare = gram_of(c.g.wq, c.s, Q, C + 1);
+    double *down = matrix_new(RANK, Q), *up = matrix_new(Q, RANK), *bare = matrix_gram(c.g.wq, c.s, Q, C + 1);
     query_axes(&shape, RANK, &c.g, c.s, down, up);
     const double least = query_cost(&c, down, up, RANK);
-    double *axes = principal_axes(Q, RANK, bare), *back = transposed(axes, RANK, Q);
+    double *axes = principal_axes(Q, RANK, bare), *back = matrix_transposed(axes, RANK, Q);
     assert_true(least < query_cost(&c, axes, back, RANK) && least > 0);
     for (int try = 0; try < 20; try++) {
         double *push = random_matrix(Q, RANK);

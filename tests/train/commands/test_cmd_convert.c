@@ -230,8 +230,6 @@ static void names_what_f16_cannot_hold(void **state)
         snprintf(sentence, sizeof sentence,
                  "tensor '%s' of the converted model: element 37 is 70000, which f16", names[i]);
         expect(run(command, source, target, golden("train.ds"), ""), 3, sentence);
-        snprintf(sentence, sizeof sentence, "tensor '%s': element 37 is 70000, which cannot be stored as f16",
-                 names[i]);
         expect(run(command, source, target, golden("train.ds"), "convert.method=transmla convert.freqfold=4"),
                3, sentence);
         assert_false(folder_exists(target));

@@ -6,7 +6,7 @@
 
 static const ops *table; /* of a device, bf16; NULL without such a device */
 
-static const attention_shape good = {.B = 2, .T = 64, .H = 4, .G = 4, .D = 192, .Dv = 128, .aligned = true};
+static const attention_shape good = {.B = 2, .T = 64, .S = 64, .H = 4, .G = 4, .D = 192, .Dv = 128, .aligned = true};
 
 static status pick(attention_choice asked, attention_shape shape, attention_choice *picked, message *why)
 {
@@ -33,7 +33,9 @@ static void test_shapes(void **state)
     attention_shape shape = good;
     shape.G = 2;
     refused(shape, "heads that share keys");
-    shape = good, shape.T = 1;
+    shape = good, shape.S = 100;
+    refused(shape, "more keys than queries");
+    shape = good, shape.T = shape.S = 1;
     refused(shape, "sequences of one position");
     shape = good, shape.D = 20;
     refused(shape, "heads of 20 and 128 on sm_90");
@@ -51,12 +53,12 @@ static void test_long(void **state)
     attention_choice picked;
     message why;
     attention_shape shape = good;
-    shape.T = 8192;
+    shape.T = shape.S = 8192;
     if (pick(ATTENTION_AUTO, shape, &picked, &why) == OK) assert_int_not_equal(picked, ATTENTION_CUDNN);
     assert_non_null(strstr(why.text, "repeats bit for bit only with 128 MiB of scratch for a head"));
     assert_int_equal(pick(ATTENTION_CUDNN, shape, &picked, &why), OK);
     assert_int_equal(picked, ATTENTION_CUDNN);
-    shape.T = 5760;
+    shape.T = shape.S = 5760;
     assert_int_equal(pick(ATTENTION_AUTO, shape, &picked, &why), OK);
     assert_int_equal(picked, ATTENTION_CUDNN);
 }

@@ -34,6 +34,17 @@ token_batch token_batch_view(const token_batch *b, int64_t from, int64_t count)
                          .first = b->first + at};
 }
 
+void token_batch_copy(token_batch *b, int64_t i, const token_batch *from, int64_t j)
+{
+    REQUIRE(b->T == from->T, "a sequence of %lld tokens for a batch of %lld", (long long)from->T,
+            (long long)b->T);
+    const token_batch to = token_batch_view(b, i, 1), one = token_batch_view(from, j, 1);
+    const size_t bytes = sizeof(int32_t) * (size_t)b->T;
+    memcpy(to.tokens, one.tokens, bytes);
+    memcpy(to.targets, one.targets, bytes);
+    memcpy(to.first, one.first, bytes);
+}
+
 void token_batch_blank(token_batch *b, int64_t i)
 {
     const token_batch one = token_batch_view(b, i, 1);

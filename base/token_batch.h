@@ -16,6 +16,8 @@ void token_batch_free(token_batch *b);
 
 /* Returns sequences [from, from + count) of b. Borrows b's memory. */
 token_batch token_batch_view(const token_batch *b, int64_t from, int64_t count);
+/* Fills sequence `i` with sequence `j` of `from`, which has the same T. */
+void token_batch_copy(token_batch *b, int64_t i, const token_batch *from, int64_t j);
 /* Fills sequence `i` with zeros of which no target counts: it goes through a model and changes no sum. */
 void token_batch_blank(token_batch *b, int64_t i);
 /* Returns the number of targets that count. */

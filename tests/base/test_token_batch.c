@@ -1,5 +1,5 @@
-/* A view is the sequences that it names, in the same memory; a blank sequence has no target that counts and
- * leaves the others alone. */
+/* A view is the sequences that it names, in the same memory; a copy is in its own; a blank sequence has no
+ * target that counts and leaves the others alone. */
 #include "base/token_batch.h"
 #include "tests/support/check.h"
 #include <string.h>
@@ -45,6 +45,22 @@ static void test_no_such_sequences(void **state)
     token_batch_free(&b);
 }
 
+static void test_copy(void **state)
+{
+    (void)state;
+    token_batch from = numbered(), to;
+    token_batch_init(&to, 2, T);
+    token_batch_copy(&to, 1, &from, 3);
+    for (int t = 0; t < T; t++) {
+        assert_true(!to.tokens[t] && !to.targets[t] && !to.first[t]);
+        assert_int_equal(to.tokens[T + t], 3 * T + t);
+        assert_int_equal(to.targets[T + t], 100 + 3 * T + t);
+        assert_int_equal(to.first[T + t], 200 + 3 * T + t);
+    }
+    token_batch_free(&from);
+    token_batch_free(&to);
+}
+
 static void test_blank_and_counted(void **state)
 {
     (void)state;
@@ -69,6 +85,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_view),
         cmocka_unit_test(test_no_such_sequences),
+        cmocka_unit_test(test_copy),
         cmocka_unit_test(test_blank_and_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

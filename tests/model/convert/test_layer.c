@@ -141,7 +141,7 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
     weights_random(&source);
     keys_fit(&source, d->D / rope);
     sample s = sample_random(3);
-    const token_batch batch = batch_of(&s);
+    const token_batch batch = text_of(&s);
     double *inputs = any_inputs(d->C);
     model_evaluate(&source, &source_acts, &batch);
 

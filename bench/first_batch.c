@@ -9,10 +9,6 @@
 
 enum { T = 4096, BATCH = 64, TRIES = 9 };
 
-typedef struct batch {
-    int32_t inputs[T], targets[T], first[T];
-} batch;
-
 static void check(status s, const message *why)
 {
     if (s != OK) die(s, "%s", why->text);
@@ -21,7 +17,8 @@ static void check(status s, const message *why)
 /* Lowers *open and *read to the seconds that it takes to open, and to find and read the batch. */
 static void try(char **items, int count, packing how, uint64_t position, double *open, double *read)
 {
-    static batch b;
+    static int32_t tokens[T], targets[T], first[T];
+    token_batch one = {.sequences = 1, .T = T, .tokens = tokens, .targets = targets, .first = first};
     message why;
     feed f;
     const dataset_form form = {
@@ -30,11 +27,9 @@ static void try(char **items, int count, packing how, uint64_t position, double 
     const double start = clock_seconds();
     check(feed_open(&f, "shards", (const char *const *)items, count, &form, &order, comm_self(), &why), &why);
     const double opened = clock_seconds();
-    int64_t counted = 0;
     for (int i = 0; i < BATCH; i++) {
         const feed_sample at = feed_at(&f, position + (uint64_t)i);
-        check(dataset_window(&f.source[at.source], at.sample, b.inputs, b.targets, b.first, &counted, &why),
-              &why);
+        check(dataset_read(&f.source[at.source], at.sample, &one, 0, &why), &why);
     }
     const double done = clock_seconds();
     if (opened - start < *open) *open = opened - start;

@@ -275,7 +275,7 @@ static void count_step(const plan *p, int64_t layers)
     optimizer_init(&o, &counting, &ranks, &ranks, &m.table, m.w.unit, g.sum.unit, &memory);
 
     num_costs = 0; /* laying out is no part of a step */
-    const model_batch batch = {0};
+    const token_batch batch = {.sequences = p->B, .T = p->T};
     for (int64_t i = 0; i < p->micro_batches; i++) {
         const units sums = optimizer_gradients(&o, i + 1 == p->micro_batches);
         model_train(&m, &acts, &sums, &batch);

@@ -105,13 +105,12 @@ static void weights_random(model *m)
     }
 }
 
-static void batch_random(int64_t N, int64_t V, int32_t *tokens, int32_t *targets, int32_t *first)
+static void batch_random(token_batch *b, int64_t V)
 {
     uint64_t state = 2;
-    for (int64_t n = 0; n < N; n++) {
-        tokens[n] = (int32_t)(next_random(&state) % (uint64_t)V);
-        targets[n] = (int32_t)(next_random(&state) % (uint64_t)V);
-        first[n] = 0;
+    for (int64_t n = 0; n < b->sequences * b->T; n++) {
+        b->tokens[n] = (int32_t)(next_random(&state) % (uint64_t)V);
+        b->targets[n] = (int32_t)(next_random(&state) % (uint64_t)V);
     }
 }
 
@@ -126,7 +125,7 @@ static void optimizer_setup(optimizer *o, compute *on, arena *memory, const mode
     optimizer_init(o, m->k, comm_self(), tensors, &m->table, m->w.unit, g->sum.unit, memory);
 }
 
-static double step(const model *m, activations *a, optimizer *o, const model_batch *batch,
+static double step(const model *m, activations *a, optimizer *o, const token_batch *batch,
                    int64_t number_of_step)
 {
     const double start = clock_seconds(), mean = 1.0 / (double)(a->B * a->T);
@@ -167,11 +166,10 @@ int main(int argc, char **argv)
     gradients_init(&g, &m);
     activations_init(&acts, &s.shape, k, s.batch, s.seq_len, FORWARD_AND_BACKWARD);
     weights_random(&m);
-    const size_t N = (size_t)(s.batch * s.seq_len);
-    int32_t *ids = memory_new(3 * (int64_t)N, sizeof *ids, "ids");
     double *seconds = memory_new(s.steps, sizeof *seconds, "times of steps");
-    batch_random((int64_t)N, s.shape.V, ids, ids + N, ids + 2 * N);
-    const model_batch batch = {.tokens = ids, .targets = ids + N, .first = ids + 2 * N};
+    token_batch batch;
+    token_batch_init(&batch, s.batch, s.seq_len);
+    batch_random(&batch, s.shape.V);
     optimizer o;
     arena memory = {.name = "optimizer", .device = on.device};
     optimizer_setup(&o, &on, &memory, &m, &g);
@@ -180,7 +178,7 @@ int main(int argc, char **argv)
     for (int64_t i = 0; i < s.steps; i++) seconds[i] = step(&m, &acts, &o, &batch, i + 2);
     const double peak = compute_peak_flops(&on);
     qsort(seconds, (size_t)s.steps, sizeof *seconds, by_value);
-    const double median = seconds[s.steps / 2], tokens = (double)N,
+    const double median = seconds[s.steps / 2], tokens = (double)(s.batch * s.seq_len),
                  flops = model_flops_per_token(&s.shape, s.seq_len) * tokens / median;
     const double rss = (double)memory_peak_bytes() / 1048576.0;
     if (s.json)
@@ -199,7 +197,7 @@ int main(int argc, char **argv)
     model_free(&m);
     compute_close(&on);
     options_free(&s.o);
-    free(ids);
+    token_batch_free(&batch);
     free(seconds);
     return 0;
 }

@@ -1,8 +1,9 @@
 /* Samples over shards. A sample is found by bisection of first_window[], read from its shard when it is
- * requested, and turned into three arrays. For a window of T = 6 in which a document ends behind token 2:
+ * requested, and turned into the three arrays of a token_batch. For a window of T = 6 in which a document
+ * ends behind token 2:
  *
- *     tokens    a b c | d e f g        the window is a..f; g is only the last target
- *     inputs    a b c   d e f
+ *     shard     a b c | d e f g        the window is a..f; g is only the last target
+ *     tokens    a b c   d e f
  *     targets   b c -1  e f g          -1: d is another document's, not counted with the document mask
  *     first     0 0 0   3 3 3          the first position that each one attends to
  *
@@ -117,32 +118,32 @@ static int shard_of(const dataset *d, int64_t i)
     return low;
 }
 
-/* Applies the document mask to a window that begins at token `from`. Returns the number of counted targets.
- */
-static int64_t mask(const shard *s, int64_t from, int64_t T, int32_t *targets, int32_t *first)
+/* Applies the document mask to a window that begins at token `from`. */
+static void mask(const shard *s, int64_t from, const token_batch *window)
 {
-    int64_t document = shard_document(s, from), counted = T;
+    int64_t document = shard_document(s, from);
     int64_t start = 0; /* of the document, within the window */
-    for (int64_t t = 0; t < T; t++) {
-        first[t] = (int32_t)start;
+    for (int64_t t = 0; t < window->T; t++) {
+        window->first[t] = (int32_t)start;
         if (from + t + 1 < s->document_end[document]) continue;
-        targets[t] = -1; /* it begins the next document */
-        counted--;
+        window->targets[t] = -1; /* it begins the next document */
         document++;
         start = t + 1;
     }
-    return counted;
 }
 
-static status read_window(const dataset *d, const shard *s, int64_t i, int32_t *inputs, int32_t *targets,
-                          int32_t *first, int64_t *counted, message *why)
+static status read_window(const dataset *d, const shard *s, int64_t i, const token_batch *window,
+                          message *why)
 {
     const int64_t T = d->T, from = i * T;
-    TRY(shard_read(s, from, T, d->vocabulary, inputs, why));
+    int32_t *const targets = window->targets;
+    TRY(shard_read(s, from, T, d->vocabulary, window->tokens, why));
     TRY(shard_read(s, from + T, 1, d->vocabulary, &targets[T - 1], why));
-    memcpy(targets, inputs + 1, sizeof *targets * (size_t)(T - 1));
-    if (!d->document_mask) memset(first, 0, sizeof *first * (size_t)T);
-    *counted += d->document_mask ? mask(s, from, T, targets, first) : T;
+    memcpy(targets, window->tokens + 1, sizeof *targets * (size_t)(T - 1));
+    if (d->document_mask)
+        mask(s, from, window);
+    else
+        memset(window->first, 0, sizeof *window->first * (size_t)T);
     return OK;
 }
 
@@ -156,10 +157,11 @@ static void fill(int32_t *values, int64_t from, int64_t to, int32_t value)
 /* Reads a piece to position `at`; *end: the position of the next one. A piece of TransMLA's is followed by
  * the end-of-text token, its last target; the last target of best fit's is the next token of its document. */
 static status read_piece(const dataset *d, const shard *s, const pack_piece *p, int64_t at, int64_t *end,
-                         int32_t *inputs, int32_t *targets, message *why)
+                         const token_batch *sample, message *why)
 {
     const bool transmla = d->eos >= 0;
     const int64_t last = at + p->length - 1;
+    int32_t *const inputs = sample->tokens, *const targets = sample->targets;
     TRY(shard_read(s, p->from, p->length, d->vocabulary, inputs + at, why));
     memcpy(targets + at, inputs + at + 1, sizeof *targets * (size_t)(p->length - 1));
     *end = last + 1;
@@ -171,8 +173,7 @@ static status read_piece(const dataset *d, const shard *s, const pack_piece *p, 
 }
 
 /* Reads a packed sample. Positions that are left are padding, a piece of its own without counted targets. */
-static status read_packed(const dataset *d, int at, int64_t i, int32_t *inputs, int32_t *targets,
-                          int32_t *first, int64_t *counted, message *why)
+static status read_packed(const dataset *d, int at, int64_t i, const token_batch *sample, message *why)
 {
     pack_piece *piece;
     int pieces;
@@ -181,26 +182,26 @@ static status read_packed(const dataset *d, int at, int64_t i, int32_t *inputs, 
     status s = OK;
     for (int j = 0; j < pieces && s == OK; j++) {
         const int64_t start = used;
-        s = read_piece(d, &d->shard[at], &piece[j], start, &used, inputs, targets, why);
-        fill(first, start, used, d->document_mask ? (int32_t)start : 0);
-        *counted += piece[j].length;
+        s = read_piece(d, &d->shard[at], &piece[j], start, &used, sample, why);
+        fill(sample->first, start, used, d->document_mask ? (int32_t)start : 0);
     }
     free(piece);
     TRY(s);
-    fill(inputs, used, d->T, d->eos >= 0 ? (int32_t)d->eos : 0);
-    fill(targets, used, d->T, -1);
-    fill(first, used, d->T, d->document_mask ? (int32_t)used : 0);
+    fill(sample->tokens, used, d->T, d->eos >= 0 ? (int32_t)d->eos : 0);
+    fill(sample->targets, used, d->T, -1);
+    fill(sample->first, used, d->T, d->document_mask ? (int32_t)used : 0);
     return OK;
 }
 
-status dataset_window(const dataset *d, int64_t i, int32_t *inputs, int32_t *targets, int32_t *first,
-                      int64_t *counted, message *why)
+status dataset_read(const dataset *d, int64_t i, token_batch *b, int64_t row, message *why)
 {
     REQUIRE(i >= 0 && i < d->windows, "sample %lld of %lld", (long long)i, (long long)d->windows);
+    REQUIRE(b->T == d->T, "samples of %lld tokens for a batch of %lld", (long long)d->T, (long long)b->T);
+    const token_batch sample = token_batch_view(b, row, 1);
     const int at = shard_of(d, i);
     const int64_t inside = i - d->first_window[at];
-    return d->pack ? read_packed(d, at, inside, inputs, targets, first, counted, why)
-                   : read_window(d, &d->shard[at], inside, inputs, targets, first, counted, why);
+    return d->pack ? read_packed(d, at, inside, &sample, why)
+                   : read_window(d, &d->shard[at], inside, &sample, why);
 }
 
 /* ---- identity ------------------------------------------------------------------------------------------ */

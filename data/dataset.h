@@ -7,6 +7,7 @@
  * not. */
 #ifndef REMLA_DATA_DATASET_H
 #define REMLA_DATA_DATASET_H
+#include "base/token_batch.h"
 #include "data/pack.h"
 
 /* The settings that, beside the shards, decide the samples. */
@@ -36,10 +37,9 @@ typedef struct dataset {
 status dataset_open(dataset *d, const char *key, const char *const *patterns, int count,
                     const dataset_form *form, message *why);
 void dataset_close(dataset *d);
-/* Reads sample i: inputs, targets (-1: not counted) and first (the first position that each position attends
- * to), T each. Adds the number of counted targets to *counted. */
-status dataset_window(const dataset *d, int64_t i, int32_t *inputs, int32_t *targets, int32_t *first,
-                      int64_t *counted, message *why);
+/* Reads sample `i` into sequence `row` of a batch of the same T. After a failure (ERR_INPUT) the sequence
+ * holds anything. */
+status dataset_read(const dataset *d, int64_t i, token_batch *b, int64_t row, message *why);
 /* Returns XXH3 over sizes, token widths, document ends and pack indexes of the shards, in order, and, with
  * `content`, over the hashes of their ids where these are known. */
 uint64_t dataset_fingerprint(const dataset *d, bool content);

@@ -4,7 +4,8 @@
  *               -- divide  -->  epoch of that source, and place in the epoch
  *               -- order   -->  sample
  *
- * dataset reads the sample. There is no state, so that resuming means only to go on at a position. */
+ * dataset reads the sample, into a row of a batch. There is no state, so that resuming means only to go on at
+ * a position. */
 #include "data/feed.h"
 #include "base/hash.h"
 #include "base/memory.h"
@@ -106,6 +107,31 @@ feed_sample feed_at(const feed *s, uint64_t position)
     at.sample = order_permute_near(order_seed(s->order.seed, at.source), at.epoch, (int64_t)(index % n),
                                    (int64_t)n, s->order.window);
     return at;
+}
+
+typedef struct row_sample {
+    feed_sample at;
+    int64_t row;
+} row_sample;
+
+static int by_place(const void *a, const void *b)
+{
+    const row_sample *x = a, *y = b;
+    if (x->at.source != y->at.source) return x->at.source < y->at.source ? -1 : 1;
+    return x->at.sample < y->at.sample ? -1 : x->at.sample > y->at.sample;
+}
+
+status feed_read(const feed *s, uint64_t first, token_batch *b, message *why)
+{
+    const int64_t count = b->sequences;
+    row_sample *sample = memory_new(count, sizeof *sample, "the numbers of %lld samples", (long long)count);
+    for (int64_t i = 0; i < count; i++) sample[i] = (row_sample){feed_at(s, first + (uint64_t)i), i};
+    qsort(sample, (size_t)count, sizeof *sample, by_place);
+    status result = OK;
+    for (int64_t i = 0; i < count && result == OK; i++)
+        result = dataset_read(&s->source[sample[i].at.source], sample[i].at.sample, b, sample[i].row, why);
+    free(sample);
+    return result;
 }
 
 uint64_t feed_pass(const feed *s)

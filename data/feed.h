@@ -35,6 +35,9 @@ status feed_open(feed *s, const char *key, const char *const *items, int count, 
 void feed_close(feed *s);
 
 feed_sample feed_at(const feed *s, uint64_t position);
+/* Fills b with the samples of positions `first`, first + 1, ...: sequence i with that of first + i. Reads
+ * them in the order in which they lie, so that a frame with several of them is decoded once. */
+status feed_read(const feed *s, uint64_t first, token_batch *b, message *why);
 /* Returns the number of positions before the first that repeats a sample. */
 uint64_t feed_pass(const feed *s);
 /* Returns a hash of the sources (dataset_fingerprint) and, if there are several, their shares: stored in

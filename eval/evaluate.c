@@ -1,7 +1,7 @@
 /* Windows in groups of the activations' B, dealt out to the ranks in turn. */
 #include "eval/evaluate.h"
 #include "base/clock.h"
-#include "eval/batch.h"
+#include "model/mean_loss.h"
 #include <math.h>
 
 int64_t windows_read(const dataset *data, int64_t limit)
@@ -11,15 +11,15 @@ int64_t windows_read(const dataset *data, int64_t limit)
 }
 
 /* The windows of a group; nothing counts beyond the last one. */
-static status read_group(host_batch *batch, const dataset *data, int64_t group, int64_t windows,
-                         int64_t *counted, message *why)
+static status read_group(token_batch *batch, const dataset *data, int64_t group, int64_t windows,
+                         message *why)
 {
     for (int64_t b = 0; b < batch->sequences; b++) {
         const int64_t window = group * batch->sequences + b;
         if (window < windows)
-            TRY(host_batch_read(batch, b, data, window, counted, why));
+            TRY(dataset_read(data, window, batch, b, why));
         else
-            host_batch_blank(batch, b);
+            token_batch_blank(batch, b);
     }
     return OK;
 }
@@ -29,33 +29,30 @@ status evaluate(const model *m, activations *a, const dataset *data, int64_t lim
 {
     const double start = clock_seconds();
     const int64_t windows = windows_read(data, limit), groups = (windows + a->B - 1) / a->B;
-    host_batch batch;
-    host_batch_init(&batch, a->B, a->T);
+    token_batch batch;
+    token_batch_init(&batch, a->B, a->T);
 
     /* Which windows go together does not depend on the number of ranks, so neither does the result, up to the
      * order of this sum. A rank for which the last round has no group left computes a blank one, and the
      * ranks agree before they compute: forward may need them all. */
-    double sums[2] = {0, 0};
+    mean_loss loss = {0};
     status s = OK;
     for (int64_t first = 0; first < groups; first += c->size) {
-        int64_t counted = 0;
-        s = comm_agree(c, read_group(&batch, data, first + c->rank, windows, &counted, why), why);
+        s = comm_agree(c, read_group(&batch, data, first + c->rank, windows, why), why);
         if (s != OK) break;
-        const model_batch view = host_batch_view(&batch, 0);
-        sums[0] += model_evaluate(m, a, &view);
-        sums[1] += (double)counted;
+        mean_loss_add(&loss, model_evaluate(m, a, &batch), &batch);
     }
-    host_batch_free(&batch);
+    token_batch_free(&batch);
     if (s != OK) return s;
-    comm_sum_f64(c, sums, 2);
-    if (!(sums[1] > 0))
+    mean_loss_reduce(&loss, c);
+    if (!(loss.counted > 0))
         return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens",
                     data->shard[0].path, (long long)windows, (long long)a->T);
-    const double loss = sums[0] / sums[1];
-    *out = (evaluation){.tokens = (int64_t)sums[1],
+    const double mean = mean_loss_value(&loss);
+    *out = (evaluation){.tokens = (int64_t)loss.counted,
                         .read = windows * a->T,
-                        .loss = loss,
-                        .ppl = exp(loss),
+                        .loss = mean,
+                        .ppl = exp(mean),
                         .seconds = clock_seconds() - start};
     return OK;
 }

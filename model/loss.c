@@ -3,21 +3,21 @@
 #include "model/loss.h"
 #include "base/status.h"
 
-void loss_forward(const model *m, activations *a, const int32_t *targets)
+void loss_forward(const model *m, activations *a, const token_batch *batch)
 {
     const ops *k = m->k;
-    k->upload_i32(&a->targets, targets, k->stream);
+    k->upload_i32(&a->targets, batch->targets, k->stream);
     const tensor head = weights_head(&m->table, &m->units);
     k->head_loss_forward(&a->loss, &a->hidden, &head, &a->targets, &a->logits, k->stream);
     units_release(&m->units, unit_of_head(&m->table));
     k->sum(&a->loss_sum, &a->loss, k->stream);
 }
 
-void loss_backward(const model *m, activations *a, const units *g, const int32_t *targets)
+void loss_backward(const model *m, activations *a, const units *g, const token_batch *batch)
 {
     REQUIRE(a->use == FORWARD_AND_BACKWARD, "the activations were laid out without backward");
     const ops *k = m->k;
-    k->upload_i32(&a->targets, targets, k->stream);
+    k->upload_i32(&a->targets, batch->targets, k->stream);
     const tensor head = weights_head(&m->table, &m->units);
     tensor dhead = weights_head(&m->table, g);
     k->head_loss_backward(&a->dhidden, &dhead, &a->loss, &a->hidden, &head, &a->targets, &a->logits,

@@ -1,15 +1,15 @@
 /* The loss: cross entropy of the next token, from the hidden state that model_forward leaves. It knows of the
- * model only the head, and stands between model_forward and model_backward, where another loss may stand.
- * targets: (B,T) in host memory, -1 where none counts. */
+ * model only the head, and stands between model_forward and model_backward, where another loss may stand. Of
+ * a batch it reads the targets. */
 #ifndef REMLA_MODEL_LOSS_H
 #define REMLA_MODEL_LOSS_H
 #include "model/model.h"
 
 /* a->hidden to the loss of every token; adds them to the sum. */
-void loss_forward(const model *m, activations *a, const int32_t *targets);
+void loss_forward(const model *m, activations *a, const token_batch *batch);
 /* The same, and the gradient of their sum: writes a->dhidden, adds to that of the head in g, whose unit stays
  * held for model_backward, which releases it. */
-void loss_backward(const model *m, activations *a, const units *g, const int32_t *targets);
+void loss_backward(const model *m, activations *a, const units *g, const token_batch *batch);
 
 /* In nats. The loss of every token (B,T), 0 where none counts; of the last micro-batch. Waits for the device.
  */

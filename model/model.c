@@ -60,8 +60,11 @@ void gradients_free(gradients *g)
 
 /* ---- forward and backward ------------------------------------------------------------------------------ */
 
-void model_forward(const model *m, activations *a, const model_batch *batch)
+void model_forward(const model *m, activations *a, const token_batch *batch)
 {
+    REQUIRE(batch->sequences == a->B && batch->T == a->T,
+            "a batch of %lld sequences of %lld tokens, activations of %lld of %lld",
+            (long long)batch->sequences, (long long)batch->T, (long long)a->B, (long long)a->T);
     const ops *k = m->k;
     const param_table *t = &m->table;
     const units *w = &m->units;
@@ -109,18 +112,18 @@ void model_backward(const model *m, activations *a, const units *g)
     units_release(g, UNIT_EMBED);
 }
 
-double model_evaluate(const model *m, activations *a, const model_batch *batch)
+double model_evaluate(const model *m, activations *a, const token_batch *batch)
 {
     model_forward(m, a, batch);
     loss_zero(m, a);
-    loss_forward(m, a, batch->targets);
+    loss_forward(m, a, batch);
     return loss_sum(m, a);
 }
 
-void model_train(const model *m, activations *a, const units *g, const model_batch *batch)
+void model_train(const model *m, activations *a, const units *g, const token_batch *batch)
 {
     model_forward(m, a, batch);
-    loss_backward(m, a, g, batch->targets);
+    loss_backward(m, a, g, batch);
     model_backward(m, a, g);
 }
 

@@ -6,6 +6,7 @@
  * pass. */
 #ifndef REMLA_MODEL_MODEL_H
 #define REMLA_MODEL_MODEL_H
+#include "base/token_batch.h"
 #include "kernels/kernels.h"
 #include "model/activations.h"
 #include "model/weights.h"
@@ -38,17 +39,12 @@ typedef struct gradients {
 void gradients_init(gradients *g, const model *m);
 void gradients_free(gradients *g);
 
-/* One micro-batch, host memory, (B,T) each: inputs, targets (-1: not counted), first position that each
- * position sees. */
-typedef struct model_batch {
-    const int32_t *tokens, *targets, *first;
-} model_batch;
-
-/* Embedding, layers and final norm: a->hidden. Does not read the targets. With a cache the tokens are those
- * behind its positions, which `first` counts, too; they are in it afterwards. All three calls of a step are
- * queued on a device and wait for nothing: forward, a loss (model/loss.h), backward. Each holds at most one
- * unit of weights at a time, and none when it returns. They are collective where the units are. */
-void model_forward(const model *m, activations *a, const model_batch *batch);
+/* Embedding, layers and final norm: a->hidden. Does not read the targets. The batch, here and below, has the
+ * B and T of the activations. With a cache the tokens are those behind its positions, which `first` counts,
+ * too; they are in it afterwards. All three calls of a step are queued on a device and wait for nothing:
+ * forward, a loss (model/loss.h), backward. Each holds at most one unit of weights at a time, and none when
+ * it returns. They are collective where the units are. */
+void model_forward(const model *m, activations *a, const token_batch *batch);
 /* Adds to g the gradients of a loss whose gradient by a->hidden is in a->dhidden, which is overwritten. The
  * loss must have added the head's before: g's units are released here, each as soon as it is complete, from
  * the last one to the first. */
@@ -56,9 +52,9 @@ void model_backward(const model *m, activations *a, const units *g);
 
 /* Forward and loss: the sum of the losses of the counted targets, in nats. Waits for the device; loss_sum
  * afterwards is this sum. */
-double model_evaluate(const model *m, activations *a, const model_batch *batch);
+double model_evaluate(const model *m, activations *a, const token_batch *batch);
 /* Forward, loss, backward: adds that sum to loss_sum, and its gradient to g. */
-void model_train(const model *m, activations *a, const units *g, const model_batch *batch);
+void model_train(const model *m, activations *a, const units *g, const token_batch *batch);
 
 /* Floating-point operations of one token of a training step (forward and backward, multiply and add counted
  * apart) at length T: 6 for every weight that multiplies, and causal attention counted once. Recomputation is

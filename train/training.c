@@ -107,36 +107,12 @@ static status data_open(training *t, message *why)
         (unsigned long long)feed_pass(&t->data), (long long)o->train_seq_len, (long long)t->sequences);
 }
 
-typedef struct row_sample {
-    feed_sample at;
-    int64_t row;
-} row_sample;
-
-static int by_place(const void *a, const void *b)
-{
-    const row_sample *x = a, *y = b;
-    if (x->at.source != y->at.source) return x->at.source < y->at.source ? -1 : 1;
-    return x->at.sample < y->at.sample ? -1 : x->at.sample > y->at.sample;
-}
-
-/* This rank's samples of the step that begins at `position`: a contiguous part of the step's positions. They
- * are read in the order in which they lie, so that a frame with several of them is decoded once. Runs on the
- * loader's thread. */
-static status step_read(const void *context, host_batch *b, int64_t position, int64_t *counted, message *why)
+/* Reads this rank's samples of the step that begins at `position`: a contiguous part of the step's positions.
+ * Runs on the loader's thread. */
+static status step_read(const void *context, token_batch *b, int64_t position, message *why)
 {
     const training *t = context;
-    const int64_t mine = b->sequences, first = position + t->c->rank * mine;
-    row_sample *sample = memory_new(mine, sizeof *sample, "the numbers of %lld samples", (long long)mine);
-    for (int64_t i = 0; i < mine; i++) sample[i] = (row_sample){feed_at(&t->data, (uint64_t)(first + i)), i};
-    qsort(sample, (size_t)mine, sizeof *sample, by_place);
-    status s = OK;
-    *counted = 0;
-    for (int64_t i = 0; i < mine && s == OK; i++) {
-        const feed_sample at = sample[i].at;
-        s = host_batch_read(b, sample[i].row, &t->data.source[at.source], at.sample, counted, why);
-    }
-    free(sample);
-    return s;
+    return feed_read(&t->data, (uint64_t)(position + t->c->rank * b->sequences), b, why);
 }
 
 status training_open(training *t, const options *o, const comm *c, message *why)
@@ -221,21 +197,20 @@ status training_resume(training *t, const char *checkpoint, message *why)
 
 /* ---- a step -------------------------------------------------------------------------------------------- */
 
-static status step_batch(training *t, const host_batch **batch, int64_t *counted, double *waited,
-                         message *why)
+static status step_batch(training *t, const token_batch **batch, double *waited, message *why)
 {
     const int64_t next = t->state.step + 1 < t->steps ? t->state.position + t->sequences : -1;
-    return loader_next(t->loader, t->state.position, next, batch, counted, waited, why);
+    return loader_next(t->loader, t->state.position, next, batch, waited, why);
 }
 
 /* Forward and backward over this rank's micro-batches; in the last one each unit's gradient is summed over
  * the ranks as soon as it is complete. */
-static void forward_backward(training *t, const host_batch *batch)
+static void forward_backward(training *t, const token_batch *batch)
 {
     const int64_t B = t->acts.B, mine = batch->sequences;
     loss_zero(&t->m, &t->acts);
     for (int64_t row = 0; row < mine; row += B) {
-        const model_batch micro = host_batch_view(batch, row);
+        const token_batch micro = token_batch_view(batch, row, B);
         const units sums = optimizer_gradients(&t->opt, row + B == mine);
         model_train(&t->m, &t->acts, &sums, &micro);
     }
@@ -243,13 +218,12 @@ static void forward_backward(training *t, const host_batch *batch)
 
 status training_step(training *t, step_result *r, message *why)
 {
-    const host_batch *batch;
-    int64_t counted;
+    const token_batch *batch;
     double waited = 0;
-    if (comm_agree(t->c, step_batch(t, &batch, &counted, &waited, why), why) != OK) return ERR_DATA;
+    if (comm_agree(t->c, step_batch(t, &batch, &waited, why), why) != OK) return ERR_DATA;
     forward_backward(t, batch);
 
-    double targets = (double)counted; /* of all ranks, now */
+    double targets = (double)token_batch_counted(batch); /* of all ranks, now */
     comm_sum_f64(t->c, &targets, 1);
     int64_t most[2] = {stop_requested(), (int64_t)(waited * 1e9)}; /* of all ranks */
     comm_max_i64(t->c, most, 2);

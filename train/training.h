@@ -2,12 +2,12 @@
 #ifndef REMLA_TRAIN_TRAINING_H
 #define REMLA_TRAIN_TRAINING_H
 #include "data/feed.h"
+#include "data/loader.h"
 #include "model/hf/config.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "train/checkpoint.h"
 #include "eval/compute.h"
-#include "train/loader.h"
 #include "train/options/options.h"
 
 typedef struct training {

@@ -1,4 +1,4 @@
-/* Conversion of a GQA model to MLA: its settings, its text, the shape of its result. The keys' rotation is
+/* Conversion of a GQA model to MLA: its settings and the shape of its result. The keys' rotation is
  * concentrated in Dr dimensions that all heads share (RoRoPE, FreqFold). What is left of the keys and the
  * values is cut to R dimensions, the latent. model/convert/layerwise.h converts; docs/CONVERSION.md has the
  * formulas. */
@@ -28,14 +28,6 @@ typedef struct convert_settings {
                                 attention_bias has them; asks for latent_norm, and for q_rank where the
                                 queries have a bias */
 } convert_settings;
-
-/* Text in host memory, borrowed. */
-typedef struct calibration {
-    int64_t windows, T;
-    const int32_t *tokens, *targets; /* (windows,T) each; targets -1: not counted in the loss */
-    const int32_t *first; /* (windows,T) the first position that each one sees; NULL: every position
-                             sees its whole past, as in calibration */
-} calibration;
 
 /* Neighbouring frequencies that are rotated among each other, with those of all groups: `count` from index
  * `from`, multiples of D/Dr. Their features are complex numbers, one per group and frequency. */

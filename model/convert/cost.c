@@ -49,11 +49,13 @@ static double forward_flops(const dims *d, int64_t rows, int64_t T)
  * four. Held-out text once through every step. */
 static double flops_f32(const shapes *s)
 {
-    const int64_t T = s->j->text->T, rows = s->text.rows;
+    const int64_t T = s->j->text->T, rows = text_share_rows(&s->text);
     const bool remla = s->j->method == METHOD_REMLA, norms = s->j->settings->latent_norm;
     const double source = forward_flops(&s->from, rows, T), result = forward_flops(&s->to, rows, T),
                  partial = forward_flops(&s->rotary, rows, T),
-                 held_out = s->held_out.rows ? forward_flops(&s->to, s->held_out.rows, s->j->held_out->T) : 0;
+                 held_out = s->held_out.ids.sequences
+                                ? forward_flops(&s->to, text_share_rows(&s->held_out), s->j->held_out->T)
+                                : 0;
     return remla ? source + 1.5 * result + CONVERT_STEPS * held_out
                  : source + (double)s->tries * (partial + result) + (norms ? 4 * result : 0) + 3 * held_out;
 }
@@ -61,8 +63,9 @@ static double flops_f32(const shapes *s)
 /* Gram matrices of inputs, eigenvectors and products of a cut, regression. */
 static double flops_f64(const shapes *s)
 {
-    const double N = (double)s->text.rows, w = (double)s->w, n = (double)s->n, heads = (double)s->heads,
-                 inputs = 2 * N * w * w, cut = 28 * n * n * n + 2 * n * w * w, L = (double)s->from.L;
+    const double N = (double)text_share_rows(&s->text), w = (double)s->w, n = (double)s->n,
+                 heads = (double)s->heads, inputs = 2 * N * w * w, cut = 28 * n * n * n + 2 * n * w * w,
+                 L = (double)s->from.L;
     if (s->j->method == METHOD_TRANSMLA)
         return L * (inputs + (double)s->tries * (inputs + cut) + (s->j->settings->latent_norm ? inputs : 0));
     return L * (inputs + cut + 2 * N * heads * (heads + w) +
@@ -73,10 +76,10 @@ static double flops_f64(const shapes *s)
 /* ---- memory -------------------- */
 
 /* Bytes of a text on every rank, and of its rows of `width` floats on this one. */
-static int64_t text_bytes(const calibration *text, int64_t rows, int64_t width)
+static int64_t text_bytes(const token_batch *text, int64_t rows, int64_t width)
 {
     const int64_t ids = 3 * (int64_t)sizeof(int32_t); /* tokens, targets, first */
-    return ids * (text->windows * text->T + rows) + (int64_t)sizeof(float) * rows * width;
+    return ids * (text->sequences * text->T + rows) + (int64_t)sizeof(float) * rows * width;
 }
 
 /* Elements of an mla_layer. */
@@ -128,7 +131,7 @@ static int64_t transmla_elements(const shapes *s)
 /* Doubles in memory when the linear algebra of a layer needs most. */
 static int64_t solve_elements(const shapes *s)
 {
-    const int64_t rows = s->text.B * s->text.T *
+    const int64_t rows = s->text.B * s->text.ids.T *
                          (larger(larger(s->w, s->heads), larger(s->to.R, s->to.Rq)) + s->w),
                   source = (s->q + 2 * s->kv) * s->w + s->from.C * s->q; /* gqa_layer */
     return rows + source + (s->j->method == METHOD_REMLA ? remla_elements(s) : transmla_elements(s));
@@ -136,7 +139,7 @@ static int64_t solve_elements(const shapes *s)
 
 static int64_t chunk_bytes(const ops *k, const dims *d, const text_share *text)
 {
-    return activations_bytes(d, k, text->B, text->T, FORWARD_ONLY);
+    return activations_bytes(d, k, text->B, text->ids.T, FORWARD_ONLY);
 }
 
 /* Models of one layer, with the activations of a chunk of each text that goes through them. */
@@ -145,7 +148,7 @@ static int64_t model_memory(const shapes *s)
     const ops *k = s->j->k;
     const dims source = source_layer(s->j), target = one_layer(s->to, false),
                rotary = one_layer(s->rotary, false);
-    const bool held_out = s->j->held_out->windows > 0, partial = s->j->method == METHOD_TRANSMLA;
+    const bool held_out = s->j->held_out->sequences > 0, partial = s->j->method == METHOD_TRANSMLA;
     int64_t bytes = model_bytes(&source, k) + model_bytes(&target, k) + chunk_bytes(k, &source, &s->text) +
                     chunk_bytes(k, &target, &s->text);
     if (partial || held_out) bytes += model_bytes(&rotary, k);
@@ -173,8 +176,8 @@ layers_plan layers_plan_of(const layers_job *j)
     const shapes s = shapes_of(j);
     return (layers_plan){
         .weight_bytes = PROGRAM_BYTES + model_memory(&s),
-        .text_bytes = text_bytes(j->text, s.text.rows, row_width(&s, false)) +
-                      text_bytes(j->held_out, s.held_out.rows, row_width(&s, true)),
+        .text_bytes = text_bytes(j->text, text_share_rows(&s.text), row_width(&s, false)) +
+                      text_bytes(j->held_out, text_share_rows(&s.held_out), row_width(&s, true)),
         .solve_bytes = (int64_t)sizeof(double) * solve_elements(&s),
         .flops_f32 = flops_f32(&s),
         .flops_f64 = flops_f64(&s),

@@ -58,11 +58,11 @@ void layer_model_forward(const layer_model *l, activations *a)
 
 void layer_model_loss_begin(const layer_model *l, activations *a) { loss_zero(&l->m, a); }
 
-void layer_model_loss_add(const layer_model *l, activations *a, const int32_t *targets)
+void layer_model_loss_add(const layer_model *l, activations *a, const token_batch *batch)
 {
     const ops *k = l->m.k;
     k->rmsnorm_forward(&a->hidden, &a->last_rstd, &a->last, &l->m.w.final_norm, l->m.d.norm_eps, k->stream);
-    loss_forward(&l->m, a, targets);
+    loss_forward(&l->m, a, batch);
 }
 
 double layer_model_loss_sum(const layer_model *l, const activations *a) { return loss_sum(&l->m, a); }

@@ -26,9 +26,9 @@ const layer_weights *layer_model_weights(const layer_model *l);
 void layer_model_embed(const layer_model *l, activations *a, int64_t rows);
 /* x through the layer, to a->last. */
 void layer_model_forward(const layer_model *l, activations *a);
-/* The sum of the losses of a->last behind final norm and head. targets: (N), -1 where none counts. */
+/* The sum of the losses of a->last behind final norm and head. Of a batch the targets are read. */
 void layer_model_loss_begin(const layer_model *l, activations *a);
-void layer_model_loss_add(const layer_model *l, activations *a, const int32_t *targets);
+void layer_model_loss_add(const layer_model *l, activations *a, const token_batch *batch);
 double layer_model_loss_sum(const layer_model *l, const activations *a);
 
 /* ---- weights ---- */

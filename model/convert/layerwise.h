@@ -6,6 +6,7 @@
 #ifndef REMLA_MODEL_CONVERT_LAYERWISE_H
 #define REMLA_MODEL_CONVERT_LAYERWISE_H
 #include "base/comm.h"
+#include "base/token_batch.h"
 #include "kernels/kernels.h"
 #include "model/convert/convert.h"
 
@@ -52,7 +53,7 @@ typedef struct layers_job {
     const char *source; /* model folder */
     const dims *d;      /* its shape */
     const convert_settings *settings;
-    const calibration *text, *held_out; /* held_out may have no windows; both are the same on every rank */
+    const token_batch *text, *held_out; /* held_out may have no sequences; both are the same on every rank */
     dtype storage;                      /* of the result */
     const char *folder;                 /* exists; gets the weights (model_writer) */
     const comm *c;
@@ -66,7 +67,7 @@ typedef struct layers_plan {
     int64_t solve_bytes;  /* Gram matrices and the linear algebra of a layer, in double */
     double flops_f32, flops_f64;
 } layers_plan;
-/* Of the texts only T and windows are read. */
+/* Of the texts only the sizes are read. */
 layers_plan layers_plan_of(const layers_job *j);
 int64_t layers_plan_bytes(const layers_plan *p); /* memory in all */
 /* ERR_INPUT when there is too little text for what the method determines from it. */

@@ -31,7 +31,7 @@ static void attention_input(const stream *s, chunk c)
 void measure_inputs(conversion_work *w, const stream *s, double first_weight, double *inputs,
                     double *first_tokens)
 {
-    const int64_t C = w->job->d->C, T = s->text->T, elements = (C + 1) * (C + 1);
+    const int64_t C = w->job->d->C, T = s->text->ids.T, elements = (C + 1) * (C + 1);
     double *h = w->chunk_rows;
     memset(inputs, 0, sizeof *inputs * (size_t)elements);
     if (first_tokens) memset(first_tokens, 0, sizeof *first_tokens * (size_t)elements);

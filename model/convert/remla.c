@@ -21,7 +21,7 @@
 
 static status text_check(const layers_job *j, message *why)
 {
-    const int64_t tokens = j->text->windows * j->text->T;
+    const int64_t tokens = j->text->sequences * j->text->T;
     int64_t needed = j->d->H * j->d->D;
     if (j->d->C + 1 > needed) needed = j->d->C + 1;
     if (tokens >= needed) return OK;
@@ -60,7 +60,7 @@ static void begin(conversion_work *w)
     remla *r = w->state;
     r->original = work_stream(w, TEXT_CALIBRATION, &w->source, true);
     r->converted = work_stream(w, TEXT_CALIBRATION, &w->target, false);
-    if (!w->job->held_out->windows) return;
+    if (!w->job->held_out->sequences) return;
     for (int step = 0; step < CONVERT_STEPS; step++) {
         if (step == STEP_NORM && !w->job->settings->latent_norm) continue;
         layer_model *through = step == STEP_ORIGINAL ? &w->source
@@ -139,7 +139,7 @@ static void cut_layer(conversion_work *w, const gqa_layer *g, mla_layer *made, l
 static void refit_output(conversion_work *w, double energy, mla_layer *made, layer_report *report)
 {
     remla *r = w->state;
-    remla_measure_heads(w, r, w->job->text->windows);
+    remla_measure_heads(w, r, w->job->text->sequences);
     const refit_result result = refit_solve(&r->regression);
     for (int64_t i = 0; i < r->regression.width * r->regression.C; i++) made->wo[i] += result.delta[i];
     report->error_cut = energy > 0 ? sqrt(r->regression.square / energy) : (double)NAN; /* a dead layer */

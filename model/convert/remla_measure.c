@@ -74,7 +74,8 @@ void remla_measure_heads(conversion_work *w, remla *r, int64_t windows)
     const comm *ranks = w->job->c;
     const stream *s = r->converted;
     const ops *k = w->job->k;
-    const int64_t mine = (windows - ranks->rank + ranks->size - 1) / ranks->size, rows = mine * s->text->T;
+    const int64_t mine = (windows - ranks->rank + ranks->size - 1) / ranks->size,
+                  rows = mine * s->text->ids.T;
     const tensor *heads = &activations_layer(s->acts, 0)->heads;
     const int64_t width = heads->dim[1];
     double *shares = w->chunk_rows, *errors = w->chunk_augmented;

@@ -12,7 +12,7 @@ enum { CHOICE_TOKENS = 4096 };
  * of a choice. */
 static double error_after_refit(conversion_work *w, remla *r, mla_layer *tried)
 {
-    const int64_t T = r->converted->text->T;
+    const int64_t T = r->converted->text->ids.T;
     work_try(w, &w->target, tried);
     remla_measure_heads(w, r, (CHOICE_TOKENS + T - 1) / T);
     const refit_result result = refit_solve(&r->regression);

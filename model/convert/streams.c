@@ -5,63 +5,52 @@
  * Every rank has windows of its own. */
 #include "model/convert/streams.h"
 #include "base/memory.h"
+#include "model/mean_loss.h"
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- text -------------------- */
 
 /* As many rows as keep the matrix products busy. */
 enum { CHUNK_ROWS = 2048 };
 
-/* The windows of this rank. */
-static int32_t *deal_out(const text_share *s, const int32_t *all)
-{
-    int32_t *mine = memory_new(s->rows, sizeof *mine, "the tokens of a text");
-    for (int64_t i = 0; i < s->windows; i++)
-        memcpy(mine + i * s->T, all + (i * s->size + s->rank) * s->T, sizeof *mine * (size_t)s->T);
-    return mine;
-}
-
 /* Windows of all ranks that are computed at the same time. */
-static int64_t windows_together(const calibration *text)
+static int64_t windows_together(const token_batch *text)
 {
     const int64_t wanted = CHUNK_ROWS / text->T;
-    return wanted < 1 ? 1 : wanted < text->windows ? wanted : text->windows;
+    return wanted < 1 ? 1 : wanted < text->sequences ? wanted : text->sequences;
 }
 
-text_share text_share_of(text_kind kind, const calibration *text, const comm *c)
+text_share text_share_of(text_kind kind, const token_batch *text, const comm *c)
 {
-    text_share s = {.kind = kind, .T = text->T, .rank = c->rank, .size = c->size};
-    if (!text->windows) return s;
+    text_share s = {.kind = kind, .ids.T = text->T};
+    if (!text->sequences) return s;
     const int64_t mine = (windows_together(text) + c->size - 1) / c->size;
-    for (int64_t w = c->rank; w < text->windows; w += c->size) s.windows++;
-    s.rows = s.windows * s.T;
-    s.B = s.windows < mine ? s.windows : mine;
+    for (int64_t w = c->rank; w < text->sequences; w += c->size) s.ids.sequences++;
+    s.B = s.ids.sequences < mine ? s.ids.sequences : mine;
     if (s.B < 1) s.B = 1;
     return s;
 }
 
-void text_share_init(text_share *s, text_kind kind, const calibration *text, const comm *c)
+void text_share_init(text_share *s, text_kind kind, const token_batch *text, const comm *c)
 {
     *s = text_share_of(kind, text, c);
-    s->tokens = deal_out(s, text->tokens);
-    s->targets = deal_out(s, text->targets);
-    if (text->first) s->first = deal_out(s, text->first);
+    token_batch_init(&s->ids, s->ids.sequences, s->ids.T);
+    for (int64_t i = 0; i < s->ids.sequences; i++) token_batch_copy(&s->ids, i, text, i * c->size + c->rank);
 }
 
 void text_share_free(text_share *s)
 {
-    free(s->tokens);
-    free(s->targets);
-    free(s->first);
+    token_batch_free(&s->ids);
     *s = (text_share){0};
 }
+
+int64_t text_share_rows(const text_share *s) { return s->ids.sequences * s->ids.T; }
 
 /* ---- chunks -------------------- */
 
 static chunk chunk_at(const text_share *s, int64_t row)
 {
-    const int64_t most = s->B * s->T, left = s->rows - row;
+    const int64_t most = s->B * s->ids.T, left = text_share_rows(s) - row;
     return (chunk){.row = row, .rows = left < most ? left : most};
 }
 chunk chunk_first(const text_share *s) { return chunk_at(s, 0); }
@@ -69,7 +58,8 @@ chunk chunk_next(const text_share *s, chunk c) { return chunk_at(s, c.row + c.ro
 
 float *rows_new(const text_share *s, int64_t width)
 {
-    return memory_new(s->rows * width, sizeof(float), "%lld rows of %lld activations", (long long)s->rows,
+    const int64_t rows = text_share_rows(s);
+    return memory_new(rows * width, sizeof(float), "%lld rows of %lld activations", (long long)rows,
                       (long long)width);
 }
 
@@ -104,7 +94,7 @@ void stream_init(stream *s, const text_share *text, layer_model *through, bool o
 {
     *s = (stream){.text = text,
                   .through = through,
-                  .acts = layer_model_acts(through, text->kind, text->B, text->T),
+                  .acts = layer_model_acts(through, text->kind, text->B, text->ids.T),
                   .original = original,
                   .x = rows_new(text, through->m.d.C)};
 }
@@ -118,10 +108,10 @@ void stream_free(stream *s)
 void stream_embed(stream *s, layer_model *ends)
 {
     const ops *k = ends->m.k;
-    activations *a = layer_model_acts(ends, s->text->kind, s->text->B, s->text->T);
+    activations *a = layer_model_acts(ends, s->text->kind, s->text->B, s->text->ids.T);
     EACH_CHUNK(c, s->text)
     {
-        chunk_upload_ids(k, &a->tokens, s->text->tokens, c);
+        chunk_upload_ids(k, &a->tokens, s->text->ids.tokens, c);
         layer_model_embed(ends, a, c.rows);
         chunk_download(k, s->x, &activations_layer(a, 0)->x, c);
     }
@@ -134,10 +124,8 @@ void stream_advance(stream *s)
     EACH_CHUNK(c, s->text)
     {
         chunk_upload(k, &activations_layer(a, 0)->x, s->x, c);
-        if (s->text->first) {
-            tensor windows = tensor_rows(&a->first, 0, c.rows / s->text->T);
-            k->upload_i32(&windows, s->text->first + c.row, k->stream);
-        }
+        tensor windows = tensor_rows(&a->first, 0, c.rows / s->text->ids.T);
+        k->upload_i32(&windows, s->text->ids.first + c.row, k->stream);
         layer_model_forward(s->through, a);
         chunk_download(k, s->x, &a->last, c);
     }
@@ -146,21 +134,24 @@ void stream_advance(stream *s)
 void stream_finish(stream *s, layer_model *ends, const comm *c)
 {
     const text_share *t = s->text;
-    activations *a = layer_model_acts(ends, t->kind, t->B, t->T);
-    const int64_t N = t->B * t->T;
-    int32_t *targets = memory_new(N, sizeof *targets, "the targets of a chunk");
-    double sums[2] = {0, 0};
+    const int64_t T = t->ids.T;
+    activations *a = layer_model_acts(ends, t->kind, t->B, T);
+    token_batch ids; /* of a chunk */
+    mean_loss loss = {0};
+    token_batch_init(&ids, t->B, T);
     layer_model_loss_begin(ends, a);
     EACH_CHUNK(part, t)
     {
         chunk_upload(ends->m.k, &a->last, s->x, part);
-        memcpy(targets, t->targets + part.row, sizeof *targets * (size_t)part.rows);
-        for (int64_t i = part.rows; i < N; i++) targets[i] = -1; /* a short chunk's other rows */
-        for (int64_t i = 0; i < part.rows; i++) sums[1] += targets[i] >= 0;
-        layer_model_loss_add(ends, a, targets);
+        for (int64_t i = 0; i < t->B; i++)
+            if (i < part.rows / T)
+                token_batch_copy(&ids, i, &t->ids, part.row / T + i);
+            else
+                token_batch_blank(&ids, i); /* a short chunk's other rows */
+        layer_model_loss_add(ends, a, &ids);
     }
-    sums[0] = layer_model_loss_sum(ends, a);
-    free(targets);
-    comm_sum_f64(c, sums, 2);
-    s->loss = sums[0] / (sums[1] > 0 ? sums[1] : 1);
+    mean_loss_add(&loss, layer_model_loss_sum(ends, a), &t->ids);
+    mean_loss_reduce(&loss, c);
+    s->loss = mean_loss_value(&loss);
+    token_batch_free(&ids);
 }

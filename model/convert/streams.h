@@ -10,16 +10,14 @@
  * windows at the same time. */
 typedef struct text_share {
     text_kind kind;
-    int64_t windows, rows, T;  /* of this rank; rows = windows * T */
-    int64_t B;                 /* windows in a chunk */
-    int rank, size;            /* window i here is window i * size + rank of the text */
-    int32_t *tokens, *targets; /* (rows) owned */
-    int32_t *first;            /* (rows) owned, or NULL: no document mask */
+    token_batch ids; /* of this rank; owned. Window i here is window i * ranks + rank of the text */
+    int64_t B;       /* windows in a chunk */
 } text_share;
-/* Its size, without ids: of `text` only T and windows are read. */
-text_share text_share_of(text_kind kind, const calibration *text, const comm *c);
-void text_share_init(text_share *s, text_kind kind, const calibration *text, const comm *c);
+/* Returns its sizes, without memory for ids: of `text` only the sizes are read. */
+text_share text_share_of(text_kind kind, const token_batch *text, const comm *c);
+void text_share_init(text_share *s, text_kind kind, const token_batch *text, const comm *c);
 void text_share_free(text_share *s);
+int64_t text_share_rows(const text_share *s); /* windows * T */
 
 /* Rows [row, row+rows) of this rank; whole windows, at most B. */
 typedef struct chunk {

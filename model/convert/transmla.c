@@ -43,7 +43,8 @@ typedef struct transmla {
 static status text_check(const layers_job *j, message *why)
 {
     const convert_settings *s = j->settings;
-    const int64_t tokens = j->text->windows * j->text->T, needed = s->q_rank > s->rank ? s->q_rank : s->rank;
+    const int64_t tokens = j->text->sequences * j->text->T,
+                  needed = s->q_rank > s->rank ? s->q_rank : s->rank;
     if (tokens >= needed) return OK;
     return fail(why, ERR_INPUT,
                 "%lld calibration tokens are too few: a rank of %lld needs at least as many, and is good "

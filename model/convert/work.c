@@ -25,13 +25,13 @@ void work_init(conversion_work *w, const layers_job *j, layers_report *report)
                target = one_layer(result, false);
     *w = (conversion_work){.job = j, .report = report};
     text_share_init(&w->text[TEXT_CALIBRATION], TEXT_CALIBRATION, j->text, j->c);
-    if (j->held_out->windows) text_share_init(&w->text[TEXT_HELD_OUT], TEXT_HELD_OUT, j->held_out, j->c);
+    if (j->held_out->sequences) text_share_init(&w->text[TEXT_HELD_OUT], TEXT_HELD_OUT, j->held_out, j->c);
     layer_model_init(&w->source, &source, j->k);
     layer_model_init(&w->target, &target, j->k);
     const text_share *t = &w->text[TEXT_CALIBRATION];
     const int64_t widest = larger(larger(j->d->C + 1, result.H * result.Dv), larger(result.R, result.Rq));
-    w->chunk_rows = matrix_new(t->B * t->T, widest);
-    w->chunk_augmented = matrix_new(t->B * t->T, j->d->C + 1);
+    w->chunk_rows = matrix_new(t->B * t->ids.T, widest);
+    w->chunk_augmented = matrix_new(t->B * t->ids.T, j->d->C + 1);
 }
 
 void work_free(conversion_work *w)
@@ -54,7 +54,7 @@ layer_model *work_rotary(conversion_work *w)
 
 stream *work_stream(conversion_work *w, text_kind text, layer_model *through, bool original)
 {
-    if (text == TEXT_HELD_OUT && !w->job->held_out->windows) return NULL;
+    if (text == TEXT_HELD_OUT && !w->job->held_out->sequences) return NULL;
     REQUIRE(w->streams < MOST_STREAMS, "more than %d streams", MOST_STREAMS);
     stream *s = &w->stream[w->streams++];
     stream_init(s, &w->text[text], through, original);

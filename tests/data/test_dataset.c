@@ -54,21 +54,27 @@ static int64_t document_start(const uint64_t *end, int64_t i)
 
 static void expect_window(const dataset *d, int64_t w, bool in_b, int64_t from, bool mask)
 {
-    int32_t inputs[MOST], targets[MOST], first[MOST];
-    int64_t counted = 1000, want_counted = 1000;
+    enum { ROW = 1 };
+    token_batch b;
+    token_batch_init(&b, 3, d->T);
+    int64_t want_counted = 0;
     const uint64_t *ends = in_b ? ends_b : ends_a;
     message why = {""};
-    if (dataset_window(d, w, inputs, targets, first, &counted, &why) != OK) fail_msg("%s", why.text);
+    if (dataset_read(d, w, &b, ROW, &why) != OK) fail_msg("%s", why.text);
+    const token_batch row = token_batch_view(&b, ROW, 1);
     for (int64_t t = 0; t < d->T; t++) {
         const int64_t at = from + t, start = document_start(ends, at);
         const bool counts = !mask || document_start(ends, at + 1) == start;
         const int64_t want = in_b ? id_b(at + 1) : id_a(at + 1);
-        assert_int_equal(inputs[t], in_b ? id_b(at) : id_a(at));
-        assert_int_equal(targets[t], counts ? want : -1);
-        assert_int_equal(first[t], mask && start > from ? start - from : 0);
+        assert_int_equal(row.tokens[t], in_b ? id_b(at) : id_a(at));
+        assert_int_equal(row.targets[t], counts ? want : -1);
+        assert_int_equal(row.first[t], mask && start > from ? start - from : 0);
         want_counted += counts;
     }
-    assert_int_equal(counted, want_counted);
+    assert_int_equal(token_batch_counted(&row), want_counted);
+    for (int64_t t = 0; t < d->T; t++) /* the sequences beside it */
+        assert_true(!b.tokens[t] && !b.targets[t] && !b.tokens[2 * d->T + t] && !b.targets[2 * d->T + t]);
+    token_batch_free(&b);
 }
 
 static void test_windows(void **state)
@@ -101,11 +107,11 @@ static void test_fixture(void **state)
         message why = {""};
         assert_int_equal(open_set(&d, "data.train", patterns, 1, 64, 257, mask, &why), OK);
         assert_int_equal(d.windows, 8);
-        int64_t counted = 0;
-        int32_t inputs[64], targets[64], first[64];
-        for (int64_t w = 0; w < 8; w++)
-            assert_int_equal(dataset_window(&d, w, inputs, targets, first, &counted, &why), OK);
-        assert_int_equal(counted, mask ? 512 - 4 : 512); /* five documents: four borders */
+        token_batch b;
+        token_batch_init(&b, 8, 64);
+        for (int64_t w = 0; w < 8; w++) assert_int_equal(dataset_read(&d, w, &b, w, &why), OK);
+        assert_int_equal(token_batch_counted(&b), mask ? 512 - 4 : 512); /* five documents: four borders */
+        token_batch_free(&b);
         dataset_close(&d);
     }
 }
@@ -218,12 +224,13 @@ static void test_bad_id_in_a_window(void **state)
     dataset d;
     message why = {""};
     const char *path = scratch_shard("bad.ds", 2, ids, 9, NULL, 0);
-    int32_t inputs[4], targets[4], first[4];
-    int64_t counted = 0;
+    token_batch b;
+    token_batch_init(&b, 1, 4);
     assert_int_equal(open_set(&d, "data.train", &path, 1, 4, V, true, &why), OK);
-    assert_int_equal(dataset_window(&d, 0, inputs, targets, first, &counted, &why), OK);
-    assert_int_equal(dataset_window(&d, 1, inputs, targets, first, &counted, &why), ERR_INPUT);
+    assert_int_equal(dataset_read(&d, 0, &b, 0, &why), OK);
+    assert_int_equal(dataset_read(&d, 1, &b, 0, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "token 8 has id 1000"));
+    token_batch_free(&b);
     dataset_close(&d);
 }
 
@@ -244,11 +251,11 @@ static void test_many_shards(void **state)
     message why = {""};
     if (open_set(&d, "data.train", patterns, SHARDS, 1, V, true, &why) != OK) fail_msg("%s", why.text);
     assert_int_equal(d.windows, SHARDS);
-    int32_t input, target, first;
-    int64_t counted = 0;
-    for (int i = 0; i < SHARDS; i++)
-        assert_int_equal(dataset_window(&d, i, &input, &target, &first, &counted, &why), OK);
-    assert_int_equal(counted, SHARDS);
+    token_batch b;
+    token_batch_init(&b, SHARDS, 1);
+    for (int i = 0; i < SHARDS; i++) assert_int_equal(dataset_read(&d, i, &b, i, &why), OK);
+    assert_int_equal(token_batch_counted(&b), SHARDS);
+    token_batch_free(&b);
     dataset_close(&d);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }

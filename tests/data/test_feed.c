@@ -120,6 +120,38 @@ static void test_sources_differ(void **state)
     feed_close(&f);
 }
 
+/* A batch has, in every sequence, the sample of that position, read by itself: whatever the order in which
+ * they lie. A sample that cannot be read fails it. */
+static void test_read(void **state)
+{
+    (void)state;
+    enum { SEQUENCES = 16 };
+    message why = {""};
+    const char *const items[] = {weighted(make_shard("a.ds", 30), "1"), weighted(make_shard("b.ds", 9), "2")};
+    feed f = open_good(items, 2, 0);
+    token_batch all, one;
+    token_batch_init(&all, SEQUENCES, T);
+    token_batch_init(&one, 1, T);
+    for (uint64_t first = 0; first < 100; first += 7) {
+        assert_int_equal(feed_read(&f, first, &all, &why), OK);
+        for (int64_t i = 0; i < SEQUENCES; i++) {
+            const feed_sample at = feed_at(&f, first + (uint64_t)i);
+            const token_batch got = token_batch_view(&all, i, 1);
+            assert_int_equal(dataset_read(&f.source[at.source], at.sample, &one, 0, &why), OK);
+            assert_memory_equal(got.tokens, one.tokens, sizeof(int32_t) * T);
+            assert_memory_equal(got.targets, one.targets, sizeof(int32_t) * T);
+            assert_memory_equal(got.first, one.first, sizeof(int32_t) * T);
+        }
+    }
+    f.source[0].vocabulary =
+        9; /* ids of its later samples are none any more; what lies behind them is good */
+    assert_int_equal(feed_read(&f, 0, &all, &why), ERR_INPUT);
+    assert_non_null(strstr(why.text, "a.ds"));
+    token_batch_free(&all);
+    token_batch_free(&one);
+    feed_close(&f);
+}
+
 static uint64_t fingerprint_of(const char *const *items, int count, packing how)
 {
     feed f;
@@ -178,11 +210,9 @@ static void test_names_and_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_exactly_once),
-        cmocka_unit_test(test_fingerprint),
-        cmocka_unit_test(test_sources_differ),
-        cmocka_unit_test(test_names_and_weights),
+        cmocka_unit_test(test_plain),          cmocka_unit_test(test_exactly_once),
+        cmocka_unit_test(test_read),           cmocka_unit_test(test_fingerprint),
+        cmocka_unit_test(test_sources_differ), cmocka_unit_test(test_names_and_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,11 +67,12 @@ static dataset open_set(const char *path, packing how, int64_t T, bool mask)
     return d;
 }
 
-static void read_sample(const dataset *d, int64_t i, int32_t *inputs, int32_t *targets, int32_t *first,
-                        int64_t *counted)
+/* Returns how many of its targets count. */
+static int64_t read_sample(const dataset *d, int64_t i, token_batch *b)
 {
     message why = {""};
-    if (dataset_window(d, i, inputs, targets, first, counted, &why) != OK) fail_msg("%s", why.text);
+    if (dataset_read(d, i, b, 0, &why) != OK) fail_msg("%s", why.text);
+    return token_batch_counted(b);
 }
 
 /* ---- TransMLA ------------------------------------------------------------------------------------------ */
@@ -109,15 +110,17 @@ static void test_transmla_golden(void **ctx)
     make_golden_shard();
     dataset d = open_set(write_shard("golden.ds"), PACKING_TRANSMLA, T, true);
     unsigned long long want;
-    int64_t i = 0, counted = 0;
+    token_batch b;
+    token_batch_init(&b, 1, T);
+    int64_t i = 0;
     for (; fscanf(golden, "%llx", &want) == 1; i++) {
         assert_true(i < d.windows);
-        int32_t inputs[T], targets[T], first[T];
-        read_sample(&d, i, inputs, targets, first, &counted);
-        if (fnv(fnv(fnv(0xcbf29ce484222325u, inputs, T), targets, T), first, T) != want)
+        read_sample(&d, i, &b);
+        if (fnv(fnv(fnv(0xcbf29ce484222325u, b.tokens, T), b.targets, T), b.first, T) != want)
             fail_msg("sample %d is another than TransMLA's", (int)i);
     }
     assert_int_equal(i, d.windows);
+    token_batch_free(&b);
     fclose(golden);
     dataset_close(&d);
 }
@@ -128,10 +131,12 @@ static void test_transmla_golden(void **ctx)
 static void follow_transmla(int64_t T, bool mask)
 {
     dataset d = open_set(write_shard("t.ds"), PACKING_TRANSMLA, T, mask);
-    int32_t *inputs = malloc(12 * (size_t)T), *targets = inputs + T, *first = targets + T;
+    token_batch b;
+    token_batch_init(&b, 1, T);
+    const int32_t *inputs = b.tokens, *targets = b.targets, *first = b.first;
     int64_t next = 0, document = 0, counted = 0, want_counted = 0, space = 0, chunks = 0;
     for (int64_t i = 0; i < d.windows; i++) {
-        read_sample(&d, i, inputs, targets, first, &counted);
+        counted += read_sample(&d, i, &b);
         int64_t t = 0;
         while (t < T && inputs[t] != EOS) {
             const int64_t start = t;
@@ -160,7 +165,7 @@ static void follow_transmla(int64_t T, bool mask)
     assert_int_equal(next, tokens);
     assert_int_equal(counted, want_counted);
     assert_int_equal(d.pack->pieces, chunks);
-    free(inputs);
+    token_batch_free(&b);
     dataset_close(&d);
 }
 
@@ -244,7 +249,9 @@ static int64_t follow_piece(const dataset *set, int64_t i, int64_t start, const 
 static void follow_best_fit(int64_t T, bool mask)
 {
     dataset d = open_set(write_shard("b.ds"), PACKING_BEST_FIT, T, mask);
-    int32_t *inputs = malloc(12 * (size_t)T), *targets = inputs + T, *first = targets + T;
+    token_batch b;
+    token_batch_init(&b, 1, T);
+    const int32_t *inputs = b.tokens, *targets = b.targets, *first = b.first;
     unsigned char *seen = calloc((size_t)tokens, 1);
     static int64_t want_sample[MOST_DOCUMENTS];
     int64_t counted = 0, number = 0;
@@ -252,7 +259,7 @@ static void follow_best_fit(int64_t T, bool mask)
         number = search_scope(scope, T, number, want_sample);
     assert_int_equal(d.windows, number);
     for (int64_t i = 0; i < d.windows; i++) {
-        read_sample(&d, i, inputs, targets, first, &counted);
+        counted += read_sample(&d, i, &b);
         int64_t t = 0;
         while (t < T && inputs[t]) t = follow_piece(&d, i, t, inputs, targets, first, seen, want_sample);
         assert_true(t > 0);
@@ -267,7 +274,7 @@ static void follow_best_fit(int64_t T, bool mask)
             assert_int_equal(seen[i], i + 1 < (int64_t)document_end[k]); /* all but the last */
     assert_int_equal(counted, tokens - documents);
     free(seen);
-    free(inputs);
+    token_batch_free(&b);
     dataset_close(&d);
 }
 
@@ -478,16 +485,17 @@ static void test_changed_in_use(void **ctx)
     make_documents(50, 24, 50);
     dataset d = open_set(write_shard("changed.ds"), PACKING_BEST_FIT, 16, true);
     message why = {""};
-    int32_t inputs[16], targets[16], first[16];
-    int64_t counted = 0;
+    token_batch b;
+    token_batch_init(&b, 1, 16);
     assert_int_equal(truncate(d.pack->path, 64 + 8), 0);
-    assert_int_equal(dataset_window(&d, 0, inputs, targets, first, &counted, &why), ERR_INPUT);
+    assert_int_equal(dataset_read(&d, 0, &b, 0, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, ".pack: ends at byte 72"));
     FILE *out = fopen(d.pack->path, "wb");
     for (int i = 0; i < 4096; i++) fputc(0xff, out);
     fclose(out);
-    assert_int_equal(dataset_window(&d, 0, inputs, targets, first, &counted, &why), ERR_INPUT);
+    assert_int_equal(dataset_read(&d, 0, &b, 0, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, ".pack: has changed since it was opened"));
+    token_batch_free(&b);
     dataset_close(&d);
 }
 

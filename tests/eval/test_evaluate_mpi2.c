@@ -2,7 +2,6 @@
  * that counts tells, whether a window can be read or not, and the loss is the sum that they make up together,
  * bit for bit. A failed check stops both ranks (REQUIRE), because the other would wait forever. */
 #include "eval/evaluate.h"
-#include "eval/batch.h"
 #include "tests/support/check.h"
 #include "tests/support/scratch.h"
 #include <math.h>
@@ -58,18 +57,16 @@ static void data_start(dataset *data, int bad)
 /* The summed loss of a group. */
 static double group_loss(const model *m, activations *a, const dataset *data, int64_t group)
 {
-    host_batch batch;
-    int64_t counted;
+    token_batch batch;
     message why;
-    host_batch_init(&batch, B, T);
+    token_batch_init(&batch, B, T);
     for (int64_t b = 0; b < B; b++)
         if (group * B + b < WINDOWS)
-            REQUIRE(host_batch_read(&batch, b, data, group * B + b, &counted, &why) == OK, "%s", why.text);
+            REQUIRE(dataset_read(data, group * B + b, &batch, b, &why) == OK, "%s", why.text);
         else
-            host_batch_blank(&batch, b);
-    const model_batch view = host_batch_view(&batch, 0);
-    const double loss = model_evaluate(m, a, &view);
-    host_batch_free(&batch);
+            token_batch_blank(&batch, b);
+    const double loss = model_evaluate(m, a, &batch);
+    token_batch_free(&batch);
     return loss;
 }
 

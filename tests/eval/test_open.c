@@ -49,7 +49,7 @@ static void what_it_loads(void **state)
     assert_true(x.acts.B == 2 && x.acts.T == 8);
     int32_t tokens[16], targets[16], first[16] = {0};
     for (int i = 0; i < 16; i++) tokens[i] = i, targets[i] = 2 * i + 1;
-    const model_batch batch = {.tokens = tokens, .targets = targets, .first = first};
+    const token_batch batch = {.sequences = 2, .T = 8, .tokens = tokens, .targets = targets, .first = first};
     const double loss = model_evaluate(&x.m, &x.acts, &batch);
 
     /* The same, put together by hand. */
@@ -72,13 +72,16 @@ static void side_by_side(void **state)
     message why;
     int32_t tokens[8], targets[8], first[8] = {0};
     for (int i = 0; i < 8; i++) tokens[i] = 3 * i, targets[i] = 5 * i + 1;
-    const model_batch batch = {.tokens = tokens, .targets = targets, .first = first};
+    token_batch batch = {.sequences = 1, .T = 8, .tokens = tokens, .targets = targets, .first = first},
+                halves = batch;
+    halves.sequences = 2;
+    halves.T = 4;
     assert_int_equal(loaded_model_open(&x, folder, "eval.seq_len", 8, &why), OK);
     assert_int_equal(loaded_model_start(&x, &cpu, 1, comm_self(), &why), OK);
     const double alone = model_evaluate(&x.m, &x.acts, &batch);
     assert_int_equal(loaded_model_open(&y, folder, "eval.seq_len", 4, &why), OK);
     assert_int_equal(loaded_model_start(&y, &cpu, 2, comm_self(), &why), OK);
-    model_evaluate(&y.m, &y.acts, &batch);
+    model_evaluate(&y.m, &y.acts, &halves);
     assert_true(model_evaluate(&x.m, &x.acts, &batch) == alone);
     loaded_model_close(&y);
     assert_true(model_evaluate(&x.m, &x.acts, &batch) == alone);

@@ -52,9 +52,10 @@ static sequence sequence_random(uint64_t seed, int border)
 }
 
 /* Positions from `from` on, as many as `a` is for, through the model: their logits (T,V). */
-static tensor logits_of(const model *m, activations *a, const sequence *s, int from)
+static tensor logits_of(const model *m, activations *a, sequence *s, int from)
 {
-    model_forward(m, a, &(model_batch){.tokens = s->token + from, .first = s->first + from});
+    model_forward(
+        m, a, &(token_batch){.sequences = 1, .T = a->T, .tokens = s->token + from, .first = s->first + from});
     tensor logits = check_tensor(m->k->act, "logits", a->T, V);
     m->k->matmul_forward(&logits, operand_of(&a->hidden), operand_of(&m->w.head), NULL, m->k->stream);
     return logits;
@@ -79,7 +80,7 @@ static void compare(const dims *d, const ops *k, int border)
     activations_init_cached(&prompt, d, k, PAST, &cache);
     activations_init_cached(&some, d, k, MORE, &cache);
     activations_init_cached(&one, d, k, 1, &cache);
-    const sequence s = sequence_random(3, border);
+    sequence s = sequence_random(3, border);
     const tensor all = logits_of(&m, &whole, &s, 0);
 
     const tensor cached = logits_of(&m, &prompt, &s, 0);
@@ -125,7 +126,7 @@ static void too_long(void *context)
     activations a;
     kv_cache_init(&cache, &m->d, m->k, PAST);
     activations_init_cached(&a, &m->d, m->k, PAST / 2 + 1, &cache);
-    const sequence s = sequence_random(3, 50);
+    sequence s = sequence_random(3, 50);
     logits_of(m, &a, &s, 0);
     logits_of(m, &a, &s, PAST / 2 + 1);
 }

@@ -70,6 +70,14 @@ static sample sample_random(void)
     return s;
 }
 
+/* Its first B sequences of T tokens. */
+static token_batch batch_of_shape(sample *s, int64_t sequences, int64_t length)
+{
+    return (token_batch){
+        .sequences = sequences, .T = length, .tokens = s->tokens, .targets = s->targets, .first = s->first};
+}
+static token_batch batch_of(sample *s) { return batch_of_shape(s, B, T); }
+
 /* Where the units of a test are: what a test's state points to. */
 typedef enum storage { RESIDENT, COPIES } storage;
 static storage resident = RESIDENT, copies = COPIES;
@@ -121,16 +129,16 @@ static void trainee_free(trainee *t)
     model_free(&t->m);
 }
 
-static double loss_of(const model *m, activations *a, const sample *s)
+static double loss_of(const model *m, activations *a, sample *s)
 {
-    const model_batch batch = {.tokens = s->tokens, .targets = s->targets, .first = s->first};
+    const token_batch batch = batch_of(s);
     return model_evaluate(m, a, &batch);
 }
 
 /* Its own loss; gradients add up. */
-static double train_on(trainee *t, const sample *s)
+static double train_on(trainee *t, sample *s)
 {
-    const model_batch batch = {.tokens = s->tokens, .targets = s->targets, .first = s->first};
+    const token_batch batch = batch_of(s);
     loss_zero(&t->m, &t->a);
     model_train(&t->m, &t->a, &t->sums, &batch);
     return loss_sum(&t->m, &t->a);
@@ -145,7 +153,7 @@ static void sums_zero(trainee *t)
 }
 
 /* Relative L2 distance between the gradient of one parameter and differences of fourth order. */
-static double gradient_error(trainee *t, const param *p, const sample *s)
+static double gradient_error(trainee *t, const param *p, sample *s)
 {
     double *w = param_view(p, &t->weight[p->unit]).data;
     const double *g = param_view(p, &t->sum[p->unit]).data;
@@ -171,7 +179,7 @@ static void check_gradients(const dims *d, const storage *where)
 {
     trainee t;
     trainee_init(&t, d, ops_cpu_f64(), B, T, *where);
-    const sample s = sample_random();
+    sample s = sample_random();
     const double trained = train_on(&t, &s);
     assert_true(fabs(trained - loss_of(&t.m, &t.a, &s)) < 1e-12 * trained);
     for (int i = 0; i < t.m.table.count; i++) {
@@ -231,8 +239,8 @@ static void accumulates(void **state)
 {
     trainee t;
     trainee_init(&t, &mla, ops_cpu_f64(), B, T, *(storage *)*state);
-    const sample s = sample_random();
-    const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
+    sample s = sample_random();
+    const token_batch batch = batch_of(&s);
     const double first = train_on(&t, &s);
     const tensor *unit = &t.sum[1];
     double *once = malloc(sizeof(double) * (size_t)unit->dim[0]);
@@ -273,7 +281,7 @@ static void float_matches_double(void **state)
     trainee exact, fast;
     trainee_init(&exact, &d, ops_cpu_f64(), B, T, *(storage *)*state);
     trainee_init(&fast, &d, ops_cpu_f32(), B, T, *(storage *)*state);
-    const sample s = sample_random();
+    sample s = sample_random();
     const double want = train_on(&exact, &s), got = train_on(&fast, &s);
     assert_true(fabs(got / want - 1) < 1e-5);
     for (int u = 0; u < exact.m.table.num_units; u++) {
@@ -320,10 +328,13 @@ static void losses_of_tokens(void **state)
     trainee t;
     double losses[N], sum = 0;
     trainee_init(&t, &mla, ops_cpu_f64(), B, T, *(storage *)*state);
-    const sample s = sample_random();
-    model_forward(&t.m, &t.a, &(model_batch){.tokens = s.tokens, .first = s.first});
+    sample s = sample_random();
+    token_batch batch = batch_of(&s);
+    batch.targets = NULL;
+    model_forward(&t.m, &t.a, &batch);
+    batch.targets = s.targets;
     loss_zero(&t.m, &t.a);
-    loss_forward(&t.m, &t.a, s.targets);
+    loss_forward(&t.m, &t.a, &batch);
     loss_of_tokens(&t.m, &t.a, losses);
     for (int n = 0; n < N; n++) {
         assert_true(s.targets[n] < 0 ? losses[n] == 0 : losses[n] > 0);
@@ -341,13 +352,14 @@ static void another_loss(void **state)
 {
     trainee t;
     trainee_init(&t, &gqa, ops_cpu_f64(), B, T, *(storage *)*state);
-    const sample s = sample_random();
+    sample s = sample_random();
     train_on(&t, &s);
     double *want = results(&t);
     sums_zero(&t);
 
-    model_forward(&t.m, &t.a, &(model_batch){.tokens = s.tokens, .first = s.first});
-    loss_backward(&t.m, &t.a, &t.sums, s.targets);
+    const token_batch batch = batch_of(&s);
+    model_forward(&t.m, &t.a, &batch);
+    loss_backward(&t.m, &t.a, &t.sums, &batch);
     double *dhidden = t.a.dhidden.data;
     for (int64_t i = 0; i < tensor_numel(&t.a.dhidden); i++) dhidden[i] /= 2;
     model_backward(&t.m, &t.a, &t.sums);
@@ -370,22 +382,22 @@ static void side_by_side(const ops *k, storage where)
     trainee_init(&x, &gqa, k, B, T, where);
     trainee_init(&y, &mla, k, ONE_B, ONE_T, where);
     activations_init(&other_length, &mla, k, B, T, FORWARD_ONLY);
-    const sample s = sample_random();
-    const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
+    sample s = sample_random();
+    const token_batch batch = batch_of(&s), one = batch_of_shape(&s, ONE_B, ONE_T);
     trainee *const both[] = {&x, &y};
     double *alone[2];
     for (int i = 0; i < 2; i++) {
         trainee *t = both[i];
-        model_train(&t->m, &t->a, &t->sums, &batch);
+        model_train(&t->m, &t->a, &t->sums, i ? &one : &batch);
         alone[i] = results(t);
         sums_zero(t);
     }
     const double alone_other = model_evaluate(&y.m, &other_length, &batch);
 
     model_forward(&x.m, &x.a, &batch);
-    model_forward(&y.m, &y.a, &batch);
-    loss_backward(&x.m, &x.a, &x.sums, batch.targets);
-    loss_backward(&y.m, &y.a, &y.sums, batch.targets);
+    model_forward(&y.m, &y.a, &one);
+    loss_backward(&x.m, &x.a, &x.sums, &batch);
+    loss_backward(&y.m, &y.a, &y.sums, &one);
     model_backward(&x.m, &x.a, &x.sums);
     assert_true(model_evaluate(&y.m, &other_length, &batch) == alone_other);
     model_backward(&y.m, &y.a, &y.sums);
@@ -410,7 +422,7 @@ static void same_bits(const ops *k, const dims *d)
     trainee x, y;
     trainee_init(&x, d, k, B, T, RESIDENT);
     trainee_init(&y, d, k, B, T, COPIES);
-    const sample s = sample_random();
+    sample s = sample_random();
     for (int micro = 0; micro < 2; micro++) {
         train_on(&x, &s);
         train_on(&y, &s);
@@ -464,6 +476,32 @@ static void released_units_are_spoiled(void **state)
     trainee_free(&t);
 }
 
+/* A batch and the activations that it is for. */
+typedef struct mismatch {
+    const trainee *t;
+    token_batch batch;
+} mismatch;
+
+static void forward_of(void *context)
+{
+    mismatch *x = context;
+    activations a = x->t->a;
+    model_forward(&x->t->m, &a, &x->batch);
+}
+
+static void batches_have_the_shape_of_the_activations(void **state)
+{
+    (void)state;
+    trainee t;
+    check_on_host();
+    trainee_init(&t, &gqa, ops_cpu_f64(), B, T, RESIDENT);
+    sample s = sample_random();
+    mismatch shorter = {&t, batch_of_shape(&s, B, T - 1)}, fewer = {&t, batch_of_shape(&s, B - 1, T)};
+    check_stops(forward_of, &shorter, ERR_BUG, "a batch of 2 sequences of 6 tokens, activations of 2 of 7");
+    check_stops(forward_of, &fewer, ERR_BUG, "a batch of 1 sequences of 7 tokens, activations of 2 of 7");
+    trainee_free(&t);
+}
+
 /* The test with resident units, and with copies. */
 #define ON(units, test)                                                                                      \
     {                                                                                                        \
@@ -489,6 +527,7 @@ int main(void)
         ON_BOTH(two_models_side_by_side),
         CHECK_TEST(copies_give_the_same_bits),
         CHECK_TEST(released_units_are_spoiled),
+        CHECK_TEST(batches_have_the_shape_of_the_activations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@ static void print_plan(const layers_job *job, const layers_plan *p, int64_t avai
     const double peak = machine_peak_flops();
     char time[24];
     log_line("text   %lld windows of %lld tokens to calibrate on, %lld held out",
-             (long long)job->text->windows, (long long)job->text->T, (long long)job->held_out->windows);
+             (long long)job->text->sequences, (long long)job->text->T, (long long)job->held_out->sequences);
     log_line(
         "memory %.2f GiB a rank: program, layers, embedding and head %.2f, rows of the text %.2f, linear "
         "algebra %.2f",
@@ -40,7 +40,7 @@ static status check_memory(const layers_job *job, const layers_plan *p, int64_t 
         "GiB free: %s",
         (double)layers_plan_bytes(p) / GIB, here, (double)available / GIB,
         !text ? "that is too much for this model with any text: use a larger machine, or fewer ranks on it"
-        : job->held_out->windows
+        : job->held_out->sequences
             ? "lower calib.tokens or val.tokens, which are all of the text where they are not set"
             : "lower calib.tokens, which is all of the text where it is not set");
 }

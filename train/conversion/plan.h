@@ -5,7 +5,7 @@
 
 /* Prints text, memory and time (base/log.h). Unless `plan_only`, a conversion that needs more memory than its
  * ranks can get on their machine is ERR_USAGE: the sentence has both figures and says what to lower. Of the
- * texts only T and windows are read. MPI: collective; every rank returns the same. */
+ * texts only the sizes are read. MPI: collective; every rank returns the same. */
 status conversion_plan(const layers_job *job, bool plan_only, message *why);
 
 #endif

@@ -10,7 +10,6 @@
 #include "train/conversion/record.h"
 #include "eval/evaluate.h"
 #include "train/conversion/readers.h"
-#include "eval/batch.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,17 +21,16 @@ typedef enum window_choice {
     EVEN_WINDOWS /* at even distances over all the text */
 } window_choice;
 
-static status read_windows(host_batch *b, const dataset *data, int64_t limit, window_choice which,
+static status read_windows(token_batch *b, const dataset *data, int64_t limit, window_choice which,
                            message *why)
 {
-    host_batch_init(b, windows_read(data, limit), data->T);
-    int64_t counted = 0;
+    token_batch_init(b, windows_read(data, limit), data->T);
     status s = OK;
     for (int64_t i = 0; i < b->sequences && s == OK; i++) {
         const int64_t window = which == EVEN_WINDOWS ? i * data->windows / b->sequences : i;
-        s = host_batch_read(b, i, data, window, &counted, why);
+        s = dataset_read(data, window, b, i, why);
     }
-    if (s != OK) host_batch_free(b);
+    if (s != OK) token_batch_free(b);
     return s;
 }
 
@@ -51,12 +49,6 @@ static status begin_folder(const convert_job *j, const dims *d, message *why)
     return tokenizer_files_copy(j->source, j->temporary.path, NULL, why);
 }
 
-static calibration text_of(const host_batch *rows)
-{
-    return (calibration){
-        .windows = rows->sequences, .T = rows->T, .tokens = rows->tokens, .targets = rows->targets};
-}
-
 /* The losses that convert_layers measured. */
 static void record_layers(conversion_record *r, int64_t counted)
 {
@@ -71,14 +63,12 @@ static void record_layers(conversion_record *r, int64_t counted)
 }
 
 /* Both texts, with at least one target that counts in the one to be held out. */
-static status read_texts(const convert_job *j, host_batch *rows, host_batch *held_out, int64_t *counted,
-                         message *why)
+static status read_texts(const convert_job *j, token_batch *text, token_batch *held_out, message *why)
 {
-    TRY(read_windows(rows, &j->calib, option_or(j->o->calib_tokens, ALL_TOKENS), EVEN_WINDOWS, why));
+    TRY(read_windows(text, &j->calib, option_or(j->o->calib_tokens, ALL_TOKENS), EVEN_WINDOWS, why));
     if (!j->held_out.windows) return OK;
     TRY(read_windows(held_out, &j->held_out, option_or(j->o->val_tokens, ALL_TOKENS), FIRST_WINDOWS, why));
-    for (int64_t i = 0; i < held_out->sequences * held_out->T; i++) *counted += held_out->targets[i] >= 0;
-    if (*counted) return OK;
+    if (token_batch_counted(held_out)) return OK;
     return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens",
                 j->held_out.shard[0].path, (long long)held_out->sequences, (long long)held_out->T);
 }
@@ -88,37 +78,32 @@ static status convert(const convert_job *j, bool plan_only, conversion_record *r
     const dims to = convert_dims(&j->config.d, &j->how);
     const int64_t calib_tokens = option_or(j->o->calib_tokens, ALL_TOKENS),
                   val_tokens = option_or(j->o->val_tokens, ALL_TOKENS);
-    calibration text = {.T = j->calib.T, .windows = windows_read(&j->calib, calib_tokens)}, val = {0};
+    token_batch text = {.T = j->calib.T, .sequences = windows_read(&j->calib, calib_tokens)}, held_out = {0};
     if (j->held_out.windows)
-        val = (calibration){.T = j->held_out.T, .windows = windows_read(&j->held_out, val_tokens)};
+        held_out = (token_batch){.T = j->held_out.T, .sequences = windows_read(&j->held_out, val_tokens)};
     const layers_job job = {.method = j->method,
                             .k = ops_cpu_f32(),
                             .source = j->source,
                             .d = &j->config.d,
                             .settings = &j->how,
                             .text = &text,
-                            .held_out = &val,
+                            .held_out = &held_out,
                             .storage = j->storage,
                             .folder = j->temporary.path,
                             .c = j->c};
-    /* What it takes is said before any text is read. */
+    /* What it takes is said before any text is read: so far both have a size alone. */
     TRY(layers_text_check(&job, why));
     TRY(conversion_plan(&job, plan_only, why));
     if (plan_only) return OK;
 
-    host_batch rows = {0}, held_out = {0};
-    int64_t counted = 0;
-    status s = comm_agree(j->c, read_texts(j, &rows, &held_out, &counted, why), why);
-    text = text_of(&rows);
-    val = text_of(&held_out);
-    val.first = held_out.first;
+    status s = comm_agree(j->c, read_texts(j, &text, &held_out, why), why);
     if (s == OK && j->c->rank == 0) s = begin_folder(j, &to, why);
     s = comm_agree(j->c, s, why);
     if (s == OK) s = convert_layers(&job, &r->layers, why);
-    if (s == OK) record_layers(r, counted);
-    r->calibration_tokens = text.windows * text.T;
-    host_batch_free(&rows);
-    host_batch_free(&held_out);
+    if (s == OK) record_layers(r, token_batch_counted(&held_out));
+    r->calibration_tokens = text.sequences * text.T;
+    token_batch_free(&text);
+    token_batch_free(&held_out);
     return s;
 }
 

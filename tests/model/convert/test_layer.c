@@ -140,8 +140,8 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
     activations_init(&mla_acts, &to, ops_cpu_f64(), WINDOWS, T, FORWARD_ONLY);
     weights_random(&source);
     keys_fit(&source, d->D / rope);
-    const sample s = sample_random(3);
-    const model_batch batch = {.tokens = s.tokens, .targets = s.targets, .first = s.first};
+    sample s = sample_random(3);
+    const token_batch batch = text_of(&s);
     double *inputs = any_inputs(d->C);
     model_evaluate(&source, &source_acts, &batch);
 

@@ -108,9 +108,8 @@ static void too_little_text_is_refused(void **state)
                                             "9 calibration tokens are too few: a rank of 12"};
     for (int m = 0; m < 2; m++) {
         const convert_settings settings = {.rope = 4, .rank = 12, .freqfold = 4};
-        const sample s = sample_random(3);
-        const calibration text = {.windows = 1, .T = T, .tokens = s.tokens, .targets = s.targets},
-                          none = {.windows = 0};
+        sample s = sample_random(3);
+        const token_batch all = text_of(&s), text = token_batch_view(&all, 0, 1), none = {0};
         const layers_job j = {.method = methods[m],
                               .k = ops_cpu_f32(),
                               .source = "nothing-is-read",

@@ -40,8 +40,8 @@ static inline void tiny_folder(char path[PATH_BYTES])
 
 static inline void tiny_convert(tiny_conversion *c)
 {
-    const sample text = sample_random(TINY_TEXT), held_out = sample_random(TINY_HELD_OUT);
-    const calibration of_text = text_of(&text), of_held_out = text_of(&held_out);
+    sample text = sample_random(TINY_TEXT), held_out = sample_random(TINY_HELD_OUT);
+    const token_batch of_text = text_of(&text), of_held_out = text_of(&held_out);
     char source[PATH_BYTES];
     message why;
     model m;
@@ -66,11 +66,11 @@ static inline void tiny_convert(tiny_conversion *c)
 
 static inline double tiny_loss_of(const model *m, int text)
 {
-    const sample s = sample_random((uint64_t)text);
+    sample s = sample_random((uint64_t)text);
+    const token_batch batch = text_of(&s);
     activations a;
     activations_init(&a, &m->d, m->k, WINDOWS, T, FORWARD_ONLY);
-    const double loss =
-        model_evaluate(m, &a, &(model_batch){.tokens = s.tokens, .targets = s.targets, .first = s.first});
+    const double loss = model_evaluate(m, &a, &batch);
     activations_free(&a);
     return loss / (WINDOWS * T);
 }

@@ -57,9 +57,10 @@ static inline sample sample_random(uint64_t state)
     return s;
 }
 
-static inline calibration text_of(const sample *s)
+static inline token_batch text_of(sample *s)
 {
-    return (calibration){.windows = WINDOWS, .T = T, .tokens = s->tokens, .targets = s->targets};
+    return (token_batch){
+        .sequences = WINDOWS, .T = T, .tokens = s->tokens, .targets = s->targets, .first = s->first};
 }
 
 #endif

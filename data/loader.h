@@ -1,26 +1,25 @@
 /* The loader reads the batch of the next step, on a thread of its own, while the step computes. The result
  * for a position is the same as that of reading it on the spot. That holds for errors too: one that the
  * thread meets ahead of time is returned when its batch is requested. Memory: two batches. */
-#ifndef REMLA_TRAIN_LOADER_H
-#define REMLA_TRAIN_LOADER_H
-#include "eval/batch.h"
+#ifndef REMLA_DATA_LOADER_H
+#define REMLA_DATA_LOADER_H
+#include "base/status.h"
+#include "base/token_batch.h"
 
-/* Fills the batch of `position` and sets *counted to its counted targets. Runs on the loader's thread, so
- * nothing that it reads through `context` may change while the loader runs. */
-typedef status (*loader_read)(const void *context, host_batch *b, int64_t position, int64_t *counted,
-                              message *why);
+/* Fills the batch of `position`. Runs on the loader's thread, so nothing that it reads through `context` may
+ * change while the loader runs. */
+typedef status (*loader_read)(const void *context, token_batch *b, int64_t position, message *why);
 
 typedef struct loader loader;
 
 /* Starts the thread, for batches of `sequences` samples of T tokens. It begins at once with the batch of
- * `first`
- * (-1: none). Borrows context until loader_stop. */
+ * `first` (-1: none). Borrows context until loader_stop. */
 loader *loader_start(loader_read read, const void *context, int64_t sequences, int64_t T, int64_t first);
 void loader_stop(loader *l); /* waits for the thread; NULL is fine */
 
 /* Gives the batch of `position`, good until the next call, and lets the thread read that of `next` (-1:
  * none). Adds the seconds that this took to *waited. Not collective; one thread calls it. */
-status loader_next(loader *l, int64_t position, int64_t next, const host_batch **batch, int64_t *counted,
-                   double *waited, message *why);
+status loader_next(loader *l, int64_t position, int64_t next, const token_batch **batch, double *waited,
+                   message *why);
 
 #endif

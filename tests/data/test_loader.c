@@ -1,8 +1,9 @@
 /* The loader gives for every position what reading it at once gives, in any order of positions, and errors
- * when their batch is requested, not before. It also runs under the thread sanitizer (train/loader_threads).
+ * when their batch is requested, not before. It also runs under the thread sanitizer (data/loader_threads).
  */
 #include "base/clock.h"
-#include "train/loader.h"
+#include "data/dataset.h"
+#include "data/loader.h"
 #include "data/shards/shard_writer.h"
 #include "tests/support/scratch.h"
 #include <stdarg.h>
@@ -19,13 +20,11 @@ enum { SEQUENCES = 3, T = 16, TOKENS = 70000, VOCABULARY = 500 };
 
 /* ---- with shards --------------------------------------------------------------------------------------- */
 
-static status read_windows(const void *context, host_batch *b, int64_t position, int64_t *counted,
-                           message *why)
+static status read_windows(const void *context, token_batch *b, int64_t position, message *why)
 {
     const dataset *d = context;
-    *counted = 0;
     for (int64_t i = 0; i < b->sequences; i++)
-        TRY(host_batch_read(b, i, d, (position + i) * 7919 % d->windows, counted, why));
+        TRY(dataset_read(d, (position + i) * 7919 % d->windows, b, i, why));
     return OK;
 }
 
@@ -51,19 +50,17 @@ static void open_dataset(dataset *d, const char *path)
     if (dataset_open(d, "data.train", &path, 1, &form, &why) != OK) fail_msg("%s", why.text);
 }
 
-static void expect_batch(const host_batch *got, int64_t counted, const dataset *d, int64_t position)
+static void expect_batch(const token_batch *got, const dataset *d, int64_t position)
 {
-    host_batch want;
-    int64_t want_counted;
+    token_batch want;
     message why;
-    host_batch_init(&want, SEQUENCES, T);
-    assert_int_equal(read_windows(d, &want, position, &want_counted, &why), OK);
-    assert_int_equal(counted, want_counted);
+    token_batch_init(&want, SEQUENCES, T);
+    assert_int_equal(read_windows(d, &want, position, &why), OK);
     const size_t bytes = sizeof(int32_t) * SEQUENCES * T;
     assert_memory_equal(got->tokens, want.tokens, bytes);
     assert_memory_equal(got->targets, want.targets, bytes);
     assert_memory_equal(got->first, want.first, bytes);
-    host_batch_free(&want);
+    token_batch_free(&want);
 }
 
 static void test_batches(void **state)
@@ -76,12 +73,12 @@ static void test_batches(void **state)
     open_dataset(&d, path);
     loader *l = loader_start(read_windows, &d, SEQUENCES, T, -1);
     double waited = 0;
-    const host_batch *b;
-    int64_t counted, position = 1000;
+    const token_batch *b;
+    int64_t position = 1000;
     for (int step = 0; step < 60; step++) {
         const int64_t next = step % 5 == 4 ? -1 : position + SEQUENCES;
-        assert_int_equal(loader_next(l, position, next, &b, &counted, &waited, &why), OK);
-        expect_batch(b, counted, &d, position); /* while the next one is being read */
+        assert_int_equal(loader_next(l, position, next, &b, &waited, &why), OK);
+        expect_batch(b, &d, position); /* while the next one is being read */
         position = step % 7 == 6 ? position / 2 : position + SEQUENCES;
     }
     assert_true(waited > 0);
@@ -97,8 +94,7 @@ typedef struct source {
     bool slow;
 } source;
 
-static status read_source(const void *context, host_batch *b, int64_t position, int64_t *counted,
-                          message *why)
+static status read_source(const void *context, token_batch *b, int64_t position, message *why)
 {
     source *s = (source *)(uintptr_t)context;
     if (s->slow) usleep(20000);
@@ -106,7 +102,6 @@ static status read_source(const void *context, host_batch *b, int64_t position, 
     atomic_fetch_add(&s->reads, 1);
     if (position == s->bad) return (fail)(why, ERR_INPUT, "position %lld is bad", (long long)position);
     b->tokens[0] = (int32_t)position;
-    *counted = position + 1;
     return OK;
 }
 
@@ -122,15 +117,13 @@ static void test_reads_once_and_ahead(void **state)
     source s = {.bad = -1};
     message why = {""};
     loader *l = loader_start(read_source, &s, SEQUENCES, T, 0);
-    const host_batch *b;
-    int64_t counted;
+    const token_batch *b;
     double waited = 0;
     wait_until(&s, 1); /* the first one before it is requested */
     for (int64_t step = 0; step < 20; step++) {
         const int64_t next = step < 19 ? 3 * (step + 1) : -1;
-        assert_int_equal(loader_next(l, 3 * step, next, &b, &counted, &waited, &why), OK);
+        assert_int_equal(loader_next(l, 3 * step, next, &b, &waited, &why), OK);
         assert_int_equal(b->tokens[0], 3 * step);
-        assert_int_equal(counted, 3 * step + 1);
         wait_until(&s, step < 19 ? step + 2 : 20);
         assert_int_equal(atomic_load(&s.last), step < 19 ? next : 57);
         assert_int_equal(b->tokens[0], 3 * step); /* it is another batch that is filled */
@@ -146,18 +139,16 @@ static void test_errors_wait_for_their_step(void **state)
     source s = {.bad = 6};
     message why = {""};
     loader *l = loader_start(read_source, &s, SEQUENCES, T, -1);
-    const host_batch *b;
-    int64_t counted;
+    const token_batch *b;
     double waited = 0;
-    assert_int_equal(loader_next(l, 0, 3, &b, &counted, &waited, &why), OK);
-    assert_int_equal(loader_next(l, 3, 6, &b, &counted, &waited, &why), OK);
+    assert_int_equal(loader_next(l, 0, 3, &b, &waited, &why), OK);
+    assert_int_equal(loader_next(l, 3, 6, &b, &waited, &why), OK);
     wait_until(&s, 3); /* it has met the error */
     assert_int_equal(b->tokens[0], 3);
     assert_string_equal(why.text, "");
-    assert_int_equal(loader_next(l, 6, 9, &b, &counted, &waited, &why), ERR_INPUT);
+    assert_int_equal(loader_next(l, 6, 9, &b, &waited, &why), ERR_INPUT);
     assert_string_equal(why.text, "position 6 is bad");
-    assert_int_equal(loader_next(l, 9, -1, &b, &counted, &waited, &why),
-                     OK); /* reading can continue elsewhere */
+    assert_int_equal(loader_next(l, 9, -1, &b, &waited, &why), OK); /* reading can continue elsewhere */
     assert_int_equal(b->tokens[0], 9);
     loader_stop(l);
 }
@@ -169,14 +160,13 @@ static void test_waiting(void **state)
     source s = {.bad = -1, .slow = true};
     message why = {""};
     loader *l = loader_start(read_source, &s, SEQUENCES, T, -1);
-    const host_batch *b;
-    int64_t counted;
+    const token_batch *b;
     double first = 0, second = 0;
-    assert_int_equal(loader_next(l, 0, 3, &b, &counted, &first, &why), OK);
+    assert_int_equal(loader_next(l, 0, 3, &b, &first, &why), OK);
     assert_true(first >= 0.02);
     wait_until(&s, 2);
     const double start = clock_seconds();
-    assert_int_equal(loader_next(l, 3, 6, &b, &counted, &second, &why), OK);
+    assert_int_equal(loader_next(l, 3, 6, &b, &second, &why), OK);
     assert_true(second <= clock_seconds() - start);
     loader_stop(l); /* in the middle of a read */
 }

@@ -13,19 +13,19 @@
  * resuming, say), loader_next reads it on the spot, into the same slot. A read that fails leaves its status
  * and sentence in the slot. They are returned only when its position is needed: bad data ahead does not stop
  * a run that ends before it. */
-#include "train/loader.h"
+#include "data/loader.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* A batch and the result of reading it. */
 typedef struct slot {
-    host_batch batch;
+    token_batch batch;
     int64_t position; /* -1: none was requested */
-    int64_t counted;
     status result;
     message why;
 } slot;
@@ -44,7 +44,7 @@ struct loader {
 
 static void slot_read(const loader *l, slot *s)
 {
-    s->result = l->read(l->context, &s->batch, s->position, &s->counted, &s->why);
+    s->result = l->read(l->context, &s->batch, s->position, &s->why);
 }
 
 static void *run(void *context)
@@ -91,7 +91,7 @@ loader *loader_start(loader_read read, const void *context, int64_t sequences, i
     l->read = read;
     l->context = context;
     for (int i = 0; i < 2; i++) {
-        host_batch_init(&l->slots[i].batch, sequences, T);
+        token_batch_init(&l->slots[i].batch, sequences, T);
         l->slots[i].position = -1;
     }
     l->now = &l->slots[0];
@@ -114,7 +114,7 @@ void loader_stop(loader *l)
     pthread_join(l->thread, NULL);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->changed);
-    for (int i = 0; i < 2; i++) host_batch_free(&l->slots[i].batch);
+    for (int i = 0; i < 2; i++) token_batch_free(&l->slots[i].batch);
     free(l);
 }
 
@@ -125,8 +125,8 @@ static void wait_for_thread(loader *l)
     pthread_mutex_unlock(&l->lock);
 }
 
-status loader_next(loader *l, int64_t position, int64_t next, const host_batch **batch, int64_t *counted,
-                   double *waited, message *why)
+status loader_next(loader *l, int64_t position, int64_t next, const token_batch **batch, double *waited,
+                   message *why)
 {
     const double start = clock_seconds();
     wait_for_thread(l);
@@ -140,7 +140,6 @@ status loader_next(loader *l, int64_t position, int64_t next, const host_batch *
     *waited += clock_seconds() - start;
     read_ahead(l, s->result == OK ? next : -1);
     *batch = &s->batch;
-    *counted = s->counted;
     if (s->result != OK) *why = s->why;
     return s->result;
 }

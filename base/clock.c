@@ -10,7 +10,7 @@ double clock_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-const char *duration_text(double seconds, char *buffer)
+const char *clock_duration_text(double seconds, char *buffer)
 {
     const long long s = seconds > 0 ? (long long)(seconds + 0.5) : 0;
     if (s >= 3600)

@@ -5,6 +5,6 @@
 /* Seconds since some fixed moment; never goes back. */
 double clock_seconds(void);
 /* Writes "1:02:03" or "4:05", for reading. Returns `buffer` (at least 24 bytes). */
-const char *duration_text(double seconds, char *buffer);
+const char *clock_duration_text(double seconds, char *buffer);
 
 #endif

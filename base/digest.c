@@ -15,13 +15,13 @@ struct digest_state {
     XXH3_state_t *xxh3;
 };
 
-void hex_write(char *out, const uint8_t *data, int bytes)
+void digest_hex_write(char *out, const uint8_t *data, int bytes)
 {
     for (int i = 0; i < 2 * bytes; i++) out[i] = "0123456789abcdef"[data[i / 2] >> (i % 2 ? 0 : 4) & 15];
     out[2 * bytes] = 0;
 }
 
-int hex_read(uint8_t *out, const char *text, int bytes)
+int digest_hex_read(uint8_t *out, const char *text, int bytes)
 {
     static const char digits[] = "0123456789abcdef";
     if (strlen(text) != 2 * (size_t)bytes || text[strspn(text, digits)]) return 0;
@@ -52,8 +52,8 @@ void digest_finish(digest_state *d, digest_text *out)
     XXH128_canonical_t xxh3;
     sha256_digest(&d->sha256, sizeof sha256, sha256);
     XXH128_canonicalFromHash(&xxh3, XXH3_128bits_digest(d->xxh3));
-    hex_write(out->sha256, sha256, sizeof sha256);
-    hex_write(out->xxh3_128, xxh3.digest, sizeof xxh3.digest);
+    digest_hex_write(out->sha256, sha256, sizeof sha256);
+    digest_hex_write(out->xxh3_128, xxh3.digest, sizeof xxh3.digest);
     XXH3_freeState(d->xxh3);
     free(d);
 }
@@ -78,12 +78,12 @@ status digest_file(const char *path, digest_text *out, int64_t *bytes, message *
     return s;
 }
 
-void sha256_of(const void *data, size_t bytes, char out[SHA256_TEXT])
+void digest_sha256(const void *data, size_t bytes, char out[SHA256_TEXT])
 {
     struct sha256_ctx context;
     uint8_t hash[SHA256_BYTES];
     sha256_init(&context);
     sha256_update(&context, bytes, data);
     sha256_digest(&context, sizeof hash, hash);
-    hex_write(out, hash, sizeof hash);
+    digest_hex_write(out, hash, sizeof hash);
 }

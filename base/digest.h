@@ -21,9 +21,9 @@ void digest_finish(digest_state *d, digest_text *out); /* frees d */
 /* Hashes a whole file; *bytes (may be NULL) is its size. */
 status digest_file(const char *path, digest_text *out, int64_t *bytes, message *why);
 
-void sha256_of(const void *data, size_t bytes, char out[SHA256_TEXT]);
-void hex_write(char *out, const uint8_t *data, int bytes); /* 2*bytes characters and a zero */
+void digest_sha256(const void *data, size_t bytes, char out[SHA256_TEXT]);
+void digest_hex_write(char *out, const uint8_t *data, int bytes); /* 2*bytes characters and a zero */
 /* Returns 1, and fills `out`, if text is exactly 2*bytes lower-case digits; else 0. */
-int hex_read(uint8_t *out, const char *text, int bytes);
+int digest_hex_read(uint8_t *out, const char *text, int bytes);
 
 #endif

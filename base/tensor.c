@@ -99,7 +99,7 @@ const char *tensor_text(const tensor *t, char *buffer, int size)
     return buffer;
 }
 
-void require_shape(const char *function, const tensor *t, dtype type, int rank, const int64_t *dim)
+void tensor_require_shape(const char *function, const tensor *t, dtype type, int rank, const int64_t *dim)
 {
     bool same = t->type == type && t->rank == rank;
     for (int i = 0; same && i < rank; i++) same = t->dim[i] == dim[i];

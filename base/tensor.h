@@ -42,11 +42,11 @@ const char *tensor_text(const tensor *t, char *buffer, int size);
 
 /* Stops the job, naming function, tensor, found and expected, when the shape or type differs. Used by every
  * op. */
-void require_shape(const char *function, const tensor *t, dtype type, int rank, const int64_t *dim);
+void tensor_require_shape(const char *function, const tensor *t, dtype type, int rank, const int64_t *dim);
 #define REQUIRE_SHAPE(t, type, ...)                                                                          \
     do {                                                                                                     \
         const int64_t want_[] = {__VA_ARGS__};                                                               \
-        require_shape(__func__, t, type, (int)(sizeof want_ / sizeof want_[0]), want_);                      \
+        tensor_require_shape(__func__, t, type, (int)(sizeof want_ / sizeof want_[0]), want_);               \
     } while (0)
 
 #ifdef __cplusplus

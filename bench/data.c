@@ -32,12 +32,12 @@ static double write_copy(const char *path, const uint32_t *ids, int64_t count, i
     shard_summary summary;
     const shard_identity id = {.token_bytes = 4, .vocabulary = -1, .eos = -1, .bos = -1, .pad = -1};
     const double start = cpu_seconds();
-    check(shard_create(&w, path, &id, &why), &why);
+    check(shard_writer_create(&w, path, &id, &why), &why);
     for (int64_t at = 0; at < tokens; at += count) {
-        check(shard_append(w, ids, count < tokens - at ? count : tokens - at, &why), &why);
-        check(shard_end_document(w, &why), &why);
+        check(shard_writer_append(w, ids, count < tokens - at ? count : tokens - at, &why), &why);
+        check(shard_writer_end_document(w, &why), &why);
     }
-    check(shard_finish(w, &summary, &why), &why);
+    check(shard_writer_finish(w, &summary, &why), &why);
     return cpu_seconds() - start;
 }
 

@@ -167,12 +167,12 @@ static status find_ends(const shard *s, int64_t eos, uint8_t *ends, message *why
 static status plan(pack_plan *out, const shard *s, const pack_rule *rule, message *why)
 {
     if (rule->mode == PACKING_BEST_FIT) {
-        pack_best_fit(out, s->document_end, s->documents, rule->T);
+        pack_plan_best_fit(out, s->document_end, s->documents, rule->T);
         return OK;
     }
     uint8_t *ends = memory_new(s->documents, sizeof *ends, "the documents of %s", s->path);
     const status result = find_ends(s, rule->eos, ends, why);
-    if (result == OK) pack_transmla(out, s->document_end, s->documents, ends, rule->T);
+    if (result == OK) pack_plan_transmla(out, s->document_end, s->documents, ends, rule->T);
     free(ends);
     return result;
 }

@@ -47,8 +47,8 @@ static int64_t document_start(const int64_t *document_end, int64_t d) { return d
 
 /* ---- TransMLA ------------------------------------------------------------------------------------------ */
 
-void pack_transmla(pack_plan *out, const int64_t *document_end, int64_t documents, const uint8_t *ends,
-                   int64_t T)
+void pack_plan_transmla(pack_plan *out, const int64_t *document_end, int64_t documents, const uint8_t *ends,
+                        int64_t T)
 {
     int64_t chunks = 0, used = 0;
     for (int64_t d = 0; d < documents; d++)
@@ -141,7 +141,7 @@ static void place_rests(pack_plan *out, shelf *s, rest *r, int count)
             add(out, i == s->head[sample], r[i].from, r[i].length);
 }
 
-void pack_best_fit(pack_plan *out, const int64_t *document_end, int64_t documents, int64_t T)
+void pack_plan_best_fit(pack_plan *out, const int64_t *document_end, int64_t documents, int64_t T)
 {
     int64_t pieces = 0;
     for (int64_t d = 0; d < documents; d++)

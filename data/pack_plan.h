@@ -16,10 +16,10 @@ void pack_plan_free(pack_plan *p);
 /* Packs as TransMLA does: the text of a document in chunks of T-1 tokens, each of which takes a position more
  * for the end-of-text token that follows it; next-fit inside batches of 1,024 documents. ends[d]: 1 when
  * document d's last token is the end-of-text token, which is not part of its text, else 0. T is 2 or more. */
-void pack_transmla(pack_plan *out, const int64_t *document_end, int64_t documents, const uint8_t *ends,
-                   int64_t T);
+void pack_plan_transmla(pack_plan *out, const int64_t *document_end, int64_t documents, const uint8_t *ends,
+                        int64_t T);
 /* Packs by best fit. A document of n tokens is n-1 inputs with a target each: pieces of T of them, and a
  * rest. Rests go into samples best-fit decreasing, 8,192 documents at a time. */
-void pack_best_fit(pack_plan *out, const int64_t *document_end, int64_t documents, int64_t T);
+void pack_plan_best_fit(pack_plan *out, const int64_t *document_end, int64_t documents, int64_t T);
 
 #endif

@@ -4,7 +4,7 @@
 #include "model/mean_loss.h"
 #include <math.h>
 
-int64_t windows_read(const dataset *data, int64_t limit)
+int64_t evaluate_windows(const dataset *data, int64_t limit)
 {
     const int64_t wanted = limit != ALL_TOKENS ? (limit + data->T - 1) / data->T : data->windows;
     return wanted < data->windows ? wanted : data->windows;
@@ -28,7 +28,7 @@ status evaluate(const model *m, activations *a, const dataset *data, int64_t lim
                 evaluation *out, message *why)
 {
     const double start = clock_seconds();
-    const int64_t windows = windows_read(data, limit), groups = (windows + a->B - 1) / a->B;
+    const int64_t windows = evaluate_windows(data, limit), groups = (windows + a->B - 1) / a->B;
     token_batch batch;
     token_batch_init(&batch, a->B, a->T);
 

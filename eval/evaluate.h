@@ -16,7 +16,7 @@ typedef struct evaluation {
 enum { ALL_TOKENS = 0 };
 
 /* How many of the windows of `data` are read when it is to be `limit` tokens, in whole windows. */
-int64_t windows_read(const dataset *data, int64_t limit);
+int64_t evaluate_windows(const dataset *data, int64_t limit);
 
 /* Runs windows 0, 1, ... of `data` (whose T is a->T) until `limit` tokens are read through the
  * model, a->B at a time, shared out over the ranks. All ranks make the same number of calls of

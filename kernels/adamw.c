@@ -37,7 +37,7 @@ void CPU(adamw_update)(tensor *weight, tensor *master, tensor *m, tensor *v, con
     (void)s;
     const tensor *all[] = {weight, master, m, v, grad};
     for (int i = 0; i < 5; i++) {
-        require_shape(__func__, all[i], REAL_TYPE, weight->rank, weight->dim);
+        tensor_require_shape(__func__, all[i], REAL_TYPE, weight->rank, weight->dim);
         REQUIRE_CONTIGUOUS(all[i]);
     }
     REQUIRE_SHAPE(factor, F64, 1);

@@ -61,10 +61,10 @@ void CUDA(adamw_update)(tensor *weight, tensor *master, tensor *m, tensor *v, co
 {
     const tensor *real[] = {master, m, v, grad};
     for (int i = 0; i < 4; i++) {
-        require_shape(__func__, real[i], F32, weight->rank, weight->dim);
+        tensor_require_shape(__func__, real[i], F32, weight->rank, weight->dim);
         REQUIRE_CONTIGUOUS(real[i]);
     }
-    require_shape(__func__, weight, ACT_TYPE, weight->rank, weight->dim);
+    tensor_require_shape(__func__, weight, ACT_TYPE, weight->rank, weight->dim);
     REQUIRE_CONTIGUOUS(weight);
     REQUIRE_SHAPE(factor, F64, 1);
     REQUIRE(a->step >= 1, "step %lld, expected 1 or more", (long long)a->step);

@@ -242,12 +242,12 @@ static problem attention_problem(const char *function, const tensor *out, const 
                  .D = q->dim[3],
                  .Dv = v->dim[3],
                  .scale = scale};
-    require_shape(function, q, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.H, p.D});
-    require_shape(function, k, REAL_TYPE, 4, (const int64_t[]){p.B, p.S, p.G, p.D});
-    require_shape(function, v, REAL_TYPE, 4, (const int64_t[]){p.B, p.S, p.G, p.Dv});
-    require_shape(function, out, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.H, p.Dv});
-    require_shape(function, lse, REAL_TYPE, 3, (const int64_t[]){p.B, p.H, p.T});
-    require_shape(function, first, I32, 2, (const int64_t[]){p.B, p.T});
+    tensor_require_shape(function, q, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.H, p.D});
+    tensor_require_shape(function, k, REAL_TYPE, 4, (const int64_t[]){p.B, p.S, p.G, p.D});
+    tensor_require_shape(function, v, REAL_TYPE, 4, (const int64_t[]){p.B, p.S, p.G, p.Dv});
+    tensor_require_shape(function, out, REAL_TYPE, 4, (const int64_t[]){p.B, p.T, p.H, p.Dv});
+    tensor_require_shape(function, lse, REAL_TYPE, 3, (const int64_t[]){p.B, p.H, p.T});
+    tensor_require_shape(function, first, I32, 2, (const int64_t[]){p.B, p.T});
     REQUIRE(p.H % p.G == 0, "%s: %lld query heads for %lld key heads", function, (long long)p.H,
             (long long)p.G);
     REQUIRE(p.S >= p.T, "%s: %lld queries for %lld keys", function, (long long)p.T, (long long)p.S);

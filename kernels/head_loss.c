@@ -42,11 +42,11 @@ static void head_loss(const char *function, tensor *dhidden, tensor *dweight, te
 {
     const int64_t N = hidden->dim[0], C = hidden->dim[1], V = weight->dim[0], chunk = scratch->dim[0];
     const bool gradient = dhidden != NULL;
-    require_shape(function, hidden, REAL_TYPE, 2, (const int64_t[]){N, C});
-    require_shape(function, weight, REAL_TYPE, 2, (const int64_t[]){V, C});
-    require_shape(function, targets, I32, 1, (const int64_t[]){N});
-    require_shape(function, loss, REAL_TYPE, 1, (const int64_t[]){N});
-    require_shape(function, scratch, REAL_TYPE, 2, (const int64_t[]){chunk, V});
+    tensor_require_shape(function, hidden, REAL_TYPE, 2, (const int64_t[]){N, C});
+    tensor_require_shape(function, weight, REAL_TYPE, 2, (const int64_t[]){V, C});
+    tensor_require_shape(function, targets, I32, 1, (const int64_t[]){N});
+    tensor_require_shape(function, loss, REAL_TYPE, 1, (const int64_t[]){N});
+    tensor_require_shape(function, scratch, REAL_TYPE, 2, (const int64_t[]){chunk, V});
     REQUIRE(chunk >= 1, "%s: no room for a row", function);
     REQUIRE_CONTIGUOUS(hidden);
     REQUIRE_CONTIGUOUS(weight);
@@ -54,8 +54,8 @@ static void head_loss(const char *function, tensor *dhidden, tensor *dweight, te
     REQUIRE_CONTIGUOUS(loss);
     REQUIRE_CONTIGUOUS(scratch);
     if (gradient) {
-        require_shape(function, dhidden, REAL_TYPE, 2, (const int64_t[]){N, C});
-        require_shape(function, dweight, REAL_TYPE, 2, (const int64_t[]){V, C});
+        tensor_require_shape(function, dhidden, REAL_TYPE, 2, (const int64_t[]){N, C});
+        tensor_require_shape(function, dweight, REAL_TYPE, 2, (const int64_t[]){V, C});
         REQUIRE_CONTIGUOUS(dhidden);
         REQUIRE_CONTIGUOUS(dweight);
     }

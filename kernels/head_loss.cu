@@ -104,7 +104,7 @@ static __global__ void __launch_bounds__(THREADS)
 static void require_matrix(const char *function, const tensor *t, dtype type, int64_t rows, int64_t columns)
 {
     const int64_t dim[] = {rows, columns};
-    require_shape(function, t, type, 2, dim);
+    tensor_require_shape(function, t, type, 2, dim);
     REQUIRE_CONTIGUOUS(t);
 }
 
@@ -116,8 +116,8 @@ static void head_loss(const char *function, tensor *dhidden, tensor *dweight, te
     const bool gradient = dhidden != NULL;
     require_matrix(function, hidden, ACT_TYPE, N, C);
     require_matrix(function, weight, ACT_TYPE, V, C);
-    require_shape(function, targets, I32, 1, &N);
-    require_shape(function, loss, F32, 1, &N);
+    tensor_require_shape(function, targets, I32, 1, &N);
+    tensor_require_shape(function, loss, F32, 1, &N);
     require_matrix(function, scratch, F32, chunk, V);
     REQUIRE(chunk >= 1, "%s: no room for a row", function);
     REQUIRE_CONTIGUOUS(targets);

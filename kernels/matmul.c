@@ -48,23 +48,23 @@ static void backward(const char *function, tensor *dinp, tensor *dweight, tensor
 {
     const tensor *dout = gradient.value, *inp = input.value, *weight = weights.value;
     const int64_t N = inp->dim[0], K = inp->dim[1], O = weight->dim[0];
-    require_shape(function, inp, REAL_TYPE, 2, (const int64_t[]){N, K});
-    require_shape(function, weight, REAL_TYPE, 2, (const int64_t[]){O, K});
-    require_shape(function, dout, REAL_TYPE, 2, (const int64_t[]){N, O});
+    tensor_require_shape(function, inp, REAL_TYPE, 2, (const int64_t[]){N, K});
+    tensor_require_shape(function, weight, REAL_TYPE, 2, (const int64_t[]){O, K});
+    tensor_require_shape(function, dout, REAL_TYPE, 2, (const int64_t[]){N, O});
     REQUIRE_CONTIGUOUS(weight);
     if (dinp) {
-        require_shape(function, dinp, REAL_TYPE, 2, (const int64_t[]){N, K});
+        tensor_require_shape(function, dinp, REAL_TYPE, 2, (const int64_t[]){N, K});
         gemm(false, false, N, K, O, 1, dout->data, row_stride(dout), weight->data, K, keep, dinp->data,
              row_stride(dinp));
     }
     if (dweight) {
-        require_shape(function, dweight, REAL_TYPE, 2, (const int64_t[]){O, K});
+        tensor_require_shape(function, dweight, REAL_TYPE, 2, (const int64_t[]){O, K});
         REQUIRE_CONTIGUOUS(dweight);
         gemm(true, false, O, K, N, 1, dout->data, row_stride(dout), inp->data, row_stride(inp), 1,
              dweight->data, K);
     }
     if (dbias) {
-        require_shape(function, dbias, REAL_TYPE, 1, (const int64_t[]){O});
+        tensor_require_shape(function, dbias, REAL_TYPE, 1, (const int64_t[]){O});
         add_column_sums(dbias->data, dout->data, row_stride(dout), N, O);
     }
 }

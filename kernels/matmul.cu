@@ -44,7 +44,7 @@ static matrix matrix_of(const tensor *t) { return matrix{t->data, t->type, row_s
 static void require_matrix(const char *function, const tensor *t, dtype type, int64_t rows, int64_t columns)
 {
     const int64_t dim[] = {rows, columns};
-    require_shape(function, t, type, 2, dim);
+    tensor_require_shape(function, t, type, 2, dim);
 }
 
 /* Blocks that cover `threads` columns of threads, times `rows` blocks. */
@@ -68,7 +68,7 @@ void CUDA(matmul_forward)(tensor *out, operand input, operand weights, const ten
     require_matrix(__func__, out, ACT_TYPE, N, O);
     REQUIRE_CONTIGUOUS(weight);
     if (bias) {
-        require_shape(__func__, bias, ACT_TYPE, 1, &O);
+        tensor_require_shape(__func__, bias, ACT_TYPE, 1, &O);
         act *to = data<act>(out);
         const act *from = data<act>(bias);
         const int64_t rows = smaller(blocks_for(N, BIAS_ROWS), MAX_GRID_Y);
@@ -95,7 +95,7 @@ static void add_column_sums(tensor *dbias, const tensor *dout, stream *s)
     else
         CUDA_OK(SIMT_LAUNCH(sum_rows<1>, grid(O, pieces), dim3(THREADS), 0, s->cuda, partial, from,
                             row_stride(dout), N, O));
-    launch_add_partial_sums(data<float>(dbias), partial, pieces, O, s);
+    partial_sums_add(data<float>(dbias), partial, pieces, O, s);
 }
 
 static void backward(const char *function, tensor *dinp, tensor *dweight, tensor *dbias, operand gradient,
@@ -117,7 +117,7 @@ static void backward(const char *function, tensor *dinp, tensor *dweight, tensor
         cuda_gemm(s, true, false, O, K, N, 1, matrix_of(dout), matrix_of(inp), 1, matrix_of(dweight));
     }
     if (dbias) {
-        require_shape(function, dbias, F32, 1, &O);
+        tensor_require_shape(function, dbias, F32, 1, &O);
         add_column_sums(dbias, dout, s);
     }
 }

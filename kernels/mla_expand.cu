@@ -47,13 +47,13 @@ typedef struct part {
 
 static bool in_whole_vectors(heads a, heads b, int64_t width)
 {
-    return aligned_heads(a) && aligned_heads(b) && width % VEC == 0;
+    return heads_aligned(a) && heads_aligned(b) && width % VEC == 0;
 }
 
 static void copy(heads to, heads from, part p, stream *s)
 {
     const bool vectors = in_whole_vectors(to, from, p.width);
-    const uint32_t num_threads = threads_for(p.B * p.T * p.H, p.width / (vectors ? VEC : 1));
+    const uint32_t num_threads = heads_threads(p.B * p.T * p.H, p.width / (vectors ? VEC : 1));
     LAUNCH((vectors ? copy_heads<VEC> : copy_heads<1>), blocks_for(num_threads, THREADS), THREADS, 0, s, to,
            from, num_threads, (uint32_t)p.T, (uint32_t)p.H, (uint32_t)p.width);
 }
@@ -61,7 +61,7 @@ static void copy(heads to, heads from, part p, stream *s)
 static void sum(heads to, heads from, part p, stream *s)
 {
     const bool vectors = in_whole_vectors(to, from, p.width);
-    const uint32_t num_threads = threads_for(p.B * p.T, p.width / (vectors ? VEC : 1));
+    const uint32_t num_threads = heads_threads(p.B * p.T, p.width / (vectors ? VEC : 1));
     LAUNCH((vectors ? sum_heads<VEC> : sum_heads<1>), blocks_for(num_threads, THREADS), THREADS, 0, s, to,
            from, num_threads, (uint32_t)p.T, (uint32_t)p.H, (uint32_t)p.width);
 }

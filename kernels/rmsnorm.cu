@@ -113,7 +113,7 @@ static void backward_in(tensor *dinp, tensor *dweight, const tensor *dout, const
     LAUNCH((gradients<V, LANES, ADD>), num, THREADS, (size_t)(teams * C) * sizeof(float), s,
            rmsnorm_rows(dinp), partial, rmsnorm_rows(dout), rmsnorm_rows(inp), data<act>(weight),
            data<float>(rstd), N, (int)C, stretch);
-    launch_add_partial_sums(data<float>(dweight), partial, num, C, s);
+    partial_sums_add(data<float>(dweight), partial, num, C, s);
 }
 
 template <bool ADD>
@@ -121,12 +121,12 @@ static void backward(const char *function, tensor *dinp, tensor *dweight, const 
                      const tensor *inp, const tensor *weight, const tensor *rstd, stream *s)
 {
     const int64_t N = inp->dim[0], C = inp->dim[1], shape[] = {N, C};
-    require_shape(function, dinp, ACT_TYPE, 2, shape);
-    require_shape(function, dweight, F32, 1, &C);
-    require_shape(function, dout, ACT_TYPE, 2, shape);
-    require_shape(function, inp, ACT_TYPE, 2, shape);
-    require_shape(function, weight, ACT_TYPE, 1, &C);
-    require_shape(function, rstd, F32, 1, &N);
+    tensor_require_shape(function, dinp, ACT_TYPE, 2, shape);
+    tensor_require_shape(function, dweight, F32, 1, &C);
+    tensor_require_shape(function, dout, ACT_TYPE, 2, shape);
+    tensor_require_shape(function, inp, ACT_TYPE, 2, shape);
+    tensor_require_shape(function, weight, ACT_TYPE, 1, &C);
+    tensor_require_shape(function, rstd, F32, 1, &N);
     const bool vectors = C % VEC == 0 && aligned(data<act>(weight)) && aligned_rows(rmsnorm_rows(dinp)) &&
                          aligned_rows(rmsnorm_rows(dout)) && aligned_rows(rmsnorm_rows(inp));
     auto *run = C <= SHORT_ROW ? (vectors ? backward_in<VEC, WARP, ADD> : backward_in<1, WARP, ADD>)

@@ -19,10 +19,10 @@ static void rotate_all(const char *function, tensor *x, const tensor *cosine, co
                        const tensor *position, rope_layout layout, real sign)
 {
     const int64_t B = x->dim[0], T = x->dim[1], H = x->dim[2], half = x->dim[3] / 2, Tmax = cosine->dim[0];
-    require_shape(function, x, REAL_TYPE, 4, (int64_t[]){B, T, H, 2 * half});
-    require_shape(function, cosine, REAL_TYPE, 2, (int64_t[]){Tmax, half});
-    require_shape(function, sine, REAL_TYPE, 2, (int64_t[]){Tmax, half});
-    require_shape(function, position, I32, 2, (int64_t[]){B, T});
+    tensor_require_shape(function, x, REAL_TYPE, 4, (int64_t[]){B, T, H, 2 * half});
+    tensor_require_shape(function, cosine, REAL_TYPE, 2, (int64_t[]){Tmax, half});
+    tensor_require_shape(function, sine, REAL_TYPE, 2, (int64_t[]){Tmax, half});
+    tensor_require_shape(function, position, I32, 2, (int64_t[]){B, T});
     REQUIRE_CONTIGUOUS(cosine);
     REQUIRE_CONTIGUOUS(sine);
     REQUIRE_CONTIGUOUS(position);

@@ -72,7 +72,7 @@ static void rotate_in(tensor *x, const tensor *cosine, const tensor *sine, const
                       stream *s)
 {
     const int64_t T = x->dim[1], H = x->dim[2], pairs = x->dim[3] / 2;
-    const uint32_t num_threads = threads_for(x->dim[0] * T, H * pairs / W);
+    const uint32_t num_threads = heads_threads(x->dim[0] * T, H * pairs / W);
     LAUNCH((rotate<W, LAYOUT>), blocks_for(num_threads, THREADS), THREADS, 0, s, heads_of(x),
            data<float>(cosine), data<float>(sine), data<int32_t>(position), (uint32_t)cosine->dim[0], sign,
            num_threads, (uint32_t)T, (uint32_t)H, (uint32_t)pairs);
@@ -83,14 +83,14 @@ static void rotate_all(const char *function, tensor *x, const tensor *cosine, co
 {
     const int64_t B = x->dim[0], T = x->dim[1], H = x->dim[2], pairs = x->dim[3] / 2, Tmax = cosine->dim[0];
     const int64_t shape[] = {B, T, H, 2 * pairs}, table[] = {Tmax, pairs};
-    require_shape(function, x, ACT_TYPE, 4, shape);
-    require_shape(function, cosine, F32, 2, table);
-    require_shape(function, sine, F32, 2, table);
-    require_shape(function, position, I32, 2, x->dim);
+    tensor_require_shape(function, x, ACT_TYPE, 4, shape);
+    tensor_require_shape(function, cosine, F32, 2, table);
+    tensor_require_shape(function, sine, F32, 2, table);
+    tensor_require_shape(function, position, I32, 2, x->dim);
     REQUIRE_CONTIGUOUS(cosine);
     REQUIRE_CONTIGUOUS(sine);
     REQUIRE_CONTIGUOUS(position);
-    const bool whole = aligned_heads(heads_of(x)) && aligned(data<float>(cosine), data<float>(sine));
+    const bool whole = heads_aligned(heads_of(x)) && aligned(data<float>(cosine), data<float>(sine));
     if (layout == ROPE_HALVES) {
         auto *run = whole && pairs % VEC == 0 ? rotate_in<VEC, ROPE_HALVES> : rotate_in<1, ROPE_HALVES>;
         run(x, cosine, sine, position, sign, s);

@@ -26,8 +26,8 @@ static double block_squares(const real *x, int64_t n)
 static void total(const char *function, tensor *result, const tensor *inp,
                   double (*sum_of)(const real *x, int64_t n))
 {
-    require_shape(function, result, F64, 1, (int64_t[]){1});
-    require_shape(function, inp, REAL_TYPE, inp->rank, inp->dim);
+    tensor_require_shape(function, result, F64, 1, (int64_t[]){1});
+    tensor_require_shape(function, inp, REAL_TYPE, inp->rank, inp->dim);
     REQUIRE_CONTIGUOUS(inp);
     const real *x = inp->data;
     const int64_t n = tensor_numel(inp), num_blocks = (n + BLOCK - 1) / BLOCK;

@@ -34,8 +34,8 @@ static __global__ void __launch_bounds__(THREADS) add_partials(double *result, c
 template <bool SQUARES> static void total(const char *function, tensor *result, const tensor *inp, stream *s)
 {
     const int64_t one = 1;
-    require_shape(function, result, F64, 1, &one);
-    require_shape(function, inp, F32, inp->rank, inp->dim);
+    tensor_require_shape(function, result, F64, 1, &one);
+    tensor_require_shape(function, inp, F32, inp->rank, inp->dim);
     REQUIRE_CONTIGUOUS(inp);
     const int64_t n = tensor_numel(inp), pieces = blocks_for(n, PIECE);
     const int num = (int)(pieces < MAX_BLOCKS ? pieces : (int64_t)MAX_BLOCKS);

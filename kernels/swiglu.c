@@ -34,7 +34,7 @@ static void backward(real *dgate, real *dup, const real *dout, const real *gate,
 
 static void require_rows(const char *function, const tensor *t, int64_t N, int64_t F)
 {
-    require_shape(function, t, REAL_TYPE, 2, (int64_t[]){N, F});
+    tensor_require_shape(function, t, REAL_TYPE, 2, (int64_t[]){N, F});
     REQUIRE_CONTIGUOUS(t);
 }
 

@@ -43,7 +43,7 @@ static __global__ void __launch_bounds__(THREADS)
 static void require_rows(const char *function, const tensor *t, int64_t N, int64_t F)
 {
     const int64_t dim[] = {N, F};
-    require_shape(function, t, ACT_TYPE, 2, dim);
+    tensor_require_shape(function, t, ACT_TYPE, 2, dim);
     REQUIRE_CONTIGUOUS(t);
 }
 

@@ -21,8 +21,8 @@ static void unit_check(const optimizer *o, int u)
     REQUIRE(numel % multiple == 0 && numel >= o->table->unit_numel[u],
             "unit %d has %lld elements, expected %lld padded to a multiple of %lld", u, (long long)numel,
             (long long)o->table->unit_numel[u], (long long)multiple);
-    require_shape(__func__, &o->weight[u], o->k->act, 1, &numel);
-    require_shape(__func__, &o->grad[u], o->k->real, 1, &numel);
+    tensor_require_shape(__func__, &o->weight[u], o->k->act, 1, &numel);
+    tensor_require_shape(__func__, &o->grad[u], o->k->real, 1, &numel);
 }
 
 static bool has_masters(const optimizer *o) { return o->k->act != o->k->real; }

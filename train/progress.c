@@ -51,7 +51,7 @@ void progress_step(progress *p, const training *t, const step_result *r, metrics
              "eta %s%s",
              (long long)t->state.step, (long long)t->steps, r->loss, r->grad_norm, r->rate, tok_s,
              100 * p->flops_per_step / seconds / p->peak_flops, (long long)(memory_peak_bytes() >> 20),
-             duration_text(p->step_seconds * (double)(t->steps - t->state.step), left),
+             clock_duration_text(p->step_seconds * (double)(t->steps - t->state.step), left),
              r->skipped ? " | not finite: update skipped" : "");
     const step_metrics row = {.step = t->state.step,
                               .tokens = t->state.tokens,

@@ -130,7 +130,7 @@ static ncclResult_t poll_call(ncclResult_t result)
 {
     const double start = clock_seconds();
     while (result == ncclInProgress && clock_seconds() - start <= world.device->wait_limit) {
-        wait_pause(clock_seconds() - start);
+        device_wait_pause(clock_seconds() - start);
         const ncclResult_t asked = nccl.ncclCommGetAsyncError(ranks.handle, &result);
         if (asked != ncclSuccess) result = asked;
     }

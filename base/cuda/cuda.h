@@ -57,7 +57,7 @@ void cuda_failed(cudaError_t code, const char *call, const char *file, int line)
 /* Pauses between two polls of a wait that has lasted `waited` seconds. Most waits are for a few microseconds:
  * in the first millisecond it only yields to other threads of this core, later it sleeps for 50 microseconds.
  */
-void wait_pause(double waited);
+void device_wait_pause(double waited);
 
 /* Wait for everything queued on `s` so far, or for an event. After the device's time limit, or when a peer is
  * lost, they stop the job with a sentence that begins with `what`: "waiting for a download". */

@@ -45,7 +45,7 @@ static void check_progress(device *d, const char *what, double since)
     device_failed(d, what, text);
 }
 
-void wait_pause(double waited)
+void device_wait_pause(double waited)
 {
     if (waited < 1e-3)
         sched_yield();
@@ -66,7 +66,7 @@ static void wait_for(device *d, const stream *s, cudaEvent_t event, const char *
         const double start = clock_seconds();
         do {
             check_progress(d, what, start);
-            wait_pause(clock_seconds() - start);
+            device_wait_pause(clock_seconds() - start);
             code = ask(s, event);
         } while (code == cudaErrorNotReady);
         (void)cudaGetLastError(); /* clears "not ready", which the next check of a launch would report */

@@ -18,7 +18,7 @@ struct zstd_source {
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-status bytes_open(byte_stream *b, const char *path, message *why)
+status byte_stream_open(byte_stream *b, const char *path, message *why)
 {
     *b = (byte_stream){.fd = -1};
     TRY(path_print(b->path, why, "%s", path));
@@ -27,9 +27,9 @@ status bytes_open(byte_stream *b, const char *path, message *why)
     return OK;
 }
 
-status bytes_open_zstd(byte_stream *b, const char *path, message *why)
+status byte_stream_open_zstd(byte_stream *b, const char *path, message *why)
 {
-    TRY(bytes_open(b, path, why));
+    TRY(byte_stream_open(b, path, why));
     struct zstd_source *z = memory_new(1, sizeof *z, "decompression of %s", path);
     z->stream = memory_check(ZSTD_createDStream(), "decompression of %s", path);
     z->packed = memory_new(BUFFER_BYTES, 1, "decompression of %s", path);
@@ -39,7 +39,7 @@ status bytes_open_zstd(byte_stream *b, const char *path, message *why)
     return OK;
 }
 
-void bytes_close(byte_stream *b)
+void byte_stream_close(byte_stream *b)
 {
     if (!b->buffer) return;
     if (b->zstd) {
@@ -121,13 +121,13 @@ static status take(byte_stream *b, unsigned char *out, int64_t count, message *w
     return OK;
 }
 
-status bytes_read(byte_stream *b, void *out, int64_t count, message *why)
+status byte_stream_read(byte_stream *b, void *out, int64_t count, message *why)
 {
     REQUIRE(count >= 0, "%s: %lld bytes", b->path, (long long)count);
     return take(b, out, count, why);
 }
 
-status bytes_skip(byte_stream *b, int64_t count, message *why)
+status byte_stream_skip(byte_stream *b, int64_t count, message *why)
 {
     REQUIRE(count >= 0, "%s: %lld bytes", b->path, (long long)count);
     const int64_t beyond = count - (b->to - b->from); /* the buffer */
@@ -138,7 +138,7 @@ status bytes_skip(byte_stream *b, int64_t count, message *why)
     return OK;
 }
 
-status bytes_end(byte_stream *b, message *why)
+status byte_stream_end(byte_stream *b, message *why)
 {
     if (b->from == b->to) TRY(fill(b, why));
     if (b->from == b->to) return OK;

@@ -16,16 +16,16 @@ typedef struct byte_stream {
 } byte_stream;
 
 /* On failure nothing is open. */
-status bytes_open(byte_stream *b, const char *path, message *why);
+status byte_stream_open(byte_stream *b, const char *path, message *why);
 /* Opens a compressed file. Windows of more than 128 MiB are refused; zstd writes none by default. */
-status bytes_open_zstd(byte_stream *b, const char *path, message *why);
-void bytes_close(byte_stream *b); /* of a zeroed one: nothing */
+status byte_stream_open_zstd(byte_stream *b, const char *path, message *why);
+void byte_stream_close(byte_stream *b); /* of a zeroed one: nothing */
 
 /* Reads exactly `count` bytes. ERR_INPUT when the file ends before or is damaged. */
-status bytes_read(byte_stream *b, void *out, int64_t count, message *why);
+status byte_stream_read(byte_stream *b, void *out, int64_t count, message *why);
 /* Skips `count` bytes; in a plain file without reading them. */
-status bytes_skip(byte_stream *b, int64_t count, message *why);
+status byte_stream_skip(byte_stream *b, int64_t count, message *why);
 /* ERR_INPUT when the content goes on. */
-status bytes_end(byte_stream *b, message *why);
+status byte_stream_end(byte_stream *b, message *why);
 
 #endif

@@ -20,7 +20,7 @@ enum { NUM_READERS = sizeof readers / sizeof readers[0], RUN = 1 << 14 };
 
 /* ---- detection ----------------------------------------------------------------------------------------- */
 
-bool file_beside(char out[PATH_BYTES], const char *path, const char *suffix)
+bool import_file_beside(char out[PATH_BYTES], const char *path, const char *suffix)
 {
     return snprintf(out, PATH_BYTES, "%s%s", path, suffix) < PATH_BYTES && file_exists(out);
 }
@@ -140,11 +140,11 @@ static status append_cut(shard_writer *w, const uint32_t *ids, int64_t count, ui
     int64_t from = 0;
     for (int64_t i = 0; i < count; i++) {
         if (ids[i] != eos) continue;
-        TRY(shard_append(w, ids + from, i + 1 - from, why));
-        TRY(shard_end_document(w, why));
+        TRY(shard_writer_append(w, ids + from, i + 1 - from, why));
+        TRY(shard_writer_end_document(w, why));
         from = i + 1;
     }
-    return shard_append(w, ids + from, count - from, why);
+    return shard_writer_append(w, ids + from, count - from, why);
 }
 
 status import_step(import_source *s, shard_writer *w, bool *more, message *why)
@@ -156,6 +156,6 @@ status import_step(import_source *s, shard_writer *w, bool *more, message *why)
     *more = count > 0 || ends;
     for (int64_t i = 0; i < count; i++) s->eos_seen += ids[i] == s->eos;
     if (!s->keeps_documents && s->eos >= 0) return append_cut(w, ids, count, (uint32_t)s->eos, why);
-    TRY(shard_append(w, ids, count, why));
-    return ends ? shard_end_document(w, why) : OK;
+    TRY(shard_writer_append(w, ids, count, why));
+    return ends ? shard_writer_end_document(w, why) : OK;
 }

@@ -21,8 +21,8 @@ static bool recognise(const char *path, const unsigned char head[HEAD_BYTES])
     (void)head;
     char other[PATH_BYTES];
     const size_t n = strlen(path);
-    return (n > 3 && !strcmp(path + n - 3, ".ds")) || file_beside(other, path, ".metadata") ||
-           file_beside(other, path, ".index");
+    return (n > 3 && !strcmp(path + n - 3, ".ds")) || import_file_beside(other, path, ".metadata") ||
+           import_file_beside(other, path, ".index");
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
@@ -31,7 +31,7 @@ static status width_read(import_source *s, const import_settings *how, int *widt
 {
     char path[PATH_BYTES];
     *width = how->token_bytes;
-    if (!file_beside(path, s->path, ".metadata")) {
+    if (!import_file_beside(path, s->path, ".metadata")) {
         if (*width) return OK;
         return fail(why, ERR_USAGE,
                     "%s: there is no .metadata beside it that says how wide ids are: give "
@@ -51,8 +51,8 @@ static status width_read(import_source *s, const import_settings *how, int *widt
 static status index_open(import_source *s, datatrove *d, message *why)
 {
     char path[PATH_BYTES];
-    if (!file_beside(path, s->path, ".index")) return OK;
-    TRY(bytes_open(&d->index, path, why));
+    if (!import_file_beside(path, s->path, ".index")) return OK;
+    TRY(byte_stream_open(&d->index, path, why));
     if (d->index.file_bytes % 8)
         return fail(why, ERR_INPUT, "%s: %lld bytes, expected 8 for each document", path,
                     (long long)d->index.file_bytes);
@@ -68,14 +68,14 @@ static status open(import_source *s, const import_settings *how, message *why)
     datatrove *d = s->state = memory_new(1, sizeof *d, "the import of %s", s->path);
     plain_ids *p = &d->ids;
     TRY(width_read(s, how, &width, why));
-    TRY(plain_open(p, s->path, width == 2 ? ID_U16 : ID_U32, 0, how, why));
+    TRY(import_plain_open(p, s->path, width == 2 ? ID_U16 : ID_U32, 0, how, why));
     if (s->tokens >= 0 && s->tokens != p->tokens)
         return fail(why, ERR_INPUT, "%s holds %lld tokens (%lld bytes, %d each), but its .metadata says %lld",
                     s->path, (long long)p->tokens, (long long)p->bytes.file_bytes, width,
                     (long long)s->tokens);
-    if (s->tokens < 0) TRY(plain_look(p, why));
-    plain_describe(s, p);
-    if (file_beside(loss, s->path, ".loss"))
+    if (s->tokens < 0) TRY(import_plain_look(p, why));
+    import_plain_describe(s, p);
+    if (import_file_beside(loss, s->path, ".loss"))
         log_warning(
             "%s, which marks the tokens that count in the loss, is not imported: all tokens will count",
             loss);
@@ -85,8 +85,8 @@ static status open(import_source *s, const import_settings *how, message *why)
 static void close_all(import_source *s)
 {
     datatrove *d = s->state;
-    plain_close(&d->ids);
-    bytes_close(&d->index);
+    import_plain_close(&d->ids);
+    byte_stream_close(&d->index);
     free(d);
 }
 
@@ -95,7 +95,7 @@ static void close_all(import_source *s)
 static status begin_document(datatrove *d, message *why)
 {
     const int64_t begin = d->end, tokens = d->ids.tokens;
-    TRY(bytes_read(&d->index, &d->end, 8, why));
+    TRY(byte_stream_read(&d->index, &d->end, 8, why));
     if (d->end < begin || d->end > tokens)
         return fail(why, ERR_INPUT, "%s: document %lld ends at token %llu, expected %lld to %lld",
                     d->index.path, (long long)d->begun, (unsigned long long)d->end, (long long)begin,
@@ -109,12 +109,12 @@ static status next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *c
 {
     datatrove *d = s->state;
     plain_ids *p = &d->ids;
-    if (!s->keeps_documents) return plain_read(s, p, ids, capacity, count, why);
+    if (!s->keeps_documents) return import_plain_read(s, p, ids, capacity, count, why);
     while (p->read == d->end && d->begun < d->documents) TRY(begin_document(d, why));
     if (p->read == d->end && d->end != p->tokens)
         return fail(why, ERR_INPUT, "%s: the last document ends at token %lld, but %s holds %lld tokens",
                     d->index.path, (long long)d->end, s->path, (long long)p->tokens);
-    TRY(plain_read(s, p, ids, capacity < d->end - p->read ? capacity : d->end - p->read, count, why));
+    TRY(import_plain_read(s, p, ids, capacity < d->end - p->read ? capacity : d->end - p->read, count, why));
     *ends = *count > 0 && p->read == d->end;
     return OK;
 }

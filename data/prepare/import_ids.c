@@ -2,7 +2,7 @@
 #include "data/prepare/import_reader.h"
 #include <string.h>
 
-int id_bytes(id_type type)
+int import_id_bytes(id_type type)
 {
     static const int bytes[] = {
         [ID_U8] = 1, [ID_I8] = 1, [ID_U16] = 2, [ID_I16] = 2, [ID_U32] = 4, [ID_I32] = 4, [ID_I64] = 8};
@@ -45,7 +45,7 @@ static bool convert(id_type type, uint32_t *out, const unsigned char *raw, int64
 static int64_t value(id_type type, const unsigned char *raw)
 {
     int64_t x = 0;
-    memcpy(&x, raw, (size_t)id_bytes(type));
+    memcpy(&x, raw, (size_t)import_id_bytes(type));
     return type == ID_I8 ? (int8_t)x : type == ID_I16 ? (int16_t)x : type == ID_I32 ? (int32_t)x : x;
 }
 
@@ -53,7 +53,7 @@ static int64_t value(id_type type, const unsigned char *raw)
 static status refuse(const byte_stream *b, const id_reader *r, const unsigned char *raw, int64_t count,
                      const char *what, int64_t first, message *why)
 {
-    const int bytes = id_bytes(r->type);
+    const int bytes = import_id_bytes(r->type);
     int64_t i = 0;
     while (value(r->type, raw + i * bytes) >= 0 && value(r->type, raw + i * bytes) < r->vocabulary) i++;
     return fail(why, ERR_INPUT, "%s: %s %lld (byte %lld) is %lld, expected 0 to %lld", b->path, what,
@@ -61,14 +61,14 @@ static status refuse(const byte_stream *b, const id_reader *r, const unsigned ch
                 (long long)value(r->type, raw + i * bytes), (long long)r->vocabulary - 1);
 }
 
-status ids_read(byte_stream *b, const id_reader *r, uint32_t *out, int64_t count, const char *what,
-                int64_t first, message *why)
+status import_ids_read(byte_stream *b, const id_reader *r, uint32_t *out, int64_t count, const char *what,
+                       int64_t first, message *why)
 {
     unsigned char raw[1 << 14];
-    const int bytes = id_bytes(r->type);
+    const int bytes = import_id_bytes(r->type);
     for (int64_t done = 0; done < count;) {
         const int64_t most = (int64_t)sizeof raw / bytes, n = count - done < most ? count - done : most;
-        TRY(bytes_read(b, raw, n * bytes, why));
+        TRY(byte_stream_read(b, raw, n * bytes, why));
         if (!convert(r->type, out + done, raw, n, (uint64_t)r->vocabulary))
             return refuse(b, r, raw, n, what, first + done, why);
         done += n;

@@ -50,10 +50,10 @@ static status header_check(const char *path, const int32_t *header, int64_t byte
         return fail(why, ERR_INPUT, "%s: is version %d of llm.c's %s, expected version %d", path, header[1],
                     k->what, k->version);
     *type = k->type;
-    if (header[2] < 0 || bytes - HEADER_BYTES != header[2] * (int64_t)id_bytes(k->type))
+    if (header[2] < 0 || bytes - HEADER_BYTES != header[2] * (int64_t)import_id_bytes(k->type))
         return fail(why, ERR_INPUT,
                     "%s: the header says %d tokens of %d bytes, but %lld bytes are behind the header", path,
-                    header[2], id_bytes(k->type), (long long)bytes - HEADER_BYTES);
+                    header[2], import_id_bytes(k->type), (long long)bytes - HEADER_BYTES);
     return OK;
 }
 
@@ -72,11 +72,12 @@ static status header_read(const char *path, id_type *type, message *why)
 static status open(import_source *s, const import_settings *how, message *why)
 {
     id_type type;
-    plain_ids *p = plain_state(s);
+    plain_ids *p = import_plain_state(s);
     TRY(header_read(s->path, &type, why));
-    TRY(plain_open(p, s->path, type, HEADER_BYTES, how, why));
-    plain_describe(s, p);
+    TRY(import_plain_open(p, s->path, type, HEADER_BYTES, how, why));
+    import_plain_describe(s, p);
     return OK;
 }
 
-const import_reader import_llmc = {"llmc", recognise, open, plain_state_next, plain_state_close};
+const import_reader import_llmc = {"llmc", recognise, open, import_plain_state_next,
+                                   import_plain_state_close};

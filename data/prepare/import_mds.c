@@ -36,7 +36,7 @@ static bool recognise(const char *path, const unsigned char head[HEAD_BYTES])
 {
     (void)head;
     char index[PATH_BYTES];
-    return file_beside(index, path, "/index.json");
+    return import_file_beside(index, path, "/index.json");
 }
 
 static status open(import_source *s, const import_settings *how, message *why)
@@ -56,8 +56,8 @@ static status open(import_source *s, const import_settings *how, message *why)
 
 static void close_shard(mds *m)
 {
-    bytes_close(&m->offset);
-    bytes_close(&m->sample);
+    byte_stream_close(&m->offset);
+    byte_stream_close(&m->sample);
 }
 
 static void close_all(import_source *s)
@@ -76,12 +76,12 @@ static status hash_stream(byte_stream *b, const mds_file *f, named_hash *const *
     unsigned char chunk[CHUNK];
     for (int64_t left = f->bytes; left > 0;) {
         const int64_t n = left < CHUNK ? left : CHUNK;
-        TRY(bytes_read(b, chunk, n, why));
+        TRY(byte_stream_read(b, chunk, n, why));
         for (int i = 0; i < f->hashes; i++)
             if (hash[i]) named_hash_update(hash[i], chunk, (size_t)n);
         left -= n;
     }
-    return bytes_end(b, why);
+    return byte_stream_end(b, why);
 }
 
 static status hash_check(mds *m, byte_stream *b, const mds_file *f, message *why)
@@ -108,7 +108,7 @@ static status hash_check(mds *m, byte_stream *b, const mds_file *f, message *why
 
 static status stream_open(byte_stream *b, const char *path, bool packed, message *why)
 {
-    return packed ? bytes_open_zstd(b, path, why) : bytes_open(b, path, why);
+    return packed ? byte_stream_open_zstd(b, path, why) : byte_stream_open(b, path, why);
 }
 
 /* Checks a file, or the content that it decompresses to, against the index. */
@@ -121,7 +121,7 @@ static status file_check(mds *m, const char *path, const mds_file *f, bool packe
     if (f->hashes == 0) return OK;
     TRY(stream_open(&b, path, packed, why));
     const status s = hash_check(m, &b, f, why);
-    bytes_close(&b);
+    byte_stream_close(&b);
     return s;
 }
 
@@ -130,7 +130,7 @@ static status file_check(mds *m, const char *path, const mds_file *f, bool packe
 static status check_number(mds *m, message *why)
 {
     uint32_t n;
-    TRY(bytes_read(&m->offset, &n, 4, why));
+    TRY(byte_stream_read(&m->offset, &n, 4, why));
     if (n != m->shard.samples)
         return fail(why, ERR_INPUT, "%s: has %u samples, but index.json says %lld", m->offset.path, n,
                     (long long)m->shard.samples);
@@ -140,7 +140,7 @@ static status check_number(mds *m, message *why)
 static status read_offset(mds *m, int64_t low, message *why)
 {
     uint32_t offset;
-    TRY(bytes_read(&m->offset, &offset, 4, why));
+    TRY(byte_stream_read(&m->offset, &offset, 4, why));
     if (offset < low || offset > m->shard.raw.bytes)
         return fail(why, ERR_INPUT, "%s: the offset at byte %lld is %u, expected %lld to %lld",
                     m->offset.path, (long long)m->offset.at - 4, offset, (long long)low,
@@ -166,12 +166,12 @@ static status open_shard(mds *m, const char *folder, message *why)
     TRY(check_number(m, why));
     TRY(read_offset(m, 8 + 4 * s->samples, why));
     m->samples = 0;
-    return bytes_skip(&m->sample, m->end, why);
+    return byte_stream_skip(&m->sample, m->end, why);
 }
 
 static status end_shard(mds *m, message *why)
 {
-    TRY(bytes_end(&m->sample, why));
+    TRY(byte_stream_end(&m->sample, why));
     if (m->end != m->shard.raw.bytes)
         return fail(why, ERR_INPUT, "%s: the last sample ends at byte %lld of %lld", m->sample.path,
                     (long long)m->end, (long long)m->shard.raw.bytes);
@@ -189,7 +189,7 @@ static status find_column(mds *m, int64_t *own, message *why)
     int64_t ahead = 0, all = 0; /* at most 256 times 2^32 */
     for (int i = 0; i < s->columns; i++) {
         uint32_t size = (uint32_t)s->size[i];
-        if (s->size[i] < 0) TRY(bytes_read(&m->sample, &size, 4, why));
+        if (s->size[i] < 0) TRY(byte_stream_read(&m->sample, &size, 4, why));
         if (i < s->chosen) ahead += size;
         if (i == s->chosen) *own = size;
         all += size;
@@ -199,7 +199,7 @@ static status find_column(mds *m, int64_t *own, message *why)
                     m->sample.path, (long long)m->samples, (long long)(m->sample.at + all),
                     (long long)m->end);
     m->rest = all - ahead - *own;
-    return bytes_skip(&m->sample, ahead, why);
+    return byte_stream_skip(&m->sample, ahead, why);
 }
 
 /* Reads the shape in front of the ids; both together have `*own` bytes. It is a byte (number of dimensions <<
@@ -209,26 +209,26 @@ static status read_shape(mds *m, int64_t *own, message *why)
     unsigned char head = 0;
     uint64_t product = 1;
     bool good = *own >= 1;
-    if (good) TRY(bytes_read(&m->sample, &head, 1, why));
+    if (good) TRY(byte_stream_read(&m->sample, &head, 1, why));
     const int dimensions = head >> 2, width = 1 << (head & 3);
     good = good && dimensions > 0 && *own >= 1 + dimensions * width;
     for (int i = 0; i < dimensions && good; i++) {
         uint64_t dimension = 0;
-        TRY(bytes_read(&m->sample, &dimension, width, why));
+        TRY(byte_stream_read(&m->sample, &dimension, width, why));
         good = !__builtin_mul_overflow(product, dimension, &product);
     }
     *own -= 1 + dimensions * width;
-    const uint64_t ids = good ? (uint64_t)*own / (uint64_t)id_bytes(m->ids.type) : 0;
-    if (good && product == ids && *own % id_bytes(m->ids.type) == 0) return OK;
+    const uint64_t ids = good ? (uint64_t)*own / (uint64_t)import_id_bytes(m->ids.type) : 0;
+    if (good && product == ids && *own % import_id_bytes(m->ids.type) == 0) return OK;
     return fail(why, ERR_INPUT,
                 "%s: sample %lld: column %.100s is not an array of %d-byte ids with its shape",
-                m->sample.path, (long long)m->samples, m->shard.column, id_bytes(m->ids.type));
+                m->sample.path, (long long)m->samples, m->shard.column, import_id_bytes(m->ids.type));
 }
 
 static status begin_sample(mds *m, message *why)
 {
     int64_t own = 0;
-    const int bytes = id_bytes(m->ids.type);
+    const int bytes = import_id_bytes(m->ids.type);
     TRY(read_offset(m, m->end, why));
     TRY(find_column(m, &own, why));
     if (m->shard.shaped) TRY(read_shape(m, &own, why));
@@ -261,11 +261,11 @@ static status read_sample(mds *m, uint32_t *ids, int64_t capacity, int64_t *coun
     char what[64];
     *count = m->left < capacity ? m->left : capacity;
     snprintf(what, sizeof what, "sample %lld: id", (long long)m->samples - 1);
-    TRY(ids_read(&m->sample, &m->ids, ids, *count, what, m->first, why));
+    TRY(import_ids_read(&m->sample, &m->ids, ids, *count, what, m->first, why));
     m->first += *count;
     m->left -= *count;
     m->inside = m->left > 0;
-    return m->inside ? OK : bytes_skip(&m->sample, m->rest, why);
+    return m->inside ? OK : byte_stream_skip(&m->sample, m->rest, why);
 }
 
 static status next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,

@@ -74,7 +74,7 @@ static status header_read(megatron *m, const char *path, message *why)
 {
     unsigned char header[HEADER_BYTES];
     uint64_t version, sequences, documents;
-    TRY(bytes_read(&m->tokens, header, sizeof header, why));
+    TRY(byte_stream_read(&m->tokens, header, sizeof header, why));
     if (memcmp(header, magic, sizeof magic) != 0)
         return fail(why, ERR_INPUT,
                     "%s: does not begin with MMIDIDX and two zeroes: it is no index of Megatron", path);
@@ -90,17 +90,20 @@ static status header_read(megatron *m, const char *path, message *why)
     return OK;
 }
 
-static status i64_read(byte_stream *b, int64_t *value, message *why) { return bytes_read(b, value, 8, why); }
+static status i64_read(byte_stream *b, int64_t *value, message *why)
+{
+    return byte_stream_read(b, value, 8, why);
+}
 
 static status open_index(megatron *m, const char *path, message *why)
 {
     int64_t first;
-    TRY(bytes_open(&m->tokens, path, why));
+    TRY(byte_stream_open(&m->tokens, path, why));
     TRY(header_read(m, path, why));
-    TRY(bytes_open(&m->place, path, why));
-    TRY(bytes_skip(&m->place, HEADER_BYTES + 4 * m->sequences, why));
-    TRY(bytes_open(&m->document, path, why));
-    TRY(bytes_skip(&m->document, HEADER_BYTES + 12 * m->sequences, why));
+    TRY(byte_stream_open(&m->place, path, why));
+    TRY(byte_stream_skip(&m->place, HEADER_BYTES + 4 * m->sequences, why));
+    TRY(byte_stream_open(&m->document, path, why));
+    TRY(byte_stream_skip(&m->document, HEADER_BYTES + 12 * m->sequences, why));
     TRY(i64_read(&m->document, &first, why));
     if (first != 0)
         return fail(why, ERR_INPUT, "%s: document 0 begins at sequence %lld, expected 0", path,
@@ -117,8 +120,8 @@ static status open(import_source *s, const import_settings *how, message *why)
                     s->path);
     m->type.vocabulary = how->vocabulary;
     TRY(open_index(m, index, why));
-    TRY(bytes_open(&m->ids, s->path, why));
-    const int bytes = id_bytes(m->type.type);
+    TRY(byte_stream_open(&m->ids, s->path, why));
+    const int bytes = import_id_bytes(m->type.type);
     s->tokens = m->ids.file_bytes / bytes;
     s->documents = m->documents;
     s->keeps_documents = true;
@@ -130,10 +133,10 @@ static status open(import_source *s, const import_settings *how, message *why)
 static void close_all(import_source *s)
 {
     megatron *m = s->state;
-    bytes_close(&m->ids);
-    bytes_close(&m->tokens);
-    bytes_close(&m->place);
-    bytes_close(&m->document);
+    byte_stream_close(&m->ids);
+    byte_stream_close(&m->tokens);
+    byte_stream_close(&m->place);
+    byte_stream_close(&m->document);
     free(m);
 }
 
@@ -143,7 +146,7 @@ static status begin_sequence(megatron *m, message *why)
 {
     int32_t tokens;
     int64_t place;
-    TRY(bytes_read(&m->tokens, &tokens, 4, why));
+    TRY(byte_stream_read(&m->tokens, &tokens, 4, why));
     TRY(i64_read(&m->place, &place, why));
     if (tokens < 0)
         return fail(why, ERR_INPUT, "%s: sequence %lld has %d tokens", m->tokens.path, (long long)m->sequence,
@@ -154,7 +157,8 @@ static status begin_sequence(megatron *m, message *why)
             "%s: sequence %lld begins at byte %lld of %s, expected %lld, where the one before it ends",
             m->tokens.path, (long long)m->sequence, (long long)place, path_base(m->ids.path),
             (long long)m->ids.at);
-    const int64_t left = m->ids.file_bytes - m->ids.at, bytes = tokens * (int64_t)id_bytes(m->type.type);
+    const int64_t left = m->ids.file_bytes - m->ids.at,
+                  bytes = tokens * (int64_t)import_id_bytes(m->type.type);
     if (bytes > left)
         return fail(why, ERR_INPUT,
                     "%s: sequence %lld takes %lld bytes from byte %lld on, but %s ends at %lld",
@@ -198,8 +202,8 @@ static status next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *c
     if (!m->inside) TRY(begin_document(m, why));
     while (m->left == 0 && m->sequence < m->document_end) TRY(begin_sequence(m, why));
     *count = m->left < capacity ? m->left : capacity;
-    const int64_t first = m->ids.at / id_bytes(m->type.type);
-    TRY(ids_read(&m->ids, &m->type, ids, *count, "token", first, why));
+    const int64_t first = m->ids.at / import_id_bytes(m->type.type);
+    TRY(import_ids_read(&m->ids, &m->type, ids, *count, "token", first, why));
     m->left -= *count;
     s->done = m->ids.at;
     *ends = m->left == 0 && m->sequence == m->document_end;

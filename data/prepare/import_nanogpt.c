@@ -8,10 +8,11 @@ static status open(import_source *s, const import_settings *how, message *why)
     if (!how->token_bytes)
         return fail(why, ERR_USAGE,
                     "%s: raw ids do not say how wide they are: give import.token_bytes=2 or 4", s->path);
-    plain_ids *p = plain_state(s);
-    TRY(plain_open(p, s->path, how->token_bytes == 2 ? ID_U16 : ID_U32, 0, how, why));
-    plain_describe(s, p);
-    return plain_look(p, why);
+    plain_ids *p = import_plain_state(s);
+    TRY(import_plain_open(p, s->path, how->token_bytes == 2 ? ID_U16 : ID_U32, 0, how, why));
+    import_plain_describe(s, p);
+    return import_plain_look(p, why);
 }
 
-const import_reader import_nanogpt = {"nanogpt", NULL, open, plain_state_next, plain_state_close};
+const import_reader import_nanogpt = {"nanogpt", NULL, open, import_plain_state_next,
+                                      import_plain_state_close};

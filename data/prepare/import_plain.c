@@ -6,34 +6,34 @@
 
 enum { LOOK = 4096, LEAST = 64 };
 
-status plain_open(plain_ids *p, const char *path, id_type type, int64_t from, const import_settings *how,
-                  message *why)
+status import_plain_open(plain_ids *p, const char *path, id_type type, int64_t from,
+                         const import_settings *how, message *why)
 {
-    const int bytes = id_bytes(type);
+    const int bytes = import_id_bytes(type);
     *p = (plain_ids){.ids = {type, how->vocabulary}};
-    TRY(bytes_open(&p->bytes, path, why));
+    TRY(byte_stream_open(&p->bytes, path, why));
     const int64_t content = p->bytes.file_bytes - from;
     if (content < 0 || content % bytes)
         return fail(why, ERR_INPUT, "%s: %lld bytes are not a whole number of ids of %d bytes", path,
                     (long long)content, bytes);
     p->tokens = content / bytes;
-    return bytes_skip(&p->bytes, from, why);
+    return byte_stream_skip(&p->bytes, from, why);
 }
 
-void plain_close(plain_ids *p) { bytes_close(&p->bytes); }
+void import_plain_close(plain_ids *p) { byte_stream_close(&p->bytes); }
 
-void plain_describe(import_source *s, const plain_ids *p)
+void import_plain_describe(import_source *s, const plain_ids *p)
 {
-    s->token_bytes = id_bytes(p->ids.type) <= 2 ? 2 : 4;
+    s->token_bytes = import_id_bytes(p->ids.type) <= 2 ? 2 : 4;
     s->tokens = p->tokens;
     s->bytes = p->bytes.file_bytes;
 }
 
-status plain_read(import_source *s, plain_ids *p, uint32_t *ids, int64_t capacity, int64_t *count,
-                  message *why)
+status import_plain_read(import_source *s, plain_ids *p, uint32_t *ids, int64_t capacity, int64_t *count,
+                         message *why)
 {
     *count = p->tokens - p->read < capacity ? p->tokens - p->read : capacity;
-    TRY(ids_read(&p->bytes, &p->ids, ids, *count, "token", p->read, why));
+    TRY(import_ids_read(&p->bytes, &p->ids, ids, *count, "token", p->read, why));
     p->read += *count;
     s->done = p->bytes.at;
     return OK;
@@ -61,39 +61,40 @@ static bool pairs(const uint32_t *ids, int64_t count)
     return 4 * beyond > count;
 }
 
-status plain_look(const plain_ids *p, message *why)
+status import_plain_look(const plain_ids *p, message *why)
 {
     uint32_t ids[LOOK];
     const id_reader any = {p->ids.type, (int64_t)1 << 32};
     const int64_t count = p->tokens < LOOK ? p->tokens : LOOK;
     byte_stream b;
-    TRY(bytes_open(&b, p->bytes.path, why));
-    const status read = ids_read(&b, &any, ids, count, "token", 0, why);
-    bytes_close(&b);
+    TRY(byte_stream_open(&b, p->bytes.path, why));
+    const status read = import_ids_read(&b, &any, ids, count, "token", 0, why);
+    byte_stream_close(&b);
     TRY(read);
     if (p->ids.type == ID_U16 ? !halves(ids, count) : !pairs(ids, count)) return OK;
     return fail(why, ERR_INPUT,
                 "%s: its first ids, read with %d bytes each, are not tokens; if they have %d bytes, "
                 "give import.token_bytes=%d",
-                p->bytes.path, id_bytes(p->ids.type), 6 - id_bytes(p->ids.type), 6 - id_bytes(p->ids.type));
+                p->bytes.path, import_id_bytes(p->ids.type), 6 - import_id_bytes(p->ids.type),
+                6 - import_id_bytes(p->ids.type));
 }
 
 /* ---- readers that are nothing else --------------------------------------------------------------------- */
 
-plain_ids *plain_state(import_source *s)
+plain_ids *import_plain_state(import_source *s)
 {
     return s->state = memory_new(1, sizeof(plain_ids), "the import of %s", s->path);
 }
 
-status plain_state_next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
-                        message *why)
+status import_plain_state_next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
+                               message *why)
 {
     (void)ends; /* not marked */
-    return plain_read(s, s->state, ids, capacity, count, why);
+    return import_plain_read(s, s->state, ids, capacity, count, why);
 }
 
-void plain_state_close(import_source *s)
+void import_plain_state_close(import_source *s)
 {
-    plain_close(s->state);
+    import_plain_close(s->state);
     free(s->state);
 }

@@ -20,7 +20,7 @@ typedef struct import_reader {
 } import_reader;
 
 /* Returns true if a file named like this one with `suffix` appended exists; out: its path. */
-bool file_beside(char out[PATH_BYTES], const char *path, const char *suffix);
+bool import_file_beside(char out[PATH_BYTES], const char *path, const char *suffix);
 
 extern const import_reader import_datatrove, import_llmc, import_megatron, import_nanogpt, import_mds,
     import_zst;
@@ -34,11 +34,11 @@ typedef struct id_reader {
     int64_t vocabulary;
 } id_reader;
 
-int id_bytes(id_type type);
+int import_id_bytes(id_type type);
 /* Reads `count` little-endian ids. One that is negative or not below the vocabulary is an ERR_INPUT: "FILE:
  * WHAT N (byte B) is ...", where N counts from `first`. */
-status ids_read(byte_stream *b, const id_reader *r, uint32_t *out, int64_t count, const char *what,
-                int64_t first, message *why);
+status import_ids_read(byte_stream *b, const id_reader *r, uint32_t *out, int64_t count, const char *what,
+                       int64_t first, message *why);
 
 /* ---- files that are nothing but ids from some byte on -------------------------------------------------- */
 
@@ -49,22 +49,22 @@ typedef struct plain_ids {
 } plain_ids;
 
 /* ERR_INPUT when what follows byte `from` is not a whole number of ids. */
-status plain_open(plain_ids *p, const char *path, id_type type, int64_t from, const import_settings *how,
-                  message *why);
-void plain_close(plain_ids *p);
+status import_plain_open(plain_ids *p, const char *path, id_type type, int64_t from,
+                         const import_settings *how, message *why);
+void import_plain_close(plain_ids *p);
 /* Checks a width that only the user gave: ERR_INPUT when the first ids contradict it. Otherwise a model would
  * silently be trained on halves of ids and learn nothing. */
-status plain_look(const plain_ids *p, message *why);
+status import_plain_look(const plain_ids *p, message *why);
 /* Fills in the source's width, number of tokens and bytes. */
-void plain_describe(import_source *s, const plain_ids *p);
+void import_plain_describe(import_source *s, const plain_ids *p);
 /* Reads up to `capacity` ids; *count is 0 at the end. */
-status plain_read(import_source *s, plain_ids *p, uint32_t *ids, int64_t capacity, int64_t *count,
-                  message *why);
+status import_plain_read(import_source *s, plain_ids *p, uint32_t *ids, int64_t capacity, int64_t *count,
+                         message *why);
 
 /* Readers whose state is a plain_ids and nothing else. */
-plain_ids *plain_state(import_source *s);
-status plain_state_next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
-                        message *why);
-void plain_state_close(import_source *s);
+plain_ids *import_plain_state(import_source *s);
+status import_plain_state_next(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
+                               message *why);
+void import_plain_state_close(import_source *s);
 
 #endif

@@ -191,7 +191,7 @@ static status columns_parse(mds_shard *s, const json_t *entry, const char *colum
     }
     TRY(choose(s, names, column, p, why));
     TRY(encoding_parse(s, json_string_value(json_array_get(encodings, (size_t)s->chosen)), p, why));
-    const int64_t size = s->fixed_ids < 0 ? -1 : s->fixed_ids * id_bytes(s->type);
+    const int64_t size = s->fixed_ids < 0 ? -1 : s->fixed_ids * import_id_bytes(s->type);
     if (s->size[s->chosen] == size) return OK;
     return malformed(p, why,
                      "column %.100s has a size of %lld bytes, expected %lld by its encoding (-1: none)",
@@ -231,7 +231,7 @@ static status total(mds_index *index, const char *column, message *why)
         /* No sum overflows: an index has less than 2^24 shards, and none of them 2^32 of anything. */
         index->samples += s.samples;
         index->bytes += s.raw.bytes;
-        if (id_bytes(s.type) > 2) index->token_bytes = 4;
+        if (import_id_bytes(s.type) > 2) index->token_bytes = 4;
         index->tokens = index->tokens < 0 || s.fixed_ids < 0 ? -1 : index->tokens + s.samples * s.fixed_ids;
     }
     return OK;

@@ -106,6 +106,6 @@ void named_hash_finish(named_hash *h, char out[NAMED_HASH_TEXT])
     } else {
         count = xxhash_finish(h, bytes);
     }
-    hex_write(out, bytes, count);
+    digest_hex_write(out, bytes, count);
     free(h);
 }

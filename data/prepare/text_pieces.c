@@ -129,7 +129,7 @@ static void cut(text_pieces *t)
     for (int i = 0; i < t->files.count; i++) {
         const char *path = t->files.path[i];
         const int64_t bytes = file_bytes(path);
-        if (bytes > most && text_is_lines(path) && !text_is_packed(path)) {
+        if (bytes > most && text_reader_is_lines(path) && !text_stream_is_packed(path)) {
             cut_file(t, path, bytes, most);
             waiting = 0;
             continue;

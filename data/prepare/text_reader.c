@@ -23,10 +23,10 @@
 
 enum { BUFFER_BYTES = 1 << 17, KEPT_BYTES = 1 << 22 };
 
-bool text_is_lines(const char *path)
+bool text_reader_is_lines(const char *path)
 {
     static const char *const names[] = {".jsonl", ".ndjson", ".json"};
-    const int length = text_name_length(path);
+    const int length = text_stream_name_length(path);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const int n = (int)strlen(names[i]);
         if (length > n && !strncasecmp(path + length - n, names[i], (size_t)n)) return true;
@@ -75,8 +75,8 @@ static void batch_end_record(text_batch *b, const text_reader *r, int64_t at)
 
 status text_reader_open(text_reader *r, const char *path, int64_t from, int64_t to, message *why)
 {
-    *r = (text_reader){.path = path, .from = from, .to = to, .lines = text_is_lines(path)};
-    REQUIRE(from == 0 || (r->lines && !text_is_packed(path)), "%s: read from byte %lld", path,
+    *r = (text_reader){.path = path, .from = from, .to = to, .lines = text_reader_is_lines(path)};
+    REQUIRE(from == 0 || (r->lines && !text_stream_is_packed(path)), "%s: read from byte %lld", path,
             (long long)from);
     /* The byte before `from` shows whether a line begins there. */
     r->skipping = from > 0;
@@ -129,7 +129,7 @@ static status too_long(const text_reader *r, message *why)
             r->path, TEXT_FILE_LIMIT);
     const text_record here = {.line = r->line, .from = r->from, .path = r->path};
     char place[RECORD_PLACE_BYTES];
-    return fail(why, ERR_INPUT, "%s: the line is longer than %d bytes", record_place(&here, place),
+    return fail(why, ERR_INPUT, "%s: the line is longer than %d bytes", text_record_place(&here, place),
                 TEXT_LINE_LIMIT);
 }
 
@@ -199,7 +199,7 @@ static int64_t line_number(const text_record *r)
     return s == OK ? before + r->line : 0;
 }
 
-const char *record_place(const text_record *r, char *buffer)
+const char *text_record_place(const text_record *r, char *buffer)
 {
     if (r->line)
         snprintf(buffer, RECORD_PLACE_BYTES, "%s:%lld", r->path, (long long)line_number(r));
@@ -274,14 +274,15 @@ static status line_text(const char *place, const char *line, int64_t bytes, cons
     return s;
 }
 
-status record_text(const text_batch *b, const text_record *r, const char *column, document *d, message *why)
+status text_record_document(const text_batch *b, const text_record *r, const char *column, document *d,
+                            message *why)
 {
     const char *text = b->text + r->at;
     char place[RECORD_PLACE_BYTES];
     const int64_t bad = first_bad(text, r->bytes);
     *d = (document){text, r->bytes, NULL};
     if (bad >= 0)
-        return fail(why, ERR_INPUT, "%s: byte %lld%s, 0x%02x, is not UTF-8", record_place(r, place),
+        return fail(why, ERR_INPUT, "%s: byte %lld%s, 0x%02x, is not UTF-8", text_record_place(r, place),
                     (long long)(r->line ? bad : bad + r->from), r->line ? " of the line" : "",
                     (unsigned char)text[bad]);
     if (!r->line) return OK;
@@ -289,7 +290,7 @@ status record_text(const text_batch *b, const text_record *r, const char *column
     const status s = line_text("", text, r->bytes, column, d, why);
     if (s == OK) return OK;
     message inner = *why;
-    return fail(why, s, "%s%s", record_place(r, place), inner.text);
+    return fail(why, s, "%s%s", text_record_place(r, place), inner.text);
 }
 
 void document_free(document *d)

@@ -1,7 +1,7 @@
 /* Reads documents from text files. X.jsonl, X.ndjson and X.json hold one JSON object a line, and a document
  * is the string in one of its columns; a file of any other name is one document. Each may be compressed
  * (data/prepare/text_stream.h). Reading and parsing are separate, so that one thread can read while others
- * parse: a reader fills batches of records, and record_text finds the document of each. */
+ * parse: a reader fills batches of records, and text_record_document finds the document of each. */
 #ifndef REMLA_DATA_PREPARE_TEXT_READER_H
 #define REMLA_DATA_PREPARE_TEXT_READER_H
 #include "data/prepare/text_stream.h"
@@ -11,7 +11,7 @@
 enum { TEXT_FILE_LIMIT = 1 << 28, TEXT_LINE_LIMIT = 1 << 26, TEXT_LINE_COMMAS = 1 << 20 };
 
 /* Returns true if the name says that lines hold JSON. */
-bool text_is_lines(const char *path);
+bool text_reader_is_lines(const char *path);
 
 /* A line without its end, or a file. */
 typedef struct text_record {
@@ -60,10 +60,11 @@ typedef struct document {
 /* Finds the document of a record. A line that is not a JSON object, that has no such column or no string in
  * it, and text that is not UTF-8, are an ERR_INPUT that names file and line, or byte. Threads may share the
  * batch. */
-status record_text(const text_batch *b, const text_record *r, const char *column, document *d, message *why);
+status text_record_document(const text_batch *b, const text_record *r, const char *column, document *d,
+                            message *why);
 void document_free(document *d);
 /* "FILE" or "FILE:LINE", for messages. Returns `buffer`. */
 enum { RECORD_PLACE_BYTES = PATH_BYTES + 24 };
-const char *record_place(const text_record *r, char *buffer);
+const char *text_record_place(const text_record *r, char *buffer);
 
 #endif

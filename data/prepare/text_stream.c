@@ -31,9 +31,9 @@ static bool ends_with(const char *path, const char *suffix)
     return length > n && !strcasecmp(path + length - n, suffix);
 }
 
-bool text_is_packed(const char *path) { return ends_with(path, ".gz") || ends_with(path, ".zst"); }
+bool text_stream_is_packed(const char *path) { return ends_with(path, ".gz") || ends_with(path, ".zst"); }
 
-int text_name_length(const char *path)
+int text_stream_name_length(const char *path)
 {
     return (int)(strlen(path) - (ends_with(path, ".gz") ? 3 : ends_with(path, ".zst") ? 4 : 0));
 }
@@ -148,8 +148,8 @@ status text_stream_open(text_stream *s, const char *path, int64_t from, message 
     *s = (text_stream){.fd = -1, .at = from};
     TRY(path_print(s->path, why, "%s", path));
     TRY(file_open(path, &s->fd, &s->bytes, why));
-    REQUIRE(from == 0 || !text_is_packed(path), "%s: read from byte %lld", path, (long long)from);
-    if (!text_is_packed(path)) return OK;
+    REQUIRE(from == 0 || !text_stream_is_packed(path), "%s: read from byte %lld", path, (long long)from);
+    if (!text_stream_is_packed(path)) return OK;
     if (s->bytes == 0)
         return fail(why, ERR_INPUT, "%s: is empty, not even compressed nothing: is it cut?", path);
     s->unpack = packed_new(path);

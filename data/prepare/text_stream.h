@@ -14,9 +14,9 @@ typedef struct text_stream {
 } text_stream;
 
 /* Returns true if the name says that the file is compressed: such a file cannot be read from the middle. */
-bool text_is_packed(const char *path);
+bool text_stream_is_packed(const char *path);
 /* Returns the length of the name without the suffix of compression: that of "x.txt" for x.txt.gz. */
-int text_name_length(const char *path);
+int text_stream_name_length(const char *path);
 
 /* Reads from byte `from` on, which is 0 for a compressed file. The caller closes, also after a failure. */
 status text_stream_open(text_stream *s, const char *path, int64_t from, message *why);

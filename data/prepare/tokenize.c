@@ -1,7 +1,7 @@
 /* `remla data tokenize`: text to shards, in two halves, over all ranks.
  *
  *     text files --- tokenize_pieces ---> OUT.part/pieces/HASH.ds.zst    a shard per piece, any order
- *     pieces ------- shards_join -------> OUT.part/shards/tokens-*       shards of equal size, in order
+ *     pieces ------- shard_join_run -------> OUT.part/shards/tokens-*       shards of equal size, in order
  *     OUT.part/shards --- rename -------> OUT                            the folder exists from here on
  *
  * A job that is stopped in the first half leaves its finished pieces in OUT.part, and the same command goes
@@ -60,7 +60,7 @@ static status make_folders(workplace *w, message *why)
     TRY(folder_check_vacant(w->job->out, why));
     TRY(folder_make(w->pieces, why));
     TRY(folder_lock(w->folder, "tokenize.out", 0, &w->lock, why));
-    TRY(tokenize_clear_failure(w->pieces, why));
+    TRY(tokenize_pieces_clear_failure(w->pieces, why));
     return folder_remove(w->shards, why);
 }
 
@@ -69,7 +69,7 @@ static void tidy(const workplace *w)
 {
     message ignored;
     if (w->lock < 0) return;
-    tokenize_clear_failure(w->pieces, &ignored);
+    tokenize_pieces_clear_failure(w->pieces, &ignored);
     if (rmdir(w->pieces) == 0) folder_remove(w->folder, &ignored);
 }
 
@@ -127,7 +127,7 @@ static status list_pieces(const workplace *w, const piece_work *work, piece_list
     l->name = memory_new(most, sizeof *l->name, "pieces of text");
     l->tokens = memory_new(most, sizeof *l->tokens, "pieces of text");
     for (int64_t i = 0; i < most; i++) {
-        char *path = piece_path(l->path[l->count], work, &w->text.piece[i]);
+        char *path = tokenize_piece_path(l->path[l->count], work, &w->text.piece[i]);
         shard s = {0};
         if (file_exists(path)) {
             TRY(shard_open(&s, path, why));
@@ -157,7 +157,7 @@ static status join(const workplace *w, const piece_work *work, tokenize_result *
                           .shard_tokens = w->job->shard_tokens,
                           .threads = w->job->threads};
     if (s == OK) s = COMM_ROOT(w->c, folder_make(w->shards, why), why);
-    if (s == OK) s = shards_join(&j, w->c, &summary, &r->shards, why);
+    if (s == OK) s = shard_join_run(&j, w->c, &summary, &r->shards, why);
     if (s == OK)
         s = COMM_ROOT(w->c, dataset_manifest_write(w->shards, &w->identity, summary, r->shards, why), why);
     free(summary);

@@ -76,7 +76,7 @@ static void tell_others(const stage *s)
     if (s->c->size > 1) file_write(path_join(path, s->w->folder, failed), "", 0, NULL, &ignored);
 }
 
-status tokenize_clear_failure(const char *folder, message *why)
+status tokenize_pieces_clear_failure(const char *folder, message *why)
 {
     char path[PATH_BYTES];
     return folder_remove(path_join(path, folder, failed), why);
@@ -100,7 +100,7 @@ static status read_part(stage *s, chunk *k, message *why)
     bool ended;
     if (!s->reading) {
         s->reading = true;
-        k->begins_lines = text_is_lines(part->path);
+        k->begins_lines = text_reader_is_lines(part->path);
         TRY(text_reader_open(&s->reader, part->path, part->from, part->to, why));
     }
     const int64_t before = text_reader_consumed(&s->reader);
@@ -113,14 +113,14 @@ static status read_part(stage *s, chunk *k, message *why)
     text_reader_close(&s->reader);
     s->reading = false;
     s->part++;
-    if (text_is_lines(part->path)) k->lines = part;
+    if (text_reader_is_lines(part->path)) k->lines = part;
     k->ends_piece = s->part == k->piece->parts;
     return OK;
 }
 
 static bool lines_next(const stage *s, const chunk *k)
 {
-    return !s->reading && text_is_lines(s->w->text->part[k->piece->first + s->part].path);
+    return !s->reading && text_reader_is_lines(s->w->text->part[k->piece->first + s->part].path);
 }
 
 /* Reads a chunk: documents of several files, or lines of one. */
@@ -153,10 +153,10 @@ static status encode(const stage *s, int thread, chunk *k, const text_record *r,
     message inner;
     char place[RECORD_PLACE_BYTES];
     const int64_t before = k->ids.count;
-    TRY(record_text(&k->text, r, s->w->job->column, &d, why));
+    TRY(text_record_document(&k->text, r, s->w->job->column, &d, why));
     const status result = tokenizer_encode(s->work[thread], d.text, d.bytes, &k->ids, &inner);
     document_free(&d);
-    if (result != OK) return fail(why, result, "%s: %s", record_place(r, place), inner.text);
+    if (result != OK) return fail(why, result, "%s: %s", text_record_place(r, place), inner.text);
     if (k->ids.count == before) {
         k->empty++;
         return OK;
@@ -189,7 +189,7 @@ static void speak(stage *s)
              100 * (double)s->bytes / (double)s->all_bytes, (double)s->bytes / 1048576,
              (double)s->all_bytes / 1048576, s->c->size > 1 ? " of rank 0" : "", (double)s->tokens / 1e6,
              (double)s->tokens / 1e6 / seconds,
-             duration_text(seconds * (double)(s->all_bytes - s->bytes) / (double)s->bytes, left));
+             clock_duration_text(seconds * (double)(s->all_bytes - s->bytes) / (double)s->bytes, left));
 }
 
 static status write_documents(stage *s, const chunk *k, message *why)
@@ -197,10 +197,10 @@ static status write_documents(stage *s, const chunk *k, message *why)
     char path[PATH_BYTES];
     int64_t from = 0;
     if (k->documents && !s->out)
-        TRY(shard_create(&s->out, piece_path(path, s->w, k->piece), s->w->identity, why));
+        TRY(shard_writer_create(&s->out, tokenize_piece_path(path, s->w, k->piece), s->w->identity, why));
     for (int64_t i = 0; i < k->documents; from = k->end[i++]) {
-        TRY(shard_append(s->out, k->ids.id + from, k->end[i] - from, why));
-        TRY(shard_end_document(s->out, why));
+        TRY(shard_writer_append(s->out, k->ids.id + from, k->end[i] - from, why));
+        TRY(shard_writer_end_document(s->out, why));
     }
     return OK;
 }
@@ -216,7 +216,7 @@ static status write_chunk(void *context, void *item, message *why)
         return fail(why, ERR_INPUT, "%s: no line has text in column \"%s\"", k->lines->path,
                     s->w->job->column);
     if (k->ends_piece && s->out) {
-        TRY(shard_finish(s->out, &ignored, why));
+        TRY(shard_writer_finish(s->out, &ignored, why));
         s->out = NULL;
     }
     s->bytes += k->source_bytes;
@@ -228,7 +228,7 @@ static status write_chunk(void *context, void *item, message *why)
 
 /* ---- the stage ---------------------------------------------------------------------------------------- */
 
-char *piece_path(char *out, const piece_work *w, const text_piece *p)
+char *tokenize_piece_path(char *out, const piece_work *w, const text_piece *p)
 {
     char name[64];
     snprintf(name, sizeof name, "%s%s", p->name, w->job->compress ? ".ds.zst" : ".ds");
@@ -243,7 +243,7 @@ static bool is_there(const piece_work *w, const text_piece *p)
     listed none = {0};
     verified v;
     message why;
-    if (!file_exists(piece_path(path, w, p))) return false;
+    if (!file_exists(tokenize_piece_path(path, w, p))) return false;
     const bool good = shard_verify(&v, &none, path, &why) == OK;
     listed_free(&none);
     if (!good) log_warning("%s: this piece is made again", why.text);
@@ -294,7 +294,7 @@ static status run(stage *s, message *why)
                         .bytes = MOST_BYTES};
     const status result = pipeline_run(&p, why);
     if (s->reading) text_reader_close(&s->reader);
-    shard_abandon(s->out);
+    shard_writer_abandon(s->out);
     for (int i = 0; i < threads; i++) tokenizer_work_free(s->work[i]);
     for (int i = 0; i < chunks; i++) {
         text_batch_free(&all[i].text);

@@ -13,13 +13,13 @@ typedef struct piece_work {
 } piece_work;
 
 /* Makes the path of a piece's shard. A piece without tokens has no shard. */
-char *piece_path(char *out, const piece_work *w, const text_piece *p);
+char *tokenize_piece_path(char *out, const piece_work *w, const text_piece *p);
 
 /* Makes the pieces of this rank that are not there yet, and counts its tokens in r->made, and documents
  * without text in r->empty. A rank that fails leaves a file in the folder; the others see it and return OK
  * early. */
 status tokenize_pieces(const piece_work *w, const comm *c, tokenize_result *r, message *why);
 /* Removes that file. */
-status tokenize_clear_failure(const char *folder, message *why);
+status tokenize_pieces_clear_failure(const char *folder, message *why);
 
 #endif

@@ -34,7 +34,7 @@ const shard_summary *dataset_manifest_find(const dataset_manifest *m, const char
     return m->count ? bsearch(&key, m->shard, (size_t)m->count, sizeof key, by_name) : NULL;
 }
 
-const char *identity_difference(const shard_identity *a, const shard_identity *b)
+const char *shard_identity_difference(const shard_identity *a, const shard_identity *b)
 {
     if (a->token_bytes != b->token_bytes) return "token size";
     if (a->vocabulary != b->vocabulary) return "vocabulary";
@@ -59,7 +59,7 @@ static void fingerprint(const dataset_manifest *m, char out[SHA256_TEXT])
                                (long long)s->tokens, (long long)s->documents, (long long)s->bytes,
                                s->xxh3_128, s->sha256, s->index_sha256);
     }
-    sha256_of(text, at, out);
+    digest_sha256(text, at, out);
     free(text);
 }
 
@@ -85,7 +85,7 @@ static bool get_hash(const json_t *object, const char *key, char *out, int bytes
 {
     uint8_t raw[SHA256_BYTES];
     const char *text = json_string_value(json_object_get(object, key));
-    if (!text || !hex_read(raw, text, bytes)) return false;
+    if (!text || !digest_hex_read(raw, text, bytes)) return false;
     strcpy(out, text);
     return true;
 }
@@ -259,7 +259,7 @@ static status keep_listed(dataset_manifest *m, const char *folder, const char *p
         if (!file_exists(path_join(file, folder, old.shard[k].name))) continue;
         put(m, &old.shard[k]);
     }
-    const char *other = m->count ? identity_difference(&old.identity, &m->identity) : NULL;
+    const char *other = m->count ? shard_identity_difference(&old.identity, &m->identity) : NULL;
     dataset_manifest_free(&old);
     if (!other) return OK;
     return fail(why, ERR_INPUT, "%s: lists shards of another %s; write these into a folder of their own",

@@ -23,7 +23,7 @@ status dataset_manifest_parse(dataset_manifest *m, const char *path, const char 
 void dataset_manifest_free(dataset_manifest *m);
 /* Names the first difference of two identities, for messages ("vocabulary"); NULL if only the tokenizer's
  * name may differ. */
-const char *identity_difference(const shard_identity *a, const shard_identity *b);
+const char *shard_identity_difference(const shard_identity *a, const shard_identity *b);
 /* Finds the entry for a file name; NULL if there is none. */
 const shard_summary *dataset_manifest_find(const dataset_manifest *m, const char *name);
 

@@ -9,7 +9,7 @@
  * The table has the packed size, the content size and the checksum of each frame.
  * The footer (9 bytes: number of frames, descriptor, magic) tells where the table begins; sums of its sizes
  * give at[] and from[]. To read byte x of the content, seekable_frame finds its frame in from[] by bisection,
- * and frame_decode decodes that frame alone.
+ * and seekable_frame_decode decodes that frame alone.
  *
  * The file is not trusted. The table must fit the file's size exactly, and each frame's own header must agree
  * with the table before anything of its claimed size is allocated or decoded. */
@@ -181,8 +181,9 @@ static const char *header_fault(const uint8_t *packed, int64_t packed_bytes, int
     return NULL;
 }
 
-status frame_decode(frame_decoder *d, const char *path, int64_t frame, const uint8_t *packed,
-                    int64_t packed_bytes, void *out, int64_t bytes, const uint32_t *checksum, message *why)
+status seekable_frame_decode(frame_decoder *d, const char *path, int64_t frame, const uint8_t *packed,
+                             int64_t packed_bytes, void *out, int64_t bytes, const uint32_t *checksum,
+                             message *why)
 {
     const char *fault = header_fault(packed, packed_bytes, bytes, checksum != NULL);
     if (fault) return damaged(path, frame, fault, why);
@@ -210,6 +211,6 @@ status seekable_decode(frame_decoder *d, const seekable *z, int fd, const char *
         d->packed = memory_new(packed, 1, "a frame of %s", path);
     }
     TRY(file_read_at(fd, path, d->packed, packed, z->at[frame], why));
-    return frame_decode(d, path, frame, d->packed, packed, out, bytes,
-                        z->checksum ? &z->checksum[frame] : NULL, why);
+    return seekable_frame_decode(d, path, frame, d->packed, packed, out, bytes,
+                                 z->checksum ? &z->checksum[frame] : NULL, why);
 }

@@ -48,7 +48,8 @@ status seekable_decode(frame_decoder *d, const seekable *z, int fd, const char *
                        void *out, message *why);
 /* Does the same for `packed_bytes` bytes in memory that should hold `bytes` of content. checksum: NULL when
  * the table has none; then the frame must have its own. */
-status frame_decode(frame_decoder *d, const char *path, int64_t frame, const uint8_t *packed,
-                    int64_t packed_bytes, void *out, int64_t bytes, const uint32_t *checksum, message *why);
+status seekable_frame_decode(frame_decoder *d, const char *path, int64_t frame, const uint8_t *packed,
+                             int64_t packed_bytes, void *out, int64_t bytes, const uint32_t *checksum,
+                             message *why);
 
 #endif

@@ -24,7 +24,7 @@ struct seekable_writer {
     int64_t entries, capacity;
 };
 
-seekable_writer *seekable_create(file_writer *out)
+seekable_writer *seekable_writer_create(file_writer *out)
 {
     seekable_writer *w = memory_new(1, sizeof *w, "compression of %s", out->path);
     w->out = out;
@@ -38,7 +38,7 @@ seekable_writer *seekable_create(file_writer *out)
     return w;
 }
 
-void seekable_free(seekable_writer *w)
+void seekable_writer_free(seekable_writer *w)
 {
     if (!w) return;
     ZSTD_freeCCtx(w->zstd);
@@ -61,7 +61,7 @@ static status entry_add(seekable_writer *w, int64_t packed, const void *content,
     return OK;
 }
 
-status seekable_leading(seekable_writer *w, const void *data, int64_t bytes, message *why)
+status seekable_writer_leading(seekable_writer *w, const void *data, int64_t bytes, message *why)
 {
     REQUIRE(w->entries == 0 && w->raw_bytes == 0, "%s: the header comes first", w->out->path);
     TRY(entry_add(w, bytes, "", 0, why));
@@ -77,7 +77,7 @@ static status frame_write(seekable_writer *w, message *why)
     return file_append(w->out, w->packed, (int64_t)packed, why);
 }
 
-status seekable_append(seekable_writer *w, const void *data, int64_t bytes, message *why)
+status seekable_writer_append(seekable_writer *w, const void *data, int64_t bytes, message *why)
 {
     for (const char *from = data; bytes > 0;) {
         const int64_t capacity = FRAME_BYTES - w->raw_bytes, n = bytes < capacity ? bytes : capacity;
@@ -90,7 +90,7 @@ status seekable_append(seekable_writer *w, const void *data, int64_t bytes, mess
     return OK;
 }
 
-status seekable_finish(seekable_writer *w, message *why)
+status seekable_writer_finish(seekable_writer *w, message *why)
 {
     if (w->raw_bytes) TRY(frame_write(w, why));
     const uint32_t start[2] = {SEEK_TABLE_MAGIC, (uint32_t)(w->entries * ENTRY_BYTES + 9)};

@@ -32,7 +32,7 @@ void shard_header_pack(uint8_t out[SHARD_HEADER_BYTES], const shard_identity *id
                 .tokens = tokens};
     memcpy(h.magic, MAGIC, sizeof h.magic);
     if (identity->tokenizer_sha256[0])
-        REQUIRE(hex_read(h.tokenizer_sha256, identity->tokenizer_sha256, SHA256_BYTES),
+        REQUIRE(digest_hex_read(h.tokenizer_sha256, identity->tokenizer_sha256, SHA256_BYTES),
                 "\"%s\" is no SHA-256", identity->tokenizer_sha256);
     h.hash = XXH3_64bits(&h, offsetof(header, hash));
     memcpy(out, &h, sizeof h);
@@ -82,7 +82,7 @@ status shard_header_parse(const char *path, const uint8_t *data, int64_t bytes, 
                                  .pad = h.pad};
     static const uint8_t unknown[SHA256_BYTES];
     if (memcmp(h.tokenizer_sha256, unknown, SHA256_BYTES) != 0)
-        hex_write(identity->tokenizer_sha256, h.tokenizer_sha256, SHA256_BYTES);
+        digest_hex_write(identity->tokenizer_sha256, h.tokenizer_sha256, SHA256_BYTES);
     *tokens = h.tokens;
     return OK;
 }

@@ -15,12 +15,12 @@ shard_identity shard_identity_of(const tokenizer *t, int64_t eos)
                         .eos = eos,
                         .bos = known(tokenizer_bos(t), vocabulary),
                         .pad = known(tokenizer_pad(t), vocabulary)};
-    name_for_people(i.tokenizer, sizeof i.tokenizer, tokenizer_name(t), strlen(tokenizer_name(t)));
+    shard_identity_name(i.tokenizer, sizeof i.tokenizer, tokenizer_name(t), strlen(tokenizer_name(t)));
     snprintf(i.tokenizer_sha256, sizeof i.tokenizer_sha256, "%s", tokenizer_sha256(t));
     return i;
 }
 
-void name_for_people(char *out, size_t size, const char *name, size_t length)
+void shard_identity_name(char *out, size_t size, const char *name, size_t length)
 {
     size_t at = 0;
     for (size_t i = 0; i < length;) {

@@ -21,6 +21,6 @@ shard_identity shard_identity_of(const struct tokenizer *t, int64_t eos);
 
 /* Copies a name into `out` (`size` bytes with the zero). Invalid UTF-8 and control characters become "?"; a
  * name that is too long is cut between two characters. */
-void name_for_people(char *out, size_t size, const char *name, size_t length);
+void shard_identity_name(char *out, size_t size, const char *name, size_t length);
 
 #endif

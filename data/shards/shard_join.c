@@ -71,10 +71,10 @@ static status copy_part(shard_writer *w, const shard *s, int64_t from, int64_t t
         TRY(shard_read(s, at, n, vocabulary, block, why));
         for (const int64_t end = at + n; at < end;) {
             const int64_t next = s->document_end[document] < end ? s->document_end[document] : end;
-            TRY(shard_append(w, (const uint32_t *)block + n - (end - at), next - at, why));
+            TRY(shard_writer_append(w, (const uint32_t *)block + n - (end - at), next - at, why));
             at = next;
             if (at != s->document_end[document]) continue;
-            TRY(shard_end_document(w, why));
+            TRY(shard_writer_end_document(w, why));
             document++;
         }
     }
@@ -106,11 +106,11 @@ static status join_one(const shard_join *j, const cuts *c, int64_t k, shard_summ
     char path[PATH_BYTES], name[64];
     shard_writer *w;
     snprintf(name, sizeof name, "tokens-%05lld%s", (long long)k, j->suffix);
-    TRY(shard_create(&w, path_join(path, j->folder, name), j->identity, why));
+    TRY(shard_writer_create(&w, path_join(path, j->folder, name), j->identity, why));
     int32_t *block = memory_new(BLOCK_TOKENS, sizeof *block, "ids of %s", path);
     status s = copy_all(j, w, c->cut[k], c->cut[k + 1], block, why);
-    if (s == OK) s = shard_finish(w, summary, why);
-    if (s != OK) shard_abandon(w);
+    if (s == OK) s = shard_writer_finish(w, summary, why);
+    if (s != OK) shard_writer_abandon(w);
     free(block);
     return s;
 }
@@ -154,7 +154,8 @@ static status plan(const shard_join *j, cuts *all, message *why)
     return find_cuts(j, total, n, all, why);
 }
 
-status shards_join(const shard_join *j, const comm *c, shard_summary **summary, int64_t *shards, message *why)
+status shard_join_run(const shard_join *j, const comm *c, shard_summary **summary, int64_t *shards,
+                      message *why)
 {
     cuts all = {0};
     *summary = NULL;

@@ -22,7 +22,7 @@ typedef struct shard_join {
  * failure.
  * ERR_USAGE when there would be more than 100,000 shards. A signal (base/stop.h) ends in STOPPED. MPI:
  * collective; the ranks share the work, and the folder. */
-status shards_join(const shard_join *j, const comm *c, shard_summary **summary, int64_t *shards,
-                   message *why);
+status shard_join_run(const shard_join *j, const comm *c, shard_summary **summary, int64_t *shards,
+                      message *why);
 
 #endif

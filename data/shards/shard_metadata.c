@@ -18,7 +18,7 @@ static status parse(shard_metadata *m, const char *path, char *text, message *wh
         return fail(why, ERR_INPUT, "%s: line 1 gives a token size of \"%.100s\" bytes, expected 2 or 4",
                     path, size + 1);
     m->token_bytes = size[1] - '0';
-    name_for_people(m->tokenizer, sizeof m->tokenizer, text, (size_t)(size - text));
+    shard_identity_name(m->tokenizer, sizeof m->tokenizer, text, (size_t)(size - text));
     if (count) count[strcspn(count, "\r\n")] = 0;
     if (!count || !count[0] || strlen(count) > 18 || count[strspn(count, "0123456789")])
         return fail(why, ERR_INPUT, "%s: line 2 is \"%.100s\", expected the number of tokens", path,

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 typedef struct shard_metadata {
-    char tokenizer[128]; /* as name_for_people makes it */
+    char tokenizer[128]; /* as shard_identity_name makes it */
     int token_bytes;     /* 2 or 4 */
     int64_t tokens;
 } shard_metadata;

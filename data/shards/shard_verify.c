@@ -32,7 +32,7 @@ static status hashes_check(const shard *s, const listed *l, const shard_summary 
     TRY(digest_file(index, &found, NULL, why));
     if (strcmp(found.sha256, e->index_sha256) != 0)
         return wrong_hash(index, "SHA-256", found.sha256, l, e->index_sha256, why);
-    const char *other = identity_difference(&s->identity, &l->manifest.identity);
+    const char *other = shard_identity_difference(&s->identity, &l->manifest.identity);
     if (other)
         return fail(why, ERR_INPUT, "%s: its header names another %s than %s", s->path, other, l->path);
     return OK;
@@ -194,7 +194,7 @@ static status add_argument(path_list *out, const char *argument, message *why)
     return s;
 }
 
-status shards_find(path_list *out, char *const *arguments, int count, message *why)
+status shard_verify_find(path_list *out, char *const *arguments, int count, message *why)
 {
     *out = (path_list){0};
     status s = OK;

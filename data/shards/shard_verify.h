@@ -22,6 +22,6 @@ status shard_verify(verified *v, listed *l, const char *path, message *why);
 /* Finds the shards that arguments name: a shard; a pattern; a dataset.json, for those that it lists; a
  * folder, for those that lie in it and those that its dataset.json lists. A file whose name is not a shard's
  * is an ERR_INPUT, and so is a folder without shards. The caller frees with path_list_free. */
-status shards_find(path_list *out, char *const *arguments, int count, message *why);
+status shard_verify_find(path_list *out, char *const *arguments, int count, message *why);
 
 #endif

@@ -1,5 +1,5 @@
 /* Writes a shard. Tokens are gathered and go to the data file raw or in frames; ends of documents go to the
- * index. The three files are .part files until shard_finish commits them:
+ * index. The three files are .part files until shard_writer_finish commits them:
  *
  *     1  write the rest: ids, seek table, index; then the header again, now with the number of tokens
  *     2  check the sibling (X.ds beside X.ds.zst), which shares index and metadata
@@ -77,12 +77,12 @@ static status open_files(shard_writer *w, bool compressed, message *why)
     TRY(file_create(&w->index, w->index_path, 0, why));
     if (!compressed) return OK;
     uint8_t header[SHARD_HEADER_BYTES];
-    w->frames = seekable_create(&w->data);
+    w->frames = seekable_writer_create(&w->data);
     shard_header_pack(header, &w->identity, 0); /* the number of tokens is filled in at the end */
-    return seekable_leading(w->frames, header, sizeof header, why);
+    return seekable_writer_leading(w->frames, header, sizeof header, why);
 }
 
-status shard_create(shard_writer **out, const char *path, const shard_identity *identity, message *why)
+status shard_writer_create(shard_writer **out, const char *path, const shard_identity *identity, message *why)
 {
     identity_check(identity);
     shard_writer *w = memory_new(1, sizeof *w, "the writing of %s", path);
@@ -93,18 +93,18 @@ status shard_create(shard_writer **out, const char *path, const shard_identity *
     bool compressed;
     status s = names(w, path, &compressed, why);
     if (s == OK) s = open_files(w, compressed, why);
-    if (s != OK) shard_abandon(w);
+    if (s != OK) shard_writer_abandon(w);
     *out = s == OK ? w : NULL;
     return s;
 }
 
 static void writer_free(shard_writer *w)
 {
-    seekable_free(w->frames);
+    seekable_writer_free(w->frames);
     free(w);
 }
 
-void shard_abandon(shard_writer *w)
+void shard_writer_abandon(shard_writer *w)
 {
     if (!w) return;
     file_abandon(&w->data);
@@ -117,7 +117,7 @@ static status tokens_flush(shard_writer *w, message *why)
 {
     const int bytes = w->gathered_bytes;
     w->gathered_bytes = 0;
-    return w->frames ? seekable_append(w->frames, w->gathered, bytes, why)
+    return w->frames ? seekable_writer_append(w->frames, w->gathered, bytes, why)
                      : file_append(&w->data, w->gathered, bytes, why);
 }
 
@@ -128,7 +128,7 @@ static status id_too_large(const shard_writer *w, uint32_t id, message *why)
                 (long long)w->limit);
 }
 
-status shard_append(shard_writer *w, const uint32_t *ids, int64_t count, message *why)
+status shard_writer_append(shard_writer *w, const uint32_t *ids, int64_t count, message *why)
 {
     const int width = w->identity.token_bytes;
     for (int64_t i = 0; i < count; i++) {
@@ -148,7 +148,7 @@ static status ends_flush(shard_writer *w, message *why)
     return file_append(&w->index, w->end, bytes, why);
 }
 
-status shard_end_document(shard_writer *w, message *why)
+status shard_writer_end_document(shard_writer *w, message *why)
 {
     if (w->tokens == w->last_end) return OK;
     w->end[w->gathered_ends++] = w->last_end = w->tokens;
@@ -161,14 +161,14 @@ status shard_end_document(shard_writer *w, message *why)
 /* Writes the rest of all contents. */
 static status contents_finish(shard_writer *w, message *why)
 {
-    TRY(shard_end_document(w, why));
+    TRY(shard_writer_end_document(w, why));
     if (w->tokens == 0) return fail(why, ERR_INPUT, "%s: there are no tokens to write", w->path);
     TRY(ends_flush(w, why));
     TRY(tokens_flush(w, why));
     if (!w->frames) return OK;
     uint8_t header[SHARD_HEADER_BYTES];
     shard_header_pack(header, &w->identity, w->tokens);
-    TRY(seekable_finish(w->frames, why));
+    TRY(seekable_writer_finish(w->frames, why));
     return file_patch(&w->data, 0, header, sizeof header, why);
 }
 
@@ -273,7 +273,7 @@ static void remove_files(const shard_writer *w)
     unlink(w->metadata_path);
 }
 
-status shard_finish(shard_writer *w, shard_summary *summary, message *why)
+status shard_writer_finish(shard_writer *w, shard_summary *summary, message *why)
 {
     TRY(contents_finish(w, why));
     TRY(sibling_check(w, why));
@@ -286,7 +286,7 @@ status shard_finish(shard_writer *w, shard_summary *summary, message *why)
     return s;
 }
 
-void shard_remove(const char *path)
+void shard_writer_remove(const char *path)
 {
     bool compressed;
     message why;

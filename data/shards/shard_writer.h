@@ -8,7 +8,7 @@
 #include "data/shards/shard_identity.h"
 
 typedef struct shard_writer
-    shard_writer; /* opaque; owned by the caller from shard_create to finish or abandon */
+    shard_writer; /* opaque; owned by the caller from shard_writer_create to finish or abandon */
 
 /* A finished shard, as dataset.json lists it. */
 typedef struct shard_summary {
@@ -20,18 +20,18 @@ typedef struct shard_summary {
 } shard_summary;
 
 /* path: FOLDER/X.ds or FOLDER/X.ds.zst; the folder exists. On failure *w is NULL. */
-status shard_create(shard_writer **w, const char *path, const shard_identity *identity, message *why);
+status shard_writer_create(shard_writer **w, const char *path, const shard_identity *identity, message *why);
 /* ERR_INPUT when an id does not fit the token size or the vocabulary, or the disk is full. On a failure of
- * any function the caller ends with shard_abandon. */
-status shard_append(shard_writer *w, const uint32_t *ids, int64_t count, message *why);
+ * any function the caller ends with shard_writer_abandon. */
+status shard_writer_append(shard_writer *w, const uint32_t *ids, int64_t count, message *why);
 /* Ends the document after the tokens so far; an empty one is not recorded. */
-status shard_end_document(shard_writer *w, message *why);
+status shard_writer_end_document(shard_writer *w, message *why);
 /* Ends the last document, makes all files durable and gives them their names, the data file last. Frees w on
  * success. ERR_INPUT: no tokens; X.ds is there beside X.ds.zst (or the other way round) and the two, which
  * share their index, hold different documents. */
-status shard_finish(shard_writer *w, shard_summary *summary, message *why);
-void shard_abandon(shard_writer *w); /* NULL is fine */
+status shard_writer_finish(shard_writer *w, shard_summary *summary, message *why);
+void shard_writer_abandon(shard_writer *w); /* NULL is fine */
 /* Removes a finished shard, with its index and metadata where no other shard shares them. */
-void shard_remove(const char *path);
+void shard_writer_remove(const char *path);
 
 #endif

@@ -264,7 +264,7 @@ const char *added_tokens_text(const added_tokens *a, int64_t id, int64_t *bytes,
 
 /* ---- searching ----------------------------------------------------------------------------------------- */
 
-added_search added_begin(const added_tokens *a, added_kind kind, const char *text, int64_t bytes)
+added_search added_tokens_begin(const added_tokens *a, added_kind kind, const char *text, int64_t bytes)
 {
     return (added_search){.a = a, .kind = kind, .text = text, .bytes = bytes};
 }
@@ -316,7 +316,7 @@ static bool find_next(added_search *s, const added_token **token, int64_t *start
     return false;
 }
 
-bool added_next(added_search *s)
+bool added_tokens_next(added_search *s)
 {
     const added_token *t;
     int64_t start, end;

@@ -35,8 +35,8 @@ typedef struct added_search {
     uint32_t id;
 } added_search;
 
-added_search added_begin(const added_tokens *a, added_kind kind, const char *text, int64_t bytes);
+added_search added_tokens_begin(const added_tokens *a, added_kind kind, const char *text, int64_t bytes);
 /* Finds the next token; false if there is none: [s->taken, s->bytes) is then the rest. */
-bool added_next(added_search *s);
+bool added_tokens_next(added_search *s);
 
 #endif

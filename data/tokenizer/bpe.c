@@ -100,8 +100,8 @@ static status find_symbols(bpe_work *w, const char *word, int64_t bytes, message
             waiting = false;
             token_list_add(&w->symbols, id);
         } else if (b->byte_level) {
-            TRY(unknown_character(w, spelled, utf8_put(spelled, letter_of_byte((uint8_t)word[i])), &waiting,
-                                  why));
+            TRY(unknown_character(w, spelled, utf8_put(spelled, byte_alphabet_letter((uint8_t)word[i])),
+                                  &waiting, why));
         } else {
             TRY(unknown_character(w, word + i, length, &waiting, why));
         }

@@ -63,7 +63,7 @@ static status keep_token(reading *r, const char *token, int64_t bytes, uint32_t 
     b->spelled[id] = b->raw[id] = keep_text(r, token, bytes);
     if (b->byte_level) {
         char *out = b->text + r->text_used;
-        b->raw[id] = (token_text){.at = r->text_used, .bytes = bytes_of_spelling(out, token, bytes)};
+        b->raw[id] = (token_text){.at = r->text_used, .bytes = byte_alphabet_bytes(out, token, bytes)};
         if (b->raw[id].bytes > 0) r->text_used += b->raw[id].bytes;
     }
     return OK;
@@ -101,7 +101,7 @@ static void index_bytes(reading *r)
         char name[8];
         int bytes;
         if (r->b->byte_level)
-            bytes = utf8_put(name, letter_of_byte(byte));
+            bytes = utf8_put(name, byte_alphabet_letter(byte));
         else
             bytes = snprintf(name, sizeof name, "<0x%02X>", (unsigned)byte);
         r->b->byte[byte] = find_token(r, name, bytes);

@@ -25,13 +25,13 @@ static int byte_of_letter(uint32_t letter)
     return letter < FIRST_OTHER + NUM_OTHER ? other((int)letter - FIRST_OTHER) : -1;
 }
 
-uint32_t letter_of_byte(int byte)
+uint32_t byte_alphabet_letter(int byte)
 {
     if (spells_itself(byte)) return (uint32_t)byte;
     return FIRST_OTHER + (uint32_t)(byte < 0x21 ? byte : byte == 0xad ? NUM_OTHER - 1 : byte - 0x7f + 0x21);
 }
 
-int64_t bytes_of_spelling(char *out, const char *token, int64_t bytes)
+int64_t byte_alphabet_bytes(char *out, const char *token, int64_t bytes)
 {
     int64_t n = 0;
     int length;

@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 /* Returns the character that spells a byte. */
-uint32_t letter_of_byte(int byte);
+uint32_t byte_alphabet_letter(int byte);
 /* Writes the bytes that a UTF-8 token spells, at most as many as it has, and returns their number; -1 when a
  * character is not in the alphabet. */
-int64_t bytes_of_spelling(char *out, const char *token, int64_t bytes);
+int64_t byte_alphabet_bytes(char *out, const char *token, int64_t bytes);
 
 #endif

@@ -204,7 +204,7 @@ static void run_byte_level(const pieces *in, pieces *out)
         int64_t bytes;
         const char *text = piece_at(in, i, &bytes);
         char *to = text_buffer_reserve(&raw, bytes);
-        const int64_t spelled = bytes_of_spelling(to, text, bytes);
+        const int64_t spelled = byte_alphabet_bytes(to, text, bytes);
         if (spelled < 0)
             text_buffer_append(&raw, text, bytes);
         else
@@ -310,7 +310,7 @@ static bool run_step(const step *s, const pieces *in, pieces *out, int64_t most)
 
 status decoder_run(const decoder *d, pieces *tokens, text_buffer *out, message *why)
 {
-    const int64_t source = tokens->text.bytes, most = text_growth_most(source);
+    const int64_t source = tokens->text.bytes, most = text_buffer_growth_limit(source);
     bool fits = true;
     if (d->joins_with_spaces) {
         for (int64_t i = 0; i < tokens->count; i++) {

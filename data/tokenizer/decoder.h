@@ -22,7 +22,7 @@ void pieces_add(pieces *p, const char *text, int64_t bytes);
 void pieces_free(pieces *p);
 
 /* Appends the text of the tokens, which are spelled as in the file. Consumes `tokens`. A text that would grow
- * beyond text_growth_most (data/tokenizer/text_buffer.h) is an ERR_INPUT. */
+ * beyond text_buffer_growth_limit (data/tokenizer/text_buffer.h) is an ERR_INPUT. */
 status decoder_run(const decoder *d, pieces *tokens, text_buffer *out, message *why);
 
 #endif

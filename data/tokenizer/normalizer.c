@@ -130,7 +130,7 @@ static bool run_step(const step *s, const char *text, int64_t bytes, text_buffer
 
 status normalizer_run(const normalizer *n, const char *text, int64_t bytes, text_buffer *out, message *why)
 {
-    const int64_t source = bytes, most = text_growth_most(bytes);
+    const int64_t source = bytes, most = text_buffer_growth_limit(bytes);
     text_buffer between[2] = {{0}, {0}}; /* steps read one and write the other */
     bool fits = true;
     if (!n->count) text_buffer_append(out, text, bytes);

@@ -13,8 +13,8 @@ status normalizer_read(normalizer **out, const json_t *value, const char *path, 
 void normalizer_free(normalizer *n); /* NULL is fine */
 
 bool normalizer_is_identity(const normalizer *n);
-/* Appends the normalized text. A text that would grow beyond text_growth_most (data/tokenizer/text_buffer.h)
- * is an ERR_INPUT, and `out` is then not what it was. */
+/* Appends the normalized text. A text that would grow beyond text_buffer_growth_limit
+ * (data/tokenizer/text_buffer.h) is an ERR_INPUT, and `out` is then not what it was. */
 status normalizer_run(const normalizer *n, const char *text, int64_t bytes, text_buffer *out, message *why);
 
 #endif

@@ -32,7 +32,10 @@ bool text_buffer_replace(text_buffer *buffer, const char *text, int64_t bytes, c
  * few replacements in a tokenizer.json, each of a letter by two, could fill any memory. U+FDFA, which grows
  * elevenfold, and signs replaced by words stay far below. */
 enum { TEXT_GROWTH = 16, TEXT_GROWTH_MORE = 256 };
-static inline int64_t text_growth_most(int64_t bytes) { return TEXT_GROWTH * bytes + TEXT_GROWTH_MORE; }
+static inline int64_t text_buffer_growth_limit(int64_t bytes)
+{
+    return TEXT_GROWTH * bytes + TEXT_GROWTH_MORE;
+}
 
 static inline void token_list_add(token_list *list, uint32_t id)
 {

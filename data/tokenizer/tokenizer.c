@@ -65,7 +65,7 @@ static status read_file(tokenizer *t, message *why)
     TRY(file_read_text(path, MAX_TOKENIZER_BYTES, &text, &bytes, why));
     status s = json_text_parse(&root, text, bytes, path, why);
     if (s == OK) {
-        sha256_of(text, (size_t)bytes, t->sha256);
+        digest_sha256(text, (size_t)bytes, t->sha256);
         s = read_parts(t, root, bytes, path, why);
         json_decref(root);
     }
@@ -174,8 +174,8 @@ static status encode_plain(tokenizer_work *w, const char *text, int64_t bytes, b
         TRY(normalizer_run(w->t->normalizer, text, bytes, &w->normalized, why));
         text = w->normalized.text, bytes = w->normalized.bytes;
     }
-    added_search s = added_begin(w->t->added, ADDED_NORMALIZED, text, bytes);
-    while (added_next(&s)) {
+    added_search s = added_tokens_begin(w->t->added, ADDED_NORMALIZED, text, bytes);
+    while (added_tokens_next(&s)) {
         TRY(pretokenizer_run(w->pretokenizer, text + s.plain, s.start - s.plain, first && s.plain == 0,
                              w->model, out, why));
         token_list_add(out, s.id);
@@ -187,8 +187,8 @@ static status encode_plain(tokenizer_work *w, const char *text, int64_t bytes, b
 static status encode_checked(tokenizer_work *w, const char *text, int64_t bytes, token_list *out,
                              message *why)
 {
-    added_search s = added_begin(w->t->added, ADDED_RAW, text, bytes);
-    while (added_next(&s)) {
+    added_search s = added_tokens_begin(w->t->added, ADDED_RAW, text, bytes);
+    while (added_tokens_next(&s)) {
         if (s.plain < s.start)
             TRY(encode_plain(w, text + s.plain, s.start - s.plain, s.plain == 0, out, why));
         token_list_add(out, s.id);

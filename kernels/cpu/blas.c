@@ -43,8 +43,8 @@ static void multiply(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double a
             (long long)m, (long long)n, (long long)k, (long long)lda, (long long)ldb, (long long)ldc);
 }
 
-void gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const float *a, int64_t lda,
-              const float *b, int64_t ldb, double beta, float *c, int64_t ldc)
+void blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const float *a,
+                   int64_t lda, const float *b, int64_t ldb, double beta, float *c, int64_t ldc)
 {
     if (omp_get_level()) { /* also where a parallel region has one thread, or bits would depend on it */
         multiply(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
@@ -61,8 +61,8 @@ void gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, c
     }
 }
 
-void gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
-              const double *b, int64_t ldb, double beta, double *c, int64_t ldc)
+void blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a,
+                   int64_t lda, const double *b, int64_t ldb, double beta, double *c, int64_t ldc)
 {
     cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (blasint)m,
                 (blasint)n, (blasint)k, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
@@ -72,11 +72,11 @@ void gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, c
  * without a copy; the columns of eigenvectors that it leaves are our rows. */
 enum { SHARED_ROWS = 1024 };
 
-void eigen_symmetric(int64_t n, double *a, double *values)
+void blas_eigen_symmetric(int64_t n, double *a, double *values)
 {
     for (int64_t i = 0; i < n * n; i++)
         if (!isfinite(a[i]))
-            die(ERR_BUG, "eigen_symmetric: element (%lld,%lld) of %lld rows is %g", (long long)(i / n),
+            die(ERR_BUG, "blas_eigen_symmetric: element (%lld,%lld) of %lld rows is %g", (long long)(i / n),
                 (long long)(i % n), (long long)n, a[i]);
     /* LAPACK calls very many small products: below this size sharing each over the cores costs more than it
      * saves, and where the cores are busy a hundred times more. */
@@ -86,7 +86,8 @@ void eigen_symmetric(int64_t n, double *a, double *values)
         LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', (lapack_int)n, a, (lapack_int)n, values);
     omp_set_num_threads(threads);
     if (result != 0)
-        die(ERR_BUG, "eigen_symmetric: LAPACK's dsyevd returned %d for %lld rows", (int)result, (long long)n);
+        die(ERR_BUG, "blas_eigen_symmetric: LAPACK's dsyevd returned %d for %lld rows", (int)result,
+            (long long)n);
     /* LAPACK's values rise; ours fall. */
     for (int64_t i = 0, j = n - 1; i < j; i++, j--) {
         const double value = values[i];
@@ -101,7 +102,7 @@ void eigen_symmetric(int64_t n, double *a, double *values)
 }
 
 /* The lower factor that LAPACK leaves in columns is, in rows, the upper u of a = u^T u. */
-bool factor_positive(int64_t n, double *a)
+bool blas_factor_positive(int64_t n, double *a)
 {
     if (LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', (lapack_int)n, a, (lapack_int)n) != 0) return false;
     for (int64_t i = 1; i < n; i++)
@@ -115,14 +116,14 @@ static void solve_triangle(CBLAS_TRANSPOSE transposed, int64_t n, int64_t column
                 1, u, (blasint)n, b, (blasint)columns);
 }
 
-void solve_upper(int64_t n, int64_t columns, const double *u, double *b)
+void blas_solve_upper(int64_t n, int64_t columns, const double *u, double *b)
 {
     solve_triangle(CblasNoTrans, n, columns, u, b);
 }
 
-bool solve_positive(int64_t n, int64_t columns, double *a, double *b)
+bool blas_solve_positive(int64_t n, int64_t columns, double *a, double *b)
 {
-    if (!factor_positive(n, a)) return false;
+    if (!blas_factor_positive(n, a)) return false;
     solve_triangle(CblasTrans, n, columns, a, b);
     solve_triangle(CblasNoTrans, n, columns, a, b);
     return true;

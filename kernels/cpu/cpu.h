@@ -15,13 +15,13 @@ typedef double real;
 #define REAL_TYPE      F64
 #define CPU(name)      name##_cpu_f64
 #define REAL(function) function /* REAL(sqrt) is sqrt */
-#define gemm           gemm_f64
+#define gemm           blas_gemm_f64
 #else
 typedef float real;
 #define REAL_TYPE      F32
 #define CPU(name)      name##_cpu_f32
 #define REAL(function) function##f /* REAL(sqrt) is sqrtf */
-#define gemm           gemm_f32
+#define gemm           blas_gemm_f32
 #endif
 
 /* Prototypes of this file's ops, so that a definition that disagrees with ops.def does not compile. */

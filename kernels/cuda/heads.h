@@ -23,13 +23,13 @@ static __device__ inline act *head_at(heads x, uint32_t n, uint32_t h, uint32_t 
 }
 
 /* Every head starts at a multiple of 16 bytes. */
-static inline bool aligned_heads(heads x)
+static inline bool heads_aligned(heads x)
 {
     return aligned(x.data) && x.batch % VEC == 0 && x.position % VEC == 0 && x.head % VEC == 0;
 }
 
 /* The number of threads when each of `rows` takes `each`; they are numbered in 32 bits. */
-static inline uint32_t threads_for(int64_t rows, int64_t each)
+static inline uint32_t heads_threads(int64_t rows, int64_t each)
 {
     REQUIRE(rows * each <= INT32_MAX, "%lld times %lld threads", (long long)rows, (long long)each);
     return (uint32_t)(rows * each);

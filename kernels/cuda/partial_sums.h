@@ -27,8 +27,7 @@ static __global__ void __launch_bounds__(WARP *PARTIAL_SLICES)
     out[c] += sum;
 }
 
-static inline void launch_add_partial_sums(float *out, const float *partial, int64_t num, int64_t C,
-                                           stream *s)
+static inline void partial_sums_add(float *out, const float *partial, int64_t num, int64_t C, stream *s)
 {
     LAUNCH(add_partial_sums, num > 0 ? blocks_for(C, WARP) : 0, WARP * PARTIAL_SLICES, 0, s, out, partial,
            num, C);

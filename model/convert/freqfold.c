@@ -32,7 +32,7 @@ double *rotation_gram(const dims *d)
             turned[(2 * t + 1) * half + i] = weight * sin(angle);
         }
     }
-    gemm_f64(true, false, half, half, 2 * FARTHEST, 1, turned, half, turned, half, 0, gram, half);
+    blas_gemm_f64(true, false, half, half, 2 * FARTHEST, 1, turned, half, turned, half, 0, gram, half);
     free(frequency);
     free(turned);
     return gram;
@@ -66,10 +66,10 @@ static double form_square(const logits *l, rope_set set, const double *q, const 
                   step = l->d->D / l->rope;
     double *qx = matrix_new(f, kept), *kx = matrix_new(f, kept), *xqx = matrix_new(kept, kept),
            *xkx = matrix_new(kept, kept), sum = 0;
-    gemm_f64(false, false, f, kept, f, 1, q, f, x, kept, 0, qx, kept);
-    gemm_f64(false, false, f, kept, f, 1, k, f, x, kept, 0, kx, kept);
-    gemm_f64(true, false, kept, kept, f, 1, x, kept, qx, kept, 0, xqx, kept);
-    gemm_f64(true, false, kept, kept, f, 1, x, kept, kx, kept, 0, xkx, kept);
+    blas_gemm_f64(false, false, f, kept, f, 1, q, f, x, kept, 0, qx, kept);
+    blas_gemm_f64(false, false, f, kept, f, 1, k, f, x, kept, 0, kx, kept);
+    blas_gemm_f64(true, false, kept, kept, f, 1, x, kept, qx, kept, 0, xqx, kept);
+    blas_gemm_f64(true, false, kept, kept, f, 1, x, kept, kx, kept, 0, xkx, kept);
     for (int64_t a = 0; a < f; a++) {
         const double *m = l->rotation + (set.from + a % set.count) * half + set.from;
         for (int64_t b = 0; b < f; b++) sum += q[a * f + b] * k[a * f + b] * m[b % set.count];
@@ -92,7 +92,7 @@ static double set_error(const logits *l, rope_set set)
     rope_set_gram(q, l->d, set, l->query_gram);
     rope_set_gram(k, l->d, set, l->key_gram);
     memcpy(axes, k, sizeof *k * (size_t)(f * f));
-    eigen_symmetric(f, axes, values); /* as partial_rope.c chooses them */
+    blas_eigen_symmetric(f, axes, values); /* as partial_rope.c chooses them */
     double *x = matrix_transposed(axes, kept, f);
     const double error = form_square(l, set, q, k, x);
     double *const all[] = {q, k, axes, values, x};

@@ -124,7 +124,7 @@ static double *constant_direction(const double *s, int64_t C, double *error)
         for (int64_t j = 0; j < C; j++) a[i * C + j] = s[i * width + j] + (i == j ? RIDGE * diagonal : 0);
         w[i] = s[i * width + C];
     }
-    const bool solved = diagonal > 0 && solve_positive(C, 1, a, w); /* not where all inputs are zero */
+    const bool solved = diagonal > 0 && blas_solve_positive(C, 1, a, w); /* not where all inputs are zero */
     double mean = 0, square = 0;
     for (int64_t i = 0; i < C; i++) {
         mean += w[i] * s[i * width + C] / s[C * width + C];

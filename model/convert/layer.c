@@ -96,8 +96,8 @@ double *joint_projection(const dims *from, const dims *to, const gqa_layer *g, c
 {
     const int64_t values = from->G * from->D, keys = values - to->Dr, width = from->C + 1;
     double *joint = matrix_new(keys + values, width);
-    gemm_f64(false, false, keys, width, values, 1, u + to->Dr * values, values, g->wk, width, 0, joint,
-             width);
+    blas_gemm_f64(false, false, keys, width, values, 1, u + to->Dr * values, values, g->wk, width, 0, joint,
+                  width);
     memcpy(joint + keys * width, g->wv, sizeof *joint * (size_t)(values * width));
     if (to->o_bias) {
         centre(joint, keys, width, inputs);
@@ -140,7 +140,8 @@ static void extend_queries(double *out, const double *in, int64_t width, const d
         const double *q = in + h * D * width;
         double *nope = out + h * rows * width, *rotary = nope + to->Dn * width;
         for (int64_t i = 0; i < D * width; i++) nope[i] = scale * q[i];
-        gemm_f64(false, false, to->Dr, width, D, scale, u + h / share * D, n, q, width, 0, rotary, width);
+        blas_gemm_f64(false, false, to->Dr, width, D, scale, u + h / share * D, n, q, width, 0, rotary,
+                      width);
     }
 }
 
@@ -175,7 +176,7 @@ static void build_queries(mla_layer *out, const dims *from, const dims *to, cons
     double *old_bias = matrix_new(old_rows, 1), *weight = matrix_new(old_rows, C);
     split_augmented(weight, old_bias, g->wq, old_rows, C);
     out->wq_a = matrix_new(to->Rq, C);
-    gemm_f64(false, false, rank, C, old_rows, 1, b->q_down, old_rows, weight, C, 0, out->wq_a, C);
+    blas_gemm_f64(false, false, rank, C, old_rows, 1, b->q_down, old_rows, weight, C, 0, out->wq_a, C);
     double *extended = matrix_new(rows, rank);
     extend_queries(extended, b->q_up, rank, from, to, b->u);
     if (bias) extend_queries(bias, old_bias, 1, from, to, b->u);
@@ -199,7 +200,7 @@ static double *output_bias(const dims *from, const gqa_layer *g)
     const int64_t D = from->D, C = from->C, share = from->H / from->G, width = from->H * D;
     double *heads = matrix_new(width, 1), *bias = matrix_new(C, 1);
     for (int64_t i = 0; i < width; i++) heads[i] = g->wv[(i / D / share * D + i % D) * (C + 1) + C];
-    gemm_f64(false, false, C, 1, width, 1, g->wo, width, heads, 1, 0, bias, 1);
+    blas_gemm_f64(false, false, C, 1, width, 1, g->wo, width, heads, 1, 0, bias, 1);
     free(heads);
     return bias;
 }
@@ -223,10 +224,11 @@ void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa
     /* kv_a: the latent, then the rotary key. */
     double *a = matrix_new(R + to->Dr, C + 1);
     if (b->down)
-        gemm_f64(false, false, R, C + 1, n, 1, b->down, n, b->joint, C + 1, 0, a, C + 1);
+        blas_gemm_f64(false, false, R, C + 1, n, 1, b->down, n, b->joint, C + 1, 0, a, C + 1);
     else
         memcpy(a, b->joint, sizeof *a * (size_t)(n * (C + 1)));
-    gemm_f64(false, false, to->Dr, C + 1, values, 1, b->u, values, g->wk, C + 1, 0, a + R * (C + 1), C + 1);
+    blas_gemm_f64(false, false, to->Dr, C + 1, values, 1, b->u, values, g->wk, C + 1, 0, a + R * (C + 1),
+                  C + 1);
     out->wkv_a = matrix_new(R + to->Dr, C);
     if (to->k_bias) out->bkv_a = matrix_new(R + to->Dr, 1);
     split_augmented(out->wkv_a, out->bkv_a, a, R + to->Dr, C);
@@ -247,7 +249,8 @@ void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa
     for (int64_t h = 0; h < to->H; h++) {
         const int64_t group = h / share;
         double *rows = out->wkv_b + h * (to->Dn + to->Dv) * R;
-        gemm_f64(true, false, D, R, keys, 1, b->u + to->Dr * values + group * D, values, up, R, 0, rows, R);
+        blas_gemm_f64(true, false, D, R, keys, 1, b->u + to->Dr * values + group * D, values, up, R, 0, rows,
+                      R);
         memcpy(rows + to->Dn * R, up + (keys + group * D) * R, sizeof *rows * (size_t)(D * R));
     }
     free(identity);

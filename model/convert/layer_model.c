@@ -90,8 +90,8 @@ static double *matrix_read(const ops *k, const tensor *t)
 
 static status values_round(float *values, int64_t count, dtype type, const char *name, message *why)
 {
-    int64_t bad = floats_nonfinite(values, count);
-    if (bad < 0) bad = floats_round(values, count, type);
+    int64_t bad = safetensors_nonfinite(values, count);
+    if (bad < 0) bad = halves_round(values, count, type);
     if (bad < 0) return OK;
     return fail(
         why, ERR_INPUT,

@@ -124,7 +124,7 @@ static void say_progress(const conversion_work *w, const layers_pass *p, int64_t
     char time[24];
     const double now = clock_seconds();
     const int64_t done = layer + 1, layers = w->job->d->L;
-    duration_text((now - began) * (double)(layers - done) / (double)done, time);
+    clock_duration_text((now - began) * (double)(layers - done) / (double)done, time);
     if (w->progress[0])
         log_line("  layer %3lld/%lld: %s, %s left", (long long)done, (long long)layers, w->progress, time);
     else if (now - *said >= QUIET_SECONDS && done < layers)

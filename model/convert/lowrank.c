@@ -12,7 +12,7 @@
 double *principal_axes(int64_t n, int64_t rank, double *gram)
 {
     double *values = matrix_new(1, n), *axes = matrix_new(rank, n);
-    eigen_symmetric(n, gram, values);
+    blas_eigen_symmetric(n, gram, values);
     memcpy(axes, gram, sizeof(double) * (size_t)(rank * n));
     free(values);
     return axes;

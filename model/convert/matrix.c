@@ -31,8 +31,8 @@ double *matrix_transposed(const double *a, int64_t rows, int64_t columns)
 double *matrix_gram(const double *w, const double *s, int64_t rows, int64_t columns)
 {
     double *half = matrix_new(rows, columns), *gram = matrix_new(rows, rows);
-    gemm_f64(false, false, rows, columns, columns, 1, w, columns, s, columns, 0, half, columns);
-    gemm_f64(false, true, rows, rows, columns, 1, half, columns, w, columns, 0, gram, rows);
+    blas_gemm_f64(false, false, rows, columns, columns, 1, w, columns, s, columns, 0, half, columns);
+    blas_gemm_f64(false, true, rows, rows, columns, 1, half, columns, w, columns, 0, gram, rows);
     free(half);
     return gram;
 }

@@ -1,9 +1,9 @@
 /* Private to model/convert/: linear algebra on the host, in double, on row-major matrices. Conversion needs
  * these of kernels/cpu/blas.h, which has their arguments, and gets them here and nowhere else:
- *   gemm_f64           products of weights; Gram matrices, which are sums over tokens of x x^T
- *   eigen_symmetric    the principal axes of a Gram matrix, the strongest first
- *   factor_positive    F of a metric M = F^T F; solve_upper applies F^-1
- *   solve_positive     least squares, by their normal equations */
+ *   blas_gemm_f64           products of weights; Gram matrices, which are sums over tokens of x x^T
+ *   blas_eigen_symmetric    the principal axes of a Gram matrix, the strongest first
+ *   blas_factor_positive    F of a metric M = F^T F; blas_solve_upper applies F^-1
+ *   blas_solve_positive     least squares, by their normal equations */
 #ifndef REMLA_MODEL_CONVERT_MATRIX_H
 #define REMLA_MODEL_CONVERT_MATRIX_H
 #include "kernels/cpu/blas.h"

@@ -17,7 +17,7 @@ static void gram_add(double *s, double *augmented, const double *values, int64_t
         for (int64_t c = 0; c < C; c++) out[c] = root * row[c];
         out[C] = root;
     }
-    gemm_f64(true, false, width, width, rows, 1, augmented, width, augmented, width, 1, s, width);
+    blas_gemm_f64(true, false, width, width, rows, 1, augmented, width, augmented, width, 1, s, width);
 }
 
 /* The rows of a chunk to the input of the layer's attention. */

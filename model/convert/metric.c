@@ -40,7 +40,8 @@ static void damp(double *metric, int64_t n)
 /* Factors u of metric = u^T u into the block of `into` (ld,ld) at (from,from), times `scale`. */
 static void factor_into(double *into, int64_t ld, int64_t from, double *metric, int64_t n, double scale)
 {
-    REQUIRE(factor_positive(n, metric), "a damped metric of %lld dimensions is not positive", (long long)n);
+    REQUIRE(blas_factor_positive(n, metric), "a damped metric of %lld dimensions is not positive",
+            (long long)n);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++) into[(from + i) * ld + from + j] = scale * metric[i * n + j];
 }
@@ -52,8 +53,8 @@ static double *key_metric(const dims *d, int64_t rope, const double *u, const do
     double *metric = matrix_new(keys, keys), *half = matrix_new(keys, D);
     for (int64_t h = 0; h < d->H && keys; h++) {
         const double *p = u + rope * n + h / share * D;
-        gemm_f64(false, false, keys, D, D, 1 / (double)D, p, n, queries + h * D * D, D, 0, half, D);
-        gemm_f64(false, true, keys, keys, D, 1, half, D, p, n, 1, metric, keys);
+        blas_gemm_f64(false, false, keys, D, D, 1 / (double)D, p, n, queries + h * D * D, D, 0, half, D);
+        blas_gemm_f64(false, true, keys, keys, D, 1, half, D, p, n, 1, metric, keys);
     }
     free(half);
     return metric;
@@ -65,7 +66,7 @@ static double *value_metric(const dims *d, const double *wo, int64_t group)
     const int64_t D = d->D, share = d->H / d->G, width = d->H * D;
     double *metric = matrix_new(D, D);
     for (int64_t h = group * share; h < (group + 1) * share; h++)
-        gemm_f64(true, false, D, D, d->C, 1, wo + h * D, width, wo + h * D, width, 1, metric, D);
+        blas_gemm_f64(true, false, D, D, d->C, 1, wo + h * D, width, wo + h * D, width, 1, metric, D);
     return metric;
 }
 
@@ -99,10 +100,10 @@ void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, 
     free(block);
 
     double *gram = weighed(factor, joint, n), *axes = principal_axes(n, rank, gram);
-    gemm_f64(false, false, rank, n, n, 1, axes, n, factor, n, 0, down, n);
+    blas_gemm_f64(false, false, rank, n, n, 1, axes, n, factor, n, 0, down, n);
     for (int64_t r = 0; r < rank; r++)
         for (int64_t i = 0; i < n; i++) up[i * rank + r] = axes[r * n + i];
-    solve_upper(n, rank, factor, up);
+    blas_solve_upper(n, rank, factor, up);
     free(gram);
     free(axes);
     free(factor);
@@ -115,7 +116,7 @@ void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s
     for (int64_t group = 0; group < d->G; group++) {
         double *keys = matrix_gram(g->wk + group * D * width, s, D, width);
         damp(keys, D);
-        REQUIRE(factor_positive(D, keys), "damped keys are not positive");
+        REQUIRE(blas_factor_positive(D, keys), "damped keys are not positive");
         for (int64_t h = group * share; h < (group + 1) * share; h++)
             for (int64_t i = 0; i < D; i++)
                 memcpy(factor + (h * D + i) * n + h * D, keys + i * D, sizeof *keys * (size_t)D);
@@ -127,10 +128,10 @@ void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s
     double *queries = matrix_gram(without_bias, s, n, width);
     gram = weighed(factor, queries, n);
     double *axes = principal_axes(n, rank, gram);
-    gemm_f64(false, false, rank, n, n, 1, axes, n, factor, n, 0, down, n);
+    blas_gemm_f64(false, false, rank, n, n, 1, axes, n, factor, n, 0, down, n);
     for (int64_t r = 0; r < rank; r++)
         for (int64_t i = 0; i < n; i++) up[i * rank + r] = axes[r * n + i];
-    solve_upper(n, rank, factor, up);
+    blas_solve_upper(n, rank, factor, up);
     double *const all[] = {factor, gram, without_bias, queries, axes};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
@@ -151,9 +152,9 @@ energy_shares energy_kept(const dims *d, int64_t rope, int64_t rank, int64_t use
     const int64_t keys = d->G * d->D - rope, n = keys + d->G * d->D;
     double *cross = matrix_new(used, n), *latent = matrix_new(used, used), *spread = matrix_new(n, used),
            *lost = matrix_new(1, n);
-    gemm_f64(false, false, used, n, n, 1, down, n, joint, n, 0, cross, n);
-    gemm_f64(false, true, used, used, n, 1, cross, n, down, n, 0, latent, used);
-    gemm_f64(false, false, n, used, used, 1, up, rank, latent, used, 0, spread, used);
+    blas_gemm_f64(false, false, used, n, n, 1, down, n, joint, n, 0, cross, n);
+    blas_gemm_f64(false, true, used, used, n, 1, cross, n, down, n, 0, latent, used);
+    blas_gemm_f64(false, false, n, used, used, 1, up, rank, latent, used, 0, spread, used);
     /* diagonal of (1 - up down) joint (1 - up down)^T */
     for (int64_t i = 0; i < n; i++) {
         lost[i] = joint[i * n + i];

@@ -48,7 +48,7 @@ static void rotate_set(double *u, const dims *d, int64_t rope, rope_set set, con
     const int64_t n = d->G * d->D, half = d->D / 2, features = d->G * set.count;
     double *gram = matrix_new(features, features), *values = matrix_new(1, features);
     rope_set_gram(gram, d, set, key_gram);
-    eigen_symmetric(features, gram, values);
+    blas_eigen_symmetric(features, gram, values);
     for (int64_t c = 0; c < features; c++) {
         const int64_t at = row_of(d, rope, set, c);
         for (int64_t a = 0; a < features; a++) {

@@ -37,8 +37,8 @@ void refit_clear(refit *r)
 void refit_add(refit *r, const double *x, const double *y, int64_t tokens)
 {
     const int64_t w = r->width, C = r->C;
-    gemm_f64(true, false, w, w, tokens, 1, x, w, x, w, 1, r->gram, w);
-    gemm_f64(true, false, w, C, tokens, 1, x, w, y, C, 1, r->cross, C);
+    blas_gemm_f64(true, false, w, w, tokens, 1, x, w, x, w, 1, r->gram, w);
+    blas_gemm_f64(true, false, w, C, tokens, 1, x, w, y, C, 1, r->cross, C);
     for (int64_t i = 0; i < tokens * C; i++) r->square += y[i] * y[i];
 }
 
@@ -57,11 +57,12 @@ refit_result refit_solve(const refit *r)
     memcpy(delta, r->cross, sizeof *delta * (size_t)(w * C));
     for (int64_t i = 0; i < w; i++) mean += gram[i * w + i] / (double)w;
     for (int64_t i = 0; i < w; i++) gram[i * w + i] += RIDGE * mean;
-    if (!(mean > 0) || !solve_positive(w, C, gram, delta)) /* heads that are all zero have nothing to give */
+    if (!(mean > 0) ||
+        !blas_solve_positive(w, C, gram, delta)) /* heads that are all zero have nothing to give */
         memset(delta, 0, sizeof *delta * (size_t)(w * C));
 
     double *image = matrix_new(w, C);
-    gemm_f64(false, false, w, C, w, 1, r->gram, w, delta, C, 0, image, C);
+    blas_gemm_f64(false, false, w, C, w, 1, r->gram, w, delta, C, 0, image, C);
     refit_result out = {.delta = matrix_transposed(delta, w, C), .after = r->square};
     for (int64_t i = 0; i < w * C; i++) out.after += delta[i] * (image[i] - 2 * r->cross[i]);
     if (out.after < 0) out.after = 0; /* by rounding; what is not a number stays so */

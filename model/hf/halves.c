@@ -52,7 +52,7 @@ int64_t halves_narrow(uint16_t *half, const float *data, int64_t count, dtype ty
     return bad;
 }
 
-int64_t floats_round(float *data, int64_t count, dtype type)
+int64_t halves_round(float *data, int64_t count, dtype type)
 {
     if (type == F32) return -1;
     uint16_t half[CHUNK];

@@ -374,7 +374,7 @@ static bool nonfinite(float x)
     return (bits & 0x7f800000u) == 0x7f800000u;
 }
 
-int64_t floats_nonfinite(const float *data, int64_t count)
+int64_t safetensors_nonfinite(const float *data, int64_t count)
 {
     bool found = false;
     for (int64_t i = 0; i < count; i++)
@@ -402,7 +402,7 @@ status safetensors_read(const safetensors *s, const safetensors_entry *e, int64_
             halves_widen(out + done, half, part, e->type);
         }
     }
-    const int64_t bad = floats_nonfinite(out, count);
+    const int64_t bad = safetensors_nonfinite(out, count);
     if (bad >= 0)
         return fail(why, ERR_INPUT, "%s: tensor '%.200s': element %lld is infinite or not a number", path,
                     e->name, (long long)(from + bad));

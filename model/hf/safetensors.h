@@ -44,7 +44,7 @@ status safetensors_read(const safetensors *s, const safetensors_entry *e, int64_
 
 /* Returns the index of the first element that is infinite or NaN, -1 if none. Looks at bits, so that no
  * compiler flag can hide one. */
-int64_t floats_nonfinite(const float *data, int64_t count);
+int64_t safetensors_nonfinite(const float *data, int64_t count);
 
 enum { SAFETENSORS_NAME_BYTES = 160, SAFETENSORS_SPEC_RANK = 4 };
 

@@ -102,7 +102,7 @@ static status unstorable(safetensors_writer *w, const float *data, int64_t i, me
 static status append(safetensors_writer *w, const float *data, int64_t count, message *why)
 {
     const dtype type = w->spec[w->next].type;
-    const int64_t bad = floats_nonfinite(data, count);
+    const int64_t bad = safetensors_nonfinite(data, count);
     if (bad >= 0) return unstorable(w, data, bad, why);
     if (type == F32) return file_append(&w->out, data, count * 4, why);
     uint16_t half[CHUNK];

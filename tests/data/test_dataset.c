@@ -153,11 +153,11 @@ static shard_summary write_shard(const char *path, const uint32_t *ids, int64_t 
     shard_writer *w;
     shard_summary summary;
     const shard_identity i = {.token_bytes = 2, .vocabulary = vocabulary, .eos = -1, .bos = -1, .pad = -1};
-    assert_int_equal(shard_create(&w, path, &i, &why), OK);
-    assert_int_equal(shard_append(w, ids, 5, &why), OK);
-    assert_int_equal(shard_end_document(w, &why), OK);
-    assert_int_equal(shard_append(w, ids + 5, 7, &why), OK);
-    if (shard_finish(w, &summary, &why) != OK) fail_msg("%s", why.text);
+    assert_int_equal(shard_writer_create(&w, path, &i, &why), OK);
+    assert_int_equal(shard_writer_append(w, ids, 5, &why), OK);
+    assert_int_equal(shard_writer_end_document(w, &why), OK);
+    assert_int_equal(shard_writer_append(w, ids + 5, 7, &why), OK);
+    if (shard_writer_finish(w, &summary, &why) != OK) fail_msg("%s", why.text);
     return summary;
 }
 

@@ -34,13 +34,13 @@ static void write_shard(const char *path)
     shard_writer *w;
     shard_summary summary;
     const shard_identity id = {.token_bytes = 4, .vocabulary = VOCABULARY, .eos = -1, .bos = -1, .pad = -1};
-    assert_int_equal(shard_create(&w, path, &id, &why), OK);
+    assert_int_equal(shard_writer_create(&w, path, &id, &why), OK);
     for (uint32_t i = 0; i < TOKENS; i++) {
         const uint32_t token = i * 2654435761u % VOCABULARY;
-        assert_int_equal(shard_append(w, &token, 1, &why), OK);
-        if (i % 97 == 0) assert_int_equal(shard_end_document(w, &why), OK);
+        assert_int_equal(shard_writer_append(w, &token, 1, &why), OK);
+        if (i % 97 == 0) assert_int_equal(shard_writer_end_document(w, &why), OK);
     }
-    assert_int_equal(shard_finish(w, &summary, &why), OK);
+    assert_int_equal(shard_writer_finish(w, &summary, &why), OK);
 }
 
 static void open_dataset(dataset *d, const char *path)

@@ -20,9 +20,9 @@ static void write_shard(const char *path, const char *sha256, int64_t vocabulary
     shard_summary summary;
     shard_identity i = {.token_bytes = 2, .vocabulary = vocabulary, .eos = -1, .bos = -1, .pad = -1};
     strcpy(i.tokenizer_sha256, sha256);
-    assert_int_equal(shard_create(&w, path, &i, &why), OK);
-    assert_int_equal(shard_append(w, (const uint32_t[]){0, 1, 2}, 3, &why), OK);
-    assert_int_equal(shard_finish(w, &summary, &why), OK);
+    assert_int_equal(shard_writer_create(&w, path, &i, &why), OK);
+    assert_int_equal(shard_writer_append(w, (const uint32_t[]){0, 1, 2}, 3, &why), OK);
+    assert_int_equal(shard_writer_finish(w, &summary, &why), OK);
 }
 
 static status check(const char *sha256, int64_t vocabulary, message *why)
@@ -42,8 +42,8 @@ static void test_tokenizers(void **state)
     (void)state;
     message why = {""};
     char same[SHA256_TEXT], other[SHA256_TEXT];
-    sha256_of(tokenizer, strlen(tokenizer), same);
-    sha256_of("", 0, other);
+    digest_sha256(tokenizer, strlen(tokenizer), same);
+    digest_sha256("", 0, other);
     assert_int_equal(folder_make(scratch_path("model"), &why), OK);
     assert_int_equal(check(other, 4, &why), OK); /* the model has no tokenizer */
     scratch_text("model/tokenizer.json", tokenizer);

@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const unsigned long long says = ZSTD_getFrameContentSize(data, size);
     const int64_t bytes = says <= 1 << 20 ? (int64_t)says : 1000;
     uint8_t *out = malloc((size_t)bytes + 1);
-    frame_decode(&decoder, "input", 0, data, (int64_t)size, out, bytes, NULL, &why);
+    seekable_frame_decode(&decoder, "input", 0, data, (int64_t)size, out, bytes, NULL, &why);
     free(out);
     return 0;
 }

@@ -13,8 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const int64_t bytes = z.from[i + 1] - z.from[i];
         if (bytes == 0 || bytes > 1 << 20) continue;
         uint8_t *out = malloc((size_t)bytes);
-        frame_decode(&decoder, "input", i, data + z.at[i], z.at[i + 1] - z.at[i], out, bytes,
-                     z.checksum ? &z.checksum[i] : NULL, &why);
+        seekable_frame_decode(&decoder, "input", i, data + z.at[i], z.at[i + 1] - z.at[i], out, bytes,
+                              z.checksum ? &z.checksum[i] : NULL, &why);
         free(out);
     }
     for (int64_t offset = 0; offset < seekable_bytes(&z); offset += seekable_bytes(&z) / 9 + 1) {

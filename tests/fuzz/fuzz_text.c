@@ -22,7 +22,7 @@ static status read_part(XXH3_state_t *hash, const char *path, int64_t from, int6
         s = text_reader_fill(&r, &b, 100, &ended, &why);
         for (int64_t i = 0; s == OK && i < b.records; i++) {
             document d;
-            s = record_text(&b, &b.record[i], "text", &d, &why);
+            s = text_record_document(&b, &b.record[i], "text", &d, &why);
             if (s != OK) break;
             XXH3_64bits_update(hash, d.text, (size_t)d.bytes);
             XXH3_64bits_update(hash, &d.bytes, sizeof d.bytes);
@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     XXH3_64bits_reset(whole);
     XXH3_64bits_reset(parts);
     const status s = read_part(whole, path, 0, INT64_MAX, &count);
-    if (text_is_lines(path) && !text_is_packed(path)) {
+    if (text_reader_is_lines(path) && !text_stream_is_packed(path)) {
         status t = read_part(parts, path, 0, cut, &count_parts);
         if (t == OK) t = read_part(parts, path, cut, INT64_MAX, &count_parts);
         if (t != s || count != count_parts) abort();

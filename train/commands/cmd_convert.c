@@ -157,7 +157,7 @@ static status job_open(convert_job *j, message *why)
 
 static void job_close(convert_job *j)
 {
-    temporary_close(&j->temporary);
+    temporary_folder_close(&j->temporary);
     dataset_close(&j->calib);
     dataset_close(&j->held_out);
     config_free(&j->config);
@@ -173,7 +173,7 @@ status cmd_convert(const command_line *line, options *o, const comm *c, message 
     if (path_print(j.target, why, "%s", line->positional[1]) != OK) return ERR_USAGE;
     path_strip(j.target); /* the temporary folder's name is made from it */
     status s = comm_agree(c, job_open(&j, why), why);
-    if (s == OK && !line->plan) s = COMM_ROOT(c, temporary_open(&j.temporary, j.target, why), why);
+    if (s == OK && !line->plan) s = COMM_ROOT(c, temporary_folder_open(&j.temporary, j.target, why), why);
     if (s == OK) s = convert_run(&j, line->plan, why);
     job_close(&j);
     return s;

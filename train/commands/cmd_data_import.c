@@ -141,7 +141,7 @@ static void say_progress(const import_source *s, double since)
     char left[24];
     const double seconds = clock_seconds() - since, share = (double)s->done / (double)s->bytes;
     log_line("import %.1f%% of %.0f MB | %.0f MB/s | eta %s", 100 * share, (double)s->bytes / 1e6,
-             (double)s->done / seconds / 1e6, duration_text(seconds / share - seconds, left));
+             (double)s->done / seconds / 1e6, clock_duration_text(seconds / share - seconds, left));
 }
 
 static status copy(import_source *s, shard_writer *w, message *why)
@@ -168,15 +168,15 @@ static status write_shard(import_source *s, const char *target, const shard_iden
     char folder[PATH_BYTES];
     shard_writer *w;
     TRY(dataset_manifest_check(folder_of(target, folder), identity, why));
-    TRY(shard_create(&w, target, identity, why));
+    TRY(shard_writer_create(&w, target, identity, why));
     status result = copy(s, w, why);
-    if (result == OK) result = shard_finish(w, summary, why);
+    if (result == OK) result = shard_writer_finish(w, summary, why);
     if (result != OK) {
-        shard_abandon(w);
+        shard_writer_abandon(w);
         return result;
     }
     result = dataset_manifest_write(folder, identity, summary, 1, why);
-    if (result != OK) shard_remove(target);
+    if (result != OK) shard_writer_remove(target);
     return result;
 }
 

@@ -233,7 +233,7 @@ static void look_at_argument(report *r, char *argument)
     else if (folder && file_exists(path_join(path, argument, "index.json")))
         path_list_add(&list, argument);
     else {
-        const status s = folder ? shards_find(&list, &argument, 1, &why)
+        const status s = folder ? shard_verify_find(&list, &argument, 1, &why)
                                 : path_list_expand(&list, (const char *const *)&argument, 1, &why);
         if (s != OK) count(r, s, &why);
     }

@@ -56,7 +56,7 @@ status cmd_data_verify(const command_line *line, options *o, const comm *c, mess
     path_list shards;
     listed l = {0};
     totals t = {0};
-    TRY(shards_find(&shards, line->positional, line->positionals, why));
+    TRY(shard_verify_find(&shards, line->positional, line->positionals, why));
     const int count = shards.count;
     for (int i = 0; i < count; i++) add(&t, &l, shards.path[i], count);
     listed_free(&l);

@@ -25,7 +25,7 @@ static void print_plan(const layers_job *job, const layers_plan *p, int64_t avai
         (double)p->solve_bytes / GIB);
     if (available != INT64_MAX) log_line("       %.2f GiB are free here", (double)available / GIB);
     log_line("time   about %s on these %d threads a rank",
-             duration_text(p->flops_f32 / (SHARE_F32 * peak) + p->flops_f64 / (SHARE_F64 * peak), time),
+             clock_duration_text(p->flops_f32 / (SHARE_F32 * peak) + p->flops_f64 / (SHARE_F64 * peak), time),
              machine_threads());
 }
 

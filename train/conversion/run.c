@@ -24,7 +24,7 @@ typedef enum window_choice {
 static status read_windows(token_batch *b, const dataset *data, int64_t limit, window_choice which,
                            message *why)
 {
-    token_batch_init(b, windows_read(data, limit), data->T);
+    token_batch_init(b, evaluate_windows(data, limit), data->T);
     status s = OK;
     for (int64_t i = 0; i < b->sequences && s == OK; i++) {
         const int64_t window = which == EVEN_WINDOWS ? i * data->windows / b->sequences : i;
@@ -78,9 +78,10 @@ static status convert(const convert_job *j, bool plan_only, conversion_record *r
     const dims to = convert_dims(&j->config.d, &j->how);
     const int64_t calib_tokens = option_or(j->o->calib_tokens, ALL_TOKENS),
                   val_tokens = option_or(j->o->val_tokens, ALL_TOKENS);
-    token_batch text = {.T = j->calib.T, .sequences = windows_read(&j->calib, calib_tokens)}, held_out = {0};
+    token_batch text = {.T = j->calib.T, .sequences = evaluate_windows(&j->calib, calib_tokens)},
+                held_out = {0};
     if (j->held_out.windows)
-        held_out = (token_batch){.T = j->held_out.T, .sequences = windows_read(&j->held_out, val_tokens)};
+        held_out = (token_batch){.T = j->held_out.T, .sequences = evaluate_windows(&j->held_out, val_tokens)};
     const layers_job job = {.method = j->method,
                             .k = ops_cpu_f32(),
                             .source = j->source,
@@ -140,7 +141,7 @@ status convert_run(convert_job *j, bool plan_only, message *why)
     r.seconds = clock_seconds() - start;
     if (s == OK && !plan_only) {
         if (j->c->rank == 0) s = conversion_record_write(&r, j->temporary.path, why);
-        if (j->c->rank == 0 && s == OK) s = temporary_commit(&j->temporary, j->target, why);
+        if (j->c->rank == 0 && s == OK) s = temporary_folder_commit(&j->temporary, j->target, why);
         s = comm_agree(j->c, s, why);
     }
     if (s == OK && !plan_only && j->c->rank == 0) s = say_result(j, why);

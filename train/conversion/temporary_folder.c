@@ -49,7 +49,7 @@ static void remove_leftovers(const char *target)
     closedir(dir);
 }
 
-status temporary_open(temporary_folder *t, const char *target, message *why)
+status temporary_folder_open(temporary_folder *t, const char *target, message *why)
 {
     *t = (temporary_folder){.lock = -1};
     remove_leftovers(target);
@@ -69,7 +69,7 @@ static void forget(temporary_folder *t)
     *t = (temporary_folder){.lock = -1};
 }
 
-status temporary_commit(temporary_folder *t, const char *target, message *why)
+status temporary_folder_commit(temporary_folder *t, const char *target, message *why)
 {
     char lock[PATH_BYTES];
     unlink(path_join(lock, t->path, "lock"));
@@ -78,7 +78,7 @@ status temporary_commit(temporary_folder *t, const char *target, message *why)
     return OK;
 }
 
-void temporary_close(temporary_folder *t)
+void temporary_folder_close(temporary_folder *t)
 {
     message ignored;
     if (t->path[0]) folder_remove(t->path, &ignored);

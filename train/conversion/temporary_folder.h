@@ -12,11 +12,11 @@ typedef struct temporary_folder {
 
 /* Removes leftovers, with a line for each, then makes and locks the folder, so that a place that cannot be
  * written shows at once. A signal that kills the program removes it (base/sweep.h). ERR_USAGE: the path is
- * too long. Whatever it returns, temporary_close ends it. */
-status temporary_open(temporary_folder *t, const char *target, message *why);
-/* Gives it its name, durably. `target` as in temporary_open. */
-status temporary_commit(temporary_folder *t, const char *target, message *why);
+ * too long. Whatever it returns, temporary_folder_close ends it. */
+status temporary_folder_open(temporary_folder *t, const char *target, message *why);
+/* Gives it its name, durably. `target` as in temporary_folder_open. */
+status temporary_folder_commit(temporary_folder *t, const char *target, message *why);
 /* Removes it, where it has not got its name. */
-void temporary_close(temporary_folder *t);
+void temporary_folder_close(temporary_folder *t);
 
 #endif

@@ -271,7 +271,7 @@ static bool set_value(options *o, const option_row *row, const char *text)
     return false;
 }
 
-status text_check(const char *what, const char *text, message *why)
+status option_text_check(const char *what, const char *text, message *why)
 {
     if (strlen(text) >= PATH_BYTES)
         return fail(why, ERR_USAGE, "%s: the text is %zu bytes long, more than %d", what, strlen(text),
@@ -304,7 +304,7 @@ static void list_set(option_list *list, char *const *text, int count)
 static status set_texts(options *o, const option_row *row, char *const *text, int count, const char *what,
                         message *why)
 {
-    for (int i = 0; i < count; i++) TRY(text_check(what, text[i], why));
+    for (int i = 0; i < count; i++) TRY(option_text_check(what, text[i], why));
     if (row->type == TYPE_TEXT) {
         memcpy((char *)o + row->at, text[0], strlen(text[0]) + 1);
         return OK;

@@ -49,7 +49,7 @@ enum { PLACE_BYTES = PATH_BYTES + 16 };
 const char *option_place(const options *o, int line, char *buffer);
 
 /* ERR_USAGE when a text cannot be kept: too long, not UTF-8, control characters. `what` names it. */
-status text_check(const char *what, const char *text, message *why);
+status option_text_check(const char *what, const char *text, message *why);
 
 /* What a value may be: "a whole number from 1 to 65536" in sentences, "1 to 65536" in tables. Returns
  * `buffer`. */

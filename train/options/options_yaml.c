@@ -241,7 +241,7 @@ status options_read_yaml(options *o, const char *path, message *why)
     REQUIRE(num_option_sections <= 32, "more sections than a reader can tick off");
     char *text;
     int64_t bytes;
-    TRY(text_check("the name of the config file", path, why));
+    TRY(option_text_check("the name of the config file", path, why));
     TRY(file_read_text(path, FILE_LIMIT, &text, &bytes, why));
     snprintf(o->file, sizeof o->file, "%s", path);
     reader r = {.o = o, .path = path, .text = text, .why = why};

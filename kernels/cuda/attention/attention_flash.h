@@ -46,7 +46,7 @@ struct problem {
 inline flash_heads flash_heads_of(const tensor *x)
 {
     const heads at = heads_of(x);
-    return flash_heads{{at}, (int)x->dim[3], aligned_heads(at) && x->dim[3] % VEC == 0};
+    return flash_heads{{at}, (int)x->dim[3], heads_aligned(at) && x->dim[3] % VEC == 0};
 }
 
 /* Checks the arguments that forward and backward share. What `first` says is not looked at: it is on the
@@ -58,12 +58,12 @@ inline problem attention_problem(const char *function, const tensor *out, const 
                   Dv = v->dim[3];
     const int64_t q_shape[] = {B, T, H, D}, k_shape[] = {B, S, G, D}, v_shape[] = {B, S, G, Dv},
                   out_shape[] = {B, T, H, Dv}, lse_shape[] = {B, H, T}, first_shape[] = {B, T};
-    require_shape(function, q, ACT_TYPE, 4, q_shape);
-    require_shape(function, k, ACT_TYPE, 4, k_shape);
-    require_shape(function, v, ACT_TYPE, 4, v_shape);
-    require_shape(function, out, ACT_TYPE, 4, out_shape);
-    require_shape(function, lse, F32, 3, lse_shape);
-    require_shape(function, first, I32, 2, first_shape);
+    tensor_require_shape(function, q, ACT_TYPE, 4, q_shape);
+    tensor_require_shape(function, k, ACT_TYPE, 4, k_shape);
+    tensor_require_shape(function, v, ACT_TYPE, 4, v_shape);
+    tensor_require_shape(function, out, ACT_TYPE, 4, out_shape);
+    tensor_require_shape(function, lse, F32, 3, lse_shape);
+    tensor_require_shape(function, first, I32, 2, first_shape);
     REQUIRE(H % G == 0, "%s: %lld query heads for %lld key heads", function, (long long)H, (long long)G);
     REQUIRE(S >= T, "%s: %lld queries for %lld keys", function, (long long)T, (long long)S);
     /* The running maximum of scaled scores is the scaled maximum. */

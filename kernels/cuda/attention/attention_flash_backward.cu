@@ -329,10 +329,10 @@ void CUDA(attention_flash_backward)(tensor *dq, tensor *dk, tensor *dv, const te
 {
     const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
     REQUIRE(p.S == p.T, "%s: %d queries for %d keys", __func__, p.T, p.S);
-    require_shape(__func__, dq, ACT_TYPE, 4, q->dim);
-    require_shape(__func__, dk, ACT_TYPE, 4, k->dim);
-    require_shape(__func__, dv, ACT_TYPE, 4, v->dim);
-    require_shape(__func__, dout, ACT_TYPE, 4, out->dim);
+    tensor_require_shape(__func__, dq, ACT_TYPE, 4, q->dim);
+    tensor_require_shape(__func__, dk, ACT_TYPE, 4, k->dim);
+    tensor_require_shape(__func__, dv, ACT_TYPE, 4, v->dim);
+    tensor_require_shape(__func__, dout, ACT_TYPE, 4, out->dim);
     gradients d = {};
     d.dq = flash_heads_of(dq), d.dk = flash_heads_of(dk), d.dv = flash_heads_of(dv);
     d.dout = flash_heads_of(dout);

@@ -243,7 +243,7 @@ static void backward_chunk(const problem *p, const gradients *d, const chunk *c,
 static void check4(const char *function, const tensor *t, int64_t B, int64_t T, int64_t count, int64_t width)
 {
     const int64_t dim[] = {B, T, count, width};
-    require_shape(function, t, ACT_TYPE, 4, dim);
+    tensor_require_shape(function, t, ACT_TYPE, 4, dim);
 }
 
 /* Checks the arguments that forward and backward share. */
@@ -258,8 +258,8 @@ static problem attention_problem(const char *function, const tensor *out, const 
     check4(function, v, p.B, p.S, p.G, p.Dv);
     check4(function, out, p.B, p.T, p.H, p.Dv);
     const int64_t lse_dim[] = {p.B, p.H, p.T};
-    require_shape(function, lse, F32, 3, lse_dim);
-    require_shape(function, first, I32, 2, q->dim);
+    tensor_require_shape(function, lse, F32, 3, lse_dim);
+    tensor_require_shape(function, first, I32, 2, q->dim);
     REQUIRE(p.H % p.G == 0, "%s: %lld query heads for %lld key heads", function, (long long)p.H,
             (long long)p.G);
     REQUIRE(p.past >= 0, "%s: %lld queries for %lld keys", function, (long long)p.T, (long long)p.S);

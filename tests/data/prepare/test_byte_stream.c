@@ -32,16 +32,16 @@ static void walk(byte_stream *b)
     for (int i = 0; b->at < BYTES; i++) {
         const int64_t at = b->at, left = BYTES - at, n = steps[i % 8] < left ? steps[i % 8] : left;
         if (i % 3 == 2) {
-            assert_int_equal(bytes_skip(b, n, &why), OK);
+            assert_int_equal(byte_stream_skip(b, n, &why), OK);
         } else {
-            if (bytes_read(b, out, n, &why) != OK) fail_msg("%s", why.text);
+            if (byte_stream_read(b, out, n, &why) != OK) fail_msg("%s", why.text);
             assert_memory_equal(out, content + at, (size_t)n);
         }
         assert_int_equal(b->at, at + n);
-        assert_int_equal(bytes_end(b, &why), b->at == BYTES ? OK : ERR_INPUT);
+        assert_int_equal(byte_stream_end(b, &why), b->at == BYTES ? OK : ERR_INPUT);
     }
-    assert_int_equal(bytes_read(b, out, 0, &why), OK);
-    assert_int_equal(bytes_read(b, out, 1, &why), ERR_INPUT);
+    assert_int_equal(byte_stream_read(b, out, 0, &why), OK);
+    assert_int_equal(byte_stream_read(b, out, 1, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "ends at byte 700001, 1 more were expected"));
 }
 
@@ -50,12 +50,12 @@ static void test_plain(void **state)
     (void)state;
     byte_stream b;
     message why = {""};
-    assert_int_equal(bytes_open(&b, scratch_write("plain", content, BYTES), &why), OK);
+    assert_int_equal(byte_stream_open(&b, scratch_write("plain", content, BYTES), &why), OK);
     walk(&b);
-    bytes_close(&b);
-    assert_int_equal(bytes_open(&b, scratch_path("plain"), &why), OK);
-    assert_int_equal(bytes_skip(&b, BYTES + 1, &why), ERR_INPUT);
-    bytes_close(&b);
+    byte_stream_close(&b);
+    assert_int_equal(byte_stream_open(&b, scratch_path("plain"), &why), OK);
+    assert_int_equal(byte_stream_skip(&b, BYTES + 1, &why), ERR_INPUT);
+    byte_stream_close(&b);
 }
 
 /* Three frames, an empty one and a skippable one among them. */
@@ -70,13 +70,13 @@ static void test_zstd(void **state)
     memcpy(packed + at, skippable, sizeof skippable);
     at += sizeof skippable;
     at += ZSTD_compress(packed + at, sizeof packed - at, content + 300000, BYTES - 300000, 1);
-    assert_int_equal(bytes_open_zstd(&b, scratch_write("packed", packed, (int64_t)at), &why), OK);
+    assert_int_equal(byte_stream_open_zstd(&b, scratch_write("packed", packed, (int64_t)at), &why), OK);
     walk(&b);
-    bytes_close(&b);
-    assert_int_equal(bytes_open_zstd(&b, scratch_write("packed", packed, (int64_t)at - 1), &why), OK);
-    assert_int_equal(bytes_skip(&b, BYTES, &why), ERR_INPUT);
+    byte_stream_close(&b);
+    assert_int_equal(byte_stream_open_zstd(&b, scratch_write("packed", packed, (int64_t)at - 1), &why), OK);
+    assert_int_equal(byte_stream_skip(&b, BYTES, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "packed: the file is cut: its"));
-    bytes_close(&b);
+    byte_stream_close(&b);
 }
 
 /* Offsets beyond 4 GiB, in a file that takes no space. */
@@ -89,16 +89,16 @@ static void test_large(void **state)
     const int64_t size = ((int64_t)5 << 30) + 3;
     const char *path = scratch_text("large", "begin");
     assert_int_equal(truncate(path, size), 0);
-    assert_int_equal(bytes_open(&b, path, &why), OK);
+    assert_int_equal(byte_stream_open(&b, path, &why), OK);
     assert_int_equal(b.file_bytes, size);
-    assert_int_equal(bytes_read(&b, &word, 5, &why), OK);
+    assert_int_equal(byte_stream_read(&b, &word, 5, &why), OK);
     assert_memory_equal(&word, "begin", 5);
-    assert_int_equal(bytes_skip(&b, size - 5 - 8, &why), OK);
-    assert_int_equal(bytes_read(&b, &word, 8, &why), OK);
+    assert_int_equal(byte_stream_skip(&b, size - 5 - 8, &why), OK);
+    assert_int_equal(byte_stream_read(&b, &word, 8, &why), OK);
     assert_true(word == 0 && b.at == size);
-    assert_int_equal(bytes_end(&b, &why), OK);
-    assert_int_equal(bytes_skip(&b, (int64_t)1 << 62, &why), ERR_INPUT);
-    bytes_close(&b);
+    assert_int_equal(byte_stream_end(&b, &why), OK);
+    assert_int_equal(byte_stream_skip(&b, (int64_t)1 << 62, &why), ERR_INPUT);
+    byte_stream_close(&b);
     unlink(path);
 }
 
@@ -107,11 +107,11 @@ static void test_not_there(void **state)
     (void)state;
     byte_stream b;
     message why = {""};
-    assert_int_equal(bytes_open(&b, scratch_path("none"), &why), ERR_INPUT);
+    assert_int_equal(byte_stream_open(&b, scratch_path("none"), &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "none: cannot be opened"));
-    bytes_close(&b);
-    assert_int_equal(bytes_open_zstd(&b, scratch_path(""), &why), ERR_INPUT);
-    bytes_close(&b);
+    byte_stream_close(&b);
+    assert_int_equal(byte_stream_open_zstd(&b, scratch_path(""), &why), ERR_INPUT);
+    byte_stream_close(&b);
 }
 
 int main(void)

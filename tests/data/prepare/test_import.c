@@ -18,10 +18,10 @@ static void write_shard(const char *from, const import_settings *how, const char
     bool more = true;
     if (import_open(&s, from, how, &why) != OK) fail_msg("%s", why.text);
     const shard_identity identity = identity_of(&s);
-    assert_int_equal(shard_create(&w, to, &identity, &why), OK);
+    assert_int_equal(shard_writer_create(&w, to, &identity, &why), OK);
     while (more)
         if (import_step(&s, w, &more, &why) != OK) fail_msg("%s", why.text);
-    if (shard_finish(w, summary, &why) != OK) fail_msg("%s", why.text);
+    if (shard_writer_finish(w, summary, &why) != OK) fail_msg("%s", why.text);
     import_close(&s);
 }
 
@@ -72,7 +72,7 @@ static void test_all_formats(void **state)
             expect_shard(path, &want);
             assert_int_equal(summary.tokens, want.count);
             assert_int_equal(summary.documents, want.ends);
-            shard_remove(path);
+            shard_writer_remove(path);
         }
     }
 }
@@ -115,13 +115,13 @@ static void test_remove(void **state)
     shard_summary summary;
     write_shard(golden("llmc/wide.bin"), &nothing_given, scratch_path("gone.ds"), &summary);
     write_shard(golden("llmc/wide.bin"), &nothing_given, scratch_path("gone.ds.zst"), &summary);
-    shard_remove(scratch_path("gone.ds"));
+    shard_writer_remove(scratch_path("gone.ds"));
     assert_false(file_exists(scratch_path("gone.ds")));
     shard s; /* what the other one needs is there */
     message why = {""};
     assert_int_equal(shard_open(&s, scratch_path("gone.ds.zst"), &why), OK);
     shard_close(&s);
-    shard_remove(scratch_path("gone.ds.zst"));
+    shard_writer_remove(scratch_path("gone.ds.zst"));
     assert_false(file_exists(scratch_path("gone.ds.zst")) || file_exists(scratch_path("gone.ds.index")) ||
                  file_exists(scratch_path("gone.ds.metadata")));
 }

@@ -34,11 +34,11 @@ static status take(found *f, const text_batch *b, const char *column, message *w
 {
     for (int64_t i = 0; i < b->records; i++) {
         document d;
-        TRY(record_text(b, &b->record[i], column, &d, why));
+        TRY(text_record_document(b, &b->record[i], column, &d, why));
         assert_true(f->count < MOST);
         f->text[f->count] = calloc(1, (size_t)d.bytes + 1);
         memcpy(f->text[f->count], d.text, (size_t)d.bytes);
-        record_place(&b->record[i], f->place[f->count]);
+        text_record_place(&b->record[i], f->place[f->count]);
         f->bytes[f->count++] = d.bytes;
         document_free(&d);
     }

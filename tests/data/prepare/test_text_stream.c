@@ -195,10 +195,12 @@ static void test_window(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    assert_true(text_is_packed("a.gz") && text_is_packed("x/b.jsonl.zst") && text_is_packed("A.GZ"));
-    assert_false(text_is_packed("gz") || text_is_packed(".gz") || text_is_packed("a.gz.txt"));
-    assert_int_equal(text_name_length("a.jsonl.zst"), 7);
-    assert_int_equal(text_name_length("a.jsonl"), 7);
+    assert_true(text_stream_is_packed("a.gz") && text_stream_is_packed("x/b.jsonl.zst") &&
+                text_stream_is_packed("A.GZ"));
+    assert_false(text_stream_is_packed("gz") || text_stream_is_packed(".gz") ||
+                 text_stream_is_packed("a.gz.txt"));
+    assert_int_equal(text_stream_name_length("a.jsonl.zst"), 7);
+    assert_int_equal(text_stream_name_length("a.jsonl"), 7);
 }
 
 int main(void)

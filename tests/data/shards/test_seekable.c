@@ -41,9 +41,9 @@ static const char *write_shard(const char *name, int width, int64_t tokens)
     shard_summary s;
     const shard_identity i = {.token_bytes = width, .vocabulary = VOCABULARY, .eos = 1, .bos = -1, .pad = -1};
     const char *path = scratch_path(name);
-    good(shard_create(&w, path, &i, &why), &why);
-    good(shard_append(w, id, tokens, &why), &why);
-    good(shard_finish(w, &s, &why), &why);
+    good(shard_writer_create(&w, path, &i, &why), &why);
+    good(shard_writer_append(w, id, tokens, &why), &why);
+    good(shard_writer_finish(w, &s, &why), &why);
     return path;
 }
 

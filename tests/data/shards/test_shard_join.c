@@ -35,19 +35,19 @@ static void make_sources(int count, int64_t longest, uint32_t seed)
         char name[32];
         snprintf(name, sizeof name, "in-%d.ds", sources);
         snprintf(path[sources], sizeof path[0], "%s", scratch_path(name));
-        assert_int_equal(shard_create(&w, path[sources], &identity, &why), OK);
+        assert_int_equal(shard_writer_create(&w, path[sources], &identity, &why), OK);
         const int last = sources == SOURCES - 1 ? count : d + 1 + count * (sources + 1) / 20;
         for (; d < count && d < last; d++) {
             x = x * 1664525u + 1013904223u;
             length[d] = 1 + (x >> 16) % longest;
             for (int64_t i = 0; i < length[d]; i++) {
                 const uint32_t id = (uint32_t)((total + i) % V);
-                assert_int_equal(shard_append(w, &id, 1, &why), OK);
+                assert_int_equal(shard_writer_append(w, &id, 1, &why), OK);
             }
             total += length[d];
-            assert_int_equal(shard_end_document(w, &why), OK);
+            assert_int_equal(shard_writer_end_document(w, &why), OK);
         }
-        assert_int_equal(shard_finish(w, &summary, &why), OK);
+        assert_int_equal(shard_writer_finish(w, &summary, &why), OK);
         tokens[sources++] = summary.tokens;
     }
 }
@@ -69,7 +69,7 @@ static status join(int64_t shard_tokens, int threads, const char *folder, shard_
                           .threads = threads};
     assert_int_equal(folder_remove(folder, &why), OK);
     assert_int_equal(folder_make(folder, &why), OK);
-    return shards_join(&j, comm_self(), summary, shards, &why);
+    return shard_join_run(&j, comm_self(), summary, shards, &why);
 }
 
 /* Walks over the documents as the definition says, and compares. */

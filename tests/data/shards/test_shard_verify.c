@@ -38,13 +38,13 @@ static shard_summary write_shard(const char *name, const shard_identity *i, uint
     message why = {""};
     shard_writer *w;
     shard_summary summary;
-    good(shard_create(&w, in_folder(name), i, &why), &why);
+    good(shard_writer_create(&w, in_folder(name), i, &why), &why);
     for (uint32_t k = 0; k < TOKENS; k++) {
         const uint32_t id = k == TOKENS - 1 ? last : k * 31 % VOCABULARY;
-        good(shard_append(w, &id, 1, &why), &why);
-        if (k % 9 == 8) good(shard_end_document(w, &why), &why);
+        good(shard_writer_append(w, &id, 1, &why), &why);
+        if (k % 9 == 8) good(shard_writer_end_document(w, &why), &why);
     }
-    good(shard_finish(w, &summary, &why), &why);
+    good(shard_writer_finish(w, &summary, &why), &why);
     return summary;
 }
 
@@ -68,7 +68,7 @@ static status verify(verified *sum, message *why)
     path_list list;
     listed l = {0};
     *sum = (verified){0};
-    TRY(shards_find(&list, &argument, 1, why));
+    TRY(shard_verify_find(&list, &argument, 1, why));
     status s = OK;
     for (int i = 0; i < list.count && s == OK; i++) {
         verified v;
@@ -192,16 +192,16 @@ static status verify_moved(const char *ended, int inside, int k, int64_t by, int
     verified v;
     listed none = {0};
     int64_t end[DOCUMENTS];
-    good(shard_create(&w, in_folder("c.ds.zst"), &i, why), why);
+    good(shard_writer_create(&w, in_folder("c.ds.zst"), &i, why), why);
     for (int d = 0; d < DOCUMENTS; d++) {
         for (int t = 0; t < EACH; t++) {
             const bool eos = t == EACH - 1 ? ended[d] == '1' : t == inside;
-            good(shard_append(w, &(uint32_t){eos ? EOS : 100}, 1, why), why);
+            good(shard_writer_append(w, &(uint32_t){eos ? EOS : 100}, 1, why), why);
         }
-        good(shard_end_document(w, why), why);
+        good(shard_writer_end_document(w, why), why);
         end[d] = EACH * (d + 1);
     }
-    good(shard_finish(w, &summary, why), why);
+    good(shard_writer_finish(w, &summary, why), why);
     if (by) {
         end[k] += by;
         scratch_write("set/c.ds.index", end, sizeof end);
@@ -254,15 +254,15 @@ static void test_arguments(void **state)
     message why = {""};
     path_list list;
     char *manifest = strdup(in_folder("dataset.json")), *other = strdup(in_folder("a.ds.index"));
-    good(shards_find(&list, &manifest, 1, &why), &why);
+    good(shard_verify_find(&list, &manifest, 1, &why), &why);
     assert_int_equal(list.count, 2);
     assert_string_equal(list.path[1], in_folder("b.ds.zst"));
     path_list_free(&list);
-    assert_int_equal(shards_find(&list, &other, 1, &why), ERR_INPUT);
+    assert_int_equal(shard_verify_find(&list, &other, 1, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "is not a shard by its name"));
     char *empty = strdup(scratch_path("empty"));
     good(folder_make(empty, &why), &why);
-    assert_int_equal(shards_find(&list, &empty, 1, &why), ERR_INPUT);
+    assert_int_equal(shard_verify_find(&list, &empty, 1, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "no shards in this folder"));
     free(manifest);
     free(other);

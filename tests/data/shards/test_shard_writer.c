@@ -44,18 +44,18 @@ static shard_summary write_shard(const char *path, int width, int64_t tokens)
     const shard_identity i = identity(width);
     shard_writer *w;
     shard_summary s;
-    good(shard_create(&w, path, &i, &why), &why);
+    good(shard_writer_create(&w, path, &i, &why), &why);
     int64_t at = 0;
     for (int e = 0; e < 4; e++) {
         const int64_t end = e < 3 && ends[e] < tokens ? ends[e] : tokens;
         for (int64_t piece = 1; at < end; at += piece, piece = piece * 3 % 10007) {
             if (piece > end - at) piece = end - at;
-            good(shard_append(w, id + at, piece, &why), &why);
+            good(shard_writer_append(w, id + at, piece, &why), &why);
         }
-        good(shard_end_document(w, &why), &why);
-        good(shard_end_document(w, &why), &why); /* an empty document is none */
+        good(shard_writer_end_document(w, &why), &why);
+        good(shard_writer_end_document(w, &why), &why); /* an empty document is none */
     }
-    good(shard_finish(w, &s, &why), &why);
+    good(shard_writer_finish(w, &s, &why), &why);
     return s;
 }
 
@@ -234,31 +234,31 @@ static void test_refusals(void **state)
     shard_writer *w;
     shard_summary s;
     shard_identity i = identity(2);
-    assert_int_equal(shard_create(&w, scratch_path("shard.bin"), &i, &why), ERR_INPUT);
+    assert_int_equal(shard_writer_create(&w, scratch_path("shard.bin"), &i, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, ".ds.zst or .ds"));
-    assert_int_equal(shard_create(&w, scratch_path("none/x.ds.zst"), &i, &why), ERR_INPUT);
+    assert_int_equal(shard_writer_create(&w, scratch_path("none/x.ds.zst"), &i, &why), ERR_INPUT);
     assert_null(w);
 
     const char *path = scratch_path("refused.ds.zst");
-    good(shard_create(&w, path, &i, &why), &why);
-    assert_int_equal(shard_finish(w, &s, &why), ERR_INPUT);
+    good(shard_writer_create(&w, path, &i, &why), &why);
+    assert_int_equal(shard_writer_finish(w, &s, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "no tokens"));
-    shard_abandon(w);
+    shard_writer_abandon(w);
     expect_nothing(path);
 
-    good(shard_create(&w, path, &i, &why), &why);
-    good(shard_append(w, id, 5, &why), &why);
-    assert_int_equal(shard_append(w, &(uint32_t){60000}, 1, &why), ERR_INPUT);
+    good(shard_writer_create(&w, path, &i, &why), &why);
+    good(shard_writer_append(w, id, 5, &why), &why);
+    assert_int_equal(shard_writer_append(w, &(uint32_t){60000}, 1, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "token 5 has id 60000, but the vocabulary has only 60000"));
-    shard_abandon(w);
+    shard_writer_abandon(w);
     expect_nothing(path);
 
     i.vocabulary = -1;
-    good(shard_create(&w, path, &i, &why), &why);
-    assert_int_equal(shard_append(w, &(uint32_t){65536}, 1, &why), ERR_INPUT);
+    good(shard_writer_create(&w, path, &i, &why), &why);
+    assert_int_equal(shard_writer_append(w, &(uint32_t){65536}, 1, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "token 0 has id 65536, but 2 bytes hold only 65536"));
-    shard_abandon(w);
-    shard_abandon(NULL);
+    shard_writer_abandon(w);
+    shard_writer_abandon(NULL);
     expect_nothing(path);
 }
 
@@ -274,14 +274,14 @@ static void test_no_space(void **state)
     shard_writer *w;
     for (int before = 0; before < 2; before++) {
         const int64_t bytes = before ? write_shard(path, 4, 1000).bytes : -1;
-        good(shard_create(&w, path, &i, &why), &why);
+        good(shard_writer_create(&w, path, &i, &why), &why);
         setrlimit(RLIMIT_FSIZE, &small);
         status s = OK;
-        for (int k = 0; k < 10 && s == OK; k++) s = shard_append(w, id, MANY, &why);
+        for (int k = 0; k < 10 && s == OK; k++) s = shard_writer_append(w, id, MANY, &why);
         setrlimit(RLIMIT_FSIZE, &unlimited);
         assert_int_equal(s, ERR_INPUT);
         assert_non_null(strstr(why.text, "space.ds.zst: cannot write"));
-        shard_abandon(w);
+        shard_writer_abandon(w);
         assert_int_equal(file_bytes(path), bytes);
         if (!before) expect_nothing(path);
     }
@@ -360,11 +360,11 @@ static void test_sibling(void **state)
     const char *raw = scratch_path("two.ds"), *zst = scratch_path("two.ds.zst");
     write_shard(raw, 4, 5000);
     write_shard(zst, 4, 5000);
-    good(shard_create(&w, zst, &i, &why), &why);
-    good(shard_append(w, id, 5000, &why), &why);
-    assert_int_equal(shard_finish(w, &s, &why), ERR_INPUT);
+    good(shard_writer_create(&w, zst, &i, &why), &why);
+    good(shard_writer_append(w, id, 5000, &why), &why);
+    assert_int_equal(shard_writer_finish(w, &s, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "two.ds holds other documents"));
-    shard_abandon(w);
+    shard_writer_abandon(w);
     shard old;
     good(shard_open(&old, raw, &why), &why);
     assert_int_equal(old.documents, 3);
@@ -382,12 +382,12 @@ static void test_old_stays(void **state)
     const char *path = scratch_path("kept.ds.zst"), *index = scratch_path("kept.ds.index");
     write_shard(path, 4, 5000);
     const int64_t bytes = file_bytes(path);
-    good(shard_create(&w, path, &i, &why), &why);
-    good(shard_append(w, id, 4000, &why), &why);
+    good(shard_writer_create(&w, path, &i, &why), &why);
+    good(shard_writer_append(w, id, 4000, &why), &why);
     assert_int_equal(remove(index), 0); /* a folder cannot be replaced by a file */
     good(folder_make(index, &why), &why);
-    assert_int_equal(shard_finish(w, &s, &why), ERR_INPUT);
-    shard_abandon(w);
+    assert_int_equal(shard_writer_finish(w, &s, &why), ERR_INPUT);
+    shard_writer_abandon(w);
     assert_int_equal(file_bytes(path), bytes);
     good(folder_remove(index, &why), &why);
     shard old;
@@ -396,11 +396,11 @@ static void test_old_stays(void **state)
     shard_close(&old);
     /* Another process that writes the same shard. */
     shard_writer *other;
-    good(shard_create(&w, path, &i, &why), &why);
-    assert_int_equal(shard_create(&other, path, &i, &why), ERR_INPUT);
+    good(shard_writer_create(&w, path, &i, &why), &why);
+    assert_int_equal(shard_writer_create(&other, path, &i, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "kept.ds.zst: another process is writing it"));
-    good(shard_append(w, id, 4000, &why), &why);
-    good(shard_finish(w, &s, &why), &why);
+    good(shard_writer_append(w, id, 4000, &why), &why);
+    good(shard_writer_finish(w, &s, &why), &why);
     good(shard_open(&old, path, &why), &why);
     assert_int_equal(old.tokens, 4000);
     shard_close(&old);

@@ -9,11 +9,11 @@ static void multiply(bool ta, bool tb, int64_t k, double alpha, const tensor *a,
                      tensor *c)
 {
     if (c->type == F32)
-        gemm_f32(ta, tb, c->dim[0], c->dim[1], k, alpha, a->data, a->stride[0], b->data, b->stride[0], beta,
-                 c->data, c->stride[0]);
+        blas_gemm_f32(ta, tb, c->dim[0], c->dim[1], k, alpha, a->data, a->stride[0], b->data, b->stride[0],
+                      beta, c->data, c->stride[0]);
     else
-        gemm_f64(ta, tb, c->dim[0], c->dim[1], k, alpha, a->data, a->stride[0], b->data, b->stride[0], beta,
-                 c->data, c->stride[0]);
+        blas_gemm_f64(ta, tb, c->dim[0], c->dim[1], k, alpha, a->data, a->stride[0], b->data, b->stride[0],
+                      beta, c->data, c->stride[0]);
 }
 
 static void one_product(dtype type, int64_t m, int64_t n, int64_t k, bool ta, bool tb, double alpha,
@@ -125,7 +125,7 @@ static void test_inside_parallel(void **state)
 static void bad_stride(void *context)
 {
     float *x = context;
-    gemm_f32(false, false, 2, 2, 2, 1, x, 1, x, 2, 0, x, 2);
+    blas_gemm_f32(false, false, 2, 2, 2, 1, x, 1, x, 2, 0, x, 2);
 }
 
 static void test_refused(void **state)
@@ -161,7 +161,7 @@ static void test_eigen(void **state)
                 check_put(&m, i * n + j, sum);
             }
         tensor vectors = check_copy(&m, F64);
-        eigen_symmetric(n, vectors.data, values.data);
+        blas_eigen_symmetric(n, vectors.data, values.data);
         check_close("values", &values, &value, 1e-12);
         tensor scaled = check_copy(&m, F64), product = check_copy(&m, F64), identity = check_copy(&m, F64),
                dots = check_copy(&m, F64);
@@ -176,7 +176,7 @@ static void test_eigen(void **state)
     }
 }
 
-static void eigen_of(void *context) { eigen_symmetric(2, context, (double[2]){0}); }
+static void eigen_of(void *context) { blas_eigen_symmetric(2, context, (double[2]){0}); }
 
 static void test_eigen_not_finite(void **state)
 {
@@ -199,7 +199,7 @@ static void test_solve(void **state)
         multiply(false, true, n, 1, &root, &root, 0, &a);
         for (int64_t i = 0; i < n; i++) check_put(&a, i * n + i, check_get(&a, i * n + i) + 1);
         tensor x = check_copy(&b, F64), factor = check_copy(&a, F64), product = check_copy(&b, F64);
-        assert_true(solve_positive(n, columns, factor.data, x.data));
+        assert_true(blas_solve_positive(n, columns, factor.data, x.data));
         multiply(false, false, n, 1, &a, &x, 0, &product);
         check_close("a x", &product, &b, 1e-12);
     }
@@ -209,8 +209,8 @@ static void test_solve_refused(void **state)
 {
     (void)state;
     double b[] = {1, 1};
-    assert_false(solve_positive(2, 1, (double[]){1, 2, 2, 1}, b));
-    assert_false(solve_positive(2, 1, (double[]){1, 0, 0, NAN}, b));
+    assert_false(blas_solve_positive(2, 1, (double[]){1, 2, 2, 1}, b));
+    assert_false(blas_solve_positive(2, 1, (double[]){1, 0, 0, NAN}, b));
 }
 
 int main(void)

@@ -107,7 +107,7 @@ static double *any_inputs(int64_t C)
     uint64_t state = 5;
     double *h = matrix_new(ROWS, C + 1), *gram = matrix_new(C + 1, C + 1);
     for (int64_t i = 0; i < ROWS * (C + 1); i++) h[i] = i % (C + 1) == C ? 1 : draw_uniform(&state) - 0.3;
-    gemm_f64(true, false, C + 1, C + 1, ROWS, 1, h, C + 1, h, C + 1, 0, gram, C + 1);
+    blas_gemm_f64(true, false, C + 1, C + 1, ROWS, 1, h, C + 1, h, C + 1, 0, gram, C + 1);
     free(h);
     return gram;
 }

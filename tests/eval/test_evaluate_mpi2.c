@@ -4,6 +4,7 @@
 #include "eval/evaluate.h"
 #include "tests/support/check.h"
 #include "tests/support/scratch.h"
+#include "tests/support/small_dims.h"
 #include <math.h>
 #include <string.h>
 
@@ -22,16 +23,8 @@ static void counted_embedding(tensor *out, const tensor *tokens, const tensor *w
 static void model_start(model *m, activations *a)
 {
     static ops counting;
-    const dims d = {.kind = ATTENTION_GQA,
-                    .L = 2,
-                    .V = VOCABULARY,
-                    .C = 8,
-                    .F = 10,
-                    .H = 4,
-                    .G = 2,
-                    .D = 4,
-                    .norm_eps = 1e-5,
-                    .rope = {.theta = 100}};
+    dims d = SMALL_GQA;
+    d.V = VOCABULARY;
     counting = *ops_cpu_f32();
     counting.embedding_forward = counted_embedding;
     model_init(m, &d, &counting, 1);

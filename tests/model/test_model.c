@@ -5,6 +5,7 @@
 #include "model/loss.h"
 #include "tests/support/check.h"
 #include "tests/support/draw.h"
+#include "tests/support/small_dims.h"
 #include "tests/support/unit_store.h"
 #include <math.h>
 #include <omp.h>
@@ -13,28 +14,7 @@
 
 enum { B = 2, T = 7, N = B * T };
 
-static const dims gqa = {.kind = ATTENTION_GQA,
-                         .L = 2,
-                         .V = 11,
-                         .C = 8,
-                         .F = 10,
-                         .H = 4,
-                         .G = 2,
-                         .D = 4,
-                         .norm_eps = 1e-5,
-                         .rope = {.theta = 100}};
-static const dims mla = {.kind = ATTENTION_MLA,
-                         .L = 2,
-                         .V = 11,
-                         .C = 8,
-                         .F = 10,
-                         .H = 2,
-                         .Dn = 4,
-                         .Dr = 2,
-                         .Dv = 3,
-                         .R = 5,
-                         .norm_eps = 1e-5,
-                         .rope = {.theta = 100}};
+static const dims gqa = SMALL_GQA, mla = SMALL_MLA;
 
 static double uniform(uint64_t *state) { return draw_uniform(state) - 0.5; }
 

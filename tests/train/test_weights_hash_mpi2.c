@@ -1,6 +1,7 @@
 /* Two ranks with the same weights agree; one bit of one of them does not pass. */
 #include "train/weights_hash.h"
 #include "tests/support/check.h"
+#include "tests/support/small_dims.h"
 #include <string.h>
 
 static const comm *world;
@@ -8,16 +9,7 @@ static const comm *world;
 static void test_one_bit(void **state)
 {
     (void)state;
-    const dims d = {.kind = ATTENTION_GQA,
-                    .L = 2,
-                    .V = 11,
-                    .C = 8,
-                    .F = 10,
-                    .H = 4,
-                    .G = 2,
-                    .D = 4,
-                    .norm_eps = 1e-5,
-                    .rope = {.theta = 100}};
+    const dims d = SMALL_GQA;
     model m;
     model_init(&m, &d, ops_cpu_f32(), 32);
     message why = {""};

@@ -27,8 +27,9 @@ markdown() {
     cat <<TEXT
 # Registers of every kernel
 
-Written by bench/registers.sh from what nvcc $nvcc compiled: registers of a thread for every architecture, static shared memory of a block (on sm_80) and stack of a thread, in
-bytes. Registers that are spilled would lie on the stack. A first argument of 1 to 8 is the number of elements that a thread moves at once.
+Written by bench/registers.sh from what nvcc $nvcc compiled: registers of a thread for every architecture, static
+shared memory of a block (on sm_80) and stack of a thread, in bytes. Registers that are spilled would lie on the stack.
+A first argument of 1 to 8 is the number of elements that a thread moves at once.
 
 | file | storage | kernel | sm_80 | sm_89 | sm_90 | sm_100 | sm_120 | shared | stack |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |

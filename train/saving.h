@@ -1,12 +1,13 @@
 /* When a run writes checkpoints and removes old ones. A save or a removal that fails does not stop a run that
  * computes well: a warning says so, and it is tried again.
  *
- *   written  every checkpoint.every steps, and at the end of the process. While the loss is far above its
- * past (train/loss_watch.h) only at the end: a save that was due is made up for when the loss is back. A save
- * that failed is tried again after a minute, or ten times what it took, and when the next is due. removed
- * after the next step's loss has shown that the newest is good, and at the end of the run, but never while
- * the loss is far above its past. The newest checkpoint.keep stay and, with checkpoint.keep_best, the one
- * with the lowest validation loss.
+ * Writing: every checkpoint.every steps, and at the end of the process. While the loss is far above its past
+ * (train/loss_watch.h) only at the end; a save that was due is made up for when the loss is back. A save that
+ * failed is tried again after a minute, or ten times what it took, and when the next is due.
+ *
+ * Removing: after the next step's loss has shown that the newest is good, and at the end of the run, but
+ * never while the loss is far above its past. The newest checkpoint.keep stay and, with checkpoint.keep_best,
+ * the one with the lowest validation loss.
  *
  * All functions are collective; every rank returns the same. */
 #ifndef REMLA_TRAIN_SAVING_H

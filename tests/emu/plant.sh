@@ -111,7 +111,7 @@ bug ranks_do_not_wait base/cuda/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\
 bug nobody_waits_for_ranks base/cuda/comm_nccl.c 's/CUDA_OK\(cudaStreamWaitEvent\(d->compute\.cuda[^\n]*/(void)d;/' remla ranks
 bug another_call_waited_for base/cuda/comm_nccl.c 's/done\[ticket\.call % EVENTS\], 0/done[(ticket.call - 1) % EVENTS], 0/' base_cuda_test_comm_nccl plain
 bug every_call_waited_for base/cuda/comm_nccl.c 's/done\[ticket\.call % EVENTS\], 0/done[ranks.calls % EVENTS], 0/' base_cuda_test_comm_nccl plain
-bug calls_not_seen_through base/cuda/comm_nccl.c 's/result = settle\(result\);/if (result == ncclInProgress) return;/' remla ranks
+bug calls_not_seen_through base/cuda/comm_nccl.c 's/result = poll_call\(result\);/if (result == ncclInProgress) return;/' remla ranks
 bug slot_used_too_soon base/cuda/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
 bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
 bug gradients_never_cleared model/model.c 's/\n *for \(int u = 0; u < w->num_units; u\+\+\) m->k->zero[^\n]*//' remla curve

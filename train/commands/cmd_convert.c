@@ -167,9 +167,6 @@ status cmd_convert(const command_line *line, options *o, const comm *c, message 
 {
     convert_job j = {.o = o, .c = c, .source = line->positional[0], .temporary = {.lock = -1}};
     TRY(choose(&j, why));
-    if (j.method == METHOD_TRANSMLA && (c->size > 1 || line->plan))
-        return fail(why, ERR_USAGE, "convert.method=transmla %s",
-                    c->size > 1 ? "runs on one rank: start it without mpirun" : "has no plan");
     if (path_print(j.target, why, "%s", line->positional[1]) != OK) return ERR_USAGE;
     path_strip(j.target); /* the temporary folder's name is made from it */
     status s = comm_agree(c, job_open(&j, why), why);

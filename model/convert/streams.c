@@ -121,14 +121,16 @@ void stream_advance(stream *s)
 {
     const ops *k = s->through->m.k;
     activations *a = s->acts;
+    const layer_weights layer = layer_model_weights(s->through);
     EACH_CHUNK(c, s->text)
     {
         chunk_upload(k, &activations_layer(a, 0)->x, s->x, c);
         tensor windows = tensor_rows(&a->first, 0, c.rows / s->text->ids.T);
         k->upload_i32(&windows, s->text->ids.first + c.row, k->stream);
-        layer_model_forward(s->through, a);
+        layer_model_forward(s->through, &layer, a);
         chunk_download(k, s->x, &a->last, c);
     }
+    layer_model_release(s->through, UNIT_LAYER);
 }
 
 void stream_finish(stream *s, layer_model *ends, const comm *c)

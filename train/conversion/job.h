@@ -19,7 +19,7 @@ typedef struct convert_job {
     convert_settings how;
     model_config config;     /* of the source */
     dtype storage;           /* of the result */
-    dataset calib, held_out; /* held_out.windows is 0 without data.val */
+    dataset calib, held_out; /* held_out.samples is 0 without data.val */
 } convert_job;
 
 /* Converts, into j->temporary and then j->target, and prints what became of it; with `plan_only` says what it

@@ -250,7 +250,7 @@ void layer_model_untie(layer_model *l)
     free(values);
 }
 
-status layer_model_round_ends(layer_model *l, dtype type, message *why)
+status layer_model_round_embedding_and_head(layer_model *l, dtype type, message *why)
 {
     const ops *k = l->m.k;
     for (int i = 0; i < l->m.table.count; i++) {

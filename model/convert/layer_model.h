@@ -53,7 +53,7 @@ typedef struct written_layer {
 } written_layer;
 /* Rounds embedding, final norm and head. This and the two functions below: ERR_INPUT names the tensor that
  * `type` cannot hold. */
-status layer_model_round_ends(layer_model *l, dtype type, message *why);
+status layer_model_round_embedding_and_head(layer_model *l, dtype type, message *why);
 /* Copies what both layers have: everything but the projections of attention, whose names or shapes differ.
  * as: NULL copies as it is. */
 status layer_model_copy(layer_model *to, const layer_model *from, const written_layer *as, message *why);

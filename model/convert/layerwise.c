@@ -75,7 +75,7 @@ static status read_unit(conversion_files *f, const layers_job *j, int unit, laye
 }
 
 /* Embedding, final norm and head of the original. */
-static status read_ends(conversion_work *w, conversion_files *f, message *why)
+static status read_embedding_and_head(conversion_work *w, conversion_files *f, message *why)
 {
     const layers_job *j = w->job;
     TRY(read_unit(f, j, 0, &w->source, UNIT_EMBEDDING, why));
@@ -102,10 +102,10 @@ static status begin_pass(conversion_work *w, conversion_files *f, const layers_p
 {
     w->began = clock_seconds();
     p->begin(w);
-    TRY(read_ends(w, f, why));
+    TRY(read_embedding_and_head(w, f, why));
     embed_streams(w, true);
     if (p->writes) {
-        TRY(layer_model_round_ends(&w->source, w->job->storage, why));
+        TRY(layer_model_round_embedding_and_head(&w->source, w->job->storage, why));
         TRY(write_unit(f, w->job, 0, &w->source, UNIT_EMBEDDING, why));
     }
     embed_streams(w, false);
@@ -116,7 +116,7 @@ static status end_pass(conversion_work *w, conversion_files *f, const layers_pas
 {
     if (p->writes) TRY(write_unit(f, w->job, (int)w->job->d->L + 1, &w->source, UNIT_HEAD, why));
     finish_streams(w, false);
-    if (p->writes) TRY(read_ends(w, f, why)); /* as they are in the original */
+    if (p->writes) TRY(read_embedding_and_head(w, f, why)); /* as they are in the original */
     finish_streams(w, true);
     return p->end(w, why);
 }

@@ -16,7 +16,7 @@ typedef struct convert_job {
     const char *source;
     char target[PATH_BYTES];
     temporary_folder temporary; /* beside it; rank 0 */
-    convert_settings how;
+    convert_settings settings;
     model_config config;     /* of the source */
     dtype storage;           /* of the result */
     dataset calib, held_out; /* held_out.samples is 0 without data.val */

@@ -75,7 +75,7 @@ static status read_texts(const convert_job *j, token_batch *text, token_batch *h
 
 static status convert(const convert_job *j, bool plan_only, conversion_record *r, message *why)
 {
-    const dims to = convert_dims(&j->config.d, &j->how);
+    const dims to = convert_dims(&j->config.d, &j->settings);
     const int64_t calib_tokens = option_or(j->o->calib_tokens, ALL_TOKENS),
                   val_tokens = option_or(j->o->val_tokens, ALL_TOKENS);
     token_batch text = {.T = j->calib.T, .sequences = evaluate_windows(&j->calib, calib_tokens)},
@@ -86,7 +86,7 @@ static status convert(const convert_job *j, bool plan_only, conversion_record *r
                             .k = ops_cpu_f32(),
                             .source = j->source,
                             .d = &j->config.d,
-                            .settings = &j->how,
+                            .settings = &j->settings,
                             .text = &text,
                             .held_out = &held_out,
                             .storage = j->storage,
@@ -126,10 +126,10 @@ static status say_result(const convert_job *j, message *why)
 status convert_run(convert_job *j, bool plan_only, message *why)
 {
     const double start = clock_seconds();
-    const dims to = convert_dims(&j->config.d, &j->how);
+    const dims to = convert_dims(&j->config.d, &j->settings);
     conversion_record r = {.method = j->method,
                            .source = j->source,
-                           .settings = &j->how,
+                           .settings = &j->settings,
                            .layout = j->layout,
                            .storage = j->storage,
                            .calib_data = &j->o->calib_data,

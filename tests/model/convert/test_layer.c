@@ -130,8 +130,8 @@ static void copy_rest(model *to, const model *from)
 static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q_rank, bool axes, bool stock)
 {
     const int64_t n = 2 * d->G * d->D - rope, width = d->C + 1;
-    const convert_settings how = {.rope = rope, .rank = n, .q_rank = q_rank, .stock = stock};
-    const dims to = convert_dims(d, &how);
+    const convert_settings settings = {.rope = rope, .rank = n, .q_rank = q_rank, .stock = stock};
+    const dims to = convert_dims(d, &settings);
     const int64_t queried = q_rank ? query_rank(&to) : 1;
     model source, mla;
     activations source_acts, mla_acts;

@@ -1,4 +1,4 @@
-/* Samples over shards. A sample is found by bisection of first_window[], read from its shard when it is
+/* Samples over shards. A sample is found by bisection of first_sample[], read from its shard when it is
  * requested, and turned into the three arrays of a token_batch. For a window of T = 6 in which a document
  * ends behind token 2:
  *
@@ -17,10 +17,10 @@
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-static status count_windows(const dataset *d, const char *key, const shard *s, int64_t *windows, message *why)
+static status count_samples(const dataset *d, const char *key, const shard *s, int64_t *samples, message *why)
 {
-    *windows = (s->tokens - 1) / d->T;
-    if (*windows > 0) return OK;
+    *samples = (s->tokens - 1) / d->T;
+    if (*samples > 0) return OK;
     return fail(why, ERR_INPUT,
                 "%s: %s holds %lld tokens, but one window of %lld needs %lld (the last target included)", key,
                 s->path, (long long)s->tokens, (long long)d->T, (long long)d->T + 1);
@@ -42,16 +42,16 @@ static status shard_add(dataset *d, const char *key, const char *path, const dat
             "%s: %s holds ids of a vocabulary of %lld, but the model's has %lld: it was tokenized for "
             "another model",
             key, s->path, (long long)s->identity.vocabulary, (long long)d->vocabulary);
-    int64_t windows;
+    int64_t samples;
     if (d->pack) {
         const pack_rule rule = {.mode = form->packing, .T = d->T, .eos = d->eos};
         TRY(pack_open(&d->pack[i], s, &rule, form->pack_folder ? form->pack_folder : "", why));
-        windows = d->pack[i].samples;
+        samples = d->pack[i].samples;
     } else {
-        TRY(count_windows(d, key, s, &windows, why));
+        TRY(count_samples(d, key, s, &samples, why));
     }
-    d->windows += windows;
-    d->first_window[d->shards] = d->windows;
+    d->samples += samples;
+    d->first_sample[d->shards] = d->samples;
     return OK;
 }
 
@@ -61,7 +61,7 @@ static status shards_open(dataset *d, const char *key, const path_list *list, co
     const int64_t count = list->count;
     const bool packed = form->packing != PACKING_CONCAT;
     d->shard = memory_new(count, sizeof *d->shard, "shards");
-    d->first_window = memory_new(count + 1, sizeof *d->first_window, "shards");
+    d->first_sample = memory_new(count + 1, sizeof *d->first_sample, "shards");
     d->pack = packed ? memory_new(count, sizeof *d->pack, "packed shards") : NULL;
     listed l = {0};
     status s = OK;
@@ -97,7 +97,7 @@ void dataset_close(dataset *d)
     for (int i = 0; i < d->shards; i++) shard_close(&d->shard[i]);
     free(d->shard);
     free(d->pack);
-    free(d->first_window);
+    free(d->first_sample);
     *d = (dataset){0};
 }
 
@@ -110,7 +110,7 @@ static int shard_of(const dataset *d, int64_t i)
     int low = 0, high = d->shards - 1;
     while (low < high) {
         const int middle = low + (high - low + 1) / 2;
-        if (d->first_window[middle] <= i)
+        if (d->first_sample[middle] <= i)
             low = middle;
         else
             high = middle - 1;
@@ -195,11 +195,11 @@ static status read_packed(const dataset *d, int at, int64_t i, const token_batch
 
 status dataset_read(const dataset *d, int64_t i, token_batch *b, int64_t row, message *why)
 {
-    REQUIRE(i >= 0 && i < d->windows, "sample %lld of %lld", (long long)i, (long long)d->windows);
+    REQUIRE(i >= 0 && i < d->samples, "sample %lld of %lld", (long long)i, (long long)d->samples);
     REQUIRE(b->T == d->T, "samples of %lld tokens for a batch of %lld", (long long)d->T, (long long)b->T);
     const token_batch sample = token_batch_view(b, row, 1);
     const int at = shard_of(d, i);
-    const int64_t inside = i - d->first_window[at];
+    const int64_t inside = i - d->first_sample[at];
     return d->pack ? read_packed(d, at, inside, &sample, why)
                    : read_window(d, &d->shard[at], inside, &sample, why);
 }

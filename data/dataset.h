@@ -22,10 +22,10 @@ typedef struct dataset_form {
 typedef struct dataset {
     shard *shard;
     pack *pack;            /* of each shard; NULL for windows */
-    int64_t *first_window; /* number of the first sample of each shard, and the total at the end */
+    int64_t *first_sample; /* number of the first sample of each shard, and the total at the end */
     int shards;
     int64_t T;
-    int64_t windows; /* samples */
+    int64_t samples;
     int64_t vocabulary;
     int64_t eos;
     bool document_mask;

@@ -102,7 +102,7 @@ feed_sample feed_at(const feed *s, uint64_t position)
     feed_sample at;
     uint64_t index;
     mixture_at(&s->blend, position, &at.source, &index);
-    const uint64_t n = (uint64_t)s->source[at.source].windows;
+    const uint64_t n = (uint64_t)s->source[at.source].samples;
     at.epoch = index / n;
     at.sample = order_permute_near(order_seed(s->order.seed, at.source), at.epoch, (int64_t)(index % n),
                                    (int64_t)n, s->order.window);
@@ -138,7 +138,7 @@ uint64_t feed_pass(const feed *s)
 {
     uint64_t least = UINT64_MAX;
     for (int i = 0; i < s->sources; i++) {
-        const uint64_t end = mixture_position(&s->blend, i, (uint64_t)s->source[i].windows);
+        const uint64_t end = mixture_position(&s->blend, i, (uint64_t)s->source[i].samples);
         if (end < least) least = end;
     }
     return least;

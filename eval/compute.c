@@ -29,10 +29,10 @@ status compute_ops(compute *x, const dims *d, int64_t B, int64_t T, const comm *
     if (!x->device) return OK;
     const attention_shape shape = shape_of(d, B, T);
     attention_choice picked;
-    message how;
-    const status s = attention_pick(x->attention, x->device, x->act, &shape, &picked, &how);
-    TRY_ALL(c, s == OK ? OK : fail(why, s, "%s", how.text), why);
-    log_line("%s", how.text);
+    message reason;
+    const status s = attention_pick(x->attention, x->device, x->act, &shape, &picked, &reason);
+    TRY_ALL(c, s == OK ? OK : fail(why, s, "%s", reason.text), why);
+    log_line("%s", reason.text);
     x->table = memory_check(realloc(x->table, sizeof *x->table * (size_t)(x->tables + 1)), "%d tables of ops",
                             x->tables + 1);
     *k = x->table[x->tables++] = ops_cuda(x->device, x->act, picked);

@@ -6,8 +6,8 @@
 
 int64_t evaluate_windows(const dataset *data, int64_t limit)
 {
-    const int64_t wanted = limit != ALL_TOKENS ? (limit + data->T - 1) / data->T : data->windows;
-    return wanted < data->windows ? wanted : data->windows;
+    const int64_t wanted = limit != ALL_TOKENS ? (limit + data->T - 1) / data->T : data->samples;
+    return wanted < data->samples ? wanted : data->samples;
 }
 
 /* The windows of a group; nothing counts beyond the last one. */

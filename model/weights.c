@@ -117,23 +117,14 @@ tensor weights_param(const weights *w, const param *p) { return param_view(p, &w
 void weights_init(weights *w, const param_table *t, dtype type, int64_t pad, arena *a)
 {
     REQUIRE(pad >= 1, "units cannot be padded to multiples of %lld", (long long)pad);
-    const int layers = t->num_units - 2;
     *w = (weights){.num_units = t->num_units, .pad = pad};
     w->unit = memory_new(t->num_units, sizeof *w->unit, "the list of %d units", t->num_units);
-    w->layer = memory_new(layers, sizeof *w->layer, "the views of %d layers", layers);
     for (int u = 0; u < t->num_units; u++)
         w->unit[u] = arena_tensor(a, type, "unit", (t->unit_numel[u] + pad - 1) / pad * pad);
-
-    const units all = weights_units(w);
-    w->embed = weights_embed(t, &all);
-    for (int l = 0; l < layers; l++) w->layer[l] = weights_layer(t, &all, l);
-    w->final_norm = weights_final_norm(t, &all);
-    w->head = weights_head(t, &all);
 }
 
 void weights_free(weights *w)
 {
     free(w->unit);
-    free(w->layer);
     *w = (weights){0};
 }

@@ -38,20 +38,16 @@ typedef struct weights {
     int64_t pad;
     tensor *unit; /* (padded numel) flat; their length is a multiple of `pad`, and what is beyond the
                      parameters stays zero */
-    /* Views of everything, for conversion, which works on weights outside a pass. */
-    tensor embed; /* (V,C) */
-    layer_weights *layer;
-    tensor final_norm; /* (C) */
-    tensor head;       /* (V,C); the embedding itself when tied */
 } weights;
 
-/* Cuts the units out of `a` (which may be measuring) and sets the views. `pad`: every unit is padded to a
- * multiple of this many elements, so that it can be cut evenly over ranks. The caller frees the tables with
+/* Cuts the units out of `a`, which may be measuring. `pad`: every unit is padded to a
+ * multiple of this many elements, so that it can be cut evenly over ranks. The caller frees the list with
  * weights_free; the memory is the arena's. */
 void weights_init(weights *w, const param_table *t, dtype type, int64_t pad, arena *a);
 void weights_free(weights *w);
 tensor weights_param(const weights *w, const param *p); /* view of one parameter */
-/* The units for a pass, as long as w lives. To acquire and to release cost nothing. */
+/* The units for a pass, as long as w lives. To acquire and to release cost nothing. Who sets weights finds
+ * its way by them, too: weights_layer of these units is a layer in its storage. */
 units weights_units(const weights *w);
 
 #endif

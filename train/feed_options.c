@@ -27,15 +27,15 @@ static status check_transmla(const options *o, int64_t vocabulary, int64_t eos, 
 status feed_from_options(feed *s, const options *o, int64_t vocabulary, int64_t eos, const comm *c,
                          message *why)
 {
-    const packing how = packing_of(o->data_packing);
+    const packing mode = packing_of(o->data_packing);
     eos = option_or(o->data_eos, eos);
     if (!o->data_train.count)
         return fail(why, ERR_USAGE, "data.train is not set: name the shards to train on");
-    if (how == PACKING_TRANSMLA) TRY(check_transmla(o, vocabulary, eos, why));
+    if (mode == PACKING_TRANSMLA) TRY(check_transmla(o, vocabulary, eos, why));
     const dataset_form form = {.T = o->train_seq_len,
                                .vocabulary = vocabulary,
                                .document_mask = o->data_document_mask,
-                               .packing = how,
+                               .packing = mode,
                                .eos = eos,
                                .pack_folder = o->data_pack_index};
     const feed_order order = {.seed = (uint64_t)o->train_seed, .window = option_or(o->data_window, 0)};

@@ -11,8 +11,8 @@ static void log_source(const training *t, int i)
     const dataset *d = &t->data.source[i];
     const double share = (double)t->data.blend.weight[i] / (double)t->data.blend.period;
     log_line("data   %s%s: %lld samples, %.2f %% of each step: %.2f passes", d->shard[0].path,
-             d->shards > 1 ? " ..." : "", (long long)d->windows, 100 * share,
-             share * (double)(t->steps * t->sequences) / (double)d->windows);
+             d->shards > 1 ? " ..." : "", (long long)d->samples, 100 * share,
+             share * (double)(t->steps * t->sequences) / (double)d->samples);
 }
 
 void progress_start(progress *p, const training *t)

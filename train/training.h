@@ -16,7 +16,7 @@ typedef struct training {
     compute backend; /* what it computes on */
     model_config config;
     feed data;
-    dataset held_out; /* held_out.windows is 0 without data.val */
+    dataset held_out; /* held_out.samples is 0 without data.val */
     model m;
     gradients g;
     activations acts; /* of a micro-batch; validation runs in them too */

@@ -24,16 +24,10 @@ static safetensors_spec *specs(const param_table *table, const char *const *pref
     safetensors_spec *spec =
         memory_new(table->count * parts, sizeof *spec, "%d tensor names", table->count * parts);
     int n = 0;
-    for (int u = 0; u < table->num_units; u++) {
+    for (int u = 0; u < table->num_units; u++)
         for (int i = 0; i < parts; i++)
-            for (int j = table->unit_first[u]; j < table->unit_first[u + 1]; j++, n++) {
-                const param *p = &table->param[j];
-                spec[n].type = F32;
-                spec[n].rank = p->rank;
-                for (int axis = 0; axis < p->rank; axis++) spec[n].dim[axis] = p->dim[axis];
-                snprintf(spec[n].name, sizeof spec[n].name, "%s%s", prefix[i], p->name);
-            }
-    }
+            for (int j = table->unit_first[u]; j < table->unit_first[u + 1]; j++)
+                spec[n++] = model_param_spec(&table->param[j], prefix[i], F32);
     return spec;
 }
 

@@ -56,22 +56,23 @@ static status read_head(const char *path, unsigned char head[HEAD_BYTES], messag
     return s;
 }
 
-static status detect(const char *path, const import_settings *how, const import_reader **found, message *why)
+static status detect(const char *path, const import_settings *settings, const import_reader **found,
+                     message *why)
 {
     unsigned char head[HEAD_BYTES] = {0};
     if (!folder_exists(path)) {
         TRY(read_head(path, head, why));
         if (import_zst.recognise(path, head) &&
-            (how->format == IMPORT_AUTO || how->format == IMPORT_DATATROVE)) {
+            (settings->format == IMPORT_AUTO || settings->format == IMPORT_DATATROVE)) {
             *found = &import_zst;
             return OK;
         }
         TRY(refuse_known(path, head, why));
     }
-    if (how->format == IMPORT_NANOGPT && import_llmc.recognise(path, head))
+    if (settings->format == IMPORT_NANOGPT && import_llmc.recognise(path, head))
         return fail(why, ERR_INPUT, "%s: begins as llm.c's files do, with a header: import.format=llmc",
                     path);
-    *found = readers[how->format];
+    *found = readers[settings->format];
     for (int i = 0; i < NUM_READERS && !*found; i++)
         if (readers[i] && readers[i]->recognise && readers[i]->recognise(path, head)) *found = readers[i];
     if (*found) return OK;
@@ -86,35 +87,35 @@ static status detect(const char *path, const import_settings *how, const import_
 /* ---- the source ---------------------------------------------------------------------------------------- */
 
 /* Opens the reader, and checks what all formats have in common. */
-static status check(import_source *s, const import_settings *how, message *why)
+static status check(import_source *s, const import_settings *settings, message *why)
 {
     if (folder_exists(s->path) != (s->reader == &import_mds))
         return fail(why, ERR_INPUT, "%s: is %s, but %s is read from %s", s->path,
                     folder_exists(s->path) ? "a folder" : "no folder", s->reader->name,
                     s->reader == &import_mds ? "the folder of its index.json" : "a file");
-    TRY(s->reader->open(s, how, why));
-    if (!how->token_bytes || s->reader == &import_nanogpt || s->reader == &import_datatrove ||
-        how->token_bytes == s->token_bytes)
+    TRY(s->reader->open(s, settings, why));
+    if (!settings->token_bytes || s->reader == &import_nanogpt || s->reader == &import_datatrove ||
+        settings->token_bytes == s->token_bytes)
         return OK;
     return fail(why, ERR_USAGE, "%s: import.token_bytes=%d, but its ids take %d bytes", s->path,
-                how->token_bytes, s->token_bytes);
+                settings->token_bytes, s->token_bytes);
 }
 
-status import_open(import_source *s, const char *path, const import_settings *how, message *why)
+status import_open(import_source *s, const char *path, const import_settings *settings, message *why)
 {
-    import_settings h = *how;
+    import_settings h = *settings;
     if (!h.vocabulary) h.vocabulary = IMPORT_VOCABULARY;
     REQUIRE(h.vocabulary <= (int64_t)1 << 31, "vocabulary of %lld", (long long)h.vocabulary);
     *s = (import_source){.tokens = -1,
                          .documents = -1,
-                         .eos = how->eos,
+                         .eos = settings->eos,
                          .known = {.vocabulary = -1, .eos = -1, .bos = -1, .pad = -1}};
     TRY(path_print(s->path, why, "%s", path));
     TRY(detect(path, &h, &s->reader, why));
     s->format = s->reader->name;
     const status result = check(s, &h, why);
     if (result != OK) import_close(s);
-    if (result == OK && how->vocabulary) s->token_bytes = how->vocabulary <= 1 << 16 ? 2 : 4;
+    if (result == OK && settings->vocabulary) s->token_bytes = settings->vocabulary <= 1 << 16 ? 2 : 4;
     return result;
 }
 

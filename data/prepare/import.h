@@ -43,7 +43,7 @@ typedef struct import_source {
 } import_source;
 
 /* ERR_USAGE: a setting that this source needs is missing. On failure nothing is open. */
-status import_open(import_source *s, const char *path, const import_settings *how, message *why);
+status import_open(import_source *s, const char *path, const import_settings *settings, message *why);
 void import_close(import_source *s);
 /* Reads up to `capacity` ids of one document; *ends: the document ends behind them. At the end of the source
  * *count is 0 and *ends false. An id outside the vocabulary is an ERR_INPUT that gives its place. */

@@ -27,10 +27,10 @@ static bool recognise(const char *path, const unsigned char head[HEAD_BYTES])
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-static status width_read(import_source *s, const import_settings *how, int *width, message *why)
+static status width_read(import_source *s, const import_settings *settings, int *width, message *why)
 {
     char path[PATH_BYTES];
-    *width = how->token_bytes;
+    *width = settings->token_bytes;
     if (!import_file_beside(path, s->path, ".metadata")) {
         if (*width) return OK;
         return fail(why, ERR_USAGE,
@@ -61,14 +61,14 @@ static status index_open(import_source *s, datatrove *d, message *why)
     return OK;
 }
 
-static status open(import_source *s, const import_settings *how, message *why)
+static status open(import_source *s, const import_settings *settings, message *why)
 {
     int width;
     char loss[PATH_BYTES];
     datatrove *d = s->state = memory_new(1, sizeof *d, "the import of %s", s->path);
     plain_ids *p = &d->ids;
-    TRY(width_read(s, how, &width, why));
-    TRY(import_plain_open(p, s->path, width == 2 ? ID_U16 : ID_U32, 0, how, why));
+    TRY(width_read(s, settings, &width, why));
+    TRY(import_plain_open(p, s->path, width == 2 ? ID_U16 : ID_U32, 0, settings, why));
     if (s->tokens >= 0 && s->tokens != p->tokens)
         return fail(why, ERR_INPUT, "%s holds %lld tokens (%lld bytes, %d each), but its .metadata says %lld",
                     s->path, (long long)p->tokens, (long long)p->bytes.file_bytes, width,

@@ -69,12 +69,12 @@ static status header_read(const char *path, id_type *type, message *why)
     return s;
 }
 
-static status open(import_source *s, const import_settings *how, message *why)
+static status open(import_source *s, const import_settings *settings, message *why)
 {
     id_type type;
     plain_ids *p = import_plain_state(s);
     TRY(header_read(s->path, &type, why));
-    TRY(import_plain_open(p, s->path, type, HEADER_BYTES, how, why));
+    TRY(import_plain_open(p, s->path, type, HEADER_BYTES, settings, why));
     import_plain_describe(s, p);
     return OK;
 }

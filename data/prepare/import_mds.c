@@ -39,16 +39,16 @@ static bool recognise(const char *path, const unsigned char head[HEAD_BYTES])
     return import_file_beside(index, path, "/index.json");
 }
 
-static status open(import_source *s, const import_settings *how, message *why)
+static status open(import_source *s, const import_settings *settings, message *why)
 {
     mds *m = s->state = memory_new(1, sizeof *m, "the import of %s", s->path);
-    if (snprintf(m->column, sizeof m->column, "%s", how->column) >= (int)sizeof m->column)
+    if (snprintf(m->column, sizeof m->column, "%s", settings->column) >= (int)sizeof m->column)
         return fail(why, ERR_USAGE, "import.column is longer than %zu bytes", sizeof m->column - 1);
     TRY(mds_index_read(&m->index, s->path, m->column, why));
-    m->ids.vocabulary = how->vocabulary;
+    m->ids.vocabulary = settings->vocabulary;
     s->bytes = m->index.bytes;
     s->tokens = m->index.tokens;
-    s->keeps_documents = !how->blocks;
+    s->keeps_documents = !settings->blocks;
     if (s->keeps_documents) s->documents = m->index.samples;
     s->token_bytes = m->index.token_bytes;
     return OK;

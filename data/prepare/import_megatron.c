@@ -111,14 +111,14 @@ static status open_index(megatron *m, const char *path, message *why)
     return OK;
 }
 
-static status open(import_source *s, const import_settings *how, message *why)
+static status open(import_source *s, const import_settings *settings, message *why)
 {
     char index[PATH_BYTES];
     megatron *m = s->state = memory_new(1, sizeof *m, "the import of %s", s->path);
     if (!index_path(index, s->path))
         return fail(why, ERR_INPUT, "%s: expected a name that ends with .bin, with its .idx beside it",
                     s->path);
-    m->type.vocabulary = how->vocabulary;
+    m->type.vocabulary = settings->vocabulary;
     TRY(open_index(m, index, why));
     TRY(byte_stream_open(&m->ids, s->path, why));
     const int bytes = import_id_bytes(m->type.type);

@@ -3,13 +3,13 @@
 #include "data/prepare/import_reader.h"
 #include <stddef.h>
 
-static status open(import_source *s, const import_settings *how, message *why)
+static status open(import_source *s, const import_settings *settings, message *why)
 {
-    if (!how->token_bytes)
+    if (!settings->token_bytes)
         return fail(why, ERR_USAGE,
                     "%s: raw ids do not say how wide they are: give import.token_bytes=2 or 4", s->path);
     plain_ids *p = import_plain_state(s);
-    TRY(import_plain_open(p, s->path, how->token_bytes == 2 ? ID_U16 : ID_U32, 0, how, why));
+    TRY(import_plain_open(p, s->path, settings->token_bytes == 2 ? ID_U16 : ID_U32, 0, settings, why));
     import_plain_describe(s, p);
     return import_plain_look(p, why);
 }

@@ -7,10 +7,10 @@
 enum { LOOK = 4096, LEAST = 64 };
 
 status import_plain_open(plain_ids *p, const char *path, id_type type, int64_t from,
-                         const import_settings *how, message *why)
+                         const import_settings *settings, message *why)
 {
     const int bytes = import_id_bytes(type);
-    *p = (plain_ids){.ids = {type, how->vocabulary}};
+    *p = (plain_ids){.ids = {type, settings->vocabulary}};
     TRY(byte_stream_open(&p->bytes, path, why));
     const int64_t content = p->bytes.file_bytes - from;
     if (content < 0 || content % bytes)

@@ -13,7 +13,7 @@ typedef struct import_reader {
     bool (*recognise)(const char *path, const unsigned char head[HEAD_BYTES]);
     /* Fills in the source and sets `state`; import_open has set path and reader. On failure import_open calls
      * close. */
-    status (*open)(import_source *s, const import_settings *how, message *why);
+    status (*open)(import_source *s, const import_settings *settings, message *why);
     status (*next)(import_source *s, uint32_t *ids, int64_t capacity, int64_t *count, bool *ends,
                    message *why);
     void (*close)(import_source *s); /* when there is a state */
@@ -50,7 +50,7 @@ typedef struct plain_ids {
 
 /* ERR_INPUT when what follows byte `from` is not a whole number of ids. */
 status import_plain_open(plain_ids *p, const char *path, id_type type, int64_t from,
-                         const import_settings *how, message *why);
+                         const import_settings *settings, message *why);
 void import_plain_close(plain_ids *p);
 /* Checks a width that only the user gave: ERR_INPUT when the first ids contradict it. Otherwise a model would
  * silently be trained on halves of ids and learn nothing. */

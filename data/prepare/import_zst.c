@@ -16,7 +16,7 @@ static bool recognise(const char *path, const unsigned char head[HEAD_BYTES])
     return shard_named(path) && !strcmp(path + strlen(path) - 4, ".zst");
 }
 
-static status open(import_source *s, const import_settings *how, message *why)
+static status open(import_source *s, const import_settings *settings, message *why)
 {
     zst *z = memory_new(1, sizeof *z, "the import of %s", s->path);
     const status result = shard_open(&z->s, s->path, why);
@@ -26,7 +26,7 @@ static status open(import_source *s, const import_settings *how, message *why)
     }
     s->state = z;
     s->known = z->s.identity;
-    z->vocabulary = how->vocabulary;
+    z->vocabulary = settings->vocabulary;
     if (s->known.vocabulary >= 0 && s->known.vocabulary < z->vocabulary) z->vocabulary = s->known.vocabulary;
     s->token_bytes = z->s.token_bytes;
     s->tokens = z->s.tokens;

@@ -41,19 +41,39 @@ activations *layer_model_acts(layer_model *l, text_kind kind, int64_t B, int64_t
     return a;
 }
 
-const layer_weights *layer_model_weights(const layer_model *l) { return &l->m.w.layer[0]; }
+/* ---- weights, to be read and to be set -------------------- */
+
+tensor layer_model_acquire(const layer_model *l, layer_unit unit)
+{
+    return units_acquire(&l->m.units, (int)unit);
+}
+
+layer_weights layer_model_weights(const layer_model *l) { return weights_layer(&l->m.table, &l->m.units, 0); }
+
+void layer_model_release(const layer_model *l, layer_unit unit) { units_release(&l->m.units, (int)unit); }
+
+tensor *layer_model_storage(layer_model *l, layer_unit unit) { return &l->m.w.unit[unit]; }
+
+/* The layer in the model's own storage. */
+static layer_weights stored_layer(const layer_model *l)
+{
+    const units stored = weights_units(&l->m.w);
+    return weights_layer(&l->m.table, &stored, 0);
+}
 
 /* ---- passes of a chunk -------------------- */
 
 void layer_model_embed(const layer_model *l, activations *a, int64_t rows)
 {
     tensor out = tensor_rows(&activations_layer(a, 0)->x, 0, rows), ids = tensor_rows(&a->tokens, 0, rows);
-    l->m.k->embedding_forward(&out, &ids, &l->m.w.embed, l->m.k->stream);
+    const tensor embed = weights_embed(&l->m.table, &l->m.units);
+    l->m.k->embedding_forward(&out, &ids, &embed, l->m.k->stream);
+    layer_model_release(l, UNIT_EMBEDDING);
 }
 
-void layer_model_forward(const layer_model *l, activations *a)
+void layer_model_forward(const layer_model *l, const layer_weights *w, activations *a)
 {
-    block_forward(&l->m, layer_model_weights(l), a, 0, &a->last);
+    block_forward(&l->m, w, a, 0, &a->last);
 }
 
 void layer_model_loss_begin(const layer_model *l, activations *a) { loss_zero(&l->m, a); }
@@ -61,7 +81,9 @@ void layer_model_loss_begin(const layer_model *l, activations *a) { loss_zero(&l
 void layer_model_loss_add(const layer_model *l, activations *a, const token_batch *batch)
 {
     const ops *k = l->m.k;
-    k->rmsnorm_forward(&a->hidden, &a->last_rstd, &a->last, &l->m.w.final_norm, l->m.d.norm_eps, k->stream);
+    const tensor norm = weights_final_norm(&l->m.table, &l->m.units);
+    k->rmsnorm_forward(&a->hidden, &a->last_rstd, &a->last, &norm, l->m.d.norm_eps, k->stream);
+    layer_model_release(l, UNIT_HEAD);
     loss_forward(&l->m, a, batch);
 }
 
@@ -115,9 +137,8 @@ enum {
 #undef P
 
 /* Those that the layer has. Returns how many. */
-static int layer_tensors(layer_tensor out[LAYER_TENSORS], const layer_model *l)
+static int layer_tensors(layer_tensor out[LAYER_TENSORS], const layer_weights *w)
 {
-    const layer_weights *w = layer_model_weights(l);
     int count = 0;
 #define P(member, file_name, rows, cols, present)                                                            \
     if (tensor_present(&w->member)) out[count++] = (layer_tensor){#member, file_name, w->member};
@@ -143,17 +164,19 @@ static bool same_tensor(const layer_tensor *a, const layer_tensor *b)
 status layer_model_copy(layer_model *to, const layer_model *from, const written_layer *as, message *why)
 {
     layer_tensor mine[LAYER_TENSORS], theirs[LAYER_TENSORS];
-    const int count = layer_tensors(mine, to), others = layer_tensors(theirs, from);
-    for (int i = 0; i < count; i++)
-        for (int n = 0; n < others; n++) {
+    const layer_weights target = stored_layer(to), source = layer_model_weights(from);
+    const int count = layer_tensors(mine, &target), others = layer_tensors(theirs, &source);
+    status s = OK;
+    for (int i = 0; i < count && s == OK; i++)
+        for (int n = 0; n < others && s == OK; n++) {
             if (!same_tensor(&mine[i], &theirs[n])) continue;
             float *values = values_read(from->m.k, &theirs[n].t);
-            const status s = layer_round(values, &mine[i], as, why);
+            s = layer_round(values, &mine[i], as, why);
             if (s == OK) to->m.k->upload(&mine[i].t, values, to->m.k->stream);
             free(values);
-            TRY(s);
         }
-    return OK;
+    layer_model_release(from, UNIT_LAYER);
+    return s;
 }
 
 static status publish_tensor(const ops *k, layer_tensor *to, double *part, const comm *c,
@@ -174,7 +197,8 @@ status layer_model_publish(layer_model *to, mla_layer *l, const comm *c, const w
                            message *why)
 {
     layer_tensor all[LAYER_TENSORS];
-    const int count = layer_tensors(all, to);
+    const layer_weights target = stored_layer(to);
+    const int count = layer_tensors(all, &target);
     int published = 0;
     for (int i = 0; i < count; i++) {
         double *part = mla_layer_part(l, all[i].field);
@@ -204,36 +228,40 @@ static double *read_augmented(const ops *k, const tensor *weight, const tensor *
 
 void gqa_layer_read(gqa_layer *g, const layer_model *source)
 {
-    const layer_weights *w = layer_model_weights(source);
+    const layer_weights w = layer_model_weights(source);
     const ops *k = source->m.k;
-    g->wq = read_augmented(k, &w->wq, &w->bq);
-    g->wk = read_augmented(k, &w->wk, &w->bk);
-    g->wv = read_augmented(k, &w->wv, &w->bv);
-    g->wo = matrix_read(k, &w->wo);
+    g->wq = read_augmented(k, &w.wq, &w.bq);
+    g->wk = read_augmented(k, &w.wk, &w.bk);
+    g->wv = read_augmented(k, &w.wv, &w.bv);
+    g->wo = matrix_read(k, &w.wo);
+    layer_model_release(source, UNIT_LAYER);
 }
 
 /* ---- embedding, final norm, head -------------------- */
 
-tensor *layer_model_unit(layer_model *l, layer_unit unit) { return &l->m.w.unit[unit]; }
-
 void layer_model_untie(layer_model *l)
 {
     const ops *k = l->m.k;
-    float *values = values_read(k, &l->m.w.embed);
-    k->upload(&l->m.w.head, values, k->stream);
+    const units stored = weights_units(&l->m.w);
+    tensor embed = weights_embed(&l->m.table, &l->m.units), head = weights_head(&l->m.table, &stored);
+    float *values = values_read(k, &embed);
+    layer_model_release(l, UNIT_EMBEDDING);
+    k->upload(&head, values, k->stream);
     free(values);
 }
 
-status layer_model_round_ends(layer_model *l, dtype type, message *why)
+status layer_model_round_embedding_and_head(layer_model *l, dtype type, message *why)
 {
     const ops *k = l->m.k;
     for (int i = 0; i < l->m.table.count; i++) {
         const param *p = &l->m.table.param[i];
         if (p->unit == UNIT_LAYER) continue;
-        tensor t = weights_param(&l->m.w, p);
-        float *values = values_read(k, &t);
+        const tensor flat = layer_model_acquire(l, (layer_unit)p->unit), held = param_view(p, &flat);
+        float *values = values_read(k, &held);
+        layer_model_release(l, (layer_unit)p->unit);
         const status s = values_round(values, p->numel, type, p->name, why);
-        if (s == OK) k->upload(&t, values, k->stream);
+        tensor stored = weights_param(&l->m.w, p);
+        if (s == OK) k->upload(&stored, values, k->stream);
         free(values);
         TRY(s);
     }

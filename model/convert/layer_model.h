@@ -1,5 +1,6 @@
-/* Private to model/convert/: a model of one layer, through which rows of text go. Weights of a model are read
- * and written here and nowhere else in model/convert/. The source also has embedding, final norm and head. */
+/* Private to model/convert/: a model of one layer, through which rows of text go. The source also has
+ * embedding, final norm and head. Who reads its weights acquires a unit and releases it
+ * (model/units/units.h); who sets them writes to the model's own storage while no unit is held. */
 #ifndef REMLA_MODEL_CONVERT_LAYER_MODEL_H
 #define REMLA_MODEL_CONVERT_LAYER_MODEL_H
 #include "base/comm.h"
@@ -17,15 +18,22 @@ void layer_model_free(layer_model *l); /* one of zeros, too */
 /* Activations of B windows of T tokens, always the same for one text: every position sees its whole past,
  * until `first` is written. */
 activations *layer_model_acts(layer_model *l, text_kind kind, int64_t B, int64_t T);
-/* The layer's weights, for the steps of model/block.h. Borrowed. */
-const layer_weights *layer_model_weights(const layer_model *l);
 
-/* ---- passes of a chunk ---- */
+/* The flat buffers of a model of one layer. */
+typedef enum layer_unit { UNIT_EMBEDDING, UNIT_LAYER, UNIT_HEAD } layer_unit;
+/* Acquires one, to be read. Ends with layer_model_release. */
+tensor layer_model_acquire(const layer_model *l, layer_unit unit);
+/* Acquires the layer, for the steps of model/block.h. Ends with layer_model_release of UNIT_LAYER. */
+layer_weights layer_model_weights(const layer_model *l);
+void layer_model_release(const layer_model *l, layer_unit unit);
+
+/* ---- passes of a chunk ----
+ * The caller acquires the layer once for all chunks of a text. Embedding, norm and head are acquired here. */
 
 /* a->tokens to the x of the layer, for the first `rows` rows. */
 void layer_model_embed(const layer_model *l, activations *a, int64_t rows);
-/* x through the layer, to a->last. */
-void layer_model_forward(const layer_model *l, activations *a);
+/* x through the layer, whose weights are w, to a->last. */
+void layer_model_forward(const layer_model *l, const layer_weights *w, activations *a);
 /* The sum of the losses of a->last behind final norm and head. Of a batch the targets are read. */
 void layer_model_loss_begin(const layer_model *l, activations *a);
 void layer_model_loss_add(const layer_model *l, activations *a, const token_batch *batch);
@@ -33,9 +41,8 @@ double layer_model_loss_sum(const layer_model *l, const activations *a);
 
 /* ---- weights ---- */
 
-/* The flat buffers of a model of one layer, for model_reader and model_writer. */
-typedef enum layer_unit { UNIT_EMBEDDING, UNIT_LAYER, UNIT_HEAD } layer_unit;
-tensor *layer_model_unit(layer_model *l, layer_unit unit);
+/* The storage of a unit, to be filled from a file. */
+tensor *layer_model_storage(layer_model *l, layer_unit unit);
 /* Gives the model, which has a head of its own, its embedding as head. */
 void layer_model_untie(layer_model *l);
 
@@ -46,7 +53,7 @@ typedef struct written_layer {
 } written_layer;
 /* Rounds embedding, final norm and head. This and the two functions below: ERR_INPUT names the tensor that
  * `type` cannot hold. */
-status layer_model_round_ends(layer_model *l, dtype type, message *why);
+status layer_model_round_embedding_and_head(layer_model *l, dtype type, message *why);
 /* Copies what both layers have: everything but the projections of attention, whose names or shapes differ.
  * as: NULL copies as it is. */
 status layer_model_copy(layer_model *to, const layer_model *from, const written_layer *as, message *why);

@@ -59,22 +59,27 @@ static void files_close(conversion_files *f)
 }
 
 /* A unit of the result, on rank 0, and agreed upon. */
-static status write_unit(conversion_files *f, const layers_job *j, int unit, const tensor *flat, message *why)
+static status write_unit(conversion_files *f, const layers_job *j, int unit, const layer_model *l,
+                         layer_unit from, message *why)
 {
-    return comm_agree(j->c, f->writing ? model_writer_unit(&f->out, unit, flat, why) : OK, why);
+    const tensor flat = layer_model_acquire(l, from);
+    const status s = f->writing ? model_writer_unit(&f->out, unit, &flat, why) : OK;
+    layer_model_release(l, from);
+    return comm_agree(j->c, s, why);
 }
 
-static status read_unit(conversion_files *f, const layers_job *j, int unit, tensor *flat, message *why)
+static status read_unit(conversion_files *f, const layers_job *j, int unit, layer_model *l, layer_unit to,
+                        message *why)
 {
-    return comm_agree(j->c, model_reader_unit(&f->in, unit, flat, why), why);
+    return comm_agree(j->c, model_reader_unit(&f->in, unit, layer_model_storage(l, to), why), why);
 }
 
 /* Embedding, final norm and head of the original. */
-static status read_ends(conversion_work *w, conversion_files *f, message *why)
+static status read_embedding_and_head(conversion_work *w, conversion_files *f, message *why)
 {
     const layers_job *j = w->job;
-    TRY(read_unit(f, j, 0, layer_model_unit(&w->source, UNIT_EMBEDDING), why));
-    TRY(read_unit(f, j, (int)j->d->L + 1, layer_model_unit(&w->source, UNIT_HEAD), why));
+    TRY(read_unit(f, j, 0, &w->source, UNIT_EMBEDDING, why));
+    TRY(read_unit(f, j, (int)j->d->L + 1, &w->source, UNIT_HEAD, why));
     if (j->d->tied && !w->source.m.d.tied) layer_model_untie(&w->source);
     return OK;
 }
@@ -97,11 +102,11 @@ static status begin_pass(conversion_work *w, conversion_files *f, const layers_p
 {
     w->began = clock_seconds();
     p->begin(w);
-    TRY(read_ends(w, f, why));
+    TRY(read_embedding_and_head(w, f, why));
     embed_streams(w, true);
     if (p->writes) {
-        TRY(layer_model_round_ends(&w->source, w->job->storage, why));
-        TRY(write_unit(f, w->job, 0, layer_model_unit(&w->source, UNIT_EMBEDDING), why));
+        TRY(layer_model_round_embedding_and_head(&w->source, w->job->storage, why));
+        TRY(write_unit(f, w->job, 0, &w->source, UNIT_EMBEDDING, why));
     }
     embed_streams(w, false);
     return OK;
@@ -109,10 +114,9 @@ static status begin_pass(conversion_work *w, conversion_files *f, const layers_p
 
 static status end_pass(conversion_work *w, conversion_files *f, const layers_pass *p, message *why)
 {
-    if (p->writes)
-        TRY(write_unit(f, w->job, (int)w->job->d->L + 1, layer_model_unit(&w->source, UNIT_HEAD), why));
+    if (p->writes) TRY(write_unit(f, w->job, (int)w->job->d->L + 1, &w->source, UNIT_HEAD, why));
     finish_streams(w, false);
-    if (p->writes) TRY(read_ends(w, f, why)); /* as they are in the original */
+    if (p->writes) TRY(read_embedding_and_head(w, f, why)); /* as they are in the original */
     finish_streams(w, true);
     return p->end(w, why);
 }
@@ -138,14 +142,13 @@ static status convert_layer(conversion_work *w, conversion_files *f, const layer
                             message *why)
 {
     gqa_layer g;
-    TRY(read_unit(f, w->job, (int)layer + 1, layer_model_unit(&w->source, UNIT_LAYER), why));
+    TRY(read_unit(f, w->job, (int)layer + 1, &w->source, UNIT_LAYER, why));
     gqa_layer_read(&g, &w->source);
     w->progress[0] = 0;
     const status s = p->layer(w, layer, &g, why);
     gqa_layer_free(&g);
     TRY(s);
-    return p->writes ? write_unit(f, w->job, (int)layer + 1, layer_model_unit(&w->target, UNIT_LAYER), why)
-                     : OK;
+    return p->writes ? write_unit(f, w->job, (int)layer + 1, &w->target, UNIT_LAYER, why) : OK;
 }
 
 static status run_pass(conversion_work *w, conversion_files *f, const layers_pass *p, message *why)

@@ -38,26 +38,27 @@ double remla_original_forward(conversion_work *w, remla *r)
     const stream *s = r->original;
     const ops *k = w->job->k;
     layer_acts *a = activations_layer(s->acts, 0);
+    const layer_weights layer = layer_model_weights(s->through);
     double energy = 0;
     EACH_CHUNK(c, s->text)
     {
         chunk_upload(k, &a->x, s->x, c);
-        layer_model_forward(s->through, s->acts);
+        layer_model_forward(s->through, &layer, s->acts);
         chunk_read(k, w->chunk_rows, &a->mid, c);
         energy += fill_target(w, r, c, w->chunk_rows);
         chunk_download(k, s->x, &s->acts->last, c);
     }
+    layer_model_release(s->through, UNIT_LAYER);
     comm_sum_f64(w->job->c, &energy, 1);
     return energy;
 }
 
 /* Runs the converted attention on a chunk; `errors` (rows,C) become target minus output, as shares of the
  * rows' sizes. */
-static void attention_errors(const remla *r, chunk c, double *errors)
+static void attention_errors(const remla *r, const layer_weights *layer, chunk c, double *errors)
 {
     const stream *s = r->converted;
     const model *m = &s->through->m;
-    const layer_weights *layer = layer_model_weights(s->through);
     const int64_t C = m->d.C;
     chunk_upload(m->k, &activations_layer(s->acts, 0)->x, s->x, c);
     block_attention_input(m, layer, s->acts, 0);
@@ -79,18 +80,20 @@ void remla_measure_heads(conversion_work *w, remla *r, int64_t windows)
     const tensor *heads = &activations_layer(s->acts, 0)->heads;
     const int64_t width = heads->dim[1];
     double *shares = w->chunk_rows, *errors = w->chunk_augmented;
+    const layer_weights layer = layer_model_weights(s->through);
     refit_clear(&r->regression);
     EACH_CHUNK(c, s->text)
     {
         if (c.row >= rows) break;
         if (c.rows > rows - c.row) c.rows = rows - c.row;
-        attention_errors(r, c, errors);
+        attention_errors(r, &layer, c, errors);
         chunk_download(k, r->heads, heads, c);
         chunk_read(k, shares, heads, c);
         for (int64_t n = 0; n < c.rows; n++)
             for (int64_t i = 0; i < width; i++) shares[n * width + i] /= (double)r->row_rms[c.row + n];
         refit_add(&r->regression, shares, errors, c.rows);
     }
+    layer_model_release(s->through, UNIT_LAYER);
     refit_sum(&r->regression, ranks);
 }
 
@@ -98,14 +101,15 @@ void remla_converted_forward(remla *r)
 {
     stream *s = r->converted;
     const model *m = &s->through->m;
-    const layer_weights *layer = layer_model_weights(s->through);
+    const layer_weights layer = layer_model_weights(s->through);
     layer_acts *a = activations_layer(s->acts, 0);
     EACH_CHUNK(c, s->text)
     {
         chunk_upload(m->k, &a->x, s->x, c);
         chunk_upload(m->k, &a->heads, r->heads, c);
-        block_attention_output(m, layer, s->acts, 0);
-        block_rest(m, layer, s->acts, 0, &s->acts->last);
+        block_attention_output(m, &layer, s->acts, 0);
+        block_rest(m, &layer, s->acts, 0, &s->acts->last);
         chunk_download(m->k, s->x, &s->acts->last, c);
     }
+    layer_model_release(s->through, UNIT_LAYER);
 }

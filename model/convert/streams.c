@@ -105,14 +105,14 @@ void stream_free(stream *s)
     *s = (stream){0};
 }
 
-void stream_embed(stream *s, layer_model *ends)
+void stream_embed(stream *s, layer_model *source)
 {
-    const ops *k = ends->m.k;
-    activations *a = layer_model_acts(ends, s->text->kind, s->text->B, s->text->ids.T);
+    const ops *k = source->m.k;
+    activations *a = layer_model_acts(source, s->text->kind, s->text->B, s->text->ids.T);
     EACH_CHUNK(c, s->text)
     {
         chunk_upload_ids(k, &a->tokens, s->text->ids.tokens, c);
-        layer_model_embed(ends, a, c.rows);
+        layer_model_embed(source, a, c.rows);
         chunk_download(k, s->x, &activations_layer(a, 0)->x, c);
     }
 }
@@ -121,36 +121,38 @@ void stream_advance(stream *s)
 {
     const ops *k = s->through->m.k;
     activations *a = s->acts;
+    const layer_weights layer = layer_model_weights(s->through);
     EACH_CHUNK(c, s->text)
     {
         chunk_upload(k, &activations_layer(a, 0)->x, s->x, c);
         tensor windows = tensor_rows(&a->first, 0, c.rows / s->text->ids.T);
         k->upload_i32(&windows, s->text->ids.first + c.row, k->stream);
-        layer_model_forward(s->through, a);
+        layer_model_forward(s->through, &layer, a);
         chunk_download(k, s->x, &a->last, c);
     }
+    layer_model_release(s->through, UNIT_LAYER);
 }
 
-void stream_finish(stream *s, layer_model *ends, const comm *c)
+void stream_finish(stream *s, layer_model *source, const comm *c)
 {
     const text_share *t = s->text;
     const int64_t T = t->ids.T;
-    activations *a = layer_model_acts(ends, t->kind, t->B, T);
+    activations *a = layer_model_acts(source, t->kind, t->B, T);
     token_batch ids; /* of a chunk */
     mean_loss loss = {0};
     token_batch_init(&ids, t->B, T);
-    layer_model_loss_begin(ends, a);
+    layer_model_loss_begin(source, a);
     EACH_CHUNK(part, t)
     {
-        chunk_upload(ends->m.k, &a->last, s->x, part);
+        chunk_upload(source->m.k, &a->last, s->x, part);
         for (int64_t i = 0; i < t->B; i++)
             if (i < part.rows / T)
                 token_batch_copy(&ids, i, &t->ids, part.row / T + i);
             else
                 token_batch_blank(&ids, i); /* a short chunk's other rows */
-        layer_model_loss_add(ends, a, &ids);
+        layer_model_loss_add(source, a, &ids);
     }
-    mean_loss_add(&loss, layer_model_loss_sum(ends, a), &t->ids);
+    mean_loss_add(&loss, layer_model_loss_sum(source, a), &t->ids);
     mean_loss_reduce(&loss, c);
     s->loss = mean_loss_value(&loss);
     token_batch_free(&ids);

@@ -47,11 +47,11 @@ typedef struct stream {
 } stream;
 void stream_init(stream *s, const text_share *text, layer_model *through, bool original);
 void stream_free(stream *s);
-/* The rows before the first layer, from the embedding of `ends`. */
-void stream_embed(stream *s, layer_model *ends);
+/* The rows before the first layer, from the embedding of `source`. */
+void stream_embed(stream *s, layer_model *source);
 /* Through the layer that the model has now. */
 void stream_advance(stream *s);
-/* Fills s->loss from the rows after the last layer, with the final norm and head of `ends`. Collective. */
-void stream_finish(stream *s, layer_model *ends, const comm *c);
+/* Fills s->loss from the rows after the last layer, with the final norm and head of `source`. Collective. */
+void stream_finish(stream *s, layer_model *source, const comm *c);
 
 #endif

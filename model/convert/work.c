@@ -5,10 +5,10 @@
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-dims one_layer(dims d, bool ends)
+dims one_layer(dims d, bool with_embedding)
 {
     d.L = 1;
-    if (!ends) d.V = 1, d.tied = true;
+    if (!with_embedding) d.V = 1, d.tied = true;
     return d;
 }
 

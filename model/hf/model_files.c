@@ -156,18 +156,21 @@ static void file_name(const model_writer *w, int number, char *name, size_t size
         snprintf(name, size, "model-%05d-of-%05d.safetensors", number, w->files);
 }
 
+safetensors_spec model_param_spec(const param *p, const char *prefix, dtype type)
+{
+    safetensors_spec spec = {.type = type, .rank = p->rank, .dim = {p->dim[0], p->dim[1]}};
+    const int length = snprintf(spec.name, sizeof spec.name, "%s%s", prefix, p->name);
+    REQUIRE(length < SAFETENSORS_NAME_BYTES, "tensor name '%s%s' is too long", prefix, p->name);
+    return spec;
+}
+
 /* Begins the file that starts with the next parameter. */
 static status begin_file(model_writer *w, message *why)
 {
     const param_table *t = w->table;
     const int from = w->next, to = file_end(t, from, w->storage, w->file_bytes);
     safetensors_spec *spec = memory_new(to - from, sizeof *spec, "%d tensor names", to - from);
-    for (int i = from; i < to; i++) {
-        const param *p = &t->param[i];
-        spec[i - from] =
-            (safetensors_spec){.type = w->storage, .rank = p->rank, .dim = {p->dim[0], p->dim[1]}};
-        snprintf(spec[i - from].name, sizeof spec->name, "%s", p->name);
-    }
+    for (int i = from; i < to; i++) spec[i - from] = model_param_spec(&t->param[i], "", w->storage);
     char path[PATH_BYTES], name[64];
     file_name(w, ++w->number, name, sizeof name);
     const status s = safetensors_create(&w->file, path_join(path, w->folder, name), spec, to - from, why);

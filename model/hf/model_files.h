@@ -27,6 +27,9 @@ status model_load(const char *folder, const param_table *t, const weights *w, co
 status model_save(const char *folder, const param_table *t, const units *u, const ops *k, dtype storage,
                   int64_t file_bytes, message *why);
 
+/* How a parameter is declared in a safetensors file: as tensor PREFIXname, of its shape. */
+safetensors_spec model_param_spec(const param *p, const char *prefix, dtype type);
+
 /* ---- the same a unit at a time, for models that are larger than memory ---- */
 
 typedef struct model_reader {

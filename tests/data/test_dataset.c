@@ -86,7 +86,7 @@ static void test_windows(void **state)
             message why = {""};
             if (open_both(&d, T, mask, &why) != OK) fail_msg("%s", why.text);
             const int64_t in_a = 29 / T, in_b = 10 / T;
-            assert_int_equal(d.windows, in_a + in_b);
+            assert_int_equal(d.samples, in_a + in_b);
             for (int64_t w = 0; w < in_a; w++) expect_window(&d, w, false, w * T, mask);
             for (int64_t w = 0; w < in_b; w++) expect_window(&d, in_a + w, true, w * T, mask);
             dataset_close(&d);
@@ -106,7 +106,7 @@ static void test_fixture(void **state)
         dataset d;
         message why = {""};
         assert_int_equal(open_set(&d, "data.train", patterns, 1, 64, 257, mask, &why), OK);
-        assert_int_equal(d.windows, 8);
+        assert_int_equal(d.samples, 8);
         token_batch b;
         token_batch_init(&b, 8, 64);
         for (int64_t w = 0; w < 8; w++) assert_int_equal(dataset_read(&d, w, &b, w, &why), OK);
@@ -203,7 +203,7 @@ static void expect_refused(const char *pattern, int64_t T, const char *text)
     assert_int_equal(open_set(&d, "data.val", &pattern, 1, T, V, true, &why), ERR_INPUT);
     if (!strstr(why.text, text)) fail_msg("expected \"%s\" in: %s", text, why.text);
     assert_null(d.shard);
-    assert_int_equal(d.windows, 0);
+    assert_int_equal(d.samples, 0);
 }
 
 static void test_refusals(void **state)
@@ -250,7 +250,7 @@ static void test_many_shards(void **state)
     dataset d;
     message why = {""};
     if (open_set(&d, "data.train", patterns, SHARDS, 1, V, true, &why) != OK) fail_msg("%s", why.text);
-    assert_int_equal(d.windows, SHARDS);
+    assert_int_equal(d.samples, SHARDS);
     token_batch b;
     token_batch_init(&b, SHARDS, 1);
     for (int i = 0; i < SHARDS; i++) assert_int_equal(dataset_read(&d, i, &b, i, &why), OK);

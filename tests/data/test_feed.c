@@ -77,10 +77,10 @@ static void test_plain(void **state)
 static void expect_exactly_once(const feed *f, uint64_t positions)
 {
     int *seen[3] = {0};
-    for (int i = 0; i < f->sources; i++) seen[i] = calloc((size_t)f->source[i].windows, sizeof(int));
+    for (int i = 0; i < f->sources; i++) seen[i] = calloc((size_t)f->source[i].samples, sizeof(int));
     for (uint64_t p = 0; p < positions; p++) {
         const feed_sample at = feed_at(f, p);
-        assert_in_range(at.sample, 0, f->source[at.source].windows - 1);
+        assert_in_range(at.sample, 0, f->source[at.source].samples - 1);
         /* Seen once in every epoch so far, and not in this one. */
         assert_int_equal(seen[at.source][at.sample]++, at.epoch);
     }
@@ -199,11 +199,11 @@ static void test_names_and_weights(void **state)
     /* What exists under its very name has no weight. */
     f = open_good((const char *const[]){odd, a}, 2, 0);
     assert_int_equal(f.sources, 1);
-    assert_int_equal(f.source[0].windows, 22);
+    assert_int_equal(f.source[0].samples, 22);
     feed_close(&f);
     f = open_good((const char *const[]){weighted(odd, "2"), weighted(a, "1")}, 2, 0);
     assert_int_equal(f.sources, 2);
-    assert_int_equal(f.source[0].windows, 9);
+    assert_int_equal(f.source[0].samples, 9);
     feed_close(&f);
 }
 

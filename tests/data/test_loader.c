@@ -24,7 +24,7 @@ static status read_windows(const void *context, token_batch *b, int64_t position
 {
     const dataset *d = context;
     for (int64_t i = 0; i < b->sequences; i++)
-        TRY(dataset_read(d, (position + i) * 7919 % d->windows, b, i, why));
+        TRY(dataset_read(d, (position + i) * 7919 % d->samples, b, i, why));
     return OK;
 }
 

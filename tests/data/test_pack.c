@@ -114,12 +114,12 @@ static void test_transmla_golden(void **ctx)
     token_batch_init(&b, 1, T);
     int64_t i = 0;
     for (; fscanf(golden, "%llx", &want) == 1; i++) {
-        assert_true(i < d.windows);
+        assert_true(i < d.samples);
         read_sample(&d, i, &b);
         if (fnv(fnv(fnv(0xcbf29ce484222325u, b.tokens, T), b.targets, T), b.first, T) != want)
             fail_msg("sample %d is another than TransMLA's", (int)i);
     }
-    assert_int_equal(i, d.windows);
+    assert_int_equal(i, d.samples);
     token_batch_free(&b);
     fclose(golden);
     dataset_close(&d);
@@ -135,7 +135,7 @@ static void follow_transmla(int64_t T, bool mask)
     token_batch_init(&b, 1, T);
     const int32_t *inputs = b.tokens, *targets = b.targets, *first = b.first;
     int64_t next = 0, document = 0, counted = 0, want_counted = 0, space = 0, chunks = 0;
-    for (int64_t i = 0; i < d.windows; i++) {
+    for (int64_t i = 0; i < d.samples; i++) {
         counted += read_sample(&d, i, &b);
         int64_t t = 0;
         while (t < T && inputs[t] != EOS) {
@@ -257,8 +257,8 @@ static void follow_best_fit(int64_t T, bool mask)
     int64_t counted = 0, number = 0;
     for (int64_t scope = 0; scope < documents; scope += 8192)
         number = search_scope(scope, T, number, want_sample);
-    assert_int_equal(d.windows, number);
-    for (int64_t i = 0; i < d.windows; i++) {
+    assert_int_equal(d.samples, number);
+    for (int64_t i = 0; i < d.samples; i++) {
         counted += read_sample(&d, i, &b);
         int64_t t = 0;
         while (t < T && inputs[t]) t = follow_piece(&d, i, t, inputs, targets, first, seen, want_sample);

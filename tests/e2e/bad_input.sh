@@ -249,6 +249,9 @@ bad 2 'train.seq_len=32 is longer than the model|sliding_window of 16' "${conver
 bad 2 'convert.balance does not go with convert.method=remla' "${convert[@]}" calib.seq_len=16 convert.method=remla convert.balance=norm
 long=$(printf '%01020d' 0)
 bad 2 '000...: this path is too long, at most 1023 bytes are possible' "$REMLA" convert window "$long$long" calib.data="$golden/train.ds"
+# Long enough for what is written beside it: the temporary folder.
+beside=$(printf './%.0s' {1..505})mla
+bad 2 './...: this path is too long, at most 1023 bytes are possible' "${convert[@]:0:3}" "$beside" "${convert[@]:4}" calib.seq_len=16
 bad 2 '000...: this path is too long, at most 1023 bytes are possible' "${tokenize[@]}" good.txt tokenize.model="$golden/tokenizer" tokenize.out="$long"
 bad 2 'train.steps=-1|auto, or a whole number from 1' "${run[@]}" config.yaml train.out=out-run train.steps=-1
 bad 2 'convert.layout=stock|auto, deepseek, transmla' "${convert[@]}" convert.layout=stock

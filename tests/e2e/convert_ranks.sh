@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A conversion gives the same model whatever shares its work: 1 and 2 threads, 1 and 2 ranks, within 1e-4 of loss, also with factored queries
-# and with biases. --plan does nothing; what cannot be converted is refused by every rank with one sentence, and leaves nothing behind.
+# A conversion gives the same model whatever shares its work: 1 and 2 threads, 1 and 2 ranks, within 1e-4 of loss, also with factored queries,
+# with biases and by TransMLA's method. --plan does nothing; what cannot be converted is refused by every rank with one sentence, and leaves nothing behind.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -55,6 +55,15 @@ for folder in with-biases factored; do
     if cmp -s biased-want want; then fail "$folder is the model without"; fi
 done
 
+# TransMLA's method, which takes FreqFold and the kind of norm from losses of whole models.
+transmla=("${arguments[@]}" convert.method=transmla)
+"$REMLA" convert "$golden/gqa" transmla "${transmla[@]}" >/dev/null
+ranks 2 "$REMLA" convert "$golden/gqa" transmla-ranks "${transmla[@]}" >/dev/null
+loss transmla >transmla-want
+loss transmla-ranks >got
+check_close 1e-4 'transmla on one rank and two' transmla-want got
+if cmp -s transmla-want want; then fail "transmla is the model of remla"; fi
+
 "$REMLA" inspect one >said
 grep -q '^one: MLA, 4 heads of 8+4, latent of 12 with its norm' said || fail "inspect: $(cat said)"
 grep -q '^converted by method remla' said || fail "inspect: $(cat said)"
@@ -63,9 +72,11 @@ grep -q '"method": "remla"' said || fail "inspect --json"
 "$REMLA" inspect "$golden/gqa" >said
 grep -q 'GQA, 4 heads of 8, 2 of keys' said || fail "inspect of a GQA model"
 
-"$REMLA" convert "$golden/gqa" planned "${arguments[@]}" --plan >said
-grep -q '^memory .* GiB a rank' said && grep -q '^time ' said || fail "--plan: $(cat said)"
-[ ! -e planned ] || fail "--plan left a folder"
+for method in remla transmla; do
+    "$REMLA" convert "$golden/gqa" planned "${arguments[@]}" convert.method=$method --plan >said
+    grep -q '^memory .* GiB a rank' said && grep -q '^time ' said || fail "--plan of $method: $(cat said)"
+    [ ! -e planned ] || fail "--plan of $method left a folder"
+done
 
 # Text of four thousand million tokens, all of which is read where nothing else is said: no machine holds its rows.
 truncate -s 8000000000 huge.ds
@@ -80,7 +91,7 @@ grep -q '^memory [0-9]\{3,\}' said || fail "--plan of what is too large: $(cat s
 check_exit 3 ranks 2 "$REMLA" convert "$golden/gqa" few "${arguments[@]}" calib.tokens=32
 grep -q '32 calibration tokens are too few: .* at least as many tokens, 33' err || fail "too few tokens: $(cat err)"
 check_exit 2 "$REMLA" convert "$golden/gqa" few "${arguments[@]}" convert.method=remla convert.balance=norm
-check_exit 2 ranks 2 "$REMLA" convert "$golden/gqa" few "${arguments[@]}" convert.method=transmla
+
 # NaN in a tensor of the second layer: found when the first one is converted and written already, and named.
 cp -r "$golden/gqa" nan
 name=model.layers.1.self_attn.o_proj.weight

@@ -10,14 +10,14 @@
 /* Nothing reads more of one input: an RLE frame of a few bytes holds millions of ids. */
 enum { MOST_RUNS = 500 };
 
-static void read_source(const char *path, const import_settings *how, int64_t most)
+static void read_source(const char *path, const import_settings *settings, int64_t most)
 {
     static uint32_t ids[1000];
     import_source s;
     message why;
     int64_t count = 1, total = 0, documents = 0;
     bool ends = false;
-    status result = import_open(&s, path, how, &why);
+    status result = import_open(&s, path, settings, &why);
     if (result != OK) {
         if (s.state || !why.text[0]) abort();
         return;
@@ -28,7 +28,7 @@ static void read_source(const char *path, const import_settings *how, int64_t mo
         if (result != OK) break;
         if (count < 0 || count > most || (ends && !s.keeps_documents)) abort();
         for (int64_t i = 0; i < count; i++)
-            if (ids[i] >= (how->vocabulary ? how->vocabulary : IMPORT_VOCABULARY)) abort();
+            if (ids[i] >= (settings->vocabulary ? settings->vocabulary : IMPORT_VOCABULARY)) abort();
         total += count;
         documents += ends;
     }
@@ -41,10 +41,10 @@ static void read_source(const char *path, const import_settings *how, int64_t mo
 }
 
 /* In steps of two sizes. */
-static void read_twice(const char *path, const import_settings *how)
+static void read_twice(const char *path, const import_settings *settings)
 {
-    read_source(path, how, 1000);
-    read_source(path, how, 3);
+    read_source(path, settings, 1000);
+    read_source(path, settings, 3);
 }
 
 #endif

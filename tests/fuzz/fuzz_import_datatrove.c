@@ -16,13 +16,14 @@ static const uint8_t *part(const char *name, size_t bytes, const uint8_t *data, 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const import_settings how = {.eos = -1, .column = ""}, wide = {.token_bytes = 4, .eos = -1, .column = ""};
+    const import_settings settings = {.eos = -1, .column = ""},
+                          wide = {.token_bytes = 4, .eos = -1, .column = ""};
     if (size < 2) return 0;
     const uint8_t *end = data + size, *at = data + 2;
     at = part("x.ds.metadata", data[0], at, end);
     at = part("x.ds.index", data[1], at, end);
     const char *path = fuzz_file("x.ds", at, (size_t)(end - at));
-    read_twice(path, &how);
+    read_twice(path, &settings);
     read_twice(path, &wide);
     return 0;
 }

@@ -3,7 +3,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const import_settings how = {.eos = -1, .column = ""};
-    read_twice(fuzz_file("x.bin", data, size), &how);
+    const import_settings settings = {.eos = -1, .column = ""};
+    read_twice(fuzz_file("x.bin", data, size), &settings);
     return 0;
 }

@@ -33,7 +33,7 @@ static void write_index(int choice, long long samples, bool zip, long long packe
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const import_settings how = {.eos = -1, .column = ""};
+    const import_settings settings = {.eos = -1, .column = ""};
     char folder[128];
     uint32_t bytes = 0, samples = 0;
     if (size < 5) return 0;
@@ -55,6 +55,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_file("s", data, 0);
         fuzz_remove("s");
     }
-    read_twice(folder, &how);
+    read_twice(folder, &settings);
     return 0;
 }

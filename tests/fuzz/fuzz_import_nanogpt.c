@@ -5,9 +5,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *path = fuzz_file("x.bin", data, size);
     for (int width = 2; width <= 4; width += 2) {
-        const import_settings how = {
+        const import_settings settings = {
             .format = IMPORT_NANOGPT, .token_bytes = width, .vocabulary = 60000, .eos = 5, .column = ""};
-        read_twice(path, &how);
+        read_twice(path, &settings);
     }
     return 0;
 }

@@ -1,10 +1,12 @@
 /* A pass behind cached positions against a pass over all of them: logits of the tokens behind 64 cached ones,
  * several at a time and one at a time, for both kinds of attention, with documents that begin before and
- * behind the border of the cache. In double on the CPU, and on every other table that is built. */
+ * behind the border of the cache. In double on the CPU, and on every other table that is built; with resident
+ * weights, and with units that are copies, which are NaN once they are released. */
 #include "model/kv_cache.h"
 #include "model/model.h"
 #include "tests/support/check.h"
 #include "tests/support/draw.h"
+#include "tests/support/unit_store.h"
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +59,9 @@ static tensor logits_of(const model *m, activations *a, sequence *s, int from)
     model_forward(
         m, a, &(token_batch){.sequences = 1, .T = a->T, .tokens = s->token + from, .first = s->first + from});
     tensor logits = check_tensor(m->k->act, "logits", a->T, V);
-    m->k->matmul_forward(&logits, operand_of(&a->hidden), operand_of(&m->w.head), NULL, m->k->stream);
+    const tensor head = weights_head(&m->table, &m->units);
+    m->k->matmul_forward(&logits, operand_of(&a->hidden), operand_of(&head), NULL, m->k->stream);
+    units_release(&m->units, unit_of_head(&m->table));
     return logits;
 }
 
@@ -68,13 +72,18 @@ static void check_rows(const char *what, const tensor *got, const tensor *all, i
     check_close(what, got, &want, check_tolerance(got->type));
 }
 
-static void compare(const dims *d, const ops *k, int border)
+static void compare(const dims *d, const ops *k, int border, bool copies)
 {
     model m;
+    unit_store store;
     kv_cache cache;
     activations whole, prompt, some, one;
     model_init(&m, d, k, 1);
     weights_random(&m);
+    if (copies) {
+        unit_store_init(&store, k, m.w.unit, m.table.num_units);
+        m.units = unit_store_units(&store);
+    }
     kv_cache_init(&cache, d, k, LENGTH);
     activations_init(&whole, d, k, 1, LENGTH, FORWARD_ONLY);
     activations_init_cached(&prompt, d, k, PAST, &cache);
@@ -100,6 +109,11 @@ static void compare(const dims *d, const ops *k, int border)
         const tensor single = logits_of(&m, &one, &other, t);
         check_rows("one at a time", &single, &all_other, t);
     }
+    if (copies) {
+        assert_int_equal(store.num_held, 0);
+        assert_int_equal(store.most_held, 1);
+        unit_store_free(&store);
+    }
     activations_free(&one);
     activations_free(&some);
     activations_free(&prompt);
@@ -113,10 +127,11 @@ static void test_logits(void **state)
     (void)state;
     const ops *k;
     for (int i = 0; (k = check_table(i)); i++)
-        for (int j = 0; j < NUM_SHAPES; j++) {
-            compare(&shapes[j], k, PAST + 3);
-            compare(&shapes[j], k, 50);
-        }
+        for (int j = 0; j < NUM_SHAPES; j++)
+            for (int copies = 0; copies < 2; copies++) {
+                compare(&shapes[j], k, PAST + 3, copies);
+                compare(&shapes[j], k, 50, copies);
+            }
 }
 
 static void too_long(void *context)

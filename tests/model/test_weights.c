@@ -100,7 +100,7 @@ static void views(void **state)
     param_table_init(&t, &mla);
     arena size = {.name = "test"}, a = {.name = "test"};
     weights_init(&w, &t, F64, PAD, &size);
-    assert_null(w.embed.data);
+    assert_null(w.unit[UNIT_EMBED].data);
     weights_free(&w);
     arena_reserve(&a, size.used);
     weights_init(&w, &t, F64, PAD, &a);
@@ -120,23 +120,25 @@ static void views(void **state)
         for (int64_t n = 0; n < w.unit[u].dim[0]; n++)
             assert_true((((double *)w.unit[u].data)[n] > 0) == (n < t.unit_numel[u]));
 
-    const layer_weights *layer = &w.layer[1];
-    assert_false(tensor_present(&layer->wq));
-    assert_false(tensor_present(&layer->wk));
-    assert_true(tensor_present(&layer->bkv_a));
-    assert_string_equal(layer->wkv_b.name, "model.layers.1.self_attn.kv_b_proj.weight");
-    assert_string_equal(layer->w_down.name, "model.layers.1.mlp.down_proj.weight");
-    assert_string_equal(layer->attn_norm.name, "model.layers.1.input_layernorm.weight");
-    assert_true(layer->wkv_b.dim[0] == 14 && layer->wkv_b.dim[1] == 5);
-    assert_string_equal(w.final_norm.name, "model.norm.weight");
-    assert_string_equal(w.head.name, "lm_head.weight");
+    const units all = weights_units(&w);
+    const layer_weights layer = weights_layer(&t, &all, 1);
+    assert_false(tensor_present(&layer.wq));
+    assert_false(tensor_present(&layer.wk));
+    assert_true(tensor_present(&layer.bkv_a));
+    assert_string_equal(layer.wkv_b.name, "model.layers.1.self_attn.kv_b_proj.weight");
+    assert_string_equal(layer.w_down.name, "model.layers.1.mlp.down_proj.weight");
+    assert_string_equal(layer.attn_norm.name, "model.layers.1.input_layernorm.weight");
+    assert_true(layer.wkv_b.dim[0] == 14 && layer.wkv_b.dim[1] == 5);
+    assert_string_equal(weights_final_norm(&t, &all).name, "model.norm.weight");
+    assert_string_equal(weights_head(&t, &all).name, "lm_head.weight");
     weights_free(&w);
     param_table_free(&t);
 
     param_table_init(&t, &gqa);
     arena tied = {.name = "test"};
     weights_init(&w, &t, F32, 1, &tied);
-    assert_string_equal(w.head.name, "model.embed_tokens.weight");
+    const units of_tied = weights_units(&w);
+    assert_string_equal(weights_head(&t, &of_tied).name, "model.embed_tokens.weight");
     weights_free(&w);
     param_table_free(&t);
     arena_release(&a);

@@ -134,7 +134,7 @@ static status job_open(convert_job *j, message *why)
         return fail(why, ERR_INPUT, "%s is an MLA model already, with kv_lora_rank %lld", j->source,
                     (long long)d->R);
     j->storage = storage_of(o, j->config.storage);
-    j->how = (convert_settings){
+    j->settings = (convert_settings){
         .rope = o->convert_qk_rope_head_dim,
         .rank = o->convert_kv_lora_rank,
         .q_rank = query_latent(j),
@@ -143,7 +143,7 @@ static status job_open(convert_job *j, message *why)
         .latent_norm = o->convert_latent_norm || j->layout == LAYOUT_DEEPSEEK,
         .stock = j->layout == LAYOUT_DEEPSEEK,
     };
-    TRY(convert_check(d, &j->how, why));
+    TRY(convert_check(d, &j->settings, why));
     TRY(dims_check_length(d, "calib.seq_len", o->calib_seq_len, why));
     const dataset_form calib = {.T = o->calib_seq_len, .vocabulary = d->V};
     TRY(dataset_open(&j->calib, "calib.data", (const char *const *)o->calib_data.item, o->calib_data.count,
@@ -167,9 +167,6 @@ status cmd_convert(const command_line *line, options *o, const comm *c, message 
 {
     convert_job j = {.o = o, .c = c, .source = line->positional[0], .temporary = {.lock = -1}};
     TRY(choose(&j, why));
-    if (j.method == METHOD_TRANSMLA && (c->size > 1 || line->plan))
-        return fail(why, ERR_USAGE, "convert.method=transmla %s",
-                    c->size > 1 ? "runs on one rank: start it without mpirun" : "has no plan");
     if (path_print(j.target, why, "%s", line->positional[1]) != OK) return ERR_USAGE;
     path_strip(j.target); /* the temporary folder's name is made from it */
     status s = comm_agree(c, job_open(&j, why), why);

@@ -207,8 +207,8 @@ static status run(const command_line *line, const options *o, message *why)
     shard_summary summary;
     TRY(names_check(source, target, why));
     TRY(identity_given(&identity, o, why));
-    const import_settings how = settings_from(&identity, o);
-    TRY(import_open(&s, source, &how, why));
+    const import_settings settings = settings_from(&identity, o);
+    TRY(import_open(&s, source, &settings, why));
     status result = identity_join(&identity, &s, why);
     if (result == OK) result = write_shard(&s, target, &identity, &summary, why);
     if (result == OK) report(line, &s, &identity, &summary);

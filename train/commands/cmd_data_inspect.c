@@ -143,9 +143,9 @@ static status look_at_manifest(found *f, const char *path, message *why)
 /* The file of another program, as `data import` would read it. */
 static status look_at_source(found *f, const char *path, message *why)
 {
-    const import_settings how = {.format = IMPORT_AUTO, .eos = -1, .column = ""};
+    const import_settings settings = {.format = IMPORT_AUTO, .eos = -1, .column = ""};
     import_source s;
-    TRY(import_open(&s, path, &how, why));
+    TRY(import_open(&s, path, &settings, why));
     *f = (found){
         .path = path,
         .format = s.format,

@@ -38,7 +38,7 @@ static status run(loaded_model *x, const dataset *data, const options *o, const 
 {
     const compute_settings wanted = compute_settings_of(o);
     const int64_t B = eval_micro_batch(o);
-    TRY(loaded_model_start(x, &wanted, B < data->windows ? B : data->windows, c, why));
+    TRY(loaded_model_start(x, &wanted, B < data->samples ? B : data->samples, c, why));
     TRY(evaluate(&x->m, &x->acts, data, option_or(o->val_tokens, ALL_TOKENS), c, e, why));
     return evaluation_check(e, data, why);
 }

@@ -50,7 +50,7 @@ static status resume(training *t, const run_folder *run, bool *elsewhere, messag
 
 static bool validation_due(const training *t)
 {
-    return t->held_out.windows && (t->state.step == t->steps || due(t->state.step, t->o->val_every));
+    return t->held_out.samples && (t->state.step == t->steps || due(t->state.step, t->o->val_every));
 }
 
 static status validate(training *t, metrics *log, message *why)

@@ -16,10 +16,10 @@ typedef struct convert_job {
     const char *source;
     char target[PATH_BYTES];
     temporary_folder temporary; /* beside it; rank 0 */
-    convert_settings how;
+    convert_settings settings;
     model_config config;     /* of the source */
     dtype storage;           /* of the result */
-    dataset calib, held_out; /* held_out.windows is 0 without data.val */
+    dataset calib, held_out; /* held_out.samples is 0 without data.val */
 } convert_job;
 
 /* Converts, into j->temporary and then j->target, and prints what became of it; with `plan_only` says what it

@@ -27,7 +27,7 @@ static status read_windows(token_batch *b, const dataset *data, int64_t limit, w
     token_batch_init(b, evaluate_windows(data, limit), data->T);
     status s = OK;
     for (int64_t i = 0; i < b->sequences && s == OK; i++) {
-        const int64_t window = which == EVEN_WINDOWS ? i * data->windows / b->sequences : i;
+        const int64_t window = which == EVEN_WINDOWS ? i * data->samples / b->sequences : i;
         s = dataset_read(data, window, b, i, why);
     }
     if (s != OK) token_batch_free(b);
@@ -66,7 +66,7 @@ static void record_layers(conversion_record *r, int64_t counted)
 static status read_texts(const convert_job *j, token_batch *text, token_batch *held_out, message *why)
 {
     TRY(read_windows(text, &j->calib, option_or(j->o->calib_tokens, ALL_TOKENS), EVEN_WINDOWS, why));
-    if (!j->held_out.windows) return OK;
+    if (!j->held_out.samples) return OK;
     TRY(read_windows(held_out, &j->held_out, option_or(j->o->val_tokens, ALL_TOKENS), FIRST_WINDOWS, why));
     if (token_batch_counted(held_out)) return OK;
     return fail(why, ERR_INPUT, "%s: no target counts in %lld windows of %lld tokens",
@@ -75,18 +75,18 @@ static status read_texts(const convert_job *j, token_batch *text, token_batch *h
 
 static status convert(const convert_job *j, bool plan_only, conversion_record *r, message *why)
 {
-    const dims to = convert_dims(&j->config.d, &j->how);
+    const dims to = convert_dims(&j->config.d, &j->settings);
     const int64_t calib_tokens = option_or(j->o->calib_tokens, ALL_TOKENS),
                   val_tokens = option_or(j->o->val_tokens, ALL_TOKENS);
     token_batch text = {.T = j->calib.T, .sequences = evaluate_windows(&j->calib, calib_tokens)},
                 held_out = {0};
-    if (j->held_out.windows)
+    if (j->held_out.samples)
         held_out = (token_batch){.T = j->held_out.T, .sequences = evaluate_windows(&j->held_out, val_tokens)};
     const layers_job job = {.method = j->method,
                             .k = ops_cpu_f32(),
                             .source = j->source,
                             .d = &j->config.d,
-                            .settings = &j->how,
+                            .settings = &j->settings,
                             .text = &text,
                             .held_out = &held_out,
                             .storage = j->storage,
@@ -126,10 +126,10 @@ static status say_result(const convert_job *j, message *why)
 status convert_run(convert_job *j, bool plan_only, message *why)
 {
     const double start = clock_seconds();
-    const dims to = convert_dims(&j->config.d, &j->how);
+    const dims to = convert_dims(&j->config.d, &j->settings);
     conversion_record r = {.method = j->method,
                            .source = j->source,
-                           .settings = &j->how,
+                           .settings = &j->settings,
                            .layout = j->layout,
                            .storage = j->storage,
                            .calib_data = &j->o->calib_data,

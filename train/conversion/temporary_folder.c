@@ -53,9 +53,9 @@ status temporary_folder_open(temporary_folder *t, const char *target, message *w
 {
     *t = (temporary_folder){.lock = -1};
     remove_leftovers(target);
-    if (snprintf(t->path, sizeof t->path, "%s%s%d", target, mark, (int)getpid()) >= (int)sizeof t->path) {
+    if (path_print(t->path, why, "%s%s%d", target, mark, (int)getpid()) != OK) {
         t->path[0] = 0;
-        return fail(why, ERR_USAGE, "%s: the path is too long", target);
+        return ERR_USAGE;
     }
     TRY(folder_make(t->path, why));
     sweep_on_signal(t->path);

@@ -49,12 +49,12 @@ __attribute__((unused)) static void read_expected(documents *d, const char *name
 }
 
 /* Reads a whole source, `most` ids at a time. */
-__attribute__((unused)) static status read_source(documents *d, const char *path, const import_settings *how,
-                                                  int64_t most, message *why)
+__attribute__((unused)) static status read_source(documents *d, const char *path,
+                                                  const import_settings *settings, int64_t most, message *why)
 {
     import_source s;
     d->count = d->ends = 0;
-    status result = import_open(&s, path, how, why);
+    status result = import_open(&s, path, settings, why);
     if (result != OK) {
         assert_null(s.state);
         return result;
@@ -82,7 +82,7 @@ __attribute__((unused)) static void expect_ids(const documents *got, const docum
 }
 
 /* marked: the source says where documents end. */
-__attribute__((unused)) static void expect_source(const char *path, const import_settings *how,
+__attribute__((unused)) static void expect_source(const char *path, const import_settings *settings,
                                                   const char *expected, bool marked)
 {
     static documents got, want;
@@ -90,7 +90,7 @@ __attribute__((unused)) static void expect_source(const char *path, const import
     read_expected(&want, expected);
     for (int i = 0; i < 3; i++) {
         message why = {""};
-        if (read_source(&got, path, how, rooms[i], &why) != OK) fail_msg("%s", why.text);
+        if (read_source(&got, path, settings, rooms[i], &why) != OK) fail_msg("%s", why.text);
         expect_ids(&got, &want);
         assert_int_equal(got.ends, marked ? want.ends : 0);
         if (marked) assert_memory_equal(got.end, want.end, sizeof *got.end * (size_t)got.ends);
@@ -99,12 +99,12 @@ __attribute__((unused)) static void expect_source(const char *path, const import
 
 /* Opening or reading fails, in a sentence with all of `parts`, which are separated by |. */
 __attribute__((unused)) static void expect_refused_as(status code, const char *path,
-                                                      const import_settings *how, const char *parts)
+                                                      const import_settings *settings, const char *parts)
 {
     static documents got;
     message why = {""};
     char each[400];
-    const status s = read_source(&got, path, how, 100, &why);
+    const status s = read_source(&got, path, settings, 100, &why);
     if (s != code) fail_msg("%s: status %d, expected %d with: %s (%s)", path, s, code, parts, why.text);
     snprintf(each, sizeof each, "%s", parts);
     for (char *part = strtok(each, "|"); part; part = strtok(NULL, "|"))

@@ -10,13 +10,14 @@ static shard_identity identity_of(const import_source *s)
         .token_bytes = s->token_bytes, .vocabulary = -1, .eos = s->eos, .bos = -1, .pad = -1};
 }
 
-static void write_shard(const char *from, const import_settings *how, const char *to, shard_summary *summary)
+static void write_shard(const char *from, const import_settings *settings, const char *to,
+                        shard_summary *summary)
 {
     import_source s;
     shard_writer *w;
     message why = {""};
     bool more = true;
-    if (import_open(&s, from, how, &why) != OK) fail_msg("%s", why.text);
+    if (import_open(&s, from, settings, &why) != OK) fail_msg("%s", why.text);
     const shard_identity identity = identity_of(&s);
     assert_int_equal(shard_writer_create(&w, to, &identity, &why), OK);
     while (more)
@@ -44,7 +45,7 @@ static void test_all_formats(void **state)
     (void)state;
     static const struct {
         const char *name, *want;
-        import_settings how;
+        import_settings settings;
     } cases[] = {
         {"datatrove/narrow.ds", "narrow.txt", {.eos = -1, .column = ""}},
         {"datatrove/wide.ds", "wide.txt", {.eos = 3, .column = ""}}, /* the source's documents are kept */
@@ -68,7 +69,7 @@ static void test_all_formats(void **state)
         read_expected(&want, cases[i].want);
         for (int form = 0; form < 2; form++) {
             const char *path = scratch_path(form ? "out.ds.zst" : "out.ds");
-            write_shard(golden(cases[i].name), &cases[i].how, path, &summary);
+            write_shard(golden(cases[i].name), &cases[i].settings, path, &summary);
             expect_shard(path, &want);
             assert_int_equal(summary.tokens, want.count);
             assert_int_equal(summary.documents, want.ends);
@@ -96,7 +97,7 @@ static void test_ends_by_id(void **state)
     (void)state;
     static const uint16_t ids[] = {7, 1, 2, 7, 7, 3, 4};
     static const int64_t ends[] = {1, 4, 5, 7};
-    const import_settings how = {.format = IMPORT_NANOGPT, .token_bytes = 2, .eos = 7, .column = ""};
+    const import_settings settings = {.format = IMPORT_NANOGPT, .token_bytes = 2, .eos = 7, .column = ""};
     documents *want = calloc(1, sizeof *want);
     shard_summary summary;
     assert_non_null(want);
@@ -104,7 +105,7 @@ static void test_ends_by_id(void **state)
     for (int i = 0; i < 7; i++) want->id[i] = ids[i];
     memcpy(want->end, ends, sizeof ends);
     want->ends = 4;
-    write_shard(scratch_write("ends.bin", ids, sizeof ids), &how, scratch_path("ends.ds"), &summary);
+    write_shard(scratch_write("ends.bin", ids, sizeof ids), &settings, scratch_path("ends.ds"), &summary);
     expect_shard(scratch_path("ends.ds"), want);
     free(want);
 }

@@ -84,11 +84,11 @@ static spec array(const void *value, uint32_t bytes)
     return one_sample("\"tokens\"", "\"ndarray:uint16\"", "null", sample, 4 + bytes);
 }
 
-static void expect_ids_of(const spec *s, const import_settings *how, int64_t count)
+static void expect_ids_of(const spec *s, const import_settings *settings, int64_t count)
 {
     static documents got;
     message why = {""};
-    if (read_source(&got, build(s), how, 100, &why) != OK) fail_msg("%s", why.text);
+    if (read_source(&got, build(s), settings, 100, &why) != OK) fail_msg("%s", why.text);
     assert_int_equal(got.count, count);
     for (uint32_t i = 0; i < count; i++) assert_int_equal(got.id[i], 21 + i);
 }

@@ -154,9 +154,9 @@ static void test_token_bytes(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         import_source s;
         message why = {""};
-        import_settings how = nothing_given;
-        how.vocabulary = cases[i].vocabulary;
-        if (import_open(&s, golden(cases[i].name), &how, &why) != OK) fail_msg("%s", why.text);
+        import_settings settings = nothing_given;
+        settings.vocabulary = cases[i].vocabulary;
+        if (import_open(&s, golden(cases[i].name), &settings, &why) != OK) fail_msg("%s", why.text);
         assert_int_equal(s.token_bytes, cases[i].bytes);
         import_close(&s);
     }

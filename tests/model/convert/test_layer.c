@@ -38,8 +38,8 @@ static void keys_fit(model *m, int64_t collapse)
 {
     const dims *d = &m->d;
     for (int64_t l = 0; l < d->L; l++) {
-        layer_weights *w = &m->w.layer[l];
-        double *weight = w->wk.data, *bias = tensor_present(&w->bk) ? w->bk.data : NULL;
+        const layer_weights w = weights_layer(&m->table, &m->units, (int)l);
+        double *weight = w.wk.data, *bias = tensor_present(&w.bk) ? w.bk.data : NULL;
         for (int64_t row = 0; row < d->G * d->D; row++) {
             const int64_t first = row % d->D;
             const double factor = key_factor(d, collapse, row);
@@ -66,13 +66,12 @@ static double *keys_fit_gram(const dims *d, int64_t collapse)
 /* Without the rounding to float of layer_model_publish. */
 static void write_exactly(const mla_layer *l, model *m, int64_t layer)
 {
-    layer_weights *w = &m->w.layer[layer];
+    const layer_weights w = weights_layer(&m->table, &m->units, (int)layer);
     int written = 0;
 #define P(member, name, rows, cols, present)                                                                 \
     if (mla_layer_part(l, #member)) {                                                                        \
-        assert_true(tensor_present(&w->member));                                                             \
-        memcpy(w->member.data, mla_layer_part(l, #member),                                                   \
-               sizeof(double) * (size_t)tensor_numel(&w->member));                                           \
+        assert_true(tensor_present(&w.member));                                                              \
+        memcpy(w.member.data, mla_layer_part(l, #member), sizeof(double) * (size_t)tensor_numel(&w.member)); \
         written++;                                                                                           \
     }
 #include "model/params.def"
@@ -114,8 +113,10 @@ static double *any_inputs(int64_t C)
 
 static void copy_rest(model *to, const model *from)
 {
+    const tensor head = weights_head(&to->table, &to->units),
+                 embed = weights_embed(&from->table, &from->units);
     if (from->d.tied && !to->d.tied)
-        memcpy(to->w.head.data, from->w.embed.data, sizeof(double) * (size_t)tensor_numel(&from->w.embed));
+        memcpy(head.data, embed.data, sizeof(double) * (size_t)tensor_numel(&embed));
     for (int i = 0; i < to->table.count; i++) {
         const param *p = &to->table.param[i], *q = param_find(&from->table, p->name);
         if (q && q->numel == p->numel)
@@ -129,8 +130,8 @@ static void copy_rest(model *to, const model *from)
 static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q_rank, bool axes, bool stock)
 {
     const int64_t n = 2 * d->G * d->D - rope, width = d->C + 1;
-    const convert_settings how = {.rope = rope, .rank = n, .q_rank = q_rank, .stock = stock};
-    const dims to = convert_dims(d, &how);
+    const convert_settings settings = {.rope = rope, .rank = n, .q_rank = q_rank, .stock = stock};
+    const dims to = convert_dims(d, &settings);
     const int64_t queried = q_rank ? query_rank(&to) : 1;
     model source, mla;
     activations source_acts, mla_acts;
@@ -147,7 +148,8 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
 
     copy_rest(&mla, &source);
     for (int64_t l = 0; l < d->L; l++) {
-        gqa_layer g = read_exactly(&source.w.layer[l]);
+        const layer_weights original = weights_layer(&source.table, &source.units, (int)l);
+        gqa_layer g = read_exactly(&original);
         mla_layer built;
         double *keys = keys_fit_gram(d, d->D / rope),
                *queries = matrix_gram(g.wq, inputs, d->H * d->D, width);

@@ -6,12 +6,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-static void refuses(convert_settings how, const char *text)
+static void refuses(convert_settings settings, const char *text)
 {
     message why = {""};
-    if (!how.rope) how.rope = 4;
-    if (!how.rank) how.rank = 12;
-    assert_int_equal(convert_check(&plain, &how, &why), ERR_USAGE);
+    if (!settings.rope) settings.rope = 4;
+    if (!settings.rank) settings.rank = 12;
+    assert_int_equal(convert_check(&plain, &settings, &why), ERR_USAGE);
     if (!strstr(why.text, text)) fail_msg("\"%s\" does not say \"%s\"", why.text, text);
 }
 

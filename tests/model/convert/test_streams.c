@@ -1,13 +1,9 @@
 /* A text in chunks, short ones included, and shared out over ranks: the sums that a conversion takes of it
- * are those of the whole. */
+ * are those of the whole. Also with weights that are copies, which are NaN once they are released. */
 #include "model/convert/work.h"
 #include "tests/model/convert/tiny_gqa.h"
+#include "tests/support/unit_store.h"
 #include <math.h>
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 
 enum { C = 10, WIDTH = C + 1 };
 
@@ -15,10 +11,11 @@ typedef struct seen {
     double loss, inputs[WIDTH * WIDTH], first_tokens[WIDTH * WIDTH];
 } seen;
 
-/* A text in chunks of B windows through the first layer of `whole`. */
-static seen look(const model *whole, const token_batch *text, int64_t B)
+/* A text in chunks of B windows through the first layer of `whole`, whose weights may be copies. */
+static seen look(const model *whole, const token_batch *text, int64_t B, bool copies)
 {
     seen out;
+    unit_store store;
     dims d = *(&whole->d);
     d.L = 1;
     const layers_job j = {.d = &whole->d, .k = whole->k, .c = comm_self()};
@@ -27,6 +24,10 @@ static seen look(const model *whole, const token_batch *text, int64_t B)
     if (B) w.text[0].B = B;
     layer_model_init(&w.source, &d, whole->k);
     weights_random(&w.source.m);
+    if (copies) {
+        unit_store_init(&store, whole->k, w.source.m.w.unit, w.source.m.table.num_units);
+        w.source.m.units = unit_store_units(&store);
+    }
     w.chunk_rows = matrix_new(WINDOWS * T, WIDTH);
     w.chunk_augmented = matrix_new(WINDOWS * T, WIDTH);
     stream *s = work_stream(&w, TEXT_CALIBRATION, &w.source, true);
@@ -35,6 +36,10 @@ static seen look(const model *whole, const token_batch *text, int64_t B)
     stream_advance(s);
     stream_finish(s, &w.source, comm_self());
     out.loss = s->loss;
+    if (copies) {
+        assert_true(store.num_held == 0 && store.most_held == 1);
+        unit_store_free(&store);
+    }
     work_free(&w);
     return out;
 }
@@ -56,7 +61,8 @@ static void a_short_chunk_counts_what_it_holds(void **state)
     weights_random(&m);
     activations_init(&a, &d, m.k, WINDOWS, T, FORWARD_ONLY);
     const double want = model_evaluate(&m, &a, &text) / (WINDOWS * T * 3 / 4);
-    const seen whole = look(&m, &text, 0), cut = look(&m, &text, 5);
+    const seen whole = look(&m, &text, 0, false), cut = look(&m, &text, 5, false),
+               copied = look(&m, &text, 5, true);
     assert_true(whole.inputs[WIDTH * WIDTH - 1] == WINDOWS * T);
     assert_true(cut.inputs[WIDTH * WIDTH - 1] == WINDOWS * T);
     assert_true(cut.first_tokens[WIDTH * WIDTH - 1] == WINDOWS);
@@ -64,6 +70,9 @@ static void a_short_chunk_counts_what_it_holds(void **state)
         assert_true(fabs(cut.inputs[i] - whole.inputs[i]) < 1e-9);
         assert_true(fabs(cut.first_tokens[i] - whole.first_tokens[i]) < 1e-9);
     }
+    for (int i = 0; i < WIDTH * WIDTH; i++)
+        assert_true(copied.inputs[i] == cut.inputs[i] && copied.first_tokens[i] == cut.first_tokens[i]);
+    assert_true(copied.loss == cut.loss);
     /* Rows are floats between layers. */
     assert_true(fabs(whole.loss / want - 1) < 1e-6 && fabs(cut.loss / whole.loss - 1) < 1e-12);
     activations_free(&a);
@@ -78,7 +87,7 @@ static void first_tokens_are_weighted(void **state)
     const token_batch text = text_of(&s);
     model m;
     model_init(&m, &plain, ops_cpu_f64(), 1);
-    const seen plainly = look(&m, &text, 5);
+    const seen plainly = look(&m, &text, 5, false);
     dims d = plain;
     d.L = 1;
     const layers_job j = {.d = &plain, .k = m.k, .c = comm_self()};
@@ -102,7 +111,7 @@ static void first_tokens_are_weighted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_short_chunk_counts_what_it_holds),
+        CHECK_TEST(a_short_chunk_counts_what_it_holds),
         cmocka_unit_test(first_tokens_are_weighted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

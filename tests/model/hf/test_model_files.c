@@ -156,7 +156,7 @@ static void unstorable_weights(void **state)
     const ops *k = ops_cpu_f32();
     set_init(&first, &shape, k);
     set_fill(&first);
-    float *norm = first.w.layer[1].mlp_norm.data;
+    float *norm = weights_layer(&first.t, &first.units, 1).mlp_norm.data;
     norm[3] = NAN;
     assert_int_equal(model_save(folder, &first.t, &first.units, k, F32, INT64_C(1) << 40, &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "model.layers.1.post_attention_layernorm.weight"));
@@ -307,8 +307,9 @@ static void check_fixture(const char *name, const ops *k)
     set_init(&original, &c.d, k);
     set_init(&copy, &c.d, k);
     if (model_load(source, &original.t, &original.w, k, &why) != OK) fail_msg("%s", why.text);
+    const tensor final_norm = weights_final_norm(&original.t, &original.units);
     double norm = 0;
-    for (int64_t n = 0; n < c.d.C; n++) norm += fabs(element(&original.w.final_norm, n));
+    for (int64_t n = 0; n < c.d.C; n++) norm += fabs(element(&final_norm, n));
     assert_true(norm > 0.1 * (double)c.d.C && norm < 10 * (double)c.d.C);
     for (int sharded = 0; sharded < 2; sharded++) {
         make_folder(NULL);

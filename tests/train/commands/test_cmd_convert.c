@@ -390,7 +390,8 @@ static void converts_queries_without_weights(void **state)
     assert_int_equal(config_read(&config, gqa, &why), OK);
     model_init(&m, &config.d, ops_cpu_f32(), 1);
     assert_int_equal(model_load(gqa, &m.table, &m.w, m.k, &why), OK);
-    m.k->zero(&m.w.layer[0].wq, m.k->stream);
+    tensor wq = weights_layer(&m.table, &m.units, 0).wq;
+    m.k->zero(&wq, m.k->stream);
     assert_int_equal(folder_make(source, &why), OK);
     assert_int_equal(model_save(source, &m.table, &m.units, m.k, F32, MODEL_FILE_BYTES, &why), OK);
     uint64_t hash;

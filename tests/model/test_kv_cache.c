@@ -6,6 +6,7 @@
 #include "model/model.h"
 #include "tests/support/check.h"
 #include "tests/support/draw.h"
+#include "tests/support/random_weights.h"
 #include "tests/support/unit_store.h"
 #include <omp.h>
 #include <stdlib.h>
@@ -23,20 +24,6 @@ static const dims shapes[] = {
     {SHAPE, MLA, .Rq = 12, .latent_norm = true},
 };
 enum { NUM_SHAPES = sizeof shapes / sizeof *shapes };
-
-static void weights_random(model *m)
-{
-    uint64_t seed = 7;
-    for (int i = 0; i < m->table.count; i++) {
-        const param *p = &m->table.param[i];
-        const double middle = strstr(p->name, "norm") ? 1 : 0;
-        float *values = malloc(sizeof *values * (size_t)p->numel);
-        for (int64_t n = 0; n < p->numel; n++) values[n] = (float)(middle + draw_uniform(&seed) - 0.5);
-        tensor w = weights_param(&m->w, p);
-        m->k->upload(&w, values, m->k->stream);
-        free(values);
-    }
-}
 
 /* A sequence with a border of documents in what is cached and one behind it. */
 typedef struct sequence {
@@ -79,7 +66,7 @@ static void compare(const dims *d, const ops *k, int border, bool copies)
     kv_cache cache;
     activations whole, prompt, some, one;
     model_init(&m, d, k, 1);
-    weights_random(&m);
+    random_weights(&m);
     if (copies) {
         unit_store_init(&store, k, m.w.unit, m.table.num_units);
         m.units = unit_store_units(&store);

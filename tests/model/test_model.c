@@ -5,6 +5,7 @@
 #include "model/loss.h"
 #include "tests/support/check.h"
 #include "tests/support/draw.h"
+#include "tests/support/random_weights.h"
 #include "tests/support/small_dims.h"
 #include "tests/support/unit_store.h"
 #include <math.h>
@@ -17,20 +18,6 @@ enum { B = 2, T = 7, N = B * T };
 static const dims gqa = SMALL_GQA, mla = SMALL_MLA;
 
 static double uniform(uint64_t *state) { return draw_uniform(state) - 0.5; }
-
-static void weights_random(model *m)
-{
-    uint64_t state = 7;
-    float values[128];
-    for (int i = 0; i < m->table.count; i++) {
-        const param *p = &m->table.param[i];
-        tensor w = weights_param(&m->w, p);
-        const bool norm = strstr(p->name, "norm") != NULL;
-        assert_true(p->numel <= (int64_t)(sizeof values / sizeof *values));
-        for (int64_t n = 0; n < p->numel; n++) values[n] = (float)((norm ? 1 : 0) + uniform(&state));
-        m->k->upload(&w, values, m->k->stream);
-    }
-}
 
 typedef struct sample {
     int32_t tokens[N], targets[N], first[N];
@@ -78,7 +65,7 @@ static void trainee_init(trainee *t, const dims *d, const ops *k, int64_t sequen
 {
     *t = (trainee){.storage = where};
     model_init(&t->m, d, k, 1);
-    weights_random(&t->m);
+    random_weights(&t->m);
     gradients_init(&t->g, &t->m);
     activations_init(&t->a, d, k, sequences, length, FORWARD_AND_BACKWARD);
     t->weight = t->m.w.unit;

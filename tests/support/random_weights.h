@@ -1,0 +1,25 @@
+/* Weights of a model for tests: uniform in [-1/2, 1/2), those of norms around 1; the same on every table of
+ * ops that holds them. */
+#ifndef REMLA_TESTS_SUPPORT_RANDOM_WEIGHTS_H
+#define REMLA_TESTS_SUPPORT_RANDOM_WEIGHTS_H
+#include "base/memory.h"
+#include "model/model.h"
+#include "tests/support/draw.h"
+#include <stdlib.h>
+#include <string.h>
+
+static inline void random_weights(model *m)
+{
+    uint64_t state = 7;
+    for (int i = 0; i < m->table.count; i++) {
+        const param *p = &m->table.param[i];
+        const double middle = strstr(p->name, "norm") ? 1 : 0;
+        float *values = memory_new(p->numel, sizeof *values, "%s", p->name);
+        for (int64_t n = 0; n < p->numel; n++) values[n] = (float)(middle + (draw_uniform(&state) - 0.5));
+        tensor w = weights_param(&m->w, p);
+        m->k->upload(&w, values, m->k->stream);
+        free(values);
+    }
+}
+
+#endif

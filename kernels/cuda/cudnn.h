@@ -53,7 +53,7 @@ cudnn_tensor cudnn_memory(cudnn_graph *g, int64_t uid, cudnnDataType_t type, con
                           const int64_t stride[4]);
 /* A float that cudnn_execute reads from host memory. */
 cudnn_tensor cudnn_number(cudnn_graph *g, int64_t uid);
-/* What lives in the kernel only, from one node to the next. */
+/* Adds a tensor that lives in the kernel only, from one node to the next. */
 cudnn_tensor cudnn_virtual(cudnn_graph *g, cudnnDataType_t type, const int64_t dim[4]);
 
 /* Nodes: `out` is written, and returned. All arithmetic is in float. */

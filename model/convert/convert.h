@@ -41,8 +41,8 @@ typedef struct rope_division {
     int64_t sets;
 } rope_division;
 
-/* Whether a model of shape `d` can be converted so. ERR_USAGE names the option, its value and what would
- * work. */
+/* Checks that a model of shape `d` can be converted with these settings. ERR_USAGE names the option, its
+ * value and what would work. */
 status convert_check(const dims *d, const convert_settings *s, message *why);
 
 /* The shape of the result. */

@@ -46,7 +46,7 @@ tensor *layer_model_storage(layer_model *l, layer_unit unit);
 /* Gives the model, which has a head of its own, its embedding as head. */
 void layer_model_untie(layer_model *l);
 
-/* How a layer is written: `type` is what its numbers are rounded to, `layer` names it in an error. */
+/* Says how a layer is written: `type` is what its numbers are rounded to, `layer` names it in an error. */
 typedef struct written_layer {
     dtype type;
     int64_t layer;

@@ -15,7 +15,7 @@ typedef struct gqa_layer {
 } gqa_layer;
 void gqa_layer_free(gqa_layer *g);
 
-/* What turns it into a layer of MLA. NULL stands for the identity. */
+/* Turns the projections into a layer of MLA. NULL stands for the identity. */
 typedef struct layer_basis {
     const double *u;     /* (G*D,G*D) orthogonal: rotated keys are u k, the rotary key in pairs comes first */
     const double *joint; /* joint_projection with this u */
@@ -25,8 +25,8 @@ typedef struct layer_basis {
     const double *q_up;   /* (H*D,query_rank) and back */
 } layer_basis;
 
-/* What conversion makes of one MLA layer, as in model/params.def, without augmentation: the projections of
- * attention, the latent norms' weights. What the model does not have is NULL. */
+/* Holds what conversion makes of one MLA layer, as in model/params.def, without augmentation: the projections
+ * of attention and the weights of the latent norms. A weight that the model does not have is NULL. */
 typedef struct mla_layer {
     double *wq, *bq, *wq_a, *bq_a, *q_a_norm, *wq_b, *bq_b, *wkv_a, *bkv_a, *kv_a_norm, *wkv_b, *wo, *bo;
 } mla_layer;
@@ -85,13 +85,13 @@ double *rope_rotation(const dims *d, int64_t rope, const rope_division *division
 /* Sets of `freqfold` frequencies each. The caller ends with rope_division_free. */
 rope_division rope_uniform(const dims *d, int64_t freqfold);
 void rope_division_free(rope_division *division);
-/* Where feature a of a set lies among the G*D elements of a key (its real part; the imaginary one is D/2
- * further). */
+/* Returns the index of feature a of a set among the G*D elements of a key: that of its real part, the
+ * imaginary one is D/2 further. */
 static inline int64_t rope_feature(const dims *d, rope_set set, int64_t a)
 {
     return a / set.count * d->D + set.from + a % set.count;
 }
-/* How many components of a set keep their rotation. */
+/* Returns how many components of a set keep their rotation. */
 static inline int64_t rope_kept(const dims *d, int64_t rope, rope_set set)
 {
     return set.count / (d->D / rope);

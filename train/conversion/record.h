@@ -1,5 +1,5 @@
-/* What a conversion leaves about itself in the converted folder: conversion.json (docs/FORMATS.md), and
- * conversion.svg with the errors of the layers. None of it is collective. */
+/* Writes and reads the record that a conversion leaves in the converted folder: conversion.json
+ * (docs/FORMATS.md), and conversion.svg with the errors of the layers. None of it is collective. */
 #ifndef REMLA_TRAIN_CONVERSION_RECORD_H
 #define REMLA_TRAIN_CONVERSION_RECORD_H
 #include "model/hf/config.h"

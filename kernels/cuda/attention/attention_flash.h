@@ -85,7 +85,7 @@ inline problem attention_problem(const char *function, const tensor *out, const 
  * leave no room for more. Without the number ptxas spills some to make room for a third. */
 constexpr int FLASH_BLOCKS = 2;
 
-/* How many stages a ring gets, of `stage` bytes each, beside `kept` bytes: two when that leaves as many
+/* Returns how many stages of `stage` bytes a ring gets beside `kept` bytes: two when that leaves as many
  * blocks on a multiprocessor as one would. A block can have 99 KiB on sm_89 and sm_120, 163 on sm_80, 227 on
  * sm_90 and sm_100; a multiprocessor has 1 KiB more, and takes 1 KiB of every block. */
 inline int stages_of(const struct device *d, int64_t kept, int64_t stage)
@@ -114,10 +114,10 @@ __device__ __forceinline__ rows flash_rows(const flash_heads &x, int b, int h, i
     return rows{x.data + b * x.batch + h * x.head, x.position, T, x.width, x.vectors};
 }
 
-/* Where 16 bytes of a tile lie. Its rows are WIDTH elements, without gaps; the chunks of a row are permuted
- * with the row's number, so that the eight rows of an 8 x 8 matrix that ldmatrix reads lie in different
- * banks: rows that are a multiple of 128 bytes long all start in the same bank, rows of an odd multiple of 64
- * bytes in two. f32 is not permuted, which would cost more registers than there are. */
+/* Returns the address of 16 bytes of a tile. Its rows are WIDTH elements, without gaps; the chunks of a row
+ * are permuted with the row's number, so that the eight rows of an 8 x 8 matrix that ldmatrix reads lie in
+ * different banks: rows that are a multiple of 128 bytes long all start in the same bank, rows of an odd
+ * multiple of 64 bytes in two. f32 is not permuted, which would cost more registers than there are. */
 template <int WIDTH> __device__ __forceinline__ act *chunk_at(act *tile, int row, int chunk)
 {
     constexpr int CHUNKS = WIDTH / VEC, PERIOD = CHUNKS % 8 == 0 ? 8 : 4;
@@ -165,8 +165,8 @@ template <int NEWEST> __device__ __forceinline__ void wait_for_copies(int stages
  * a tile decide. */
 __device__ __forceinline__ bool sees(int query, int first, int key) { return first <= key && key <= query; }
 
-/* How many positions of a sequence have first[t] <= key; those before `from` are known to. The lanes of a
- * warp search together. */
+/* Counts the positions of a sequence that have first[t] <= key; those before `from` are known to. The lanes
+ * of a warp search together. */
 __device__ __forceinline__ int positions_until(const int32_t *first, int from, int T, int key)
 {
     int to = T; /* the answer is in [from, to] */

@@ -1,5 +1,5 @@
 /* Private to kernels/: graphs for cuDNN's backend API, the plans that cuDNN makes of them, and their
- * execution. cuDNN is opened when first asked for (base/library.h).
+ * execution. cuDNN is opened when first needed (base/library.h).
  *
  * A graph is built by calls that cannot fail one by one: the first failure is kept in it, what follows does
  * nothing, and cudnn_plan_make reports it. Every tensor has four dimensions. */

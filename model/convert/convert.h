@@ -29,8 +29,8 @@ typedef struct convert_settings {
                                 queries have a bias */
 } convert_settings;
 
-/* Neighbouring frequencies that are rotated among each other, with those of all groups: `count` from index
- * `from`, multiples of D/Dr. Their features are complex numbers, one per group and frequency. */
+/* Neighbouring frequencies that one rotation mixes, with those of all groups: `count` from index `from`,
+ * multiples of D/Dr. Their features are complex numbers, one per group and frequency. */
 typedef struct rope_set {
     int64_t from, count;
 } rope_set;

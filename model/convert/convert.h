@@ -49,10 +49,10 @@ status convert_check(const dims *d, const convert_settings *s, message *why);
 dims convert_dims(const dims *source, const convert_settings *s);
 
 /* That of a model of which only the rotary part is converted: nothing is cut, its latent has full rank. */
-dims rotary_dims(const dims *source, const convert_settings *s);
+dims convert_rotary_dims(const dims *source, const convert_settings *s);
 
 /* The FreqFold to try after `last` (0: the first): the one that is given, or D/Dr, twice that and so on up to
  * D/2, as far as they fit. 0 when there is none left. */
-int64_t freqfold_next(const dims *d, const convert_settings *s, int64_t last);
+int64_t convert_freqfold_next(const dims *d, const convert_settings *s, int64_t last);
 
 #endif

@@ -68,7 +68,7 @@ void comm_wait(const comm *c, comm_ticket ticket);
  * other ranks would deadlock. */
 status comm_agree(const comm *c, status mine, message *why);
 
-/* What only rank 0 does; the others agree on what came of it. `call` may fill `why`. */
+/* Calls on rank 0 alone, and hands its status to all ranks. `call` may fill `why`. */
 #define COMM_ROOT(c, call, why) comm_agree((c), (c)->rank == 0 ? (call) : OK, (why))
 
 /* TRY for collective functions: hands a failure on any rank, or on rank 0, to the callers on all ranks. */

@@ -1,4 +1,4 @@
-/* Three arrays of one shape, filled a sequence at a time by whoever reads samples. */
+/* Three arrays of one shape, filled a sequence at a time by the reader of samples. */
 #include "base/token_batch.h"
 #include "base/memory.h"
 #include "base/status.h"

@@ -1,4 +1,4 @@
-/* What a command computes on: the CPU, or a GPU for each rank, and the ops for it. */
+/* Opens what a command computes on: the CPU, or a GPU for each rank, and the ops for it. */
 #ifndef REMLA_EVAL_COMPUTE_H
 #define REMLA_EVAL_COMPUTE_H
 #include "base/comm.h"
@@ -8,7 +8,7 @@
 /* The GPU where every rank has one, or one of the two. */
 typedef enum compute_kind { COMPUTE_AUTO, COMPUTE_CPU, COMPUTE_CUDA } compute_kind;
 
-/* What a command requests. `act` and `attention` are for a GPU; the CPU computes in F32. */
+/* Holds what a command requests. `act` and `attention` are for a GPU; the CPU computes in F32. */
 typedef struct compute_settings {
     compute_kind kind;
     dtype act; /* F32 or BF16: of activations, and of the weights that products read */
@@ -39,8 +39,8 @@ status compute_ops(compute *x, const dims *d, int64_t B, int64_t T, const comm *
 const comm *compute_ranks(compute *x, const comm *c);
 void compute_close(compute *x);
 
-/* What this rank could compute at most in the type of its activations, FLOP/s: measured on the CPU, on a GPU
- * what its number of processors and their clock allow. */
+/* Returns the most that this rank could compute in the type of its activations, FLOP/s: measured on the CPU,
+ * computed from the number of processors and their clock on a GPU. */
 double compute_peak_flops(const compute *x);
 
 #endif

@@ -15,7 +15,7 @@ typedef struct evaluation {
 /* As a limit of tokens. */
 enum { ALL_TOKENS = 0 };
 
-/* How many of the windows of `data` are read when it is to be `limit` tokens, in whole windows. */
+/* Returns how many windows of `data` are read for a limit of `limit` tokens, in whole windows. */
 int64_t evaluate_windows(const dataset *data, int64_t limit);
 
 /* Runs windows 0, 1, ... of `data` (whose T is a->T) until `limit` tokens are read through the

@@ -29,7 +29,7 @@ status loaded_model_open(loaded_model *x, const char *folder, const char *key, i
 status loaded_model_start(loaded_model *x, const compute_settings *wanted, int64_t B, const comm *c,
                           message *why);
 
-/* Of a model that was opened, or of zeros. */
+/* Frees a model that was opened, or one of zeros. */
 void loaded_model_close(loaded_model *x);
 
 #endif

@@ -47,7 +47,7 @@ typedef struct ops {
 const struct ops *ops_cpu_f32(void);
 const struct ops *ops_cpu_f64(void); /* the oracle: the same C, compiled for double */
 
-/* How a device computes attention. */
+/* Chooses how a device computes attention. */
 typedef enum attention_choice {
     ATTENTION_AUTO, /* cuDNN where it can, else flash, else unfused */
     ATTENTION_CUDNN,

@@ -10,7 +10,7 @@
  * least. */
 enum { LOGIT_ELEMENTS = 1 << 25, DEVICE_ROWS = 1024 };
 
-/* All that the lay-out depends on. */
+/* All that the layout depends on. */
 typedef struct shape {
     const dims *d;
     const ops *k;

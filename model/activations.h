@@ -1,7 +1,7 @@
-/* What a pass over one micro-batch of B sequences of T tokens needs beside weights: the batch itself, what
- * every layer keeps for backward, and scratch. One set belongs to one shape and one length, and serves every
- * model of that shape; a model may be used with several sets, one for each length. Everything is laid out
- * once by activations_init; nothing is allocated afterwards. */
+/* Holds what a pass over one micro-batch of B sequences of T tokens needs beside weights: the batch itself,
+ * what every layer keeps for backward, and scratch. One set belongs to one shape and one length, and serves
+ * every model of that shape; a model may be used with several sets, one for each length. Everything is laid
+ * out once by activations_init; nothing is allocated afterwards. */
 #ifndef REMLA_MODEL_ACTIVATIONS_H
 #define REMLA_MODEL_ACTIVATIONS_H
 #include "base/arena.h"
@@ -15,10 +15,10 @@ typedef enum activations_use {
     FORWARD_CACHED        /* the layers share all but keys and values, which lie in a cache */
 } activations_use;
 
-/* What one layer keeps between forward and backward. Norm outputs, expanded keys and values and the product
- * of gate and up are computed again in backward: they cost little and would double the memory. With a cache
- * kv_a, kv_rstd, k and v are views of it: of all positions that attention sees, the last N of them the pass's
- * own. */
+/* Holds what one layer keeps between forward and backward. Norm outputs, expanded keys and values and the
+ * product of gate and up are computed again in backward: they cost little and would double the memory. With a
+ * cache kv_a, kv_rstd, k and v are views of it: of all positions that attention sees, the last N of them the
+ * pass's own. */
 typedef struct layer_acts {
     tensor x;         /* (N,C) the residual stream that enters the layer */
     tensor attn_rstd; /* (N) */
@@ -68,8 +68,8 @@ typedef struct activations {
 /* Lays out and reserves. Whether latents have a norm (d->latent_norm) makes no difference. Stops the job when
  * memory is short. */
 void activations_init(activations *a, const dims *d, const ops *k, int64_t B, int64_t T, activations_use use);
-/* Of T tokens of the one sequence that `cache` is of, for forward only. The cache is borrowed for as long as
- * the activations live, and may be that of several. */
+/* Lays out and reserves for forward only, over T tokens of the one sequence of `cache`. The cache is borrowed
+ * for as long as the activations live, and may be that of several. */
 void activations_init_cached(activations *a, const dims *d, const ops *k, int64_t T, kv_cache *cache);
 void activations_free(activations *a);
 /* Bytes that activations_init reserves. */

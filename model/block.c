@@ -2,13 +2,13 @@
 #include "model/block.h"
 #include "model/parts.h"
 
-tensor rows_added(const activations *acts, const tensor *t)
+tensor part_rows_added(const activations *acts, const tensor *t)
 {
     const int64_t N = acts->B * acts->T;
     return tensor_rows(t, t->dim[0] - N, N);
 }
 
-tensor heads_of(const activations *acts, const tensor *t, int64_t heads)
+tensor part_heads(const activations *acts, const tensor *t, int64_t heads)
 {
     const int64_t positions = t->dim[0] / acts->B;
     tensor view = *t;
@@ -36,7 +36,7 @@ void block_attention(const model *m, const layer_weights *w, activations *acts, 
 void block_attention_output(const model *m, const layer_weights *w, activations *acts, int layer)
 {
     m->k->matmul_forward(&acts->s.delta, operand_of(&activations_layer(acts, layer)->heads),
-                         operand_of(&w->wo), optional(&w->bo), m->k->stream);
+                         operand_of(&w->wo), part_bias(&w->bo), m->k->stream);
 }
 
 void block_rest(const model *m, const layer_weights *w, activations *acts, int layer, tensor *out)

@@ -50,7 +50,7 @@ void rope_frequencies(const rope_settings *r, int64_t width, double *inverse_fre
  * layer. */
 int64_t kv_bytes_per_token(const dims *d);
 
-/* Whether the model takes sequences of T tokens. ERR_USAGE, naming the option `key` that says T, when they
+/* Checks that the model takes sequences of T tokens. ERR_USAGE names the option `key` that says T when they
  * are longer than a sliding window. */
 status dims_check_length(const dims *d, const char *key, int64_t T, message *why);
 

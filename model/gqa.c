@@ -13,19 +13,19 @@ void gqa_forward(const model *m, const layer_weights *w, activations *acts, int 
     layer_scratch *s = &acts->s;
 
     /* 1 queries, keys, values: behind those that a cache has */
-    tensor k_added = rows_added(acts, &a->k), v_added = rows_added(acts, &a->v);
-    k->matmul_forward(&a->q, operand_of(&s->h), operand_of(&w->wq), optional(&w->bq), k->stream);
-    k->matmul_forward(&k_added, operand_of(&s->h), operand_of(&w->wk), optional(&w->bk), k->stream);
-    k->matmul_forward(&v_added, operand_of(&s->h), operand_of(&w->wv), optional(&w->bv), k->stream);
+    tensor k_added = part_rows_added(acts, &a->k), v_added = part_rows_added(acts, &a->v);
+    k->matmul_forward(&a->q, operand_of(&s->h), operand_of(&w->wq), part_bias(&w->bq), k->stream);
+    k->matmul_forward(&k_added, operand_of(&s->h), operand_of(&w->wk), part_bias(&w->bk), k->stream);
+    k->matmul_forward(&v_added, operand_of(&s->h), operand_of(&w->wv), part_bias(&w->bv), k->stream);
 
     /* 2 rotation */
-    tensor q = heads_of(acts, &a->q, d->H), keys_added = heads_of(acts, &k_added, d->G);
+    tensor q = part_heads(acts, &a->q, d->H), keys_added = part_heads(acts, &k_added, d->G);
     k->rope_forward(&q, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
     k->rope_forward(&keys_added, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
 
     /* 3 attention */
-    const tensor keys = heads_of(acts, &a->k, d->G), values = heads_of(acts, &a->v, d->G);
-    tensor heads = heads_of(acts, &a->heads, d->H);
+    const tensor keys = part_heads(acts, &a->k, d->G), values = part_heads(acts, &a->v, d->G);
+    tensor heads = part_heads(acts, &a->heads, d->H);
     k->attention_forward(&heads, &a->lse, &q, &keys, &values, &acts->first, scale_of(d), k->stream);
 
     /* 4 output */
@@ -44,11 +44,11 @@ void gqa_backward(const model *m, const layer_weights *w, layer_weights *g, acti
                        operand_of(&w->wo), k->stream);
 
     /* 3 attention */
-    const tensor q = heads_of(acts, &a->q, d->H), keys = heads_of(acts, &a->k, d->G),
-                 values = heads_of(acts, &a->v, d->G);
-    const tensor heads = heads_of(acts, &a->heads, d->H), dheads = heads_of(acts, &s->dheads, d->H);
-    tensor dq = heads_of(acts, &s->dq, d->H), dkeys = heads_of(acts, &s->dk, d->G),
-           dvalues = heads_of(acts, &s->dv, d->G);
+    const tensor q = part_heads(acts, &a->q, d->H), keys = part_heads(acts, &a->k, d->G),
+                 values = part_heads(acts, &a->v, d->G);
+    const tensor heads = part_heads(acts, &a->heads, d->H), dheads = part_heads(acts, &s->dheads, d->H);
+    tensor dq = part_heads(acts, &s->dq, d->H), dkeys = part_heads(acts, &s->dk, d->G),
+           dvalues = part_heads(acts, &s->dv, d->G);
     k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &acts->first,
                           scale_of(d), k->stream);
 
@@ -57,10 +57,10 @@ void gqa_backward(const model *m, const layer_weights *w, layer_weights *g, acti
     k->rope_backward(&dkeys, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
 
     /* 1 queries, keys, values */
-    k->matmul_backward(&s->dh, &g->wv, optional_gradient(&g->bv), operand_of(&s->dv), operand_of(&s->h),
+    k->matmul_backward(&s->dh, &g->wv, part_bias_gradient(&g->bv), operand_of(&s->dv), operand_of(&s->h),
                        operand_of(&w->wv), k->stream);
-    k->matmul_backward_add(&s->dh, &g->wk, optional_gradient(&g->bk), operand_of(&s->dk), operand_of(&s->h),
+    k->matmul_backward_add(&s->dh, &g->wk, part_bias_gradient(&g->bk), operand_of(&s->dk), operand_of(&s->h),
                            operand_of(&w->wk), k->stream);
-    k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), operand_of(&s->dq), operand_of(&s->h),
+    k->matmul_backward_add(&s->dh, &g->wq, part_bias_gradient(&g->bq), operand_of(&s->dq), operand_of(&s->h),
                            operand_of(&w->wq), k->stream);
 }

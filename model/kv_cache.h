@@ -11,7 +11,7 @@
 #include "kernels/kernels.h"
 #include "model/dims.h"
 
-/* What attention reads of a layer's positions. */
+/* Holds what attention reads of a layer's positions. */
 typedef struct layer_keys {
     tensor kv_a; /* MLA: (rows,R+Dr) the latent before its norm, then the rotary key, rotated */
     tensor k, v; /* GQA: (rows,G*D), k rotated */
@@ -24,7 +24,7 @@ typedef struct expanded_keys {
     tensor k;         /* (rows,H*(Dn+Dr)) */
 } expanded_keys;
 
-/* Of one sequence. */
+/* Caches one sequence. */
 typedef struct kv_cache {
     int64_t capacity; /* positions that it has room for */
     int64_t length;   /* positions that it holds; set to a smaller one to go back to it */

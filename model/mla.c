@@ -13,7 +13,7 @@ static tensor latent_of(const dims *d, const tensor *kv_a) { return tensor_slice
 static tensor rotary_of(const dims *d, const activations *acts, const tensor *kv_a)
 {
     const tensor rotary = tensor_slice(kv_a, d->R, d->Dr);
-    return heads_of(acts, &rotary, 1);
+    return part_heads(acts, &rotary, 1);
 }
 
 /* (B,T,1,Dr) as the (B,T,Dr) that the expansion takes. */
@@ -40,10 +40,10 @@ static tensor expand(const model *m, const layer_weights *w, activations *acts, 
         latent = s->expanded.kv_normed;
     }
     m->k->matmul_forward(&s->expanded.kv, operand_of(&latent), operand_of(&w->wkv_b), NULL, m->k->stream);
-    *kv_heads = heads_of(acts, &s->expanded.kv, d->H);
+    *kv_heads = part_heads(acts, &s->expanded.kv, d->H);
     const tensor nope = tensor_slice(kv_heads, 0, d->Dn),
                  rotary = without_heads(rotary_of(d, acts, &a->kv_a));
-    tensor k = heads_of(acts, &s->expanded.k, d->H);
+    tensor k = part_heads(acts, &s->expanded.k, d->H);
     m->k->mla_expand_forward(&k, &nope, &rotary, m->k->stream);
     return k;
 }
@@ -51,13 +51,13 @@ static tensor expand(const model *m, const layer_weights *w, activations *acts, 
 void block_q_latent(const model *m, const layer_weights *w, activations *acts, int layer)
 {
     m->k->matmul_forward(&activations_layer(acts, layer)->q_latent, operand_of(&acts->s.h),
-                         operand_of(&w->wq_a), optional(&w->bq_a), m->k->stream);
+                         operand_of(&w->wq_a), part_bias(&w->bq_a), m->k->stream);
 }
 
 void block_kv_latent(const model *m, const layer_weights *w, activations *acts, int layer)
 {
-    tensor added = rows_added(acts, &activations_layer(acts, layer)->kv_a);
-    m->k->matmul_forward(&added, operand_of(&acts->s.h), operand_of(&w->wkv_a), optional(&w->bkv_a),
+    tensor added = part_rows_added(acts, &activations_layer(acts, layer)->kv_a);
+    m->k->matmul_forward(&added, operand_of(&acts->s.h), operand_of(&w->wkv_a), part_bias(&w->bkv_a),
                          m->k->stream);
 }
 
@@ -77,17 +77,17 @@ void mla_forward(const model *m, const layer_weights *w, activations *acts, int 
                                k->stream);
             latent = &s->q_normed;
         }
-        k->matmul_forward(&a->q, operand_of(latent), operand_of(&w->wq_b), optional(&w->bq_b), k->stream);
+        k->matmul_forward(&a->q, operand_of(latent), operand_of(&w->wq_b), part_bias(&w->bq_b), k->stream);
     } else {
-        k->matmul_forward(&a->q, operand_of(&s->h), operand_of(&w->wq), optional(&w->bq), k->stream);
+        k->matmul_forward(&a->q, operand_of(&s->h), operand_of(&w->wq), part_bias(&w->bq), k->stream);
     }
 
     /* 2 latent of keys and values, rotary key: behind those that a cache has */
     block_kv_latent(m, w, acts, layer);
-    const tensor added = rows_added(acts, &a->kv_a);
+    const tensor added = part_rows_added(acts, &a->kv_a);
 
     /* 3 rotation */
-    const tensor q = heads_of(acts, &a->q, d->H);
+    const tensor q = part_heads(acts, &a->q, d->H);
     tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(d, acts, &added);
     k->rope_forward(&q_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
     k->rope_forward(&k_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
@@ -98,7 +98,7 @@ void mla_forward(const model *m, const layer_weights *w, activations *acts, int 
     const tensor values = tensor_slice(&kv, d->Dn, d->Dv);
 
     /* 5 attention */
-    tensor heads = heads_of(acts, &a->heads, d->H);
+    tensor heads = part_heads(acts, &a->heads, d->H);
     k->attention_forward(&heads, &a->lse, &q, &keys, &values, &acts->first, scale_of(d), k->stream);
 
     /* 6 output */
@@ -113,7 +113,7 @@ void mla_backward(const model *m, const layer_weights *w, layer_weights *g, acti
     layer_scratch *s = &acts->s;
 
     /* 6 output */
-    k->matmul_backward(&s->dheads, &g->wo, optional_gradient(&g->bo), operand_of(&acts->dx),
+    k->matmul_backward(&s->dheads, &g->wo, part_bias_gradient(&g->bo), operand_of(&acts->dx),
                        operand_of(&a->heads), operand_of(&w->wo), k->stream);
 
     /* 4 again: keys and values */
@@ -122,10 +122,10 @@ void mla_backward(const model *m, const layer_weights *w, layer_weights *g, acti
     const tensor values = tensor_slice(&kv, d->Dn, d->Dv);
 
     /* 5 attention */
-    const tensor q = heads_of(acts, &a->q, d->H), heads = heads_of(acts, &a->heads, d->H),
-                 dheads = heads_of(acts, &s->dheads, d->H);
-    tensor dq = heads_of(acts, &s->dq, d->H), dkeys = heads_of(acts, &s->dk, d->H),
-           dkv = heads_of(acts, &s->dkv, d->H);
+    const tensor q = part_heads(acts, &a->q, d->H), heads = part_heads(acts, &a->heads, d->H),
+                 dheads = part_heads(acts, &s->dheads, d->H);
+    tensor dq = part_heads(acts, &s->dq, d->H), dkeys = part_heads(acts, &s->dk, d->H),
+           dkv = part_heads(acts, &s->dkv, d->H);
     tensor dvalues = tensor_slice(&dkv, d->Dn, d->Dv);
     k->attention_backward(&dq, &dkeys, &dvalues, &dheads, &heads, &a->lse, &q, &keys, &values, &acts->first,
                           scale_of(d), k->stream);
@@ -152,7 +152,7 @@ void mla_backward(const model *m, const layer_weights *w, layer_weights *g, acti
     k->rope_backward(&dk_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
 
     /* 2 latent of keys and values, rotary key */
-    k->matmul_backward(&s->dh, &g->wkv_a, optional_gradient(&g->bkv_a), operand_of(&s->dkv_a),
+    k->matmul_backward(&s->dh, &g->wkv_a, part_bias_gradient(&g->bkv_a), operand_of(&s->dkv_a),
                        operand_of(&s->h), operand_of(&w->wkv_a), k->stream);
 
     /* 1 queries */
@@ -160,18 +160,18 @@ void mla_backward(const model *m, const layer_weights *w, layer_weights *g, acti
         if (d->latent_norm) {
             k->rmsnorm_forward(&s->q_normed, &a->q_rstd, &a->q_latent, &w->q_a_norm, LATENT_NORM_EPS,
                                k->stream);
-            k->matmul_backward(&s->dq_normed, &g->wq_b, optional_gradient(&g->bq_b), operand_of(&s->dq),
+            k->matmul_backward(&s->dq_normed, &g->wq_b, part_bias_gradient(&g->bq_b), operand_of(&s->dq),
                                operand_of(&s->q_normed), operand_of(&w->wq_b), k->stream);
             k->rmsnorm_backward(&s->dq_latent, &g->q_a_norm, &s->dq_normed, &a->q_latent, &w->q_a_norm,
                                 &a->q_rstd, k->stream);
         } else {
-            k->matmul_backward(&s->dq_latent, &g->wq_b, optional_gradient(&g->bq_b), operand_of(&s->dq),
+            k->matmul_backward(&s->dq_latent, &g->wq_b, part_bias_gradient(&g->bq_b), operand_of(&s->dq),
                                operand_of(&a->q_latent), operand_of(&w->wq_b), k->stream);
         }
-        k->matmul_backward_add(&s->dh, &g->wq_a, optional_gradient(&g->bq_a), operand_of(&s->dq_latent),
+        k->matmul_backward_add(&s->dh, &g->wq_a, part_bias_gradient(&g->bq_a), operand_of(&s->dq_latent),
                                operand_of(&s->h), operand_of(&w->wq_a), k->stream);
     } else {
-        k->matmul_backward_add(&s->dh, &g->wq, optional_gradient(&g->bq), operand_of(&s->dq),
+        k->matmul_backward_add(&s->dh, &g->wq, part_bias_gradient(&g->bq), operand_of(&s->dq),
                                operand_of(&s->h), operand_of(&w->wq), k->stream);
     }
 }

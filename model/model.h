@@ -35,7 +35,8 @@ typedef struct gradients {
     arena memory;
 } gradients;
 
-/* Of the units of `m`, padded like them, zero. Stops the job when memory is short. */
+/* Lays out and reserves gradients for the units of `m`, padded like them, zero. Stops the job when memory is
+ * short. */
 void gradients_init(gradients *g, const model *m);
 void gradients_free(gradients *g);
 

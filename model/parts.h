@@ -16,11 +16,11 @@ void ffn_forward(const model *m, const layer_weights *w, activations *acts, int 
 void ffn_backward(const model *m, const layer_weights *w, layer_weights *g, activations *acts, int layer);
 
 /* The rows of keys or values of all positions that are the pass's own: the last N. */
-tensor rows_added(const activations *acts, const tensor *t);
+tensor part_rows_added(const activations *acts, const tensor *t);
 /* (N,H*D) seen as (B,T,H,D), or (B*S,H*D) as (B,S,H,D); rows may be strided. */
-tensor heads_of(const activations *acts, const tensor *t, int64_t heads);
+tensor part_heads(const activations *acts, const tensor *t, int64_t heads);
 /* NULL for a bias that the model does not have. */
-static inline const tensor *optional(const tensor *t) { return tensor_present(t) ? t : (const tensor *)0; }
-static inline tensor *optional_gradient(tensor *t) { return tensor_present(t) ? t : (tensor *)0; }
+static inline const tensor *part_bias(const tensor *t) { return tensor_present(t) ? t : (const tensor *)0; }
+static inline tensor *part_bias_gradient(tensor *t) { return tensor_present(t) ? t : (tensor *)0; }
 
 #endif

@@ -10,7 +10,8 @@ typedef struct named_length {
     const char *key;
 } named_length;
 
-/* Of sequences of data.val; `otherwise` where nothing says it. `command` begins the line of the log. */
+/* Returns the length of the sequences of data.val; `otherwise` where no option says it. `command` begins the
+ * line of the log. */
 named_length eval_length(const options *o, const char *command, named_length otherwise);
 
 /* Sequences at a time in `eval`. */

@@ -43,8 +43,8 @@ status feed_from_options(feed *s, const options *o, int64_t vocabulary, int64_t 
                      &order, c, why);
 }
 
-status held_out_from_options(dataset *d, const options *o, int64_t T, int64_t vocabulary, const char *model,
-                             message *why)
+status feed_held_out_from_options(dataset *d, const options *o, int64_t T, int64_t vocabulary,
+                                  const char *model, message *why)
 {
     const dataset_form form = {.T = T, .vocabulary = vocabulary, .document_mask = o->data_document_mask};
     TRY(dataset_open(d, "data.val", (const char *const *)o->data_val.item, o->data_val.count, &form, why));

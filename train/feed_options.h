@@ -13,7 +13,7 @@ status feed_from_options(feed *s, const options *o, int64_t vocabulary, int64_t 
 /* Opens data.val, which must be set, for the model in the folder `model`: always in windows of T tokens, so
  * that losses can be compared whatever data.packing is. Ids must be below `vocabulary`, and of the folder's
  * tokenizer where shard and folder name one. Not collective. */
-status held_out_from_options(dataset *d, const options *o, int64_t T, int64_t vocabulary, const char *model,
-                             message *why);
+status feed_held_out_from_options(dataset *d, const options *o, int64_t T, int64_t vocabulary,
+                                  const char *model, message *why);
 
 #endif

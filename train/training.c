@@ -40,7 +40,7 @@ static status held_out_open(training *t, message *why)
 {
     const options *o = t->o;
     if (!o->data_val.count) return OK;
-    return held_out_from_options(&t->held_out, o, o->train_seq_len, t->config.d.V, o->model_path, why);
+    return feed_held_out_from_options(&t->held_out, o, o->train_seq_len, t->config.d.V, o->model_path, why);
 }
 
 static status sources_check(const training *t, message *why)

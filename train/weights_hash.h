@@ -1,4 +1,4 @@
-/* Whether all ranks hold the same weights. Each computes with its own copy of them: a copy that has gone
+/* Checks that all ranks hold the same weights. Each computes with its own copy of them: a copy that has gone
  * astray (memory, network, a race) would spoil the gradients of all the others from then on, and no loss
  * shows it. */
 #ifndef REMLA_TRAIN_WEIGHTS_HASH_H

@@ -61,8 +61,8 @@ void device_wait_pause(double waited);
 
 /* Wait for everything queued on `s` so far, or for an event. After the device's time limit, or when a peer is
  * lost, they stop the job with a sentence that begins with `what`: "waiting for a download". */
-void stream_wait(struct stream *s, const char *what);
-void event_wait(struct device *d, cudaEvent_t event, const char *what);
+void device_wait_stream(struct stream *s, const char *what);
+void device_wait_event(struct device *d, cudaEvent_t event, const char *what);
 
 /* ---- staging.c: pinned memory between the device and the rest of the host ------------------------------ */
 

@@ -74,12 +74,15 @@ static void wait_for(device *d, const stream *s, cudaEvent_t event, const char *
     if (code != cudaSuccess) cuda_failed(code, what, __FILE__, __LINE__);
 }
 
-void stream_wait(struct stream *s, const char *what) { wait_for(s->device, s, NULL, what); }
+void device_wait_stream(struct stream *s, const char *what) { wait_for(s->device, s, NULL, what); }
 
-void event_wait(struct device *d, cudaEvent_t event, const char *what) { wait_for(d, NULL, event, what); }
+void device_wait_event(struct device *d, cudaEvent_t event, const char *what)
+{
+    wait_for(d, NULL, event, what);
+}
 
 void device_sync(device *d)
 {
-    stream_wait(&d->compute, "waiting for the device");
-    stream_wait(&d->communication, "waiting for the other ranks");
+    device_wait_stream(&d->compute, "waiting for the device");
+    device_wait_stream(&d->communication, "waiting for the other ranks");
 }

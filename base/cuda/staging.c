@@ -56,6 +56,6 @@ void staging_queued(struct stream *s, staging_slot *slot)
 void staging_wait(struct stream *s, staging_slot *slot)
 {
     if (!slot->queued) return;
-    event_wait(s->device, slot->done, "waiting for a copy between device and host");
+    device_wait_event(s->device, slot->done, "waiting for a copy between device and host");
     slot->queued = false;
 }

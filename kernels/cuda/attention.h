@@ -16,7 +16,7 @@ extern "C" {
     (tensor * dq, tensor * dk, tensor * dv, const tensor *dout, const tensor *out, const tensor *lse,        \
      const tensor *q, const tensor *k, const tensor *v, const tensor *first, double scale, stream *s)
 
-/* Whether forward and backward can do `shape` on the stream's device: OK, or ERR_USAGE with the reason in
+/* Checks that forward and backward can do `shape` on the stream's device: OK, or ERR_USAGE with the reason in
  * *why, as a clause: "it has no heads of 576 elements". After the first call with a shape it must cost no
  * more than a launch: with ATTENTION_AUTO every call of the op asks. */
 #define ATTENTION_SUPPORTS (stream * s, const attention_shape *shape, message *why)

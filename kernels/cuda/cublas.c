@@ -45,7 +45,7 @@ static void cublas_free(struct cublas *b)
     free(b);
 }
 
-/* The stream's handle, made when first asked for. */
+/* The stream's handle, made when first needed. */
 static cublasHandle_t handle_of(stream *s)
 {
     if (s->cublas) return s->cublas->handle;

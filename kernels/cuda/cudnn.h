@@ -1,5 +1,5 @@
 /* Private to kernels/: graphs for cuDNN's backend API, the plans that cuDNN makes of them, and their
- * execution. cuDNN is opened when first asked for (base/library.h).
+ * execution. cuDNN is opened when first needed (base/library.h).
  *
  * A graph is built by calls that cannot fail one by one: the first failure is kept in it, what follows does
  * nothing, and cudnn_plan_make reports it. Every tensor has four dimensions. */
@@ -53,7 +53,7 @@ cudnn_tensor cudnn_memory(cudnn_graph *g, int64_t uid, cudnnDataType_t type, con
                           const int64_t stride[4]);
 /* A float that cudnn_execute reads from host memory. */
 cudnn_tensor cudnn_number(cudnn_graph *g, int64_t uid);
-/* What lives in the kernel only, from one node to the next. */
+/* Adds a tensor that lives in the kernel only, from one node to the next. */
 cudnn_tensor cudnn_virtual(cudnn_graph *g, cudnnDataType_t type, const int64_t dim[4]);
 
 /* Nodes: `out` is written, and returned. All arithmetic is in float. */

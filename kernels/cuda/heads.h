@@ -4,13 +4,13 @@
 #define REMLA_KERNELS_CUDA_HEADS_H
 #include "kernels/cuda/kernel.h"
 
-/* Where the heads start; strides are in elements. */
+/* Describes where the heads start; strides are in elements. */
 typedef struct heads {
     act *data;
     int64_t batch, position, head;
 } heads;
 
-/* Of (B,T,H,D), or of (B,T,D): there every head is the same one. */
+/* Returns the heads of a (B,T,H,D) tensor, or of a (B,T,D) one, where every head is the same. */
 static inline heads heads_of(const tensor *t)
 {
     return {data<act>(t), t->stride[0], t->stride[1], t->rank == 4 ? t->stride[2] : 0};

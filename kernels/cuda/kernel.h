@@ -57,7 +57,7 @@ template <class T> static inline T *workspace(stream *s, int64_t count)
     return (T *)s->workspace;
 }
 
-/* Whether 16 bytes can be moved at a time. */
+/* Returns whether 16 bytes can be moved at a time. */
 template <class... P> static inline bool aligned(P *...p) { return (((uintptr_t)p | ...) & 15) == 0; }
 
 /* The part of n elements that goes in vectors; the rest goes one by one. */

@@ -53,12 +53,12 @@ static __device__ __forceinline__ void cp_async16(void *to, const void *from)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
 }
-/* What this thread has started since its last commit becomes a group. */
+/* Makes a group of the copies that this thread has started since its last commit. */
 static __device__ __forceinline__ void cp_async_commit()
 {
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
-/* Until all groups of this thread but the N newest have arrived; a barrier then tells the others. */
+/* Waits until all groups of this thread but the N newest have arrived; a barrier then tells the others. */
 template <int N> static __device__ __forceinline__ void cp_async_wait()
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");

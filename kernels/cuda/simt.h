@@ -23,7 +23,7 @@ template <class... Parameter, class... Argument>
 static inline cudaError_t simt_launch(void (*kernel)(Parameter...), dim3 grid, dim3 block,
                                       size_t shared_bytes, cudaStream_t stream, Argument... argument)
 {
-    /* More than 48 KiB, static arrays included (which are below 8 KiB everywhere), has to be asked for. */
+    /* More than 48 KiB, static arrays included (which are below 8 KiB everywhere), must be requested. */
     if (shared_bytes > 40 * 1024) {
         const cudaError_t set = cudaFuncSetAttribute(
             (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);

@@ -29,8 +29,8 @@ typedef struct convert_settings {
                                 queries have a bias */
 } convert_settings;
 
-/* Neighbouring frequencies that are rotated among each other, with those of all groups: `count` from index
- * `from`, multiples of D/Dr. Their features are complex numbers, one per group and frequency. */
+/* Neighbouring frequencies that one rotation mixes, with those of all groups: `count` from index `from`,
+ * multiples of D/Dr. Their features are complex numbers, one per group and frequency. */
 typedef struct rope_set {
     int64_t from, count;
 } rope_set;
@@ -41,18 +41,18 @@ typedef struct rope_division {
     int64_t sets;
 } rope_division;
 
-/* Whether a model of shape `d` can be converted so. ERR_USAGE names the option, its value and what would
- * work. */
+/* Checks that a model of shape `d` can be converted with these settings. ERR_USAGE names the option, its
+ * value and what would work. */
 status convert_check(const dims *d, const convert_settings *s, message *why);
 
 /* The shape of the result. */
 dims convert_dims(const dims *source, const convert_settings *s);
 
 /* That of a model of which only the rotary part is converted: nothing is cut, its latent has full rank. */
-dims rotary_dims(const dims *source, const convert_settings *s);
+dims convert_rotary_dims(const dims *source, const convert_settings *s);
 
 /* The FreqFold to try after `last` (0: the first): the one that is given, or D/Dr, twice that and so on up to
  * D/2, as far as they fit. 0 when there is none left. */
-int64_t freqfold_next(const dims *d, const convert_settings *s, int64_t last);
+int64_t convert_freqfold_next(const dims *d, const convert_settings *s, int64_t last);
 
 #endif

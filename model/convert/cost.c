@@ -21,7 +21,7 @@ static shapes shapes_of(const layers_job *j)
     shapes s = {.j = j,
                 .from = *j->d,
                 .to = convert_dims(j->d, j->settings),
-                .rotary = rotary_dims(j->d, j->settings),
+                .rotary = convert_rotary_dims(j->d, j->settings),
                 .text = text_share_of(TEXT_CALIBRATION, j->text, j->c),
                 .held_out = text_share_of(TEXT_HELD_OUT, j->held_out, j->c)};
     s.w = s.from.C + 1;
@@ -29,7 +29,8 @@ static shapes shapes_of(const layers_job *j)
     s.kv = s.from.G * s.from.D;
     s.n = 2 * s.kv - s.to.Dr;
     s.heads = s.to.H * s.to.Dv;
-    for (int64_t f = freqfold_next(j->d, j->settings, 0); f; f = freqfold_next(j->d, j->settings, f))
+    for (int64_t f = convert_freqfold_next(j->d, j->settings, 0); f;
+         f = convert_freqfold_next(j->d, j->settings, f))
         s.tries++;
     return s;
 }
@@ -39,7 +40,7 @@ static shapes shapes_of(const layers_job *j)
 /* Forward operations of `rows` tokens through all layers. */
 static double forward_flops(const dims *d, int64_t rows, int64_t T)
 {
-    const dims one = one_layer(*d, false);
+    const dims one = work_one_layer(*d, false);
     return (double)rows * (double)d->L * model_flops_per_token(&one, T) /
            3; /* a step's backward is twice its forward */
 }
@@ -146,8 +147,8 @@ static int64_t chunk_bytes(const ops *k, const dims *d, const text_share *text)
 static int64_t model_memory(const shapes *s)
 {
     const ops *k = s->j->k;
-    const dims source = source_layer(s->j), target = one_layer(s->to, false),
-               rotary = one_layer(s->rotary, false);
+    const dims source = work_source_layer(s->j), target = work_one_layer(s->to, false),
+               rotary = work_one_layer(s->rotary, false);
     const bool held_out = s->j->held_out->sequences > 0, partial = s->j->method == METHOD_TRANSMLA;
     int64_t bytes = model_bytes(&source, k) + model_bytes(&target, k) + chunk_bytes(k, &source, &s->text) +
                     chunk_bytes(k, &target, &s->text);

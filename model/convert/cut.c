@@ -8,9 +8,10 @@
 void layer_cut_begin(layer_cut *c, const dims *from, const dims *to, const gqa_layer *g, const double *u,
                      const double *inputs)
 {
-    const int64_t n = 2 * from->G * from->D - to->Dr, queries = from->H * from->D, q_rank = query_rank(to);
+    const int64_t n = 2 * from->G * from->D - to->Dr, queries = from->H * from->D,
+                  q_rank = layer_query_rank(to);
     *c = (layer_cut){.from = from, .to = to, .g = g, .u = u};
-    c->joint = joint_projection(from, to, g, u, inputs);
+    c->joint = gqa_layer_joint(from, to, g, u, inputs);
     c->gram = matrix_gram(c->joint, inputs, n, from->C + 1);
     c->down = matrix_new(to->R, n);
     c->up = matrix_new(n, to->R);
@@ -29,9 +30,10 @@ void layer_cut_end(layer_cut *c, mla_layer *out)
     *c = (layer_cut){0};
 }
 
-void rotary_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g, const double *u)
+void mla_layer_build_rotary(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
+                            const double *u)
 {
-    double *joint = joint_projection(from, to, g, u, NULL);
+    double *joint = gqa_layer_joint(from, to, g, u, NULL);
     mla_layer_build(out, from, to, g, &(layer_basis){.u = u, .joint = joint});
     free(joint);
 }

@@ -17,7 +17,7 @@
  */
 enum { FARTHEST = 8192 };
 
-double *rotation_gram(const dims *d)
+double *rope_rotation_gram(const dims *d)
 {
     const int64_t half = d->D / 2;
     double *frequency = matrix_new(1, half), *turned = matrix_new(FARTHEST, 2 * half),
@@ -54,7 +54,7 @@ typedef struct logits {
     const dims *d;
     int64_t rope;
     const double *key_gram, *query_gram; /* (G*D,G*D) */
-    const double *rotation;              /* rotation_gram */
+    const double *rotation;              /* rope_rotation_gram */
 } logits;
 
 /* Mean square of the form, with M the rotation's Gram matrix:

@@ -100,7 +100,7 @@ void latent_norms_set(mla_layer *l, const dims *d, const latent_sums *sums, bool
     }
 }
 
-void latents_enlarge(mla_layer *l, const dims *d, const latent_sums *sums)
+void latent_norms_enlarge(mla_layer *l, const dims *d, const latent_sums *sums)
 {
     for (int kind = 0; kind < latent_count(d); kind++) {
         const latent x = latent_of(l, d, kind);
@@ -137,7 +137,7 @@ static double *constant_direction(const double *s, int64_t C, double *error)
     return w;
 }
 
-double constant_channel_set(mla_layer *l, const dims *d, const double *inputs, const latent_sums *sums)
+double latent_constant_channel_set(mla_layer *l, const dims *d, const double *inputs, const latent_sums *sums)
 {
     const int64_t C = d->C;
     double error, *w = constant_direction(inputs, C, &error), worst = 0;

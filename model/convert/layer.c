@@ -91,8 +91,8 @@ static void centre(double *rows, int64_t count, int64_t width, const double *s)
     }
 }
 
-double *joint_projection(const dims *from, const dims *to, const gqa_layer *g, const double *u,
-                         const double *inputs)
+double *gqa_layer_joint(const dims *from, const dims *to, const gqa_layer *g, const double *u,
+                        const double *inputs)
 {
     const int64_t values = from->G * from->D, keys = values - to->Dr, width = from->C + 1;
     double *joint = matrix_new(keys + values, width);
@@ -106,7 +106,7 @@ double *joint_projection(const dims *from, const dims *to, const gqa_layer *g, c
     return joint;
 }
 
-double *query_grams(const dims *d, const gqa_layer *g, const double *s)
+double *gqa_layer_query_grams(const dims *d, const gqa_layer *g, const double *s)
 {
     const int64_t D = d->D, width = d->C + 1;
     double *all = matrix_new(d->H * D, D);
@@ -172,7 +172,7 @@ static void build_queries(mla_layer *out, const dims *from, const dims *to, cons
     }
     /* q_b carries all of the bias, so that cutting components off does not cut it: as its own, or as what it
      * makes of a last dimension of the latent that is always 1. */
-    const int64_t rank = query_rank(to);
+    const int64_t rank = layer_query_rank(to);
     double *old_bias = matrix_new(old_rows, 1), *weight = matrix_new(old_rows, C);
     split_augmented(weight, old_bias, g->wq, old_rows, C);
     out->wq_a = matrix_new(to->Rq, C);

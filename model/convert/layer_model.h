@@ -11,7 +11,7 @@ typedef enum text_kind { TEXT_CALIBRATION, TEXT_HELD_OUT, TEXTS } text_kind;
 
 typedef struct layer_model {
     model m;                 /* whether its latents have norms, m.d.latent_norm, may change at any time */
-    activations acts[TEXTS]; /* of a chunk of each text; laid out when first asked for */
+    activations acts[TEXTS]; /* of a chunk of each text; laid out when first needed */
 } layer_model;
 void layer_model_init(layer_model *l, const dims *one_layer, const ops *k);
 void layer_model_free(layer_model *l); /* one of zeros, too */
@@ -46,7 +46,7 @@ tensor *layer_model_storage(layer_model *l, layer_unit unit);
 /* Gives the model, which has a head of its own, its embedding as head. */
 void layer_model_untie(layer_model *l);
 
-/* How a layer is written: `type` is what its numbers are rounded to, `layer` names it in an error. */
+/* Says how a layer is written: `type` is what its numbers are rounded to, `layer` names it in an error. */
 typedef struct written_layer {
     dtype type;
     int64_t layer;
@@ -58,9 +58,9 @@ status layer_model_round_embedding_and_head(layer_model *l, dtype type, message 
  * as: NULL copies as it is. */
 status layer_model_copy(layer_model *to, const layer_model *from, const written_layer *as, message *why);
 /* Uploads a layer that is made on the host, so that text can go through it. Its numbers are rounded in place,
- * to float and to what is written: whoever goes on with them goes on with what the text has seen. Ranks take
- * rank 0's, because eigenvectors may differ where the ranks' processors do. as: NULL only rounds to float,
- * which cannot fail: for a try. Collective. */
+ * to float and to what is written: the caller then goes on with the numbers that the text has seen. Ranks
+ * take rank 0's, because eigenvectors may differ where the ranks' processors do. as: NULL only rounds to
+ * float, which cannot fail: for a try. Collective. */
 status layer_model_publish(layer_model *to, mla_layer *l, const comm *c, const written_layer *as,
                            message *why);
 /* The source's projections. The caller ends with gqa_layer_free. */

@@ -10,9 +10,9 @@
 #include "kernels/kernels.h"
 #include "model/convert/convert.h"
 
-/* What became of one layer. Errors are root mean squares over the calibration text, as shares of the original
- * attention's output (NAN where that is zero): the converted attention's output against its target, which is
- * the original's output and half of the error that the residual stream has accumulated. */
+/* Reports on the conversion of one layer. Errors are root mean squares over the calibration text, as shares
+ * of the original attention's output (NAN where that is zero): the converted attention's output against its
+ * target, which is the original's output and half of the error that the residual stream has accumulated. */
 typedef struct layer_report {
     rope_division division;        /* owned */
     double key_share, value_share; /* of the energy of the keys, kept by rotary key and latent, and of the
@@ -59,7 +59,7 @@ typedef struct layers_job {
     const comm *c;
 } layers_job;
 
-/* What a conversion takes of every rank. */
+/* Gives the memory and work that a conversion needs on every rank. */
 typedef struct layers_plan {
     int64_t weight_bytes; /* of the program, the layers in memory, embedding and head, and the activations of
                              a chunk */
@@ -67,7 +67,7 @@ typedef struct layers_plan {
     int64_t solve_bytes;  /* Gram matrices and the linear algebra of a layer, in double */
     double flops_f32, flops_f64;
 } layers_plan;
-/* Of the texts only the sizes are read. */
+/* Computes the plan; of the texts only the sizes are read. */
 layers_plan layers_plan_of(const layers_job *j);
 int64_t layers_plan_bytes(const layers_plan *p); /* memory in all */
 /* ERR_INPUT when there is too little text for what the method determines from it. */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-double *principal_axes(int64_t n, int64_t rank, double *gram)
+double *lowrank_principal_axes(int64_t n, int64_t rank, double *gram)
 {
     double *values = matrix_new(1, n), *axes = matrix_new(rank, n);
     blas_eigen_symmetric(n, gram, values);
@@ -37,8 +37,8 @@ static double balance_ratio(const dims *d, int64_t rope, convert_balance balance
     return isfinite(ratio) && ratio > 0 ? ratio : 1; /* no keys are left, or a layer is all zero */
 }
 
-void joint_axes(const dims *d, int64_t rope, int64_t rank, convert_balance balance, const double *joint,
-                double *down, double *up)
+void lowrank_joint_axes(const dims *d, int64_t rope, int64_t rank, convert_balance balance,
+                        const double *joint, double *down, double *up)
 {
     const int64_t values = d->G * d->D, keys = values - rope, n = keys + values;
     const double ratio = balance_ratio(d, rope, balance, joint);
@@ -46,7 +46,7 @@ void joint_axes(const dims *d, int64_t rope, int64_t rank, convert_balance balan
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++)
             gram[i * n + j] = joint[i * n + j] / ((i < keys ? ratio : 1) * (j < keys ? ratio : 1));
-    double *axes = principal_axes(n, rank, gram);
+    double *axes = lowrank_principal_axes(n, rank, gram);
     for (int64_t r = 0; r < rank; r++)
         for (int64_t i = 0; i < n; i++) {
             down[r * n + i] = axes[r * n + i] / (i < keys ? ratio : 1);
@@ -56,11 +56,11 @@ void joint_axes(const dims *d, int64_t rope, int64_t rank, convert_balance balan
     free(gram);
 }
 
-void query_components(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down,
-                      double *up)
+void lowrank_query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down,
+                        double *up)
 {
     const int64_t n = d->H * d->D;
-    double *gram = matrix_gram(g->wq, s, n, d->C + 1), *axes = principal_axes(n, rank, gram);
+    double *gram = matrix_gram(g->wq, s, n, d->C + 1), *axes = lowrank_principal_axes(n, rank, gram);
     for (int64_t r = 0; r < rank; r++)
         for (int64_t i = 0; i < n; i++) down[r * n + i] = up[i * rank + r] = axes[r * n + i];
     free(axes);

@@ -99,7 +99,7 @@ void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, 
     }
     free(block);
 
-    double *gram = weighed(factor, joint, n), *axes = principal_axes(n, rank, gram);
+    double *gram = weighed(factor, joint, n), *axes = lowrank_principal_axes(n, rank, gram);
     blas_gemm_f64(false, false, rank, n, n, 1, axes, n, factor, n, 0, down, n);
     for (int64_t r = 0; r < rank; r++)
         for (int64_t i = 0; i < n; i++) up[i * rank + r] = axes[r * n + i];
@@ -109,7 +109,8 @@ void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, 
     free(factor);
 }
 
-void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down, double *up)
+void metric_query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down,
+                       double *up)
 {
     const int64_t D = d->D, share = d->H / d->G, n = d->H * D, width = d->C + 1;
     double *factor = matrix_new(n, n), *gram, *without_bias = matrix_new(n, width);
@@ -127,7 +128,7 @@ void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s
     for (int64_t i = 0; i < n; i++) without_bias[i * width + d->C] = 0;
     double *queries = matrix_gram(without_bias, s, n, width);
     gram = weighed(factor, queries, n);
-    double *axes = principal_axes(n, rank, gram);
+    double *axes = lowrank_principal_axes(n, rank, gram);
     blas_gemm_f64(false, false, rank, n, n, 1, axes, n, factor, n, 0, down, n);
     for (int64_t r = 0; r < rank; r++)
         for (int64_t i = 0; i < n; i++) up[i * rank + r] = axes[r * n + i];
@@ -146,8 +147,8 @@ static double share_kept(const double *lost, const double *joint, int64_t n, int
     return all > 0 ? 1 - gone / all : 1;
 }
 
-energy_shares energy_kept(const dims *d, int64_t rope, int64_t rank, int64_t used, const double *joint,
-                          const double *down, const double *up, double rope_energy)
+energy_shares energy_shares_of(const dims *d, int64_t rope, int64_t rank, int64_t used, const double *joint,
+                               const double *down, const double *up, double rope_energy)
 {
     const int64_t keys = d->G * d->D - rope, n = keys + d->G * d->D;
     double *cross = matrix_new(used, n), *latent = matrix_new(used, used), *spread = matrix_new(n, used),

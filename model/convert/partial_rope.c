@@ -1,11 +1,11 @@
 /* RoRoPE and FreqFold: a rotation of the keys of all groups that gathers what depends on position in few
  * dimensions. Keys of frequency i are complex numbers k[g][i] + j k[g][i+D/2], one for each of G groups.
- * Rotating the groups of one frequency among each other, real and imaginary parts alike, commutes with RoPE,
- * so the logits stay as they are. The axes are eigenvectors of these numbers' Gram matrix: the first
- * component then has as much of the keys' energy as one can have. FreqFold takes sets of adjacent
- * frequencies together, as if they were equal. The strongest components of each set keep their rotation,
- * Dr/2 pairs over all sets; the others lose it. TransMLA adds 1 % of the mean diagonal to each Gram matrix
- * before it takes eigenvectors; that moves no eigenvector, and is left out here. */
+ * Mixing the groups of one frequency by a rotation, real and imaginary parts alike, commutes with RoPE, so
+ * the logits stay as they are. The axes are eigenvectors of these numbers' Gram matrix: the first component
+ * then has as much of the keys' energy as one can have. FreqFold takes sets of adjacent frequencies together,
+ * as if they were equal. The strongest components of each set keep their rotation, Dr/2 pairs over all sets;
+ * the others lose it. TransMLA adds 1 % of the mean diagonal to each Gram matrix before it takes
+ * eigenvectors; that moves no eigenvector, and is left out here. */
 #include "model/convert/pieces.h"
 #include "base/memory.h"
 #include <stdlib.h>

@@ -15,18 +15,18 @@ typedef struct gqa_layer {
 } gqa_layer;
 void gqa_layer_free(gqa_layer *g);
 
-/* What turns it into a layer of MLA. NULL stands for the identity. */
+/* Turns the projections into a layer of MLA. NULL stands for the identity. */
 typedef struct layer_basis {
     const double *u;     /* (G*D,G*D) orthogonal: rotated keys are u k, the rotary key in pairs comes first */
-    const double *joint; /* joint_projection with this u */
+    const double *joint; /* gqa_layer_joint with this u */
     const double *down;  /* (R,2*G*D-Dr) the latent from [rest of the rotated keys; values] */
     const double *up;    /* (2*G*D-Dr,R) and back */
-    const double *q_down; /* (query_rank,H*D) the latent of the queries; unused when Rq is 0 */
-    const double *q_up;   /* (H*D,query_rank) and back */
+    const double *q_down; /* (layer_query_rank,H*D) the latent of the queries; unused when Rq is 0 */
+    const double *q_up;   /* (H*D,layer_query_rank) and back */
 } layer_basis;
 
-/* What conversion makes of one MLA layer, as in model/params.def, without augmentation: the projections of
- * attention, the latent norms' weights. What the model does not have is NULL. */
+/* Holds what conversion makes of one MLA layer, as in model/params.def, without augmentation: the projections
+ * of attention and the weights of the latent norms. A weight that the model does not have is NULL. */
 typedef struct mla_layer {
     double *wq, *bq, *wq_a, *bq_a, *q_a_norm, *wq_b, *bq_b, *wkv_a, *bkv_a, *kv_a_norm, *wkv_b, *wo, *bo;
 } mla_layer;
@@ -37,7 +37,7 @@ mla_layer mla_layer_copy(const mla_layer *l, const dims *d);
 void mla_layer_free(mla_layer *l); /* and sets all to NULL */
 /* Dimensions of the queries' latent that carry queries: all, or all but the last, the constant channel that
  * carries their bias. */
-static inline int64_t query_rank(const dims *d) { return d->Rq - (d->q_a_bias ? 1 : 0); }
+static inline int64_t layer_query_rank(const dims *d) { return d->Rq - (d->q_a_bias ? 1 : 0); }
 /* The layer with this basis; its norms' weights are 1. */
 void mla_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
                      const layer_basis *b);
@@ -50,11 +50,11 @@ void mla_layer_balance(mla_layer *l, const dims *d);
  * one takes the values' bias, and keys lose their mean over the tokens of `inputs` (C+1,C+1), the Gram matrix
  * of the attention's inputs: what is the same for every key without a position adds the same number to all
  * logits of a query, which softmax does not see. `inputs` is not read otherwise. */
-double *joint_projection(const dims *from, const dims *to, const gqa_layer *g, const double *u,
-                         const double *inputs);
+double *gqa_layer_joint(const dims *from, const dims *to, const gqa_layer *g, const double *u,
+                        const double *inputs);
 /* E[q q^T] times the number of tokens for every query head, (H,D,D), from s (C+1,C+1) of the attention
  * inputs. */
-double *query_grams(const dims *d, const gqa_layer *g, const double *s);
+double *gqa_layer_query_grams(const dims *d, const gqa_layer *g, const double *s);
 
 /* ---- cut.c ---- */
 
@@ -64,18 +64,18 @@ typedef struct layer_cut {
     const dims *from, *to;
     const gqa_layer *g;
     const double *u;
-    double *joint;         /* joint_projection */
+    double *joint;         /* gqa_layer_joint */
     double *gram;          /* (2*G*D-Dr,2*G*D-Dr) Gram matrix of what it makes */
     double *down, *up;     /* as in layer_basis, zero: to be filled */
     double *q_down, *q_up; /* the same, NULL when Rq is 0 */
 } layer_cut;
-/* inputs: as in joint_projection. The shapes, g and u are borrowed. */
+/* inputs: as in gqa_layer_joint. The shapes, g and u are borrowed. */
 void layer_cut_begin(layer_cut *c, const dims *from, const dims *to, const gqa_layer *g, const double *u,
                      const double *inputs);
 void layer_cut_end(layer_cut *c, mla_layer *out);
-/* The layer of which only the rotary part is converted; to: rotary_dims. o_proj is the original's. */
-void rotary_layer_build(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
-                        const double *u);
+/* The layer of which only the rotary part is converted; to: convert_rotary_dims. o_proj is the original's. */
+void mla_layer_build_rotary(mla_layer *out, const dims *from, const dims *to, const gqa_layer *g,
+                            const double *u);
 
 /* ---- partial_rope.c ---- */
 
@@ -85,13 +85,13 @@ double *rope_rotation(const dims *d, int64_t rope, const rope_division *division
 /* Sets of `freqfold` frequencies each. The caller ends with rope_division_free. */
 rope_division rope_uniform(const dims *d, int64_t freqfold);
 void rope_division_free(rope_division *division);
-/* Where feature a of a set lies among the G*D elements of a key (its real part; the imaginary one is D/2
- * further). */
+/* Returns the index of feature a of a set among the G*D elements of a key: that of its real part, the
+ * imaginary one is D/2 further. */
 static inline int64_t rope_feature(const dims *d, rope_set set, int64_t a)
 {
     return a / set.count * d->D + set.from + a % set.count;
 }
-/* How many components of a set keep their rotation. */
+/* Returns how many components of a set keep their rotation. */
 static inline int64_t rope_kept(const dims *d, int64_t rope, rope_set set)
 {
     return set.count / (d->D / rope);
@@ -104,9 +104,9 @@ void rope_set_gram(double *out, const dims *d, rope_set set, const double *gram)
 
 /* (D/2,D/2): mean over distances t of Re conj(exp(j theta_a t) - 1) (exp(j theta_b t) - 1). Of the model, not
  * of a layer. */
-double *rotation_gram(const dims *d);
-/* Sets of frequencies as wide as suits the logits. rotation: rotation_gram; queries: query_grams. The caller
- * ends with rope_division_free. */
+double *rope_rotation_gram(const dims *d);
+/* Sets of frequencies as wide as suits the logits. rotation: rope_rotation_gram; queries:
+ * gqa_layer_query_grams. The caller ends with rope_division_free. */
 rope_division rope_divide(const dims *d, int64_t rope, const double *rotation, const double *key_gram,
                           const double *queries);
 /* Operations that it takes, about. */
@@ -116,23 +116,24 @@ double rope_divide_flops(const dims *d, int64_t rope);
 
 /* Principal axes of keys and values together. joint: (n,n) Gram matrix of [rest of the rotated keys;
  * values], n = 2*G*D-rope. down (rank,n) and up (n,rank) are written. */
-void joint_axes(const dims *d, int64_t rope, int64_t rank, convert_balance balance, const double *joint,
-                double *down, double *up);
+void lowrank_joint_axes(const dims *d, int64_t rope, int64_t rank, convert_balance balance,
+                        const double *joint, double *down, double *up);
 /* Those of all heads' queries, biases included: down (rank,H*D) and up (H*D,rank) are written. s: as in
- * query_grams. */
-void query_components(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down,
-                      double *up);
+ * gqa_layer_query_grams. */
+void lowrank_query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down,
+                        double *up);
 /* The first `rank` principal axes, (rank,n), of a Gram matrix (n,n), which is overwritten. */
-double *principal_axes(int64_t n, int64_t rank, double *gram);
+double *lowrank_principal_axes(int64_t n, int64_t rank, double *gram);
 
 /* ---- metric.c ---- */
 
-/* down (rank,n) and up (n,rank) as joint_axes, in the metric of the attention: queries (query_grams), joint
- * (n,n) of [rest of the keys; values]. */
+/* down (rank,n) and up (n,rank) as lowrank_joint_axes, in the metric of the attention: queries
+ * (gqa_layer_query_grams), joint (n,n) of [rest of the keys; values]. */
 void metric_axes(const dims *d, int64_t rope, int64_t rank, const gqa_layer *g, const double *u,
                  const double *queries, const double *joint, double *down, double *up);
 /* The same for queries without their bias: down (rank,H*D), up (H*D,rank). */
-void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down, double *up);
+void metric_query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s, double *down,
+                       double *up);
 /* Shares of the energy (sum of squares over the calibration tokens, not centred) of all keys, rotary part
  * included, and of all values. What is lost is the energy of the difference between [rest of the keys;
  * values] and what `up` makes of the latent, so the shares are at most 1. With the axes of metric_axes that
@@ -142,8 +143,8 @@ void query_axes(const dims *d, int64_t rank, const gqa_layer *g, const double *s
 typedef struct energy_shares {
     double keys, values;
 } energy_shares;
-energy_shares energy_kept(const dims *d, int64_t rope, int64_t rank, int64_t used, const double *joint,
-                          const double *down, const double *up, double rope_energy);
+energy_shares energy_shares_of(const dims *d, int64_t rope, int64_t rank, int64_t used, const double *joint,
+                               const double *down, const double *up, double rope_energy);
 
 /* ---- latent_norm.c ---- */
 
@@ -170,12 +171,13 @@ void latent_norms_set(mla_layer *l, const dims *d, const latent_sums *sums, bool
 /* Makes latents, whose norms' weights are set, of a root mean square of 1 where it is less: so large that it
  * does not matter which eps a reader puts into the norm (transformers: 1e-6, vLLM and SGLang: rms_norm_eps).
  */
-void latents_enlarge(mla_layer *l, const dims *d, const latent_sums *sums);
+void latent_norms_enlarge(mla_layer *l, const dims *d, const latent_sums *sums);
 /* Gives up the last dimension of the latents for a number that is about constant; where it carries the
  * queries' bias it is that already, and becomes larger. inputs: Gram matrix of attention inputs (C+1,C+1)
  * with first tokens weighted by FIRST_WEIGHT; sums of the latents before. Returns the relative standard
  * deviation of that number, 0 where a bias makes it exact. */
-double constant_channel_set(mla_layer *l, const dims *d, const double *inputs, const latent_sums *sums);
+double latent_constant_channel_set(mla_layer *l, const dims *d, const double *inputs,
+                                   const latent_sums *sums);
 
 /* The first token of a window is rare, but every other one attends to it: in the constant channel it counts
  * for this many. */

@@ -38,13 +38,13 @@ static void state_new(conversion_work *w)
     const dims *d = j->d, *to = &w->target.m.d;
     const text_share *t = &w->text[TEXT_CALIBRATION];
     remla *r = w->state = memory_new(1, sizeof *r, "the state of a conversion");
-    r->target = rows_new(t, d->C);
-    r->row_rms = rows_new(t, 1);
-    r->heads = rows_new(t, to->H * to->Dv);
+    r->target = text_share_rows_new(t, d->C);
+    r->row_rms = text_share_rows_new(t, 1);
+    r->heads = text_share_rows_new(t, to->H * to->Dv);
     r->inputs = matrix_new(d->C + 1, d->C + 1);
     r->first_tokens = matrix_new(d->C + 1, d->C + 1);
     refit_init(&r->regression, to->H * to->Dv, d->C);
-    if (!j->settings->freqfold) r->rotation = rotation_gram(d);
+    if (!j->settings->freqfold) r->rotation = rope_rotation_gram(d);
 }
 
 static void state_free(conversion_work *w)
@@ -105,12 +105,12 @@ static void choose_axes(conversion_work *w, layer_cut *c, const double *key_gram
     const dims *from = c->from, *to = c->to;
     double *rotary = matrix_gram(c->u, key_gram, to->Dr, from->G * from->D), rope_energy = 0;
     metric_axes(from, to->Dr, to->R, c->g, c->u, queries, c->gram, c->down, c->up);
-    if (to->Rq) query_axes(from, query_rank(to), c->g, r->inputs, c->q_down, c->q_up);
+    if (to->Rq) metric_query_axes(from, layer_query_rank(to), c->g, r->inputs, c->q_down, c->q_up);
     for (int64_t i = 0; i < to->Dr; i++) rope_energy += rotary[i * to->Dr + i];
-    r->kept = energy_kept(from, to->Dr, to->R, to->R, c->gram, c->down, c->up, rope_energy);
+    r->kept = energy_shares_of(from, to->Dr, to->R, to->R, c->gram, c->down, c->up, rope_energy);
     if (w->job->settings->latent_norm)
         r->kept_beside_channel =
-            energy_kept(from, to->Dr, to->R, to->R - 1, c->gram, c->down, c->up, rope_energy);
+            energy_shares_of(from, to->Dr, to->R, to->R - 1, c->gram, c->down, c->up, rope_energy);
     free(rotary);
 }
 
@@ -120,7 +120,7 @@ static void cut_layer(conversion_work *w, const gqa_layer *g, mla_layer *made, l
     const dims *from = w->job->d, to = convert_dims(from, w->job->settings);
     const int64_t freqfold = w->job->settings->freqfold;
     double *key_gram = matrix_gram(g->wk, r->inputs, from->G * from->D, from->C + 1),
-           *queries = query_grams(from, g, r->inputs);
+           *queries = gqa_layer_query_grams(from, g, r->inputs);
     report->division =
         freqfold ? rope_uniform(from, freqfold) : rope_divide(from, to.Dr, r->rotation, key_gram, queries);
     double *u = rope_rotation(from, to.Dr, &report->division, key_gram);

@@ -10,7 +10,7 @@ typedef struct remla {
     float *target;    /* (rows,C) what this layer's attention is to add to the converted stream */
     float *row_rms;   /* (rows) root mean square of the original's stream after attention */
     float *heads;     /* (rows,H*Dv) of the converted attention */
-    double *rotation; /* of all layers: rotation_gram; NULL where FreqFold is a number */
+    double *rotation; /* of all layers: rope_rotation_gram; NULL where FreqFold is a number */
     double *inputs, *first_tokens; /* Gram matrices (C+1,C+1) of the converted stream's attention inputs */
     energy_shares kept, kept_beside_channel; /* of this layer, with all of the latent, and without its last */
     refit regression;                        /* of o_proj, on the heads' output */

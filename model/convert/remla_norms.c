@@ -20,7 +20,7 @@ static double error_after_refit(conversion_work *w, remla *r, mla_layer *tried)
     return result.after;
 }
 
-/* inputs + (FIRST_WEIGHT - 1) first_tokens: what constant_channel_set wants. */
+/* inputs + (FIRST_WEIGHT - 1) first_tokens: what latent_constant_channel_set wants. */
 static double *weighted_inputs(const conversion_work *w, const remla *r)
 {
     const int64_t width = w->job->d->C + 1;
@@ -47,7 +47,7 @@ void remla_choose_norms(conversion_work *w, remla *r, mla_layer *made, layer_rep
 
     mla_layer channel = mla_layer_copy(made, d);
     double *inputs = weighted_inputs(w, r);
-    report->channel_error = constant_channel_set(&channel, d, inputs, plain_sums);
+    report->channel_error = latent_constant_channel_set(&channel, d, inputs, plain_sums);
     free(inputs);
     work_try(w, &w->target, &channel);
     measure_latents(w, r->converted, channel_sums, true);
@@ -61,6 +61,6 @@ void remla_choose_norms(conversion_work *w, remla *r, mla_layer *made, layer_rep
         report->channel_error = (double)NAN;
     mla_layer_free(&other);
     const latent_sums *kept = keep_channel ? channel_sums : plain_sums;
-    latents_enlarge(made, d, kept);
+    latent_norms_enlarge(made, d, kept);
     report->latent_rms = fmax(rms(kept), 1);
 }

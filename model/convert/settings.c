@@ -92,7 +92,7 @@ dims convert_dims(const dims *source, const convert_settings *s)
     return d;
 }
 
-int64_t freqfold_next(const dims *d, const convert_settings *s, int64_t last)
+int64_t convert_freqfold_next(const dims *d, const convert_settings *s, int64_t last)
 {
     if (s->freqfold) return last ? 0 : s->freqfold;
     for (int64_t f = last ? 2 * last : d->D / s->rope; f <= d->D / 2; f *= 2)
@@ -100,7 +100,7 @@ int64_t freqfold_next(const dims *d, const convert_settings *s, int64_t last)
     return 0;
 }
 
-dims rotary_dims(const dims *source, const convert_settings *s)
+dims convert_rotary_dims(const dims *source, const convert_settings *s)
 {
     convert_settings whole = *s;
     whole.rank = 2 * source->G * source->D - s->rope;

@@ -56,7 +56,7 @@ static chunk chunk_at(const text_share *s, int64_t row)
 chunk chunk_first(const text_share *s) { return chunk_at(s, 0); }
 chunk chunk_next(const text_share *s, chunk c) { return chunk_at(s, c.row + c.rows); }
 
-float *rows_new(const text_share *s, int64_t width)
+float *text_share_rows_new(const text_share *s, int64_t width)
 {
     const int64_t rows = text_share_rows(s);
     return memory_new(rows * width, sizeof(float), "%lld rows of %lld activations", (long long)rows,
@@ -96,7 +96,7 @@ void stream_init(stream *s, const text_share *text, layer_model *through, bool o
                   .through = through,
                   .acts = layer_model_acts(through, text->kind, text->B, text->ids.T),
                   .original = original,
-                  .x = rows_new(text, through->m.d.C)};
+                  .x = text_share_rows_new(text, through->m.d.C)};
 }
 
 void stream_free(stream *s)

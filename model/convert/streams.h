@@ -28,7 +28,7 @@ chunk chunk_next(const text_share *s, chunk c);
 #define EACH_CHUNK(c, share) for (chunk c = chunk_first(share); c.rows > 0; c = chunk_next(share, c))
 
 /* Rows of activations in host memory, (rows,width), zero. */
-float *rows_new(const text_share *s, int64_t width);
+float *text_share_rows_new(const text_share *s, int64_t width);
 void chunk_upload(const ops *k, tensor *to, const float *rows, chunk c);
 void chunk_download(const ops *k, float *rows, const tensor *from, chunk c);
 /* The rows of `from` that belong to the chunk, as doubles. */

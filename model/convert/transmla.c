@@ -33,7 +33,7 @@ typedef struct transmla {
     made_layers tried, best;                /* without latent norms; best becomes the result */
     made_layers channel;                    /* best with the constant channel, while norms are chosen */
     bool chosen;                            /* the norms are */
-    double *channel_errors;                 /* (L) of constant_channel_set */
+    double *channel_errors;                 /* (L) of latent_constant_channel_set */
     stream *original, *partial, *converted; /* converted: without norms */
     stream *with_plain;                     /* with plain norms */
     stream *beside_channel;                 /* with the channel, without norms */
@@ -143,8 +143,8 @@ static void cut_layer(const conversion_work *w, const gqa_layer *g, const double
     const dims *from = w->job->d, to = convert_dims(from, s);
     layer_cut c;
     layer_cut_begin(&c, from, &to, g, u, t->inputs);
-    joint_axes(from, to.Dr, to.R, s->balance, c.gram, c.down, c.up);
-    if (to.Rq) query_components(from, query_rank(&to), g, t->inputs, c.q_down, c.q_up);
+    lowrank_joint_axes(from, to.Dr, to.R, s->balance, c.gram, c.down, c.up);
+    if (to.Rq) lowrank_query_axes(from, layer_query_rank(&to), g, t->inputs, c.q_down, c.q_up);
     layer_cut_end(&c, made);
 }
 
@@ -236,7 +236,7 @@ static status norms_layer(conversion_work *w, int64_t layer, const gqa_layer *g,
     stream_advance(t->with_plain);
 
     /* 3 the constant channel beside R-1, without norms */
-    t->channel_errors[layer] = constant_channel_set(channel, &m->d, t->inputs, plain_sums);
+    t->channel_errors[layer] = latent_constant_channel_set(channel, &m->d, t->inputs, plain_sums);
     work_try(w, &w->target, channel);
     m->d.latent_norm = false;
     measure_latents(w, t->beside_channel, channel_sums, true);
@@ -248,8 +248,8 @@ static status norms_layer(conversion_work *w, int64_t layer, const gqa_layer *g,
     m->d.latent_norm = true;
     stream_advance(t->with_channel);
 
-    latents_enlarge(plain, &m->d, plain_sums);
-    latents_enlarge(channel, &m->d, channel_sums);
+    latent_norms_enlarge(plain, &m->d, plain_sums);
+    latent_norms_enlarge(channel, &m->d, channel_sums);
     return OK;
 }
 
@@ -346,7 +346,7 @@ static const layers_pass *next(conversion_work *w)
 {
     transmla *t = w->state;
     if (!t->looked) return &original_pass;
-    const int64_t freqfold = freqfold_next(w->job->d, w->job->settings, t->freqfold);
+    const int64_t freqfold = convert_freqfold_next(w->job->d, w->job->settings, t->freqfold);
     if (freqfold) {
         t->freqfold = freqfold;
         return &try_pass;

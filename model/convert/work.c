@@ -5,24 +5,24 @@
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-dims one_layer(dims d, bool with_embedding)
+dims work_one_layer(dims d, bool with_embedding)
 {
     d.L = 1;
     if (!with_embedding) d.V = 1, d.tied = true;
     return d;
 }
 
-dims source_layer(const layers_job *j)
+dims work_source_layer(const layers_job *j)
 {
-    dims d = one_layer(*j->d, true);
+    dims d = work_one_layer(*j->d, true);
     d.tied = convert_dims(j->d, j->settings).tied;
     return d;
 }
 
 void work_init(conversion_work *w, const layers_job *j, layers_report *report)
 {
-    const dims result = convert_dims(j->d, j->settings), source = source_layer(j),
-               target = one_layer(result, false);
+    const dims result = convert_dims(j->d, j->settings), source = work_source_layer(j),
+               target = work_one_layer(result, false);
     *w = (conversion_work){.job = j, .report = report};
     text_share_init(&w->text[TEXT_CALIBRATION], TEXT_CALIBRATION, j->text, j->c);
     if (j->held_out->sequences) text_share_init(&w->text[TEXT_HELD_OUT], TEXT_HELD_OUT, j->held_out, j->c);
@@ -47,7 +47,7 @@ void work_free(conversion_work *w)
 
 layer_model *work_rotary(conversion_work *w)
 {
-    const dims d = one_layer(rotary_dims(w->job->d, w->job->settings), false);
+    const dims d = work_one_layer(convert_rotary_dims(w->job->d, w->job->settings), false);
     if (!w->rotary.m.k) layer_model_init(&w->rotary, &d, w->job->k);
     return &w->rotary;
 }
@@ -94,7 +94,7 @@ void work_try_rotary(conversion_work *w, const gqa_layer *g, const double *u)
 {
     mla_layer l;
     layer_model *to = work_rotary(w);
-    rotary_layer_build(&l, w->job->d, &to->m.d, g, u);
+    mla_layer_build_rotary(&l, w->job->d, &to->m.d, g, u);
     work_copy(w, to);
     work_try(w, to, &l);
     mla_layer_free(&l);

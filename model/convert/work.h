@@ -45,9 +45,9 @@ void work_copy(conversion_work *w, layer_model *to);
 void work_try_rotary(conversion_work *w, const gqa_layer *g, const double *u);
 
 /* The shape of a model of one layer, with embedding and head or without. */
-dims one_layer(dims d, bool with_embedding);
+dims work_one_layer(dims d, bool with_embedding);
 /* The original's, with the head that the result will have: one of its own where that has one. */
-dims source_layer(const layers_job *j);
+dims work_source_layer(const layers_job *j);
 
 /* ---- measure.c: passes over the calibration text. Collective ---- */
 

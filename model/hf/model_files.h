@@ -9,8 +9,8 @@
 /* The size of a file of weights from which a model is cut into several: transformers' own limit. */
 #define MODEL_FILE_BYTES (INT64_C(5) << 30)
 
-/* Whether the safetensors files of `folder` hold just the tensors of a model of shape `d`: what model_load
- * would refuse, before memory for the model is reserved. */
+/* Checks that the safetensors files of `folder` hold just the tensors of a model of shape `d`. It refuses
+ * what model_load would refuse, before memory for the model is reserved. */
 status model_check(const char *folder, const dims *d, message *why);
 
 /* Reads every parameter of `t` from the safetensors files of `folder` into `w`, a bounded part at a time.
@@ -27,7 +27,7 @@ status model_load(const char *folder, const param_table *t, const weights *w, co
 status model_save(const char *folder, const param_table *t, const units *u, const ops *k, dtype storage,
                   int64_t file_bytes, message *why);
 
-/* How a parameter is declared in a safetensors file: as tensor PREFIXname, of its shape. */
+/* Declares a parameter for a safetensors file: as tensor PREFIXname, of its shape. */
 safetensors_spec model_param_spec(const param *p, const char *prefix, dtype type);
 
 /* ---- the same a unit at a time, for models that are larger than memory ---- */

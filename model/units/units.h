@@ -1,6 +1,6 @@
-/* How a pass gets at weights and gradients: it acquires a unit, uses it, and releases it. Before and after,
- * only the implementation of these two calls knows where the unit is: in this rank's memory, cut over the
- * ranks, in host memory. Resident weights, which stay where they are, are the trivial one (model/weights.h).
+/* Hands weights and gradients to a pass: it acquires a unit, uses it, and releases it. Before and after, only
+ * the implementation of these two calls knows where the unit is: in this rank's memory, cut over the ranks,
+ * in host memory. Resident weights, which stay where they are, are the trivial one (model/weights.h).
  *
  *     tensor flat = units_acquire(u, unit);      the whole unit, on the device that computes
  *     k->...                                     queue ops on views of it (param_view)

@@ -152,7 +152,7 @@ static status job_open(convert_job *j, message *why)
     if (!o->data_val.count) return OK;
     const named_length length = eval_length(o, "convert", (named_length){o->calib_seq_len, "calib.seq_len"});
     TRY(dims_check_length(d, length.key, length.T, why));
-    return held_out_from_options(&j->held_out, o, length.T, d->V, j->source, why);
+    return feed_held_out_from_options(&j->held_out, o, length.T, d->V, j->source, why);
 }
 
 static void job_close(convert_job *j)

@@ -30,7 +30,7 @@ static status open_inputs(loaded_model *x, dataset *data, const char *folder, co
         return fail(why, ERR_USAGE, "data.val is not set: name the shards to evaluate on");
     const named_length length = eval_length(o, "eval", (named_length){TOKENS, "eval.seq_len"});
     TRY(loaded_model_open(x, folder, length.key, length.T, why));
-    return held_out_from_options(data, o, length.T, x->config.d.V, folder, why);
+    return feed_held_out_from_options(data, o, length.T, x->config.d.V, folder, why);
 }
 
 static status run(loaded_model *x, const dataset *data, const options *o, const comm *c, evaluation *e,

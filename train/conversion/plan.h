@@ -1,4 +1,4 @@
-/* What a conversion takes, said before it starts. */
+/* Says what a conversion needs, before it starts. */
 #ifndef REMLA_TRAIN_CONVERSION_PLAN_H
 #define REMLA_TRAIN_CONVERSION_PLAN_H
 #include "model/convert/layerwise.h"

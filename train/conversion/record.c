@@ -256,7 +256,7 @@ status conversion_read(json_t **record, const char *folder, message *why)
     if (!*record) return fail(why, ERR_INPUT, "%s: line %d: %s", path, error.line, error.text);
     json_decref(*record);
     return fail(why, ERR_INPUT,
-                "%s is not the record of a conversion by remla: it lacks 'remla' or 'settings'", path);
+                "%s is not the record of a conversion by remla: 'remla' or 'settings' is missing", path);
 }
 
 status conversion_print(const char *folder, message *why)

@@ -1,5 +1,5 @@
-/* What a conversion leaves about itself in the converted folder: conversion.json (docs/FORMATS.md), and
- * conversion.svg with the errors of the layers. None of it is collective. */
+/* Writes and reads the record that a conversion leaves in the converted folder: conversion.json
+ * (docs/FORMATS.md), and conversion.svg with the errors of the layers. None of it is collective. */
 #ifndef REMLA_TRAIN_CONVERSION_RECORD_H
 #define REMLA_TRAIN_CONVERSION_RECORD_H
 #include "model/hf/config.h"
@@ -33,7 +33,8 @@ bool conversion_exists(const char *folder);
 /* FOLDER/conversion.json; the caller gives *record back with json_decref. ERR_INPUT when it is not JSON, or
  * not the record of a conversion. */
 status conversion_read(json_t **record, const char *folder, message *why);
-/* Prints FOLDER/conversion.json as a table (base/log.h); what it lacks is left out. Errors as above. */
+/* Prints FOLDER/conversion.json as a table (base/log.h); a value that is missing is left out. Errors as
+ * above. */
 status conversion_print(const char *folder, message *why);
 
 #endif

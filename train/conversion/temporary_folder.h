@@ -1,6 +1,6 @@
 /* A folder that is written beside its final name, TARGET.remla-tmp-PID, and gets that name when it is whole.
- * Its lock says that its owner is alive: what a killed one has left is found by the next that wants the same
- * target, and removed. */
+ * A lock on it says that its owner is alive: a conversion removes what a killed one has left beside the same
+ * target. */
 #ifndef REMLA_TRAIN_CONVERSION_TEMPORARY_FOLDER_H
 #define REMLA_TRAIN_CONVERSION_TEMPORARY_FOLDER_H
 #include "base/file.h"

@@ -13,7 +13,7 @@ typedef struct option_list {
     int count;
 } option_list;
 
-/* What stands in the place of a number. */
+/* Names the word that stands in the place of a number. */
 typedef enum option_word { OPTION_NUMBER, OPTION_AUTO, OPTION_NONE, OPTION_ALL } option_word;
 
 /* A number, where word is OPTION_NUMBER, or a word. */
@@ -64,7 +64,7 @@ typedef struct options {
 #define ENUM(S_, N_, D_, W_, R_, HELP_)        option_##S_##_##N_ S_##_##N_;
 #include "train/options/options.def"
     option_TEXT file; /* that was read, or empty */
-    /* Where each value was set: a line of `file`, OPTION_DEFAULT or OPTION_COMMAND_LINE. */
+    /* Gives the place where each value was set: a line of `file`, OPTION_DEFAULT or OPTION_COMMAND_LINE. */
     int line[NUM_OPTIONS];
 } options;
 enum { OPTION_DEFAULT = 0, OPTION_COMMAND_LINE = -1 };
@@ -80,7 +80,7 @@ status options_read_yaml(options *o, const char *path, message *why);
  * ERR_USAGE when it is not possible: the option then has its old value. */
 status options_set(options *o, const char *assignment, message *why);
 
-/* Whether a file or the command line has set the option "section.key", which must exist. */
+/* Returns whether a file or the command line has set the option "section.key", which must exist. */
 bool option_is_set(const options *o, const char *key);
 
 /* The table of all options in markdown: `remla options`, docs/options.md. */
@@ -92,7 +92,7 @@ char *options_text(const options *o);
 /* Writes that text. Durable. */
 status options_write(const options *o, const char *path, message *why);
 
-/* Whether a run that began with `then` may go on with `now`: ERR_USAGE names the first SAME option that
+/* Checks that a run that began with `then` may go on with `now`: ERR_USAGE names the first SAME option that
  * differs. */
 status options_same(const options *now, const options *then, message *why);
 

@@ -26,7 +26,7 @@ typedef struct option_row {
 } option_row;
 extern const option_row option_table[NUM_OPTIONS];
 extern const char *const option_word_names[]; /* of option_word */
-/* What a value of a row of words is written through. */
+/* Stands for the enum of any row of words: its value is written through this type. */
 typedef unsigned option_ENUM;
 
 typedef struct option_section {
@@ -51,8 +51,8 @@ const char *option_place(const options *o, int line, char *buffer);
 /* ERR_USAGE when a text cannot be kept: too long, not UTF-8, control characters. `what` names it. */
 status option_text_check(const char *what, const char *text, message *why);
 
-/* What a value may be: "a whole number from 1 to 65536" in sentences, "1 to 65536" in tables. Returns
- * `buffer`. */
+/* Describes what a value may be: "a whole number from 1 to 65536" in sentences, "1 to 65536" in tables.
+ * Returns `buffer`. */
 enum { RANGE_BYTES = 256 };
 const char *option_range(const option_row *row, bool sentence, char *buffer);
 

@@ -64,7 +64,7 @@ static void cudnn_free(struct cudnn *c)
     free(c);
 }
 
-/* The stream's cuDNN, opened when first asked for; `opened` says whether that worked. */
+/* The stream's cuDNN, opened when first needed; `opened` says whether that worked. */
 static struct cudnn *cudnn_of(stream *s)
 {
     if (s->cudnn) return s->cudnn;

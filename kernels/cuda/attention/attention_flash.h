@@ -31,7 +31,7 @@ struct flash_heads : heads {
     bool vectors; /* rows start at multiples of 16 bytes and are multiples of them long */
 };
 
-struct problem {
+struct flash_problem {
     int B, T, S, H, G, D, Dv;
     int past;  /* S - T: the position of the first query */
     int group; /* query heads per key head */
@@ -51,8 +51,9 @@ inline flash_heads flash_heads_of(const tensor *x)
 
 /* Checks the arguments that forward and backward share. What `first` says is not looked at: it is on the
  * device. */
-inline problem attention_problem(const char *function, const tensor *out, const tensor *lse, const tensor *q,
-                                 const tensor *k, const tensor *v, const tensor *first, double scale)
+inline flash_problem flash_problem_of(const char *function, const tensor *out, const tensor *lse,
+                                      const tensor *q, const tensor *k, const tensor *v, const tensor *first,
+                                      double scale)
 {
     const int64_t B = q->dim[0], T = q->dim[1], S = k->dim[1], H = q->dim[2], G = k->dim[2], D = q->dim[3],
                   Dv = v->dim[3];
@@ -70,7 +71,7 @@ inline problem attention_problem(const char *function, const tensor *out, const 
     REQUIRE(scale > 0, "%s: scale %g", function, scale);
     REQUIRE_CONTIGUOUS(lse);
     REQUIRE_CONTIGUOUS(first);
-    problem p = {};
+    flash_problem p = {};
     p.B = (int)B, p.T = (int)T, p.S = (int)S, p.past = (int)(S - T), p.H = (int)H, p.G = (int)G, p.D = (int)D,
     p.Dv = (int)Dv;
     p.group = (int)(H / G);
@@ -85,10 +86,10 @@ inline problem attention_problem(const char *function, const tensor *out, const 
  * leave no room for more. Without the number ptxas spills some to make room for a third. */
 constexpr int FLASH_BLOCKS = 2;
 
-/* How many stages a ring gets, of `stage` bytes each, beside `kept` bytes: two when that leaves as many
+/* Returns how many stages of `stage` bytes a ring gets beside `kept` bytes: two when that leaves as many
  * blocks on a multiprocessor as one would. A block can have 99 KiB on sm_89 and sm_120, 163 on sm_80, 227 on
  * sm_90 and sm_100; a multiprocessor has 1 KiB more, and takes 1 KiB of every block. */
-inline int stages_of(const struct device *d, int64_t kept, int64_t stage)
+inline int flash_stages(const struct device *d, int64_t kept, int64_t stage)
 {
     int64_t blocks[3];
     for (int stages = 1; stages <= 2; stages++) {
@@ -102,23 +103,23 @@ inline int stages_of(const struct device *d, int64_t kept, int64_t stage)
 /* ---- device: tiles in shared memory -------------------------------------------------------------------- */
 
 /* The rows of one head of one sequence. */
-struct rows {
+struct flash_rows {
     act *data;
     int64_t stride;
     int count, width;
     bool vectors;
 };
 
-__device__ __forceinline__ rows flash_rows(const flash_heads &x, int b, int h, int T)
+__device__ __forceinline__ flash_rows flash_rows_of(const flash_heads &x, int b, int h, int T)
 {
-    return rows{x.data + b * x.batch + h * x.head, x.position, T, x.width, x.vectors};
+    return flash_rows{x.data + b * x.batch + h * x.head, x.position, T, x.width, x.vectors};
 }
 
-/* Where 16 bytes of a tile lie. Its rows are WIDTH elements, without gaps; the chunks of a row are permuted
- * with the row's number, so that the eight rows of an 8 x 8 matrix that ldmatrix reads lie in different
- * banks: rows that are a multiple of 128 bytes long all start in the same bank, rows of an odd multiple of 64
- * bytes in two. f32 is not permuted, which would cost more registers than there are. */
-template <int WIDTH> __device__ __forceinline__ act *chunk_at(act *tile, int row, int chunk)
+/* Returns the address of 16 bytes of a tile. Its rows are WIDTH elements, without gaps; the chunks of a row
+ * are permuted with the row's number, so that the eight rows of an 8 x 8 matrix that ldmatrix reads lie in
+ * different banks: rows that are a multiple of 128 bytes long all start in the same bank, rows of an odd
+ * multiple of 64 bytes in two. f32 is not permuted, which would cost more registers than there are. */
+template <int WIDTH> __device__ __forceinline__ act *flash_chunk(act *tile, int row, int chunk)
 {
     constexpr int CHUNKS = WIDTH / VEC, PERIOD = CHUNKS % 8 == 0 ? 8 : 4;
     static_assert(CHUNKS % 4 == 0, "rows of a multiple of 64 bytes");
@@ -130,13 +131,13 @@ template <int WIDTH> __device__ __forceinline__ act *chunk_at(act *tile, int row
 /* Queues the copy of rows from, from + 1, ... into a tile of ROWS; what the tensor does not have is zero
  * there. */
 template <int ROWS, int WIDTH, int THREADS>
-__device__ __forceinline__ void load_tile(act *tile, const rows &x, int from)
+__device__ __forceinline__ void flash_load_tile(act *tile, const flash_rows &x, int from)
 {
     constexpr int CHUNKS = WIDTH / VEC;
 #pragma unroll 1 /* the sums leave no registers for the addresses of several copies */
     for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
         const int row = i / CHUNKS, column = i % CHUNKS * VEC;
-        act *to = chunk_at<WIDTH>(tile, row, i % CHUNKS);
+        act *to = flash_chunk<WIDTH>(tile, row, i % CHUNKS);
         const act *at = x.data + (from + row) * x.stride + column;
         if (from + row >= x.count || column >= x.width) {
             const float zeros[VEC] = {};
@@ -150,7 +151,7 @@ __device__ __forceinline__ void load_tile(act *tile, const rows &x, int from)
 }
 
 /* Waits for all but the newest groups of copies: those of a ring that is one stage, or two, ahead. */
-template <int NEWEST> __device__ __forceinline__ void wait_for_copies(int stages)
+template <int NEWEST> __device__ __forceinline__ void flash_wait(int stages)
 {
     if (stages == 1)
         cp_async_wait<0>();
@@ -163,11 +164,14 @@ template <int NEWEST> __device__ __forceinline__ void wait_for_copies(int stages
 /* A query sees the keys from its `first` to its own position. A tile of scores is computed when one of its
  * pairs may be visible, and masked pair by pair unless all are. `first` does not fall, so that the corners of
  * a tile decide. */
-__device__ __forceinline__ bool sees(int query, int first, int key) { return first <= key && key <= query; }
+__device__ __forceinline__ bool flash_sees(int query, int first, int key)
+{
+    return first <= key && key <= query;
+}
 
-/* How many positions of a sequence have first[t] <= key; those before `from` are known to. The lanes of a
- * warp search together. */
-__device__ __forceinline__ int positions_until(const int32_t *first, int from, int T, int key)
+/* Counts the positions of a sequence that have first[t] <= key; those before `from` are known to. The lanes
+ * of a warp search together. */
+__device__ __forceinline__ int flash_positions_until(const int32_t *first, int from, int T, int key)
 {
     int to = T; /* the answer is in [from, to] */
     while (from < to) {

@@ -83,7 +83,7 @@ template <int D, int DV> struct layout : sizes<D, DV> {
 
 /* A warp per row. */
 static __global__ void __launch_bounds__(ROWS_PER_BLOCK *WARP)
-    row_statistics(const problem p, const gradients d)
+    row_statistics(const flash_problem p, const gradients d)
 {
     const int t = blockIdx.x * ROWS_PER_BLOCK + threadIdx.x / WARP, h = blockIdx.y, b = blockIdx.z;
     statistics *to = d.rows + ((int64_t)b * d.head_count + h) * d.padded + t;
@@ -116,7 +116,7 @@ __device__ __forceinline__ void turn(int n, int stages, const load_function &loa
 /* dk and dv, or one of them where the registers do not hold the sums of both, of a tile of keys. */
 template <int D, int DV, bool DK, bool DVALUES>
 static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
-    flash_backward_keys(const problem p, const gradients d, const int stages)
+    flash_backward_keys(const flash_problem p, const gradients d, const int stages)
 {
     using tiles = layout<D, DV>;
     constexpr int STREAM = tiles::STREAM, ROWS = tiles::KEPT_ROWS, THREADS = tiles::THREADS;
@@ -125,7 +125,8 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
     const int b = blockIdx.z, g = blockIdx.y, k0 = blockIdx.x * ROWS;
     const int32_t *first = p.first + (int64_t)b * p.T;
     const int k1 = min(k0 + ROWS, p.T) - 1;
-    const int begin = k0 / STREAM, count = (positions_until(first, k1, p.T, k1) - 1) / STREAM + 1 - begin,
+    const int begin = k0 / STREAM,
+              count = (flash_positions_until(first, k1, p.T, k1) - 1) / STREAM + 1 - begin,
               turns = count * p.group;
 
     const auto queries_of = [&](int n) { return ring + n % stages * (tiles::STAGE + tiles::STATISTICS); };
@@ -133,8 +134,8 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
         if (n < turns) {
             const int h = g * p.group + n / count, q0 = (begin + n % count) * STREAM;
             act *to = queries_of(n);
-            load_tile<STREAM, D, THREADS>(to, flash_rows(p.q, b, h, p.T), q0);
-            load_tile<STREAM, DV, THREADS>(to + STREAM * D, flash_rows(d.dout, b, h, p.T), q0);
+            flash_load_tile<STREAM, D, THREADS>(to, flash_rows_of(p.q, b, h, p.T), q0);
+            flash_load_tile<STREAM, DV, THREADS>(to + STREAM * D, flash_rows_of(d.dout, b, h, p.T), q0);
             constexpr int PER = 16 / (int)sizeof(statistics);
             const statistics *from = d.rows + ((int64_t)b * d.head_count + h) * d.padded + q0;
             for (int i = threadIdx.x; i < STREAM / PER; i += THREADS)
@@ -142,14 +143,14 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
         }
         cp_async_commit();
     };
-    load_tile<ROWS, D, THREADS>(keys, flash_rows(p.k, b, g, p.T), k0);
-    if (DK) load_tile<ROWS, DV, THREADS>(values, flash_rows(p.v, b, g, p.T), k0);
+    flash_load_tile<ROWS, D, THREADS>(keys, flash_rows_of(p.k, b, g, p.T), k0);
+    if (DK) flash_load_tile<ROWS, DV, THREADS>(values, flash_rows_of(p.v, b, g, p.T), k0);
     if (stages == 2) load(0);
 
     const int warp_row = threadIdx.x / WARP * 16, w0 = k0 + warp_row, w1 = min(w0 + 16, p.T) - 1;
     float dk[1][D / 8][4], dv[1][DV / 8][4];
-    if (DK) clear<1, D>(dk);
-    if (DVALUES) clear<1, DV>(dv);
+    if (DK) flash_clear<1, D>(dk);
+    if (DVALUES) flash_clear<1, DV>(dv);
 
     for (int n = 0; n < turns; n++) {
         turn(n, stages, load);
@@ -160,47 +161,47 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
         const statistics *row = (const statistics *)(queries + tiles::STAGE);
 
         float weight[1][STREAM / 8][4];
-        clear<1, STREAM>(weight);
-        multiply_rows<1, STREAM, D>(weight, keys, warp_row, queries);
+        flash_clear<1, STREAM>(weight);
+        flash_multiply_rows<1, STREAM, D>(weight, keys, warp_row, queries);
 #pragma unroll
         for (int i = 0; i < STREAM / 8; i++)
 #pragma unroll
             for (int c = 0; c < 2; c++) {
-                const int column = i * 8 + lane_column() + c, t = q0 + column;
+                const int column = i * 8 + flash_lane_column() + c, t = q0 + column;
                 const int from = all ? 0 : first[min(t, p.T - 1)];
                 const float lse = row[column].lse;
 #pragma unroll
                 for (int half = 0; half < 2; half++) {
                     float &x = weight[0][i][2 * half + c];
-                    const bool seen = all || sees(t, from, w0 + half * 8 + lane_row());
-                    x = seen ? exponential(fmaf(x, p.scale, -lse)) : 0;
+                    const bool seen = all || flash_sees(t, from, w0 + half * 8 + flash_lane_row());
+                    x = seen ? flash_exp(fmaf(x, p.scale, -lse)) : 0;
                 }
             }
-        if (DVALUES) multiply_columns<1, STREAM, DV>(dv, weight, dout);
+        if (DVALUES) flash_multiply_columns<1, STREAM, DV>(dv, weight, dout);
         if (DK) {
             float dweight[1][STREAM / 8][4];
-            clear<1, STREAM>(dweight);
-            multiply_rows<1, STREAM, DV>(dweight, values, warp_row, dout);
+            flash_clear<1, STREAM>(dweight);
+            flash_multiply_rows<1, STREAM, DV>(dweight, values, warp_row, dout);
 #pragma unroll
             for (int i = 0; i < STREAM / 8; i++)
 #pragma unroll
                 for (int c = 0; c < 2; c++) {
-                    const float delta = row[i * 8 + lane_column() + c].delta;
+                    const float delta = row[i * 8 + flash_lane_column() + c].delta;
                     weight[0][i][c] *= dweight[0][i][c] - delta;
                     weight[0][i][c + 2] *= dweight[0][i][c + 2] - delta;
                 }
-            multiply_columns<1, STREAM, D>(dk, weight, queries);
+            flash_multiply_columns<1, STREAM, D>(dk, weight, queries);
         }
     }
     const float scale[1][2] = {{p.scale, p.scale}}, one[1][2] = {{1, 1}};
-    if (DK) store_rows<1, D>(flash_rows(d.dk, b, g, p.T), w0, dk, scale);
-    if (DVALUES) store_rows<1, DV>(flash_rows(d.dv, b, g, p.T), w0, dv, one);
+    if (DK) flash_store_rows<1, D>(flash_rows_of(d.dk, b, g, p.T), w0, dk, scale);
+    if (DVALUES) flash_store_rows<1, DV>(flash_rows_of(d.dv, b, g, p.T), w0, dv, one);
 }
 
 /* dq of a tile of queries. */
 template <int D, int DV>
 static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
-    flash_backward_queries(const problem p, const gradients d, const int stages)
+    flash_backward_queries(const flash_problem p, const gradients d, const int stages)
 {
     using tiles = layout<D, DV>;
     constexpr int STREAM = tiles::STREAM, ROWS = tiles::KEPT_ROWS, THREADS = tiles::THREADS;
@@ -214,13 +215,14 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
     const auto load = [&](int n) {
         if (n < turns) {
             const int k0 = (begin + n) * STREAM;
-            load_tile<STREAM, D, THREADS>(keys_of(n), flash_rows(p.k, b, h / p.group, p.T), k0);
-            load_tile<STREAM, DV, THREADS>(keys_of(n) + STREAM * D, flash_rows(p.v, b, h / p.group, p.T), k0);
+            flash_load_tile<STREAM, D, THREADS>(keys_of(n), flash_rows_of(p.k, b, h / p.group, p.T), k0);
+            flash_load_tile<STREAM, DV, THREADS>(keys_of(n) + STREAM * D,
+                                                 flash_rows_of(p.v, b, h / p.group, p.T), k0);
         }
         cp_async_commit();
     };
-    load_tile<ROWS, D, THREADS>(queries, flash_rows(p.q, b, h, p.T), q0);
-    load_tile<ROWS, DV, THREADS>(dout, flash_rows(d.dout, b, h, p.T), q0);
+    flash_load_tile<ROWS, D, THREADS>(queries, flash_rows_of(p.q, b, h, p.T), q0);
+    flash_load_tile<ROWS, DV, THREADS>(dout, flash_rows_of(d.dout, b, h, p.T), q0);
     if (stages == 2) load(0);
 
     const int warp_row = threadIdx.x / WARP * 16, w0 = q0 + warp_row, w1 = min(w0 + 16, p.T) - 1;
@@ -229,12 +231,12 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
     statistics row[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        const int t = w0 + half * 8 + lane_row();
+        const int t = w0 + half * 8 + flash_lane_row();
         from[half] = first[min(t, p.T - 1)];
         row[half] = d.rows[((int64_t)b * d.head_count + h) * d.padded + t];
     }
     float dq[1][D / 8][4];
-    clear<1, D>(dq);
+    flash_clear<1, D>(dq);
 
     for (int n = 0; n < turns; n++) {
         turn(n, stages, load);
@@ -244,34 +246,34 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
         act *const keys = keys_of(n), *const values = keys + STREAM * D;
 
         float weight[1][STREAM / 8][4], dweight[1][STREAM / 8][4];
-        clear<1, STREAM>(weight);
-        multiply_rows<1, STREAM, D>(weight, queries, warp_row, keys);
-        clear<1, STREAM>(dweight);
-        multiply_rows<1, STREAM, DV>(dweight, dout, warp_row, values);
+        flash_clear<1, STREAM>(weight);
+        flash_multiply_rows<1, STREAM, D>(weight, queries, warp_row, keys);
+        flash_clear<1, STREAM>(dweight);
+        flash_multiply_rows<1, STREAM, DV>(dweight, dout, warp_row, values);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            const int t = w0 + half * 8 + lane_row();
+            const int t = w0 + half * 8 + flash_lane_row();
 #pragma unroll
             for (int i = 0; i < STREAM / 8; i++)
 #pragma unroll
                 for (int c = 0; c < 2; c++) {
                     float &x = weight[0][i][2 * half + c];
-                    const bool seen = all || sees(t, from[half], k0 + i * 8 + lane_column() + c);
-                    x = seen ? exponential(fmaf(x, p.scale, -row[half].lse)) : 0;
+                    const bool seen = all || flash_sees(t, from[half], k0 + i * 8 + flash_lane_column() + c);
+                    x = seen ? flash_exp(fmaf(x, p.scale, -row[half].lse)) : 0;
                     x *= dweight[0][i][2 * half + c] - row[half].delta;
                 }
         }
-        multiply_columns<1, STREAM, D>(dq, weight, keys);
+        flash_multiply_columns<1, STREAM, D>(dq, weight, keys);
     }
     const float scale[1][2] = {{p.scale, p.scale}};
-    store_rows<1, D>(flash_rows(d.dq, b, h, p.T), w0, dq, scale);
+    flash_store_rows<1, D>(flash_rows_of(d.dq, b, h, p.T), w0, dq, scale);
 }
 
 /* ---- launches ------------------------------------------------------------------------------------------ */
 
 /* Sequences b.. and key heads g.. of a problem, with their gradients. */
 void move(flash_heads *x, int b, int h) { x->data += b * x->batch + h * x->head; }
-void move(problem *p, gradients *d, int b, int g)
+void move(flash_problem *p, gradients *d, int b, int g)
 {
     const int h = g * p->group;
     move(&p->q, b, h), move(&p->out, b, h), move(&d->dq, b, h), move(&d->dout, b, h);
@@ -281,7 +283,7 @@ void move(problem *p, gradients *d, int b, int g)
 }
 
 template <int D, int DV>
-void launch(const problem &p, const gradients &d, int sequences, int groups, stream *s)
+void launch(const flash_problem &p, const gradients &d, int sequences, int groups, stream *s)
 {
     using tiles = layout<D, DV>;
     static_assert(STATISTICS_ROWS % tiles::STREAM == 0 && STATISTICS_ROWS % tiles::KEPT_ROWS == 0, "padding");
@@ -291,7 +293,7 @@ void launch(const problem &p, const gradients &d, int sequences, int groups, str
     const unsigned tile_count = (unsigned)blocks_for(p.T, tiles::KEPT_ROWS);
 
     const dim3 key_grid(tile_count, (unsigned)groups, (unsigned)sequences);
-    int stages = stages_of(s->device, kept, query_stage);
+    int stages = flash_stages(s->device, kept, query_stage);
     size_t bytes = (size_t)(kept + stages * query_stage);
     if constexpr (tiles::APART) {
         const auto dv_kernel = flash_backward_keys<D, DV, false, true>,
@@ -305,12 +307,12 @@ void launch(const problem &p, const gradients &d, int sequences, int groups, str
 
     const dim3 query_grid(tile_count, (unsigned)(groups * p.group), (unsigned)sequences);
     const auto query_kernel = flash_backward_queries<D, DV>;
-    stages = stages_of(s->device, kept, stage);
+    stages = flash_stages(s->device, kept, stage);
     bytes = (size_t)(kept + stages * stage);
     CUDA_OK(SIMT_LAUNCH(query_kernel, query_grid, block, bytes, s->cuda, p, d, stages));
 }
 
-void backward(const problem &p, const gradients &d, int sequences, int groups, stream *s)
+void backward(const flash_problem &p, const gradients &d, int sequences, int groups, stream *s)
 {
     const dim3 grid((unsigned)(d.padded / ROWS_PER_BLOCK), (unsigned)d.head_count, (unsigned)sequences);
     CUDA_OK(SIMT_LAUNCH(row_statistics, grid, dim3(ROWS_PER_BLOCK * WARP), 0, s->cuda, p, d));
@@ -327,7 +329,7 @@ void CUDA(attention_flash_backward)(tensor *dq, tensor *dk, tensor *dv, const te
                                     const tensor *lse, const tensor *q, const tensor *k, const tensor *v,
                                     const tensor *first, double scale, stream *s)
 {
-    const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
+    const flash_problem p = flash_problem_of(__func__, out, lse, q, k, v, first, scale);
     REQUIRE(p.S == p.T, "%s: %d queries for %d keys", __func__, p.T, p.S);
     tensor_require_shape(__func__, dq, ACT_TYPE, 4, q->dim);
     tensor_require_shape(__func__, dk, ACT_TYPE, 4, k->dim);
@@ -346,7 +348,7 @@ void CUDA(attention_flash_backward)(tensor *dq, tensor *dk, tensor *dv, const te
     d.rows = workspace<statistics>(s, (int64_t)sequences * groups * p.group * d.padded);
     for (int b = 0; b < p.B; b += sequences)
         for (int g = 0; g < p.G; g += groups) {
-            problem part = p;
+            flash_problem part = p;
             gradients part_d = d;
             move(&part, &part_d, b, g);
             const int part_groups = p.G - g < groups ? p.G - g : groups;

@@ -72,7 +72,7 @@ template <int D, int DV> struct layout : sizes<D, DV> {
  * more. */
 template <int D, int DV>
 static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
-    flash_forward(const problem p, const int stages)
+    flash_forward(const flash_problem p, const int stages)
 {
     using tiles = layout<D, DV>;
     constexpr int STRIPS = tiles::STRIPS, KEYS = tiles::KEYS, THREADS = tiles::THREADS;
@@ -80,21 +80,21 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
     act *const ring = shared + tiles::KEPT;
     /* The last rows see the most keys and come first. */
     const int b = blockIdx.z, h = blockIdx.y, q0 = (gridDim.x - 1 - blockIdx.x) * tiles::QUERIES;
-    const rows q = flash_rows(p.q, b, h, p.T), k = flash_rows(p.k, b, h / p.group, p.S),
-               v = flash_rows(p.v, b, h / p.group, p.S);
+    const flash_rows q = flash_rows_of(p.q, b, h, p.T), k = flash_rows_of(p.k, b, h / p.group, p.S),
+                     v = flash_rows_of(p.v, b, h / p.group, p.S);
     const int32_t *first = p.first + (int64_t)b * p.T;
     const int begin = first[q0] / KEYS, end = (p.past + min(q0 + tiles::QUERIES, p.T) - 1) / KEYS + 1;
 
     const auto keys_of = [&](int j) { return ring + (j - begin) % stages * tiles::STAGE; };
     const auto load_keys = [&](int j) {
-        if (j < end) load_tile<KEYS, D, THREADS>(keys_of(j), k, j * KEYS);
+        if (j < end) flash_load_tile<KEYS, D, THREADS>(keys_of(j), k, j * KEYS);
         cp_async_commit();
     };
     const auto load_values = [&](int j) {
-        if (j < end) load_tile<KEYS, DV, THREADS>(keys_of(j) + KEYS * D, v, j * KEYS);
+        if (j < end) flash_load_tile<KEYS, DV, THREADS>(keys_of(j) + KEYS * D, v, j * KEYS);
         cp_async_commit();
     };
-    load_tile<tiles::QUERIES, D, THREADS>(shared, q, q0);
+    flash_load_tile<tiles::QUERIES, D, THREADS>(shared, q, q0);
     load_keys(begin);
     if (stages == 2) {
         load_values(begin);
@@ -112,26 +112,26 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
     for (int s = 0; s < STRIPS; s++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            from[s][half] = first[min(row0 + s * 16 + half * 8 + lane_row(), p.T - 1)];
+            from[s][half] = first[min(row0 + s * 16 + half * 8 + flash_lane_row(), p.T - 1)];
             highest[s][half] = -INFINITY;
             sum[s][half] = 0;
         }
     float out[STRIPS][DV / 8][4];
-    clear<STRIPS, DV>(out);
+    flash_clear<STRIPS, DV>(out);
 
     for (int j = begin; j < end; j++) {
         const int k0 = j * KEYS;
         const bool some = w0 <= w1 && k0 <= w1 && first0 < k0 + KEYS;
-        wait_for_copies<2>(stages);
+        flash_wait<2>(stages);
         __syncthreads(); /* the keys are there, and nobody reads the values before them any more */
         load_values(j + stages - 1);
 
         float score[STRIPS][KEYS / 8][4];
         if (some) {
-            clear<STRIPS, KEYS>(score);
-            multiply_rows<STRIPS, KEYS, D>(score, shared, warp_row, keys_of(j));
+            flash_clear<STRIPS, KEYS>(score);
+            flash_multiply_rows<STRIPS, KEYS, D>(score, shared, warp_row, keys_of(j));
         }
-        wait_for_copies<2>(stages);
+        flash_wait<2>(stages);
         __syncthreads(); /* the values are there, and nobody reads the keys any more */
         load_keys(j + stages);
         if (!some) continue;
@@ -141,14 +141,15 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
         for (int s = 0; s < STRIPS; s++)
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                const int t = w0 + s * 16 + half * 8 + lane_row();
+                const int t = w0 + s * 16 + half * 8 + flash_lane_row();
                 float high = -INFINITY;
 #pragma unroll
                 for (int n = 0; n < KEYS / 8; n++)
 #pragma unroll
                     for (int c = 0; c < 2; c++) {
                         float &x = score[s][n][2 * half + c];
-                        if (!all && !sees(t, from[s][half], k0 + n * 8 + lane_column() + c)) x = -INFINITY;
+                        if (!all && !flash_sees(t, from[s][half], k0 + n * 8 + flash_lane_column() + c))
+                            x = -INFINITY;
                         high = fmaxf(high, x);
                     }
                 high = fmaxf(high, __shfl_xor_sync(~0u, high, 1));
@@ -156,7 +157,7 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
                 /* The maximum is kept as the rounded product that every weight is relative to. It stays minus
                  * infinity in rows that have seen no key yet, of a document that starts later. */
                 const float now = fmaxf(highest[s][half], high * p.scale), top = now == -INFINITY ? 0 : now;
-                const float shrink = exponential(highest[s][half] - top);
+                const float shrink = flash_exp(highest[s][half] - top);
                 highest[s][half] = now;
                 float part = 0;
 #pragma unroll
@@ -164,7 +165,7 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
 #pragma unroll
                     for (int c = 0; c < 2; c++) {
                         float &x = score[s][n][2 * half + c];
-                        x = exponential(fmaf(x, p.scale, -top));
+                        x = flash_exp(fmaf(x, p.scale, -top));
                         part += x;
                     }
                 sum[s][half] = sum[s][half] * shrink + part;
@@ -174,7 +175,7 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
                     out[s][n][2 * half + 1] *= shrink;
                 }
             }
-        multiply_columns<STRIPS, KEYS, DV>(out, score, keys_of(j) + KEYS * D);
+        flash_multiply_columns<STRIPS, KEYS, DV>(out, score, keys_of(j) + KEYS * D);
     }
 
     float inverse[STRIPS][2];
@@ -187,18 +188,18 @@ static __global__ void __launch_bounds__(layout<D, DV>::THREADS, FLASH_BLOCKS)
             whole += __shfl_xor_sync(~0u, whole, 1);
             whole += __shfl_xor_sync(~0u, whole, 2);
             inverse[s][half] = 1 / whole;
-            const int t = row0 + s * 16 + half * 8 + lane_row();
-            if (t < p.T && lane_column() == 0)
+            const int t = row0 + s * 16 + half * 8 + flash_lane_row();
+            if (t < p.T && flash_lane_column() == 0)
                 p.lse[((int64_t)b * p.H + h) * p.T + t] = highest[s][half] + logf(whole);
         }
-    store_rows<STRIPS, DV>(flash_rows(p.out, b, h, p.T), row0, out, inverse);
+    flash_store_rows<STRIPS, DV>(flash_rows_of(p.out, b, h, p.T), row0, out, inverse);
 }
 
-template <int D, int DV> void launch(const problem &p, stream *s)
+template <int D, int DV> void launch(const flash_problem &p, stream *s)
 {
     using tiles = layout<D, DV>;
     const int64_t unit = sizeof(act), kept = tiles::KEPT * unit, stage = tiles::STAGE * unit;
-    const int stages = stages_of(s->device, kept, stage);
+    const int stages = flash_stages(s->device, kept, stage);
     const auto kernel = flash_forward<D, DV>;
     const dim3 grid((unsigned)blocks_for(p.T, tiles::QUERIES), (unsigned)p.H, (unsigned)p.B);
     CUDA_OK(
@@ -210,7 +211,7 @@ template <int D, int DV> void launch(const problem &p, stream *s)
 void CUDA(attention_flash_forward)(tensor *out, tensor *lse, const tensor *q, const tensor *k,
                                    const tensor *v, const tensor *first, double scale, stream *s)
 {
-    const problem p = attention_problem(__func__, out, lse, q, k, v, first, scale);
+    const flash_problem p = flash_problem_of(__func__, out, lse, q, k, v, first, scale);
 #define FLASH(size, values)                                                                                  \
     if (p.D <= size && p.Dv <= values) return launch<size, values>(p, s);
     FLASH_SIZES(FLASH)

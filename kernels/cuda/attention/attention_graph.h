@@ -31,7 +31,7 @@ enum attention_uid {
 typedef struct attention_stride {
     int64_t b, h, t;
 } attention_stride;
-/* Of a contiguous (B,T,heads,width) tensor. */
+/* Returns the strides of a contiguous (B,T,heads,width) tensor. */
 attention_stride attention_contiguous(int64_t T, int64_t heads, int64_t width);
 
 /* Everything that a graph depends on. G = H. */

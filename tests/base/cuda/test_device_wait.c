@@ -38,7 +38,7 @@ static void too_long(void *context)
     (void)context;
     device *d = open_impatient();
     queue_sleep(&d->compute);
-    stream_wait(&d->compute, "waiting for naps");
+    device_wait_stream(&d->compute, "waiting for naps");
 }
 
 static void too_long_event(void *context)
@@ -47,7 +47,7 @@ static void too_long_event(void *context)
     device *d = open_impatient();
     queue_sleep(&d->compute);
     CUDA_OK(cudaEventRecord(d->computed, d->compute.cuda));
-    event_wait(d, d->computed, "waiting for an event");
+    device_wait_event(d, d->computed, "waiting for an event");
 }
 
 static void too_long_sync(void *context)
@@ -72,7 +72,7 @@ static void fault(void *context)
 {
     (void)context;
     setenv("FAKECUDA_FAIL", "cudaStreamQuery:1", 1);
-    stream_wait(&device_open_first()->compute, "waiting for naps");
+    device_wait_stream(&device_open_first()->compute, "waiting for naps");
 }
 
 static void test_fault(void **state)
@@ -88,14 +88,14 @@ static void test_waits(void **state)
     (void)state;
     device *d = device_open_first();
     int done = 0;
-    stream_wait(&d->compute, "waiting for nothing");
-    event_wait(d, d->computed, "waiting for an event that nobody recorded");
+    device_wait_stream(&d->compute, "waiting for nothing");
+    device_wait_event(d, d->computed, "waiting for an event that nobody recorded");
     queue_naps(&d->compute, 2, &done);
-    stream_wait(&d->compute, "waiting for naps");
+    device_wait_stream(&d->compute, "waiting for naps");
     assert_int_equal(done, 2);
     queue_naps(&d->compute, 2, &done);
     CUDA_OK(cudaEventRecord(d->computed, d->compute.cuda));
-    event_wait(d, d->computed, "waiting for an event");
+    device_wait_event(d, d->computed, "waiting for an event");
     assert_int_equal(done, 4);
     assert_int_equal(cudaGetLastError(), cudaSuccess); /* "not ready" is forgotten */
     queue_naps(&d->communication, 2, &done);

@@ -131,7 +131,7 @@ static void the_best_division_is_found(void **state)
     (void)state;
     rope_set sets[HALF];
     const double least = least_of_all(sets, 0, 0);
-    double *rotation = rotation_gram(&shape);
+    double *rotation = rope_rotation_gram(&shape);
     rope_division division = rope_divide(&shape, ROPE, rotation, key_gram, queries);
     free(rotation);
     const double found = lost(&division);

@@ -83,7 +83,7 @@ static void the_channel_takes_the_last_dimension(void **state)
         double *inputs = matrix_new(C + 1, C + 1); /* inputs that are always (1, 0 ..): w is (1, 0 ..) */
         inputs[0] = inputs[C] = inputs[C * (C + 1)] = inputs[(C + 1) * (C + 1) - 1] = 70;
         const latent_sums sums = sums_of(latents, 1, false);
-        const double error = constant_channel_set(&l, &d, inputs, &sums),
+        const double error = latent_constant_channel_set(&l, &d, inputs, &sums),
                      size = (bias ? 10 : 3) * sqrt(sums.energy / sums.tokens);
         assert_true(error == 0);
         assert_true(bias ? l.wkv_a[(R - 1) * C] == 0 : fabs(l.wkv_a[(R - 1) * C] / size - 1) < 1e-12);
@@ -106,7 +106,7 @@ static void small_latents_are_enlarged(void **state)
     for (int small = 0; small < 2; small++) {
         mla_layer l = layer_of_ones(&d, true);
         const latent_sums sums = sums_of(latents, small ? 1e-3 : 1, false);
-        latents_enlarge(&l, &d, &sums);
+        latent_norms_enlarge(&l, &d, &sums);
         const double by = small ? 1 / sqrt(sums.square / sums.tokens - LATENT_NORM_EPS) : 1;
         close_to(l.wkv_a[0], by, 1e-12);
         close_to(l.wkv_a[R * d.C - 1], by, 1e-12);

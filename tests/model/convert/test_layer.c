@@ -132,7 +132,7 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
     const int64_t n = 2 * d->G * d->D - rope, width = d->C + 1;
     const convert_settings settings = {.rope = rope, .rank = n, .q_rank = q_rank, .stock = stock};
     const dims to = convert_dims(d, &settings);
-    const int64_t queried = q_rank ? query_rank(&to) : 1;
+    const int64_t queried = q_rank ? layer_query_rank(&to) : 1;
     model source, mla;
     activations source_acts, mla_acts;
     model_init(&source, d, ops_cpu_f64(), 1);
@@ -154,12 +154,12 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
         double *keys = keys_fit_gram(d, d->D / rope),
                *queries = matrix_gram(g.wq, inputs, d->H * d->D, width);
         rope_division sets = rope_uniform(d, freqfold);
-        double *u = rope_rotation(d, rope, &sets, keys), *joint = joint_projection(d, &to, &g, u, inputs),
+        double *u = rope_rotation(d, rope, &sets, keys), *joint = gqa_layer_joint(d, &to, &g, u, inputs),
                *gram = matrix_gram(joint, inputs, n, width);
         double *down = matrix_new(n, n), *up = matrix_new(n, n),
-               *q = principal_axes(d->H * d->D, queried, queries),
+               *q = lowrank_principal_axes(d->H * d->D, queried, queries),
                *q_up = matrix_transposed(q, queried, d->H * d->D);
-        joint_axes(d, rope, n, BALANCE_NORM, gram, down, up);
+        lowrank_joint_axes(d, rope, n, BALANCE_NORM, gram, down, up);
         mla_layer_build(&built, d, &to, &g,
                         &(layer_basis){.u = u,
                                        .joint = joint,

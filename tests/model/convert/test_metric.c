@@ -42,11 +42,11 @@ static layer_case case_new(void)
                       .wo = random_matrix(C, H * D)};
     for (int i = 0; i < G * D; i++) c.g.wk[i * (C + 1)] *= 5; /* far larger keys than values */
     double *keys = matrix_gram(c.g.wk, c.s, G * D, C + 1);
-    c.query_gram = query_grams(&shape, &c.g, c.s);
+    c.query_gram = gqa_layer_query_grams(&shape, &c.g, c.s);
     rope_division whole = rope_uniform(&shape, D / 2);
     c.u = rope_rotation(&shape, ROPE, &whole, keys);
     rope_division_free(&whole);
-    c.joint = joint_projection(&shape, &(dims){.Dr = ROPE}, &c.g, c.u, NULL);
+    c.joint = gqa_layer_joint(&shape, &(dims){.Dr = ROPE}, &c.g, c.u, NULL);
     c.gram = matrix_gram(c.joint, c.s, N, C + 1);
     free(keys);
     return c;
@@ -123,7 +123,7 @@ static void keeps_what_attention_needs(void **unused)
     metric_axes(&shape, ROPE, rank, &c.g, c.u, c.query_gram, c.gram, down, up);
     const cost kept = cost_of(&c, down, up, rank);
     const double least = kept.logits / nothing.logits + kept.outputs / nothing.outputs;
-    joint_axes(&shape, ROPE, rank, BALANCE_NORM, c.gram, other_down, other_up);
+    lowrank_joint_axes(&shape, ROPE, rank, BALANCE_NORM, c.gram, other_down, other_up);
     const cost plain = cost_of(&c, other_down, other_up, rank);
     assert_true(least < plain.logits / nothing.logits + plain.outputs / nothing.outputs);
     for (int try = 0; try < 20; try++) {
@@ -158,9 +158,9 @@ static void no_keys_without_rotation(void **unused)
     const dims one = {.kind = ATTENTION_GQA, .C = C, .H = H, .G = 1, .D = D, .rope = {.theta = 100}};
     layer_case c = case_new();
     rope_division sets = rope_uniform(&one, 1);
-    double *keys = matrix_gram(c.g.wk, c.s, D, C + 1), *queries = query_grams(&one, &c.g, c.s),
+    double *keys = matrix_gram(c.g.wk, c.s, D, C + 1), *queries = gqa_layer_query_grams(&one, &c.g, c.s),
            *u = rope_rotation(&one, D, &sets, keys),
-           *joint = joint_projection(&one, &(dims){.Dr = D}, &c.g, u, NULL),
+           *joint = gqa_layer_joint(&one, &(dims){.Dr = D}, &c.g, u, NULL),
            *gram = matrix_gram(joint, c.s, D, C + 1), *down = matrix_new(D, D), *up = matrix_new(D, D);
     metric_axes(&one, D, D, &c.g, u, queries, gram, down, up);
     expect_identity(up, down, D);
@@ -177,10 +177,10 @@ static void full_rank_loses_nothing(void **unused)
     double *down = matrix_new(N, N), *up = matrix_new(N, N), *q_down = matrix_new(H * D, H * D),
            *q_up = matrix_new(H * D, H * D);
     metric_axes(&shape, ROPE, N, &c.g, c.u, c.query_gram, c.gram, down, up);
-    query_axes(&shape, H * D, &c.g, c.s, q_down, q_up);
+    metric_query_axes(&shape, H * D, &c.g, c.s, q_down, q_up);
     expect_identity(up, down, N);
     expect_identity(q_up, q_down, H * D);
-    const energy_shares kept = energy_kept(&shape, ROPE, N, N, c.gram, down, up, 1);
+    const energy_shares kept = energy_shares_of(&shape, ROPE, N, N, c.gram, down, up, 1);
     assert_true(fabs(kept.keys - 1) < 1e-10 && fabs(kept.values - 1) < 1e-10);
     double *const all[] = {down, up, q_down, q_up};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
@@ -216,7 +216,7 @@ static void energy_is_what_the_latent_gives_back(void **unused)
                 rope += x * x;
             }
         }
-        const energy_shares found = energy_kept(&shape, ROPE, RANK, used, c.gram, down, up, rope);
+        const energy_shares found = energy_shares_of(&shape, ROPE, RANK, used, c.gram, down, up, rope);
         assert_true(fabs(found.keys - (1 - lost[0] / (all[0] + rope))) < 1e-10);
         assert_true(fabs(found.values - (1 - lost[1] / all[1])) < 1e-10);
         assert_true(fabs(found.values - kept[1] / all[1]) < 1e-8); /* kept and lost add up */
@@ -260,9 +260,9 @@ static void queries_keep_what_keys_ask(void **unused)
     enum { RANK = 4, Q = H * D };
     layer_case c = case_new();
     double *down = matrix_new(RANK, Q), *up = matrix_new(Q, RANK), *bare = matrix_gram(c.g.wq, c.s, Q, C + 1);
-    query_axes(&shape, RANK, &c.g, c.s, down, up);
+    metric_query_axes(&shape, RANK, &c.g, c.s, down, up);
     const double least = query_cost(&c, down, up, RANK);
-    double *axes = principal_axes(Q, RANK, bare), *back = matrix_transposed(axes, RANK, Q);
+    double *axes = lowrank_principal_axes(Q, RANK, bare), *back = matrix_transposed(axes, RANK, Q);
     assert_true(least < query_cost(&c, axes, back, RANK) && least > 0);
     for (int try = 0; try < 20; try++) {
         double *push = random_matrix(Q, RANK);

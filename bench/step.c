@@ -155,8 +155,7 @@ int main(int argc, char **argv)
     const compute_settings wanted = compute_settings_of(&s.o);
     compute on;
     const ops *k;
-    status opened = compute_open(&on, &wanted, comm_self(), &why);
-    if (opened == OK) opened = compute_ops(&on, &s.shape, s.batch, s.seq_len, comm_self(), &k, &why);
+    const status opened = compute_start(&on, &wanted, &s.shape, s.batch, s.seq_len, comm_self(), &k, &why);
     if (opened != OK) die(opened, "%s", why.text);
 
     model m;

@@ -59,6 +59,13 @@ status compute_open(compute *x, const compute_settings *wanted, const comm *c, m
     return OK;
 }
 
+status compute_start(compute *x, const compute_settings *wanted, const dims *d, int64_t B, int64_t T,
+                     const comm *c, const ops **k, message *why)
+{
+    TRY(compute_open(x, wanted, c, why));
+    return compute_ops(x, d, B, T, c, k, why);
+}
+
 const comm *compute_ranks(compute *x, const comm *c)
 {
     if (!x->device) return c;

@@ -34,6 +34,11 @@ status compute_open(compute *x, const compute_settings *wanted, const comm *c, m
 status compute_ops(compute *x, const dims *d, int64_t B, int64_t T, const comm *c, const ops **k,
                    message *why);
 
+/* Both of the above, for a command that computes on one shape. The caller ends with compute_close, whatever
+ * the status. MPI: collective; every rank returns the same status. */
+status compute_start(compute *x, const compute_settings *wanted, const dims *d, int64_t B, int64_t T,
+                     const comm *c, const ops **k, message *why);
+
 /* The ranks of c over the memory of the ops' tensors, for training: on the CPU c itself. Belongs to x; at
  * most once. MPI: collective. */
 const comm *compute_ranks(compute *x, const comm *c);

@@ -23,8 +23,7 @@ status loaded_model_start(loaded_model *x, const compute_settings *wanted, int64
 {
     const dims *d = &x->config.d;
     const ops *k;
-    TRY(compute_open(&x->on, wanted, c, why));
-    TRY(compute_ops(&x->on, d, B, x->T, c, &k, why));
+    TRY(compute_start(&x->on, wanted, d, B, x->T, c, &k, why));
     model_init(&x->m, d, k, 1);
     activations_init(&x->acts, d, k, B, x->T, FORWARD_ONLY);
     return comm_agree(c, model_load(x->folder, &x->m.table, &x->m.w, k, why), why);

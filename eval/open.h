@@ -1,5 +1,6 @@
-/* Opens a model folder, for every command that computes with one: first its shape and the headers of its
- * files, which takes no memory and finds most mistakes, then device, weights and activations. */
+/* Opens a model folder, for every command that wants its shape or weights: first its shape and the headers of
+ * its files, which takes no memory and finds most mistakes, then device, weights and activations. Who wants
+ * only the tokenizer of a folder calls tokenizer_open. */
 #ifndef REMLA_EVAL_OPEN_H
 #define REMLA_EVAL_OPEN_H
 #include "eval/compute.h"

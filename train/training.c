@@ -5,11 +5,11 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/stop.h"
+#include "data/tokenizer_check.h"
 #include "eval/open.h"
 #include "model/loss.h"
 #include "train/feed_options.h"
 #include "train/option_words.h"
-#include "data/tokenizer_check.h"
 #include "train/unit_file.h"
 #include <math.h>
 #include <stdio.h>
@@ -121,9 +121,9 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     TRY_ALL(c, open_alone(t, why), why);
     TRY(data_open(t, why));
     const compute_settings wanted = compute_settings_of(o);
-    TRY(compute_open(&t->backend, &wanted, c, why));
     const ops *k;
-    TRY(compute_ops(&t->backend, &t->config.d, o->train_micro_batch, o->train_seq_len, c, &k, why));
+    TRY(compute_start(&t->backend, &wanted, &t->config.d, o->train_micro_batch, o->train_seq_len, c, &k,
+                      why));
     /* A run that begins; one that goes on knows its place only with its checkpoint. */
     t->loader = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len, 0);
     const int pad = 16 * c->size; /* every rank's slice of a unit starts at a multiple of 64 bytes */

@@ -6,7 +6,8 @@
 #include "train/feed_options.h"
 #include <stdio.h>
 
-/* The model matters only where its end-of-text token does. */
+/* The model matters only where its end-of-text token does: config.json is enough, and a folder without
+ * weights will do. */
 static status find_eos(const options *o, int64_t *eos, message *why)
 {
     *eos = -1;

@@ -93,10 +93,10 @@ static const command *find_command(const char *name)
     return NULL;
 }
 
-/* The second words of commands that begin with `name`, "import, order": empty when there are none. */
-static void second_words(const char *name, char *out, size_t size)
+/* The second words of commands that begin with the first `length` bytes of `name`, "import, order": empty
+ * when there are none. */
+static void second_words(const char *name, size_t length, char *out, size_t size)
 {
-    const size_t length = strlen(name);
     out[0] = 0;
     for (int i = 0; i < NUM_COMMANDS; i++) {
         const char *rest = commands[i].name + length;
@@ -109,8 +109,12 @@ static void second_words(const char *name, char *out, size_t size)
 static status unknown_command(const char *name, message *why)
 {
     char words[256];
-    second_words(name, words, sizeof words);
-    if (words[0]) return fail(why, ERR_USAGE, "%.100s what? there are: %s", name, words);
+    const size_t first = strcspn(name, " ");
+    second_words(name, first, words, sizeof words);
+    if (words[0] && !name[first]) return fail(why, ERR_USAGE, "%s needs a subcommand: %s", name, words);
+    if (words[0])
+        return fail(why, ERR_USAGE, "unknown command %.100s; %.*s needs a subcommand: %s", name, (int)first,
+                    name, words);
     const command *best = &commands[0];
     for (int i = 1; i < NUM_COMMANDS; i++)
         if (edit_distance(name, commands[i].name) < edit_distance(name, best->name)) best = &commands[i];

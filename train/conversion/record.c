@@ -221,19 +221,20 @@ static void print_cache(const json_t *bytes)
 static void print_record(const json_t *record)
 {
     const json_t *settings = json_object_get(record, "settings");
-    char seconds[24];
+    const long long q_rank = whole_of(settings, "q_lora_rank");
+    char seconds[24], q_text[24] = "none";
+    if (q_rank) snprintf(q_text, sizeof q_text, "%lld", q_rank);
     print_layers(json_object_get(record, "layers"));
     print_steps(json_object_get(record, "held_out"));
     print_calibration(json_object_get(record, "calibration"));
     print_cache(json_object_get(record, "kv_bytes_per_token"));
-    log_line(
-        "converted by method %s in %s s: %s, kv_lora_rank %lld, qk_rope_head_dim %lld, q_lora_rank %lld, "
-        "%s latent norms, layout %s",
-        text_of(record, "method"), real_text(record, "seconds", 0, 1, "?", seconds),
-        text_of(settings, "dtype"), whole_of(settings, "kv_lora_rank"),
-        whole_of(settings, "qk_rope_head_dim"), whole_of(settings, "q_lora_rank"),
-        json_is_true(json_object_get(settings, "latent_norm")) ? "with" : "without",
-        text_of(settings, "layout"));
+    log_line("converted by method %s in %s s: %s, kv_lora_rank %lld, qk_rope_head_dim %lld, q_lora_rank %s, "
+             "%s latent norms, layout %s",
+             text_of(record, "method"), real_text(record, "seconds", 0, 1, "?", seconds),
+             text_of(settings, "dtype"), whole_of(settings, "kv_lora_rank"),
+             whole_of(settings, "qk_rope_head_dim"), q_text,
+             json_is_true(json_object_get(settings, "latent_norm")) ? "with" : "without",
+             text_of(settings, "layout"));
 }
 
 bool conversion_exists(const char *folder)

@@ -39,6 +39,11 @@ const option_row option_table[NUM_OPTIONS] = {
     _Static_assert(sizeof(option_##S_##_##N_) == sizeof(option_ENUM), "an enum of another size");
 #include "train/options/options.def"
 
+const char *const option_old_numbers[NUM_OPTIONS] = {
+#define OLD_NUMBER(S_, N_, NUMBER_) [OPTION_##S_##_##N_] = #NUMBER_,
+#include "train/options/options.def"
+};
+
 const char *const option_word_names[] = {
     [OPTION_NUMBER] = "a number", [OPTION_AUTO] = "auto", [OPTION_NONE] = "none", [OPTION_ALL] = "all"};
 
@@ -149,18 +154,12 @@ static bool parse_int(const char *text, int64_t *value)
     return errno == 0;
 }
 
-static int64_t lowest(const option_row *row)
-{
-    int64_t low;
-    REQUIRE(parse_int(row->low, &low), "range of %s.%s", row->section, row->name);
-    return low;
-}
-
 static bool parse_int_in(const option_row *row, const char *text, int64_t *value)
 {
-    int64_t high;
-    REQUIRE(parse_int(row->high, &high), "range of %s.%s", row->section, row->name);
-    return parse_int(text, value) && *value >= lowest(row) && *value <= high;
+    int64_t low, high;
+    REQUIRE(parse_int(row->low, &low) && parse_int(row->high, &high), "range of %s.%s", row->section,
+            row->name);
+    return parse_int(text, value) && *value >= low && *value <= high;
 }
 
 /* strtod would also take nan, inf, hexadecimal and white space. */
@@ -198,27 +197,35 @@ static bool parse_word(const option_row *row, const char *text, option_word *val
     return true;
 }
 
-/* What an old number stands for, of a row that has just one word: only then is the list a word. */
-static bool parse_only_word(const option_row *row, option_word *value)
+static const char *old_number(const option_row *row) { return option_old_numbers[row - option_table]; }
+
+/* What the old number stands for: with just one word the list is the word. */
+static option_word only_word(const option_row *row)
 {
-    return parse_word(row, row->words, value);
+    option_word word = OPTION_NUMBER;
+    REQUIRE(parse_word(row, row->words, &word), "old number of %s.%s", row->section, row->name);
+    return word;
 }
 
 static bool parse_whole_or_word(const option_row *row, const char *text, option_whole *value)
 {
+    const char *old = old_number(row);
+    int64_t number, then;
     *value = (option_whole){0};
     if (parse_word(row, text, &value->word) || parse_int_in(row, text, &value->number)) return true;
-    const bool old = parse_int(text, &value->number) && value->number == lowest(row) - 1;
-    value->number = 0;
-    return old && parse_only_word(row, &value->word);
+    *value = (option_whole){0};
+    if (!old || !parse_int(old, &then) || !parse_int(text, &number) || number != then) return false;
+    value->word = only_word(row);
+    return true;
 }
 
 static bool parse_real_or_word(const option_row *row, const char *text, option_real *value)
 {
+    const char *old = old_number(row);
     *value = (option_real){0};
     if (parse_word(row, text, &value->word)) return true;
     if (!parse_real_in(row, text, &value->number)) return false;
-    if (value->number == strtod(row->low, NULL)) parse_only_word(row, &value->word);
+    if (old && value->number == strtod(old, NULL)) *value = (option_real){.word = only_word(row)};
     return true;
 }
 

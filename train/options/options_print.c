@@ -89,6 +89,18 @@ static bool in_section(const option_row *row, const option_section *s)
     return !strcmp(row->section, s->name);
 }
 
+static void print_old_numbers(FILE *out)
+{
+    const char *before = "\nNumbers that stood for the word of an option in older files are still read:";
+    for (int i = 0; i < NUM_OPTIONS; i++) {
+        if (!option_old_numbers[i]) continue;
+        fprintf(out, "%s %s.%s=%s", before, option_table[i].section, option_table[i].name,
+                option_old_numbers[i]);
+        before = ",";
+    }
+    fputs(".\n", out);
+}
+
 void options_print_table(FILE *out)
 {
     char range[RANGE_BYTES];
@@ -104,10 +116,9 @@ void options_print_table(FILE *out)
         "\n"
         "The word `auto` stands for what follows from other options, the model or the data; it never changes "
         "an\n"
-        "option that has a value. Numbers that stood for a word in older files are still read: 0, or -1 "
-        "where\n"
-        "the range begins with 0 (0 for optim.clip).\n",
+        "option that has a value.\n",
         out);
+    print_old_numbers(out);
     for (const option_section *s = option_sections; s < option_sections + num_option_sections; s++) {
         fprintf(out, "\n## %s: %s\n\n| key | default | range | meaning |\n| --- | --- | --- | --- |\n",
                 s->name, s->help);

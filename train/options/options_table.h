@@ -25,6 +25,8 @@ typedef struct option_row {
     size_t at; /* of the value in `options` */
 } option_row;
 extern const option_row option_table[NUM_OPTIONS];
+/* The number that is read as the row's only word, as written in options.def; NULL: the row has none. */
+extern const char *const option_old_numbers[NUM_OPTIONS];
 extern const char *const option_word_names[]; /* of option_word */
 /* Stands for the enum of any row of words: its value is written through this type. */
 typedef unsigned option_ENUM;

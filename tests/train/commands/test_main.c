@@ -83,6 +83,11 @@ static void test_usage_errors(void **state)
     (void)state;
     expect_refused("trian", 2, "remla: unknown command trian; did you mean train?");
     expect_refused("help evil", 2, "unknown command evil; did you mean eval?");
+    expect_refused("data", 2, "remla: data needs a subcommand: import, tokenize, order, inspect, verify,");
+    expect_refused("data --json", 2, "remla: data needs a subcommand: import, ");
+    expect_refused("help data", 2, "data needs a subcommand: import, ");
+    expect_refused("data nonsense", 2,
+                   "remla: unknown command data nonsense; data needs a subcommand: import, ");
     expect_refused("eval", 2, "remla eval: found 0 of 1 arguments; usage: remla eval MODEL");
     expect_refused("convert SRC", 2, "found 1 of 2 arguments; usage: remla convert SRC DST");
     expect_refused("convert SRC DST MORE", 2, "MORE is one argument too many");

@@ -152,7 +152,7 @@ static const option_whole *whole_at(const options *o, int id)
 }
 
 /* Words in the place of numbers, and the numbers that stood for them before there were words: 0, or -1 where
- * 0 is a number like others. */
+ * 0 is a number like others. optim.clip has one too; options that never had one refuse (test_refusals). */
 static const struct {
     int id;
     const char *old, *now;
@@ -206,6 +206,9 @@ static void test_words(void **state)
     assert_true(o.optim_clip.word == OPTION_NUMBER && option_real_or(o.optim_clip, 7) == 0.5);
     set(&o, "optim.clip=0.0");
     assert_true(o.optim_clip.word == OPTION_NONE && option_real_or(o.optim_clip, 7) == 7);
+    int old = 0;
+    for (int i = 0; i < NUM_OPTIONS; i++) old += option_old_numbers[i] != NULL;
+    assert_int_equal(old, NUM_WORDS + 1); /* and optim.clip: a new option has no old number */
     options_free(&o);
 }
 
@@ -310,6 +313,11 @@ static void test_refusals(void **state)
         {"optim.schedule=", "expected one of"},
         {"optim.schedule=cosine, linear", "expected one of"},
         {"convert.freqfold=-1", "expected auto, or a whole number from 1 to 4096"},
+        {"convert.freqfold=0", "expected auto, or a whole number from 1 to 4096"},
+        {"eval.seq_len=0",
+         "eval.seq_len=0 (command line): expected auto, or a whole number from 1 to 1048576"},
+        {"eval.micro_batch=0", "expected auto, or a whole number from 1 to 65536"},
+        {"val.every=-1", "expected none, or a whole number from 1 to 1000000000000"},
         {"convert.freqfold=none", "expected auto, or"},
         {"convert.freqfold=4097", "expected auto, or"},
         {"optim.warmup=-2", "expected auto, or a whole number from 0 to 1000000000000"},

@@ -7,7 +7,7 @@
 # shellcheck disable=SC2016  # single quotes hold Perl
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../scripts/common.sh"
-places_only= verdict=noticed
+places_only="" verdict=noticed
 if [ "${1:-}" = --places ]; then places_only=1 verdict="have a place" && shift; fi
 copy=$ROOT/build/plant
 wanted=" $* "

@@ -4,10 +4,10 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ROOT"
-need_packages clang pkg-config libzstd-dev libxxhash-dev libjansson-dev libpcre2-dev libutf8proc-dev nettle-dev zlib1g-dev
+need_packages clang pkg-config libopenmpi-dev libzstd-dev libxxhash-dev libjansson-dev libpcre2-dev libutf8proc-dev nettle-dev zlib1g-dev
 build=build/fuzz
 mkdir -p $build
-libraries=(libzstd libxxhash jansson libpcre2-8 libutf8proc nettle zlib)
+libraries=(ompi-c libzstd libxxhash jansson libpcre2-8 libutf8proc nettle zlib)
 flags=(-std=gnu11 -D_GNU_SOURCE '-DREMLA_VERSION="0"' -I. -O1 -g -fno-omit-frame-pointer '-fsanitize=fuzzer-no-link,address,undefined' -fno-sanitize-recover=all)
 read -ra compile_flags < <(pkg-config --cflags "${libraries[@]}")
 read -ra link_flags < <(pkg-config --libs "${libraries[@]}")
@@ -22,7 +22,7 @@ compile() { # FILE.c: its object, when it is older than any source
 link_target() { # NAME; from an archive, so that only what the target reads is linked
     local objects=() file
     for file in base/*.c base/none/*.c data/*.c data/*/*.c tests/fuzz/support.c; do
-        [ "$file" = base/comm_mpi.c ] || objects+=("$(compile "$file")")
+        objects+=("$(compile "$file")")
     done
     rm -f "$build/data.a"
     ar crs "$build/data.a" "${objects[@]}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The arrows of docs/ARCHITECTURE.md, "The house": which folder may include which. Every quoted #include names its folder. Below, a folder's line
-# names the others that it may include; it may always include itself.
+# The arrows of docs/ARCHITECTURE.md, "The house": which folder may include which. Every #include of our own names its folder, in quotes.
+# Below, a folder's line names the others that it may include; it may always include itself.
 set -euo pipefail
 cd "${REMLA_SOURCE:?the root of the sources}"
 declare -A may=(
@@ -32,13 +32,20 @@ declare -A may=(
 wrong=0 seen=0
 while IFS=: read -r file line text; do
     from=${file%/*}
-    included=$(sed 's/.*"\(.*\)".*/\1/' <<<"$text")
+    [[ $text =~ ([\"\<])([^\"\>]*) ]]
+    included=${BASH_REMATCH[2]}
+    if [ "${BASH_REMATCH[1]}" = "<" ]; then
+        [ -e "$included" ] || continue # of the system
+        echo "$file:$line: <$included> is ours: write it in quotes"
+        wrong=$((wrong + 1))
+        continue
+    fi
     to=${included%/*}
     seen=$((seen + 1))
     [[ -v may[$from] ]] || { echo "$file: its folder is not in the table of tests/house/includes.sh"; wrong=$((wrong + 1)); continue; }
     [[ $included == */* && " $from ${may[$from]} " == *" $to "* ]] && continue
     echo "$file:$line: $from may include ${may[$from]:-nothing else}, not \"$included\""
     wrong=$((wrong + 1))
-done < <(grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' -r base kernels model data optim eval train bench --include='*.[ch]' --include='*.def' --include='*.cu' --include='*.cuh')
+done < <(grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]' -r base kernels model data optim eval train bench --include='*.[ch]' --include='*.def' --include='*.cu' --include='*.cuh')
 [ $seen -gt 0 ] || { echo "no #include lines found in $PWD"; exit 1; }
 [ $wrong = 0 ]

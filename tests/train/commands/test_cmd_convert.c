@@ -226,7 +226,7 @@ static void leaves_nothing_of_an_infinite_loss(void **state)
     write_large(source, "lm_head.weight", 37, 3e38f);
     for (int m = 0; m < 2; m++) {
         expect(run("convert %s %s calib.data=%s calib.seq_len=32 convert.qk_rope_head_dim=4 "
-                   "convert.kv_lora_rank=12 convert.method=%s",
+                   "convert.kv_lora_rank=12 convert.dtype=f32 convert.method=%s",
                    source, target, golden("train.ds"), methods[m]),
                3, "the original's loss on the calibration text is ");
         glob_t left;

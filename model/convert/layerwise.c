@@ -5,9 +5,9 @@
  *     (remla.c, transmla.c);
  *   3 in the pass that writes, the layer goes into the result's file.
  * After the last layer the streams' losses are taken, and may decide about the next pass. An original or a
- * result whose loss on the calibration text is not finite ends the conversion. The original's
- * streams begin and end with its embedding, final norm and head; in the pass that writes, the others begin
- * and end with those that are written. */
+ * result whose loss on the calibration text is not finite ends the conversion. The original's streams begin
+ * and end with its embedding, final norm and head; in the pass that writes, the others begin and end with
+ * those that are written. */
 #include "model/convert/layerwise.h"
 #include "base/clock.h"
 #include "base/log.h"

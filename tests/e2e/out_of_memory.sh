@@ -40,4 +40,4 @@ for ((k = 1;; k++)); do
     ! grep -q 'no memory for the files of' err || break
     [ $k -lt 200 ] || fail "glob never runs out of memory"
 done
-[ $code = 4 ] || fail "glob without memory: exit code $code: $(cat err)"
+[ "$code" = 4 ] || fail "glob without memory: exit code $code: $(cat err)"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Memory that runs out is exit code 4 and one sentence, whoever asked for it: the program, jansson, libyaml, zstd, glob. FAILING_MEMORY is the
+# Memory that runs out is exit code 4 and one sentence, whoever asked for it: the program, jansson, libyaml, zstd, PCRE2, glob. FAILING_MEMORY is the
 # library failing_memory.c, which lets one allocation fail. Every allocation has its turn, or where there are many, some 40 of them.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -33,6 +33,20 @@ check_all zstd "$REMLA" data verify set/train.ds.zst
 check_all zstd "$REMLA" data import set/train.ds.zst made/a.ds
 check_all zstd "$REMLA" data import "$golden/import/mds-zstd" made/a.ds import.column=tokens
 check_all zstd "$REMLA" data import "$golden/train.ds" made/a.ds.zst import.vocabulary=96
+
+# Without memory for its machine code, PCRE2 matches all the same.
+encode() { failing pcre2 "$1" "$REMLA" data encode "$golden/tokenizer" <<<'"a b"' 2>err; }
+encode 0 >want
+total=$(cat count) stopped=0
+for ((k = 1; k <= total; k++)); do
+    if encode $k >got; then
+        cmp got want >&2 || fail "data encode without allocation $k: other ids"
+    else
+        [ $? = 4 ] && grep -q '^remla: no memory for ' err || fail "data encode without allocation $k: $(cat err)"
+        stopped=$((stopped + 1))
+    fi
+done
+[ $stopped -gt 1 ] || fail "data encode: PCRE2 always had memory"
 
 # Of what the C library asks for, glob's has its turn.
 for ((k = 1;; k++)); do

@@ -491,6 +491,7 @@ status path_list_expand(path_list *out, const char *const *patterns, int count, 
         }
         glob_t found;
         const int error = glob(patterns[i], 0, NULL, &found);
+        if (error == GLOB_NOSPACE) memory_failed("the files of %s", patterns[i]);
         if (error) {
             path_list_free(out);
             return fail(why, ERR_INPUT, "%s: %s", patterns[i],

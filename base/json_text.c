@@ -15,6 +15,10 @@
  * ask for gigabytes. */
 enum { MAX_DEPTH = 8, MAX_COMMAS = 1 << 23 };
 
+static void *allocate(size_t bytes) { return memory_check(malloc(bytes), "%zu bytes of JSON", bytes); }
+
+void json_text_start(void) { json_set_alloc_funcs(allocate, free); }
+
 const char *json_text_excess(const char *text, int64_t bytes, int max_depth, int64_t max_commas)
 {
     int64_t commas = 0;

@@ -9,6 +9,11 @@
 
 typedef struct json_t json_t;
 
+/* Makes jansson stop the job when memory runs out (ERR_DEVICE, as memory_new does). jansson itself returns
+ * NULL for that as for a text that is not JSON or not UTF-8, and nobody could tell them apart. main calls it
+ * before any other function of jansson. */
+void json_text_start(void);
+
 /* Returns NULL if the text is within the limits, else the end of a sentence that begins with "its JSON".
  * jansson takes some 50 bytes for a value and 250 for an object, which in the text take two or three. */
 const char *json_text_excess(const char *text, int64_t bytes, int max_depth, int64_t max_commas);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 enum { BUFFER_BYTES = 1 << 17, WINDOW_LOG = 27 };
 
@@ -83,6 +84,8 @@ static status unpack(byte_stream *b, message *why)
         const bool last = z->in.size == 0;
         if (last && z->wanted == 0) return OK;
         z->wanted = ZSTD_decompressStream(z->stream, &out, &z->in);
+        if (ZSTD_getErrorCode(z->wanted) == ZSTD_error_memory_allocation)
+            memory_failed("decompression of %s", b->path);
         if (ZSTD_isError(z->wanted))
             return fail(why, ERR_INPUT, "%s: cannot be decompressed behind byte %lld of its content: %s",
                         b->path, (long long)b->at, ZSTD_getErrorName(z->wanted));

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <xxhash.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 enum { FOOTER_BYTES = 9, SHORTEST_FRAME = 8 };
 
@@ -191,6 +192,7 @@ status seekable_frame_decode(frame_decoder *d, const char *path, int64_t frame, 
         return damaged(path, frame, "it is not as long as the seek table says", why);
     if (!d->zstd) d->zstd = memory_check(ZSTD_createDCtx(), "decompression of %s", path);
     const size_t got = ZSTD_decompressDCtx(d->zstd, out, (size_t)bytes, packed, (size_t)packed_bytes);
+    if (ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation) memory_failed("decompression of %s", path);
     if (ZSTD_isError(got)) return damaged(path, frame, ZSTD_getErrorName(got), why);
     if (got != (size_t)bytes) return damaged(path, frame, "its content is shorter than it says", why);
     if (!checksum) return OK;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <xxhash.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 /* 256 KiB: larger frames pack little better, and a random read decodes one or two of them. */
 enum { FRAME_BYTES = 1 << 18, WINDOW_LOG = 18, LEVEL = 3, ENTRY_BYTES = 12 };
@@ -71,6 +72,8 @@ status seekable_writer_leading(seekable_writer *w, const void *data, int64_t byt
 static status frame_write(seekable_writer *w, message *why)
 {
     const size_t packed = ZSTD_compress2(w->zstd, w->packed, w->packed_size, w->raw, (size_t)w->raw_bytes);
+    if (ZSTD_getErrorCode(packed) == ZSTD_error_memory_allocation)
+        memory_failed("compression of %s", w->out->path);
     REQUIRE(!ZSTD_isError(packed), "%s: zstd cannot compress: %s", w->out->path, ZSTD_getErrorName(packed));
     TRY(entry_add(w, (int64_t)packed, w->raw, w->raw_bytes, why));
     w->raw_bytes = 0;

@@ -34,6 +34,7 @@ static status compile(pattern *p, const char *text, int64_t bytes, uint32_t opti
     p->code =
         pcre2_compile((PCRE2_SPTR)text, (PCRE2_SIZE)bytes, PCRE2_UTF | options, &error, &place, context);
     pcre2_compile_context_free(context);
+    if (!p->code && error == PCRE2_ERROR_HEAP_FAILED) memory_failed("a regular expression");
     if (!p->code) {
         char reason[128];
         pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);
@@ -105,6 +106,7 @@ pattern_search pattern_begin(const pattern *p, pattern_work *w, const char *text
 
 static status search_failed(const pattern_search *s, int code, message *why)
 {
+    if (code == PCRE2_ERROR_NOMEMORY) memory_failed("matching \"%.200s\"", s->p->text);
     char reason[128];
     pcre2_get_error_message(code, (PCRE2_UCHAR *)reason, sizeof reason);
     return fail(why, ERR_INPUT, "matching \"%.200s\" in %lld bytes of text failed at byte %lld: %s",

@@ -4,15 +4,17 @@
  *   2 the method makes a layer of it, from what its streams of text show, and sends the streams through
  *     (remla.c, transmla.c);
  *   3 in the pass that writes, the layer goes into the result's file.
- * After the last layer the streams' losses are taken, and may decide about the next pass. The original's
- * streams begin and end with its embedding, final norm and head; in the pass that writes, the others begin
- * and end with those that are written. */
+ * After the last layer the streams' losses are taken, and may decide about the next pass. An original or a
+ * result whose loss on the calibration text is not finite ends the conversion. The original's streams begin
+ * and end with its embedding, final norm and head; in the pass that writes, the others begin and end with
+ * those that are written. */
 #include "model/convert/layerwise.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "model/convert/strategy.h"
 #include "model/hf/model_files.h"
+#include <math.h>
 #include <stdlib.h>
 
 /* A pass that says nothing about its layers says how far it is this often. */
@@ -165,14 +167,37 @@ static status run_pass(conversion_work *w, conversion_files *f, const layers_pas
 
 /* ---- all of them -------------------- */
 
+/* After any pass: the first one measures it. */
+static status check_original(const layers_report *r, message *why)
+{
+    if (isfinite(r->loss_source)) return OK;
+    return fail(why, ERR_INPUT,
+                "the original's loss on the calibration text is %g: there is nothing to convert",
+                r->loss_source);
+}
+
+/* When no pass that could still better it is left. */
+static status check_result(const layers_report *r, message *why)
+{
+    if (isfinite(r->loss_mla)) return OK;
+    return fail(
+        why, DIVERGED,
+        "the converted model's loss on the calibration text is %g, the original's %g: keep more of it "
+        "(convert.kv_lora_rank, convert.qk_rope_head_dim) or convert it by the other convert.method",
+        r->loss_mla, r->loss_source);
+}
+
 static status run_passes(conversion_work *w, conversion_files *f, const conversion_strategy *strategy,
                          message *why)
 {
     for (const layers_pass *p; (p = strategy->next(w));) {
+        if (p->writes) TRY(check_result(w->report, why)); /* 0 when the pass itself measures it */
         const status s = run_pass(w, f, p, why);
         work_close_streams(w);
         TRY(s);
+        TRY(check_original(w->report, why));
     }
+    TRY(check_result(w->report, why));
     if (!f->writing) return OK;
     f->writing = false;
     return model_writer_finish(&f->out, why);

@@ -73,9 +73,11 @@ int64_t layers_plan_bytes(const layers_plan *p); /* memory in all */
 /* ERR_INPUT when there is too little text for what the method determines from it. */
 status layers_text_check(const layers_job *j, message *why);
 
-/* Converts. ERR_INPUT when there is too little text, an activation or a loss on the calibration text is not
- * finite, or a weight cannot be written. The caller ends with layers_report_free, whatever it returns. MPI:
- * collective; the windows are dealt out to the ranks, every rank returns the same. */
+/* Converts. ERR_INPUT when there is too little text, an activation or the original's loss on the calibration
+ * text is not finite, or a weight cannot be written. DIVERGED when the original's loss is finite and that of
+ * the result, or of TransMLA's partial-RoPE model, is not. A loss on held-out text may be anything. The
+ * caller ends with layers_report_free, whatever it returns. MPI: collective; the windows are dealt out to the
+ * ranks, every rank returns the same. */
 status convert_layers(const layers_job *j, layers_report *report, message *why);
 void layers_report_free(layers_report *r);
 

@@ -117,12 +117,11 @@ static status original_layer(conversion_work *w, int64_t layer, const gqa_layer 
 static status original_end(conversion_work *w, message *why)
 {
     transmla *t = w->state;
-    const double loss = w->report->loss_source = t->original->loss;
-    say_loss(w, "original", loss);
+    (void)why;
+    w->report->loss_source = t->original->loss;
+    say_loss(w, "original", t->original->loss);
     t->looked = true;
-    if (isfinite(loss)) return OK;
-    return fail(why, ERR_INPUT,
-                "the original's loss on the calibration text is %g: there is nothing to convert", loss);
+    return OK;
 }
 
 /* ---- try: one FreqFold -------------------- */
@@ -184,14 +183,17 @@ static status try_end(conversion_work *w, message *why)
     snprintf(name, sizeof name, "partial RoPE, FreqFold %lld", (long long)t->freqfold);
     say_loss(w, name, t->partial->loss);
     if (!isfinite(t->partial->loss))
-        return fail(why, ERR_INPUT, "the partial-RoPE model's loss on the calibration text is %g",
-                    t->partial->loss);
+        return fail(
+            why, DIVERGED,
+            "the partial-RoPE model's loss on the calibration text is %g: keep more of the rotary part "
+            "(convert.qk_rope_head_dim) or convert by convert.method=remla",
+            t->partial->loss);
     if (t->converted) {
         t->tried.loss = t->converted->loss;
         snprintf(name, sizeof name, "MLA, FreqFold %lld", (long long)t->freqfold);
         say_loss(w, name, t->tried.loss);
     }
-    /* The first one wins when no loss is a number, so that there always is a result. */
+    /* The first one wins when no loss is a number. */
     const bool better = !t->best.layer || t->tried.loss < t->best.loss;
     made_free(w, better ? &t->best : &t->tried);
     if (better) t->best = t->tried;

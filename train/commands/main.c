@@ -1,6 +1,7 @@
 /* The program: finds the command in its table, reads the options, brings up what the command computes on,
  * calls it, and turns what it returns into one sentence and an exit code. */
 #include "base/comm.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/memory.h"
@@ -304,6 +305,7 @@ int main(int argc, char **argv)
         print_commands(stderr);
         return ERR_USAGE;
     }
+    json_text_start();
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, with a sentence */
     char name[NAME_BYTES];
     int used;

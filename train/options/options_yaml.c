@@ -32,6 +32,7 @@ static status refuse(reader *r, const char *found, const char *expected)
 static status refuse_syntax(reader *r)
 {
     const yaml_parser_t *p = &r->parser;
+    if (p->error == YAML_MEMORY_ERROR) memory_failed("the YAML of %s", r->path);
     size_t line = p->problem_mark.line + 1, column = p->problem_mark.column + 1;
     if (p->error == YAML_READER_ERROR) {
         line = column = 1;
@@ -41,7 +42,7 @@ static status refuse_syntax(reader *r)
         }
     }
     return fail(r->why, ERR_INPUT, "%s:%zu:%zu: not valid YAML: %s%s%s", r->path, line, column,
-                p->context ? p->context : "", p->context ? ", " : "", p->problem ? p->problem : "no memory");
+                p->context ? p->context : "", p->context ? ", " : "", p->problem);
 }
 
 /* The next event, which replaces the current one. */

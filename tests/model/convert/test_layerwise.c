@@ -74,7 +74,7 @@ static void both_methods_go_through_one_driver(void **state)
     }
     assert_true(c[0].report.loss_source == c[1].report.loss_source);
     assert_true(c[0].report.held_out[STEP_ORIGINAL].loss == c[1].report.held_out[STEP_ORIGINAL].loss);
-    close_to(c[0].report.held_out[STEP_ORIGINAL].loss, tiny_loss_source(&plain, TINY_HELD_OUT), 1e-6);
+    close_to(c[0].report.held_out[STEP_ORIGINAL].loss, tiny_loss_source(&plain, 0, TINY_HELD_OUT), 1e-6);
     for (int m = 0; m < 2; m++) layers_report_free(&c[m].report);
 }
 
@@ -96,7 +96,7 @@ static void reports_the_loss_of_what_is_written(void **state)
             c.storage = F32;
             tiny_convert(&c);
             close_to(c.report.loss_mla, tiny_loss(&c, TINY_TEXT), 1e-6);
-            close_to(c.report.loss_source, tiny_loss_source(&d, TINY_TEXT), 1e-6);
+            close_to(c.report.loss_source, tiny_loss_source(&d, 0, TINY_TEXT), 1e-6);
             layers_report_free(&c.report);
         }
 }
@@ -125,6 +125,38 @@ static void too_little_text_is_refused(void **state)
         assert_int_equal(convert_layers(&j, &report, &why), ERR_INPUT);
         if (!strstr(why.text, sentences[m])) fail_msg("\"%s\" does not say \"%s\"", why.text, sentences[m]);
         layers_report_free(&report);
+    }
+}
+
+static void refuses(convert_method method, double head_times, status code, const char *sentence)
+{
+    const convert_settings settings = {.rope = 4, .rank = 12, .freqfold = 4};
+    tiny_conversion c = {
+        .d = &plain, .k = ops_cpu_f32(), .method = method, .settings = &settings, .head_times = head_times};
+    message why = {""};
+    assert_int_equal(tiny_try(&c, &why), code);
+    if (!strstr(why.text, sentence)) fail_msg("\"%s\" does not say \"%s\"", why.text, sentence);
+    layers_report_free(&c.report);
+}
+
+/* Nothing but the logits grows with the head. Just below the factor at which the original's are no floats any
+ * more, those of a model that is not quite the original already are none. */
+static void a_loss_that_is_not_finite_ends_it(void **state)
+{
+    (void)state;
+    static const char *const ended_by[] = {"the converted model's loss on the calibration text is ",
+                                           "the partial-RoPE model's loss on the calibration text is "};
+    double finite = 1, infinite = 1e39;
+    while (infinite / finite > 1.0001) {
+        const double between = sqrt(finite * infinite);
+        if (isfinite(tiny_loss_source(&plain, between, TINY_TEXT)))
+            finite = between;
+        else
+            infinite = between;
+    }
+    for (int m = 0; m < 2; m++) {
+        refuses(methods[m], infinite, ERR_INPUT, "the original's loss on the calibration text is ");
+        refuses(methods[m], finite, DIVERGED, ended_by[m]);
     }
 }
 
@@ -196,6 +228,7 @@ int main(void)
         cmocka_unit_test(both_methods_go_through_one_driver),
         cmocka_unit_test(reports_the_loss_of_what_is_written),
         cmocka_unit_test(too_little_text_is_refused),
+        cmocka_unit_test(a_loss_that_is_not_finite_ends_it),
         cmocka_unit_test(full_rank_is_the_partial_model),
         cmocka_unit_test(auto_takes_the_best_freqfold),
         cmocka_unit_test(latent_norms_cost_little),

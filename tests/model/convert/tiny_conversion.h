@@ -18,6 +18,7 @@ typedef struct tiny_conversion {
     const convert_settings *settings;
     dtype storage;        /* F32 is 0 */
     const comm *c;        /* NULL: this process alone */
+    double head_times;    /* lm_head.weight is multiplied by it; 0: is as it is */
     layers_report report; /* the test ends with layers_report_free */
     char folder[PATH_BYTES];
 } tiny_conversion;
@@ -38,18 +39,27 @@ static inline void tiny_folder(char path[PATH_BYTES])
     tiny_must(folder_make(path, &why), &why);
 }
 
-static inline void tiny_convert(tiny_conversion *c)
+/* The original's weights; the caller ends with model_free. */
+static inline void tiny_original(model *m, const dims *d, double head_times)
+{
+    model_init(m, d, ops_cpu_f32(), 1);
+    weights_random(m);
+    if (!head_times) return;
+    const tensor head = weights_param(&m->w, param_find(&m->table, "lm_head.weight"));
+    for (int64_t i = 0; i < tensor_numel(&head); i++) ((float *)head.data)[i] *= (float)head_times;
+}
+
+/* Whatever it returns, the test ends with layers_report_free. */
+static inline status tiny_try(tiny_conversion *c, message *why)
 {
     sample text = sample_random(TINY_TEXT), held_out = sample_random(TINY_HELD_OUT);
     const token_batch of_text = text_of(&text), of_held_out = text_of(&held_out);
     char source[PATH_BYTES];
-    message why;
     model m;
     tiny_folder(source);
     tiny_folder(c->folder);
-    model_init(&m, c->d, ops_cpu_f32(), 1);
-    weights_random(&m);
-    tiny_must(model_save(source, &m.table, &m.units, m.k, F32, MODEL_FILE_BYTES, &why), &why);
+    tiny_original(&m, c->d, c->head_times);
+    tiny_must(model_save(source, &m.table, &m.units, m.k, F32, MODEL_FILE_BYTES, why), why);
     model_free(&m);
     const layers_job j = {.method = c->method,
                           .k = c->k,
@@ -61,7 +71,13 @@ static inline void tiny_convert(tiny_conversion *c)
                           .storage = c->storage,
                           .folder = c->folder,
                           .c = c->c ? c->c : comm_self()};
-    tiny_must(convert_layers(&j, &c->report, &why), &why);
+    return convert_layers(&j, &c->report, why);
+}
+
+static inline void tiny_convert(tiny_conversion *c)
+{
+    message why;
+    tiny_must(tiny_try(c, &why), &why);
 }
 
 static inline double tiny_loss_of(const model *m, int text)
@@ -88,11 +104,10 @@ static inline double tiny_loss(const tiny_conversion *c, int text)
     return loss;
 }
 
-static inline double tiny_loss_source(const dims *d, int text)
+static inline double tiny_loss_source(const dims *d, double head_times, int text)
 {
     model m;
-    model_init(&m, d, ops_cpu_f32(), 1);
-    weights_random(&m);
+    tiny_original(&m, d, head_times);
     const double loss = tiny_loss_of(&m, text);
     model_free(&m);
     return loss;

@@ -5,6 +5,7 @@
 #include "model/model.h"
 #include "model/hf/model_files.h"
 #include "tests/support/scratch.h"
+#include <glob.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
@@ -212,6 +213,26 @@ static void write_large(const char *folder, const char *name, int64_t element, f
                      OK);
     model_free(&m);
     config_free(&config);
+}
+
+/* The logits are no floats. Nothing is left where the result would be, or beside it. */
+static void leaves_nothing_of_an_infinite_loss(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"remla", "transmla"};
+    char source[PATH_BYTES], target[PATH_BYTES], pattern[PATH_BYTES + 8];
+    kept(source, scratch_path("large"));
+    kept(target, scratch_path("infinite"));
+    write_large(source, "lm_head.weight", 37, 3e38f);
+    for (int m = 0; m < 2; m++) {
+        expect(run("convert %s %s calib.data=%s calib.seq_len=32 convert.qk_rope_head_dim=4 "
+                   "convert.kv_lora_rank=12 convert.dtype=f32 convert.method=%s",
+                   source, target, golden("train.ds"), methods[m]),
+               3, "the original's loss on the calibration text is ");
+        glob_t left;
+        snprintf(pattern, sizeof pattern, "%s*", target);
+        assert_int_equal(glob(pattern, 0, NULL, &left), GLOB_NOMATCH);
+    }
 }
 
 static void names_what_f16_cannot_hold(void **state)
@@ -451,6 +472,7 @@ int main(void)
         cmocka_unit_test(prints_the_loss_of_what_is_written),
         cmocka_unit_test(records_what_it_did),
         cmocka_unit_test(says_what_is_no_record),
+        cmocka_unit_test(leaves_nothing_of_an_infinite_loss),
         cmocka_unit_test(names_what_f16_cannot_hold),
         cmocka_unit_test(never_overwrites),
         cmocka_unit_test(refuses),

@@ -6,8 +6,6 @@
 /* Libraries, their buffers, a chunk of weights on its way to a file. */
 #define PROGRAM_BYTES (INT64_C(96) << 20)
 
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
 typedef struct shapes {
     const layers_job *j;
     dims from, to, rotary; /* of whole models */
@@ -132,8 +130,7 @@ static int64_t transmla_elements(const shapes *s)
 /* Doubles in memory when the linear algebra of a layer needs most. */
 static int64_t solve_elements(const shapes *s)
 {
-    const int64_t rows = s->text.B * s->text.ids.T *
-                         (larger(larger(s->w, s->heads), larger(s->to.R, s->to.Rq)) + s->w),
+    const int64_t rows = s->text.B * s->text.ids.T * (work_widest_row(&s->from, &s->to) + s->w),
                   source = (s->q + 2 * s->kv) * s->w + s->from.C * s->q; /* gqa_layer */
     return rows + source + (s->j->method == METHOD_REMLA ? remla_elements(s) : transmla_elements(s));
 }

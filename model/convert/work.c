@@ -3,8 +3,6 @@
 #include "model/convert/work.h"
 #include <stdlib.h>
 
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
 dims work_one_layer(dims d, bool with_embedding)
 {
     d.L = 1;
@@ -19,6 +17,11 @@ dims work_source_layer(const layers_job *j)
     return d;
 }
 
+int64_t work_widest_row(const dims *from, const dims *to)
+{
+    return larger(larger(from->C + 1, to->H * to->Dv), larger(to->R, to->Rq));
+}
+
 void work_init(conversion_work *w, const layers_job *j, layers_report *report)
 {
     const dims result = convert_dims(j->d, j->settings), source = work_source_layer(j),
@@ -29,8 +32,7 @@ void work_init(conversion_work *w, const layers_job *j, layers_report *report)
     layer_model_init(&w->source, &source, j->k);
     layer_model_init(&w->target, &target, j->k);
     const text_share *t = &w->text[TEXT_CALIBRATION];
-    const int64_t widest = larger(larger(j->d->C + 1, result.H * result.Dv), larger(result.R, result.Rq));
-    w->chunk_rows = matrix_new(t->B * t->ids.T, widest);
+    w->chunk_rows = matrix_new(t->B * t->ids.T, work_widest_row(j->d, &result));
     w->chunk_augmented = matrix_new(t->B * t->ids.T, j->d->C + 1);
 }
 

@@ -24,6 +24,8 @@ typedef struct conversion_work {
     void *state;                   /* of the method */
 } conversion_work;
 
+static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
 /* ---- work.c ---- */
 
 void work_init(conversion_work *w, const layers_job *j, layers_report *report);
@@ -44,6 +46,8 @@ void work_copy(conversion_work *w, layer_model *to);
  * what is written, because nobody writes it. Collective. */
 void work_try_rotary(conversion_work *w, const gqa_layer *g, const double *u);
 
+/* The widest activations of a layer that are measured in double: inputs with their 1, heads, latents. */
+int64_t work_widest_row(const dims *from, const dims *to);
 /* The shape of a model of one layer, with embedding and head or without. */
 dims work_one_layer(dims d, bool with_embedding);
 /* The original's, with the head that the result will have: one of its own where that has one. */

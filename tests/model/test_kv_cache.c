@@ -66,7 +66,7 @@ static void compare(const dims *d, const ops *k, int border, bool copies)
     kv_cache cache;
     activations whole, prompt, some, one;
     model_init(&m, d, k, 1);
-    random_weights(&m);
+    random_weights(&m, 1, 1);
     if (copies) {
         unit_store_init(&store, k, m.w.unit, m.table.num_units);
         m.units = unit_store_units(&store);

@@ -65,7 +65,7 @@ static void trainee_init(trainee *t, const dims *d, const ops *k, int64_t sequen
 {
     *t = (trainee){.storage = where};
     model_init(&t->m, d, k, 1);
-    random_weights(&t->m);
+    random_weights(&t->m, 1, 1);
     gradients_init(&t->g, &t->m);
     activations_init(&t->a, d, k, sequences, length, FORWARD_AND_BACKWARD);
     t->weight = t->m.w.unit;

@@ -139,7 +139,7 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
     model_init(&mla, &to, ops_cpu_f64(), 1);
     activations_init(&source_acts, d, ops_cpu_f64(), WINDOWS, T, FORWARD_ONLY);
     activations_init(&mla_acts, &to, ops_cpu_f64(), WINDOWS, T, FORWARD_ONLY);
-    weights_random(&source);
+    tiny_weights(&source);
     keys_fit(&source, d->D / rope);
     sample s = sample_random(3);
     const token_batch batch = text_of(&s);

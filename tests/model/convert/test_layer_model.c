@@ -106,7 +106,7 @@ static void what_both_have_is_copied(void **state)
     message why;
     layer_model_init(&source, &from, ops_cpu_f32());
     layer_model_init(&target, &to, ops_cpu_f64());
-    weights_random(&source.m);
+    tiny_weights(&source.m);
     unit_store store;
     unit_store_init(&store, source.m.k, source.m.w.unit, source.m.table.num_units);
     source.m.units = unit_store_units(&store);

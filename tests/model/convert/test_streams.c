@@ -23,7 +23,7 @@ static seen look(const model *whole, const token_batch *text, int64_t B, bool co
     text_share_init(&w.text[0], TEXT_CALIBRATION, text, comm_self());
     if (B) w.text[0].B = B;
     layer_model_init(&w.source, &d, whole->k);
-    weights_random(&w.source.m);
+    tiny_weights(&w.source.m);
     if (copies) {
         unit_store_init(&store, whole->k, w.source.m.w.unit, w.source.m.table.num_units);
         w.source.m.units = unit_store_units(&store);
@@ -58,7 +58,7 @@ static void a_short_chunk_counts_what_it_holds(void **state)
     model m;
     activations a;
     model_init(&m, &d, ops_cpu_f64(), 1);
-    weights_random(&m);
+    tiny_weights(&m);
     activations_init(&a, &d, m.k, WINDOWS, T, FORWARD_ONLY);
     const double want = model_evaluate(&m, &a, &text) / (WINDOWS * T * 3 / 4);
     const seen whole = look(&m, &text, 0, false), cut = look(&m, &text, 5, false),
@@ -94,7 +94,7 @@ static void first_tokens_are_weighted(void **state)
     conversion_work w = {.job = &j};
     text_share_init(&w.text[0], TEXT_CALIBRATION, &text, comm_self());
     layer_model_init(&w.source, &d, m.k);
-    weights_random(&w.source.m);
+    tiny_weights(&w.source.m);
     w.chunk_rows = matrix_new(WINDOWS * T, WIDTH);
     w.chunk_augmented = matrix_new(WINDOWS * T, WIDTH);
     stream *x = work_stream(&w, TEXT_CALIBRATION, &w.source, true);

@@ -43,7 +43,7 @@ static inline void tiny_folder(char path[PATH_BYTES])
 static inline void tiny_original(model *m, const dims *d, double head_times)
 {
     model_init(m, d, ops_cpu_f32(), 1);
-    weights_random(m);
+    tiny_weights(m);
     if (!head_times) return;
     const tensor head = weights_param(&m->w, param_find(&m->table, "lm_head.weight"));
     for (int64_t i = 0; i < tensor_numel(&head); i++) ((float *)head.data)[i] *= (float)head_times;

@@ -1,12 +1,10 @@
 /* Tests of conversion: shapes, weights and text small enough to convert in milliseconds. */
 #ifndef REMLA_TESTS_TINY_GQA_H
 #define REMLA_TESTS_TINY_GQA_H
-#include "base/memory.h"
 #include "model/convert/convert.h"
 #include "model/model.h"
 #include "tests/support/draw.h"
-#include <stdlib.h>
-#include <string.h>
+#include "tests/support/random_weights.h"
 
 enum { WINDOWS = 12, T = 9, V = 13 };
 
@@ -27,21 +25,8 @@ static inline dims biased(dims d)
     return d;
 }
 
-/* Random weights that float represents exactly. */
-static inline void weights_random(model *m)
-{
-    uint64_t state = 7;
-    for (int i = 0; i < m->table.count; i++) {
-        const param *p = &m->table.param[i];
-        tensor t = weights_param(&m->w, p);
-        float *values = memory_new(p->numel, sizeof *values, "%s", p->name);
-        for (int64_t n = 0; n < p->numel; n++)
-            values[n] = (float)((strstr(p->name, "norm") ? 1 : 0) +
-                                (draw_uniform(&state) - 0.5) * (strstr(p->name, "_proj") ? 2 : 0.5));
-        m->k->upload(&t, values, m->k->stream);
-        free(values);
-    }
-}
+/* Projections vary four times as much as the rest. */
+static inline void tiny_weights(model *m) { random_weights(m, 2, 0.5); }
 
 typedef struct sample {
     int32_t tokens[WINDOWS * T], targets[WINDOWS * T], first[WINDOWS * T];

@@ -5,7 +5,6 @@
 #include "base/memory.h"
 #include "model/hf/model_files.h"
 #include "model/hf/safetensors.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,12 +73,11 @@ status unit_file_write(const char *path, optimizer *o, const optim_part *part, c
 static status read_param(const safetensors *s, const char *path, const char *prefix, const param *p,
                          float *out, message *why)
 {
-    char name[PARAM_NAME_BYTES + 8];
-    snprintf(name, sizeof name, "%s%s", prefix, p->name);
-    const safetensors_entry *e = safetensors_find(s, name);
-    if (!e) return fail(why, ERR_INPUT, "%s: tensor %s is missing", path, name);
-    if (!safetensors_has_shape(e, p->rank, p->dim))
-        return fail(why, ERR_INPUT, "%s: tensor %s has another shape than the model's", path, name);
+    const safetensors_spec spec = model_param_spec(p, prefix, F32);
+    const safetensors_entry *e = safetensors_find(s, spec.name);
+    if (!e) return fail(why, ERR_INPUT, "%s: tensor %s is missing", path, spec.name);
+    if (!safetensors_has_shape(e, spec.rank, spec.dim))
+        return fail(why, ERR_INPUT, "%s: tensor %s has another shape than the model's", path, spec.name);
     return safetensors_read(s, e, 0, p->numel, out, why);
 }
 

@@ -99,17 +99,17 @@ static __attribute__((noinline)) void soften(real scores[TILE], int64_t seen, re
         for (int64_t d = 0; d < Dv; d++) values[d] *= shrink;
 }
 
-/* Adds the values of a tile to queries from .. end-1, of which the later rows see no less than the earlier.
- */
-static void weigh(const decode_call *c, const group *a, int64_t p, int64_t from, int64_t end,
+/* Adds the values of positions p to p+count-1 to queries from .. end-1, of which the later rows see no less
+ * than the earlier. */
+static void weigh(const decode_call *c, const group *a, int64_t p, int64_t count, int64_t from, int64_t end,
                   const real *weights, const partial *into, const real *v, int64_t v_stride)
 {
     for (int64_t e = from; e < end; e += ROWS) {
-        const int64_t count = smaller(ROWS, end - e),
-                      common = smaller(a->position[e] + 1 - p, TILE); /* all of them see so many */
-        mix(count, into->values + e, c->Dv, weights + e * TILE, TILE, v, v_stride, common);
-        for (int64_t i = e; i < e + count; i++) {
-            const int64_t more = smaller(a->position[i] + 1 - p, TILE) - common;
+        const int64_t rows = smaller(ROWS, end - e),
+                      common = smaller(a->position[e] + 1 - p, count); /* all of them see so many */
+        mix(rows, into->values + e, c->Dv, weights + e * TILE, TILE, v, v_stride, common);
+        for (int64_t i = e; i < e + rows; i++) {
+            const int64_t more = smaller(a->position[i] + 1 - p, count) - common;
             if (more > 0)
                 mix(1, into->values + i, c->Dv, weights + i * TILE + common, TILE, v + common * v_stride,
                     v_stride, more);
@@ -117,11 +117,41 @@ static void weigh(const decode_call *c, const group *a, int64_t p, int64_t from,
     }
 }
 
+/* Memory that will be read soon. It is asked for a little at a time, so that it comes while the processor
+ * computes. */
+typedef struct ahead {
+    const char *at, *end;
+} ahead;
+
+/* Where the tile from position p on lies, if its sequence has one and it lies in one piece. */
+static ahead ahead_of(const decode_call *c, const group *a, const cached *rows, int64_t p)
+{
+    const int64_t page = c->r->page, row_bytes = rows->rows.dim[1] * dtype_bytes(rows->rows.type);
+    if (p > a->position[a->queries - 1] || page % TILE != 0 || a->kv < c->G) return (ahead){NULL, NULL};
+    const int32_t *table = (const int32_t *)c->r->table.data + a->sequence * c->r->table.dim[1];
+    const char *from = (const char *)rows->rows.data + (table[p / page] * page + p % page) * row_bytes;
+    return (ahead){from, from + smaller(TILE, a->position[a->queries - 1] + 1 - p) * row_bytes};
+}
+
+static void ask(ahead *next, int64_t bytes)
+{
+    const char *to = bytes < next->end - next->at ? next->at + bytes : next->end;
+    for (; next->at < to; next->at += 64) __builtin_prefetch(next->at, 0, 2);
+}
+
+/* The first query of key/value head i that sees position p, which may be the end of them. */
+static int64_t first_that_sees(const group *a, int64_t i, int64_t p)
+{
+    return i * a->each + larger(p - a->first, 0) * a->heads;
+}
+
 /* The results of one chunk. */
 static void decode_chunk(const decode_call *c, const group *a, int64_t chunk, partial *into)
 {
     real room[TILE * WIDEST] __attribute__((aligned(64))),
         weights[QUERIES * TILE] __attribute__((aligned(64)));
+    /* Positions at a time: a part of a tile where memory is what takes time. */
+    const int64_t step = a->each <= 2 * ROWS ? TILE / 4 : TILE;
     for (int64_t e = 0; e < a->queries; e++) {
         into->highest[e] = -(real)INFINITY;
         into->sum[e] = 0;
@@ -130,23 +160,34 @@ static void decode_chunk(const decode_call *c, const group *a, int64_t chunk, pa
     const int64_t last = smaller(a->position[a->queries - 1], (chunk + 1) * CHUNK - 1);
     for (int64_t p = chunk * CHUNK; p <= last; p += TILE) {
         const int64_t count = smaller(TILE, last + 1 - p);
+        ahead next_k = ahead_of(c, a, c->k, p + TILE), next_v = {NULL, NULL};
         int64_t k_stride, v_stride;
         const real *k = tile_of(c, c->k, a->sequence, p, count, a->g * c->D, a->kv * c->D, room, &k_stride),
                    *v = k;
-        if (c->v == c->k)
+        if (c->v == c->k) {
             v_stride = k_stride;
-        else
+        } else {
             v = tile_of(c, c->v, a->sequence, p, count, a->g * c->Dv, a->kv * c->Dv,
                         room + TILE * a->kv * c->D, &v_stride);
+            next_v = ahead_of(c, a, c->v, p + TILE);
+        }
+        const int64_t bytes =
+            larger(next_k.end - next_k.at, next_v.end - next_v.at) / (a->kv * (TILE / step)) + 64;
         for (int64_t i = 0; i < a->kv; i++) {
-            const int64_t end = (i + 1) * a->each, /* from: the first query that sees position p */
-                from = i * a->each + larger(p - a->first, 0) * a->heads;
-            dots(end - from, weights + from * TILE, TILE, a->query + from, k + i * c->D, k_stride, count,
-                 c->D);
+            const int64_t from = first_that_sees(a, i, p), end = (i + 1) * a->each;
+            for (int64_t s = 0; s < count; s += step) {
+                ask(&next_k, bytes);
+                dots(end - from, weights + from * TILE + s, TILE, a->query + from,
+                     k + i * c->D + s * k_stride, k_stride, smaller(step, count - s), c->D);
+            }
             for (int64_t e = from; e < end; e++)
                 soften(weights + e * TILE, a->position[e] + 1 - p, c->scale, into->highest + e, into->sum + e,
                        into->values[e], c->Dv);
-            weigh(c, a, p, from, end, weights, into, v + i * c->Dv, v_stride);
+            for (int64_t s = 0; s < count; s += step) {
+                ask(&next_v, bytes);
+                weigh(c, a, p + s, smaller(step, count - s), first_that_sees(a, i, p + s), end, weights + s,
+                      into, v + i * c->Dv + s * v_stride, v_stride);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
-/* A list of unused pages, and for every page a count of its holders. A shared page is never written: appending
- * looks at the page that the next position falls into, and replaces it when another sequence holds it, too.
- * This covers forks as well as sequences that went back into a page which they had shared. */
+/* A list of unused pages, and for every page a count of its holders. A shared page is never written:
+ * appending looks at the page that the next position falls into, and replaces it when another sequence holds
+ * it, too. This covers forks as well as sequences that went back into a page which they had shared. */
 #include "model/decode/pages.h"
 #include "base/memory.h"
 #include "base/status.h"

@@ -1,9 +1,10 @@
 /* Says in which pages the positions of sequences lie. A page has room for a fixed number of positions; pages
- * come from one pool, and go back to it when no sequence holds them. Sequences may hold the same page, so that
- * what they have in common lies there once. Who appends to a page that another one holds, too, gets a copy of
- * it first. Host numbers alone: what lies in a page is the caller's.
+ * come from one pool, and go back to it when no sequence holds them. Sequences may hold the same page, so
+ * that what they have in common lies there once. Who appends to a page that another one holds, too, gets a
+ * copy of it first. Host numbers alone: what lies in a page is the caller's.
  *
- * Nothing is allocated after pages_init. A sequence that is not open, or more positions than fit, is a bug. */
+ * Nothing is allocated after pages_init. A sequence that is not open, or more positions than fit, is a bug.
+ */
 #ifndef REMLA_MODEL_DECODE_PAGES_H
 #define REMLA_MODEL_DECODE_PAGES_H
 #include <stdbool.h>
@@ -16,10 +17,10 @@ typedef struct page_sequence {
 } page_sequence;
 
 typedef struct pages {
-    int64_t size;                /* positions of a page */
-    int64_t count, most;         /* pages of the pool, pages of one sequence */
-    int32_t *holders;            /* (count) sequences that hold a page */
-    int32_t *unused;             /* (num_unused) pages without a holder; the last one is taken next */
+    int64_t size;        /* positions of a page */
+    int64_t count, most; /* pages of the pool, pages of one sequence */
+    int32_t *holders;    /* (count) sequences that hold a page */
+    int32_t *unused;     /* (num_unused) pages without a holder; the last one is taken next */
     int64_t num_unused;
     int sequences;
     page_sequence *sequence; /* (sequences) */
@@ -47,7 +48,8 @@ int64_t pages_for(const pages *p, int sequence, int64_t count);
 /* Appends; so many pages must be unused. */
 page_copy pages_append(pages *p, int sequence, int64_t count);
 
-/* The row in which a position of a sequence lies, if a row is one position and pages lie one after another. */
+/* The row in which a position of a sequence lies, if a row is one position and pages lie one after another.
+ */
 int32_t pages_row(const pages *p, int sequence, int64_t position);
 
 /* An open sequence; stops the job when it is not. */

@@ -33,10 +33,10 @@ typedef struct expanded_span {
 /* What a pass computes: first the rows of spans that attend over the cache itself, then expanded spans. */
 typedef struct pass {
     int64_t N;
-    tensor tokens;   /* (N) i32 */
-    tensor position; /* (1,N) i32 */
-    tensor slot;     /* (N) i32: rows of the cache in which the rows' own positions lie */
-    ragged r;        /* of the first r.N rows */
+    tensor tokens;           /* (N) i32 */
+    tensor position;         /* (1,N) i32 */
+    tensor slot;             /* (N) i32: rows of the cache in which the rows' own positions lie */
+    ragged r;                /* of the first r.N rows */
     expanded_span *expanded; /* (num_expanded) */
     int num_expanded;
     tensor copy_to, copy_from; /* (num_copied) i32: rows of the cache that are copied before it is written */
@@ -47,10 +47,10 @@ typedef struct pass {
 struct decoder_parts {
     pages pages;
     page_copy *copy; /* (sequences) of the spans of a pass */
-    int64_t *seen; /* (sequences) the number of the pass in which each was last */
+    int64_t *seen;   /* (sequences) the number of the pass in which each was last */
     int64_t num_passes;
 
-    cached *k, *v;       /* (L) MLA: the latent behind its norm and the rotary key are in k; nothing is in v */
+    cached *k, *v; /* (L) MLA: the latent behind its norm and the rotary key are in k; nothing is in v */
     tensor cosine, sine; /* (longest,width/2) */
 
     pass_rows rows;

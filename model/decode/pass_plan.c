@@ -2,17 +2,21 @@
  * them are written to one array on the host, which is uploaded at once. */
 #include "base/status.h"
 #include "model/decode/pass.h"
+#include <stddef.h>
 
 enum { ALIGNMENT = 4 }; /* numbers: pieces begin at multiples of 16 bytes */
 
-static int64_t most_pages(const decoder_settings *s) { return (s->longest + DECODER_PAGE - 1) / DECODER_PAGE; }
+static int64_t most_pages(const decoder_settings *s)
+{
+    return (s->longest + DECODER_PAGE - 1) / DECODER_PAGE;
+}
 
 int64_t pass_numbers(const dims *d, const decoder_settings *s)
 {
     const int64_t spans = s->rows < s->sequences ? s->rows : s->sequences;
-    int64_t pieces = 8, numbers = 3 * s->rows;            /* tokens, position, slot */
+    int64_t pieces = 8, numbers = 3 * s->rows;              /* tokens, position, slot */
     numbers += (spans + 1) + spans + spans * most_pages(s); /* start, length, table */
-    numbers += 2 * spans * DECODER_PAGE;                  /* copies */
+    numbers += 2 * spans * DECODER_PAGE;                    /* copies */
     if (s->materialise && d->kind == ATTENTION_MLA) {
         pieces += 1 + 3 * spans;
         numbers += most_pages(s) + spans * (2 + 1 + s->longest); /* table; start, length and slots of each */
@@ -56,8 +60,8 @@ static void fill_rows(decoder *x, const span *spans, int count)
 {
     struct decoder_parts *p = x->parts;
     pass *a = &p->now;
-    int32_t *tokens = CUT(p, &a->tokens, "tokens", a->N), *position = CUT(p, &a->position, "position", 1, a->N),
-            *slot = CUT(p, &a->slot, "slot", a->N);
+    int32_t *tokens = CUT(p, &a->tokens, "tokens", a->N),
+            *position = CUT(p, &a->position, "position", 1, a->N), *slot = CUT(p, &a->slot, "slot", a->N);
     int64_t row = 0;
     for (int expanded = 0; expanded < 2; expanded++) {
         int64_t counted = 0; /* by the caller */
@@ -114,20 +118,17 @@ static void fill_expanded(decoder *x, const span *spans, int count)
     a->num_expanded = 0;
     if (a->r.N == a->N) return;
     tensor table;
-    int32_t *pages = CUT(p, &table, "table", 1, p->pages.most);
-    for (int64_t i = 0; i < p->pages.most; i++) pages[i] = (int32_t)i;
+    int32_t *own = CUT(p, &table, "table", 1, p->pages.most);
+    for (int64_t i = 0; i < p->pages.most; i++) own[i] = (int32_t)i;
     int64_t from = a->r.N;
     for (int i = 0; i < count; i++) {
         const span *s = &spans[i];
         if (!pass_expands(x, s)) continue;
         const int64_t length = pages_sequence(&p->pages, s->sequence)->length, N = s->count;
         expanded_span *e = &a->expanded[a->num_expanded++];
-        *e = (expanded_span){.from = from,
-                             .r = {.N = N,
-                                   .sequences = 1,
-                                   .page = p->pages.size,
-                                   .longest = length,
-                                   .table = table}};
+        *e = (expanded_span){
+            .from = from,
+            .r = {.N = N, .sequences = 1, .page = p->pages.size, .longest = length, .table = table}};
         int32_t *start = CUT(p, &e->r.start, "start", 2), *lengths = CUT(p, &e->r.length, "length", 1),
                 *slots = CUT(p, &e->slots, "slots", length);
         start[0] = 0, start[1] = (int32_t)N;

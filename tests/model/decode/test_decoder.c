@@ -196,7 +196,7 @@ static void test_company(void **state)
                 draw_tokens(tokens[q], lengths[q], (uint64_t)q);
                 alone[q] = decode_anew(&s.x, tokens[q], lengths[q], 0, materialised[q]);
             }
-            for (int order = 0; order < 2; order++) {
+            for (int order = 0; order < (k->device ? 1 : 2); order++) {
                 omp_set_num_threads(1 + order * 2);
                 int number[MANY];
                 for (int q = 0; q < MANY; q++) number[q] = decoder_open(&s.x);
@@ -241,13 +241,13 @@ static void branch(int32_t *out, const int32_t *tokens, int64_t at, uint64_t see
     memcpy(out, tokens, sizeof *out * (size_t)at);
 }
 
-/* The rest of a text, behind the positions that its sequence holds, as in a sequence of its own. */
-static void check_rest(setup *s, int sequence, const int32_t *tokens, bool materialised)
+/* A text up to `end`, behind the positions that its sequence holds, as in a sequence of its own. */
+static void check_rest(setup *s, int sequence, const int32_t *tokens, int64_t end, bool materialised)
 {
     const int64_t at = decoder_length(&s->x, sequence);
-    const tensor all = decode_anew(&s->x, tokens, LENGTH, 0, materialised),
-                 want = tensor_rows(&all, at, LENGTH - at);
-    const tensor got = decode(&s->x, sequence, tokens + at, LENGTH - at, pieces, 6, materialised);
+    const tensor all = decode_anew(&s->x, tokens, end, 0, materialised),
+                 want = tensor_rows(&all, at, end - at);
+    const tensor got = decode(&s->x, sequence, tokens + at, end - at, pieces, 6, materialised);
     check_same(s->m.k, "behind shared positions", &got, &want);
 }
 
@@ -267,18 +267,20 @@ static void fork_and_rewind(const dims *d, const ops *k, dtype cache, int64_t at
     assert_int_equal(decoder_pages_free(x), pages - 3); /* shared */
     assert_int_equal(decoder_length(x, a), at);
     assert_int_equal(decoder_pages_for(x, a, 1), 1); /* a new page, or the copy of a shared one */
-    check_rest(&s, a, left, materialised);
-    check_rest(&s, trunk, tokens, materialised); /* which `a` has not touched, and goes on */
-    check_rest(&s, b, right, materialised);
+    check_rest(&s, a, left, LENGTH, materialised);
+    check_rest(&s, trunk, tokens, 140, materialised); /* `a` has not touched it */
+    check_rest(&s, b, right, LENGTH, materialised);
+    check_rest(&s, trunk, tokens, LENGTH, materialised); /* nor has `b` */
 
     /* Back into pages that are shared, and on with other tokens. */
     const int c = decoder_fork(x, b, LENGTH);
     decoder_rewind(x, b, at);
-    check_rest(&s, b, left, materialised);
+    check_rest(&s, b, left, 140, materialised);
     decoder_rewind(x, c, LENGTH - 1);
-    check_rest(&s, c, right, materialised);
+    check_rest(&s, c, right, LENGTH, materialised);
+    check_rest(&s, b, left, LENGTH, materialised);
     decoder_rewind(x, c, 0);
-    check_rest(&s, c, tokens, materialised);
+    check_rest(&s, c, tokens, LENGTH, materialised);
     for (int q = 0; q < 4; q++) decoder_close(x, (int[]){trunk, a, b, c}[q]);
     assert_int_equal(decoder_pages_free(x), pages);
     setup_free(&s);

@@ -106,9 +106,12 @@ __device__ __forceinline__ float row_sum(float x)
     return x + __shfl_xor_sync(~0u, x, 2);
 }
 
+/* Blocks that a multiprocessor should hold at a time: all of its registers. f32 would spill some. */
+constexpr int BLOCKS = ACT_TYPE == F32 ? 1 : 2;
+
 /* grid: units, ranges, heads G times chunks of value columns */
 template <int STRIPS, int COLUMNS>
-static __global__ void __launch_bounds__(DECODE_THREADS) decode(const problem p)
+static __global__ void __launch_bounds__(DECODE_THREADS, BLOCKS) decode(const problem p)
 {
     constexpr int ROWS = STRIPS * 16;
     DYN_SHARED(act, queries);

@@ -260,8 +260,8 @@ static __global__ void __launch_bounds__(DECODE_THREADS, BLOCKS) decode(const pr
         }
 }
 
-/* A block for each row (n,h): the partial results of all ranges, in their order. Those that saw nothing have
- * the sum 0. */
+/* A block for each row (n,h): the partial results of all ranges, in their order. Those that saw nothing are
+ * zeros, whose largest score is minus infinity. */
 static __global__ void __launch_bounds__(128) combine_ranges(const problem p, int ranges)
 {
     const int64_t row = blockIdx.x;
@@ -269,14 +269,14 @@ static __global__ void __launch_bounds__(128) combine_ranges(const problem p, in
     for (int i = 0; i < ranges; i++) highest = fmaxf(highest, p.weights[i * p.rows + row].x);
     for (int i = 0; i < ranges; i++) {
         const float2 w = p.weights[i * p.rows + row];
-        if (w.y != 0) whole += w.y * expf(w.x - highest);
+        whole += w.y * expf(w.x - highest);
     }
     act *out = p.out + row / p.H * p.out_row + row % p.H * p.out_head;
     for (int e = threadIdx.x; e < p.Dv; e += 128) {
         float x = 0;
         for (int i = 0; i < ranges; i++) {
             const float2 w = p.weights[i * p.rows + row];
-            if (w.y != 0) x += expf(w.x - highest) * p.sums[(i * p.rows + row) * p.Dv + e];
+            x += expf(w.x - highest) * p.sums[(i * p.rows + row) * p.Dv + e];
         }
         out[e] = to_act(x / whole);
     }

@@ -107,7 +107,7 @@ __device__ __forceinline__ float row_sum(float x)
 }
 
 /* Blocks that a multiprocessor should hold at a time: all of its registers. f32 would spill some. */
-constexpr int BLOCKS = ACT_TYPE == F32 ? 1 : 2;
+enum { BLOCKS = ACT_TYPE == F32 ? 1 : 2 };
 
 /* grid: units, ranges, heads G times chunks of value columns */
 template <int STRIPS, int COLUMNS>

@@ -373,6 +373,7 @@ void CUDA(attention_decode)(const char *function, tensor *out, const tensor *q, 
     REQUIRE_CONTIGUOUS(scratch);
     /* The running maximum of scaled scores is the scaled maximum. */
     REQUIRE(scale > 0, "%s: scale %g", function, scale);
+    if (N == 0) return;
     problem p = {};
     p.start = (const int32_t *)r->start.data, p.length = (const int32_t *)r->length.data,
     p.table = (const int32_t *)r->table.data;

@@ -19,6 +19,10 @@
  * Values of more columns than the warps of a block have registers for are left to further blocks, which
  * compute the scores again.
  *
+ * Keys and values that the cache holds in another type than `act` arrive as they are, while the tile before
+ * them is computed, and every thread then converts what it has itself copied. Keys so wide that a block has
+ * no room for the queries beside a tile of 16 leave them in memory.
+ *
  * How many ranges there are follows from the shapes, the device and the room in scratch, so that the last
  * bits of a row may depend on the pass that it is in; the same pass gives the same bits. */
 #include "kernels/cuda/attention/attention_decode.h"

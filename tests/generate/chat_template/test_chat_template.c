@@ -100,6 +100,9 @@ static void limits(void **state)
     refused("{% set n = namespace() %}{% set n.n = n %}", "a namespace in a namespace");
     refused("{% set n = namespace() %}{% set n.l = [n] %}", "a namespace in a list");
     refused("{{ 9223372036854775807 + 1 }}", "a number leaves the 64 bits");
+    refused("{{ 9e999 }}", "expected a finite number");
+    refused("{{ 0 ** -1 }}", "a division by zero");
+    refused("{{ 1e300 * 1e300 }}", "a number is not finite");
     refused("{{ 99999999999999999999 }}", "expected a number below 2^63");
     refused("a\n\n{{ 'x' | nosuch }}", "line 3: the filter nosuch is not supported");
     refused("{% include 'x' %}", "the tag include is not supported here; there are: for, if, set");

@@ -20,6 +20,7 @@ typedef struct command_line {
 status cmd_train(const command_line *line, options *o, const comm *c, message *why);
 status cmd_eval(const command_line *line, options *o, const comm *c, message *why);
 status cmd_convert(const command_line *line, options *o, const comm *c, message *why);
+status cmd_generate(const command_line *line, options *o, const comm *c, message *why);
 status cmd_inspect(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_import(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_order(const command_line *line, options *o, const comm *c, message *why);

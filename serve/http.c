@@ -7,10 +7,12 @@
 #include <arpa/inet.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MOST_HEADERS = 8, STACK_BYTES = 512 << 10, BACKLOG = 128, PIECE = 64 << 10 };
@@ -19,6 +21,7 @@ struct http_server {
     http_settings settings;
     struct MHD_Daemon *daemon;
     watch *watch;
+    atomic_int exchanges; /* now */
 };
 
 typedef struct header {
@@ -146,6 +149,7 @@ static http_exchange *exchange_new(http_server *server, struct MHD_Connection *c
     x->server = server, x->connection = connection, x->method = method, x->path = path;
     x->watched = info->socket_context;
     x->began = clock_seconds();
+    atomic_fetch_add(&server->exchanges, 1);
     return x;
 }
 
@@ -219,6 +223,7 @@ static void completed(void *context, struct MHD_Connection *connection, void **s
     for (int i = 0; i < x->num_headers; i++) free(x->headers[i].name), free(x->headers[i].value);
     text_buffer_free(&x->body);
     text_buffer_free(&x->piece);
+    atomic_fetch_sub(&x->server->exchanges, 1);
     free(x);
     *state = NULL;
 }
@@ -275,7 +280,7 @@ static status listen_on(const http_settings *s, int *fd, int *port, message *why
 
 status http_start(http_server **server, const http_settings *settings, int *port, message *why)
 {
-    int fd;
+    int fd = -1;
     *server = NULL;
     TRY(listen_on(settings, &fd, port, why));
     http_server *x = memory_new(1, sizeof *x, "a server");
@@ -297,8 +302,13 @@ status http_start(http_server **server, const http_settings *settings, int *port
     return OK;
 }
 
-void http_stop(http_server *server)
+void http_stop(http_server *server, double seconds)
 {
+    const int fd = MHD_quiesce_daemon(server->daemon);
+    if (fd >= 0) close(fd);
+    const double deadline = clock_seconds() + seconds;
+    while (atomic_load(&server->exchanges) && clock_seconds() < deadline)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     MHD_stop_daemon(server->daemon);
     watch_stop(server->watch);
     free(server);

@@ -31,8 +31,9 @@ typedef struct http_settings {
 /* Listens, and answers from now on. ERR_INPUT: the host is unknown or the port taken. *port: the one it has.
  */
 status http_start(http_server **server, const http_settings *settings, int *port, message *why);
-/* Closes all connections and waits for their threads: handlers that wait must have been told to end. */
-void http_stop(http_server *server);
+/* Takes no more connections, waits up to so many seconds for the answers that are on their way, then closes
+ * all connections and waits for their threads: handlers that wait must have been told to end. */
+void http_stop(http_server *server, double seconds);
 
 /* Borrowed until the answer is given. A header that was not sent is NULL. */
 const char *http_method(const http_exchange *x);

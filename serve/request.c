@@ -147,12 +147,13 @@ static status read_ids(const json_t *list, const char *key, token_list *ids, mes
     return OK;
 }
 
-/* A text, or a list of ids. */
-static status read_prompt(const json_t *value, request_prompt *p, message *why)
+/* A text, or a list of ids; the same for all prompts of a request. */
+static status read_prompt(const json_t *value, bool texts, request_prompt *p, message *why)
 {
-    if (json_is_array(value)) return read_ids(value, "prompt", &p->ids, why);
-    if (!json_is_string(value))
-        return fail(why, ERR_INPUT, "prompt has %s among its texts; expected strings, or lists of token ids",
+    if (json_is_array(value) && !texts) return read_ids(value, "prompt", &p->ids, why);
+    if (!json_is_string(value) || !texts)
+        return fail(why, ERR_INPUT,
+                    "prompt has %s in its list; expected strings only, or lists of token ids only",
                     describe(value).text);
     p->text = json_string_value(value);
     p->bytes = (int64_t)json_string_length(value);
@@ -174,8 +175,9 @@ static status read_prompts(completion_request *r, message *why)
         return fail(why, ERR_INPUT, "prompt is a list of %zu; expected at most %d", count, REQUEST_PROMPTS);
     r->prompt = memory_new((int64_t)count, sizeof *r->prompt, "prompts");
     r->prompts = (int64_t)count;
+    const bool texts = json_is_string(one ? value : json_array_get(value, 0));
     for (size_t i = 0; i < count; i++)
-        TRY(read_prompt(one ? value : json_array_get(value, i), &r->prompt[i], why));
+        TRY(read_prompt(one ? value : json_array_get(value, i), texts, &r->prompt[i], why));
     return OK;
 }
 
@@ -231,10 +233,11 @@ static status read_messages(completion_request *r, message *why)
 
 static status add_stop(completion_request *r, const json_t *value, message *why)
 {
-    if (!json_is_string(value) || !json_string_length(value) ||
-        json_string_length(value) > REQUEST_STOP_BYTES)
-        return fail(why, ERR_INPUT, "stop has %s; expected strings of 1 to %d bytes", describe(value).text,
-                    REQUEST_STOP_BYTES);
+    const size_t bytes = json_string_length(value);
+    if (!json_is_string(value) || !bytes || bytes > REQUEST_STOP_BYTES ||
+        strlen(json_string_value(value)) != bytes)
+        return fail(why, ERR_INPUT, "stop has %s; expected strings of 1 to %d bytes without a zero",
+                    describe(value).text, REQUEST_STOP_BYTES);
     if (r->stops == REQUEST_STOPS)
         return fail(why, ERR_INPUT, "stop has more than %d strings", REQUEST_STOPS);
     r->stop[r->stops++] = (request_stop){json_string_value(value), (int64_t)json_string_length(value)};

@@ -11,19 +11,22 @@ typedef enum prompt_bos {
     BOS_ALWAYS /* also then: for lm-eval, which always says it; not before a text that is one special token */
 } prompt_bos;
 
-struct chat_template;
+typedef struct chat_template chat_template;
 
 typedef struct served_model {
     const char *name; /* under which requests ask for it */
     const tokenizer *tokenizer;
-    const struct chat_template *chat; /* NULL: it has none */
-    const char *chat_text;            /* as tokenizer_config.json has it; NULL: none */
-    int64_t vocabulary;               /* ids that the model knows */
-    int64_t longest;                  /* tokens of prompt and answer */
-    const int32_t *end;               /* (ends) tokens that end an answer */
+    const chat_template *chat; /* NULL: it has none */
+    const char *chat_text;     /* as tokenizer_config.json has it; NULL: none */
+    int64_t vocabulary;        /* ids that the model knows */
+    int64_t longest;           /* tokens of prompt and answer */
+    const int32_t *end;        /* (ends) tokens that end an answer */
     int ends;
     prompt_bos bos;
 } served_model;
+
+/* Appends the text of a special token (tokenizer_eos ...); false: there is none. */
+bool prompt_special_text(const tokenizer *t, int64_t id, text_buffer *out);
 
 /* Turns texts into ids, one thread at a time. */
 typedef struct prompt_encoder prompt_encoder;

@@ -123,14 +123,13 @@ static void detokenize(service *s, http_exchange *x)
     tokenize_request_free(&q);
 }
 
-/* The text of a special token; null if there is none. */
+/* null if there is none. */
 static json_t *special(const tokenizer *t, int64_t id)
 {
     text_buffer text = {0};
-    message why;
-    json_t *json = json_null();
-    if (id >= 0 && tokenizer_decode(t, &(uint32_t){(uint32_t)id}, 1, false, &text, &why) == OK)
-        json = json_stringn(text.bytes ? text.text : "", (size_t)text.bytes);
+    json_t *json = prompt_special_text(t, id, &text)
+                       ? json_stringn(text.bytes ? text.text : "", (size_t)text.bytes)
+                       : json_null();
     text_buffer_free(&text);
     return json;
 }

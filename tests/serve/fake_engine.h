@@ -14,7 +14,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { FAKE_LONGEST = 256 };
+/* The ids of tests/golden/tokenizer from 0, its end token, to 94, which are ASCII's signs. */
+enum { FAKE_LONGEST = 256, FAKE_VOCABULARY = 95 };
 
 static _Atomic long fake_step_nanoseconds;     /* that a pass takes */
 static atomic_int fake_cancelled, fake_breaks; /* requests; whether numbers are not finite */
@@ -45,14 +46,12 @@ struct engine {
     engine_statistics statistics;
 };
 
-static int32_t fake_vocabulary(const engine *e) { return (int32_t)tokenizer_vocabulary(e->t); }
+static int32_t fake_best(int32_t token) { return (3 * token + 1) % FAKE_VOCABULARY; }
 
-static int32_t fake_best(const engine *e, int32_t token) { return (3 * token + 1) % fake_vocabulary(e); }
-
-static double fake_logprob(const engine *e, int32_t before, int32_t token)
+static double fake_logprob(int32_t before, int32_t token)
 {
-    const int32_t V = fake_vocabulary(e);
-    return -0.1 - 0.25 * ((token - fake_best(e, before) + V) % V);
+    const int32_t V = FAKE_VOCABULARY;
+    return -0.1 - 0.25 * (((token - fake_best(before)) % V + V) % V);
 }
 
 const char *finish_reason_text(finish_reason r)
@@ -127,8 +126,7 @@ static void fake_tell(fake_request *f, engine_event *event)
     f->r.listen(f->r.context, event);
 }
 
-static void fake_finish(engine *e, fake_request *f, int c, finish_reason reason, int stop,
-                        const text_buffer *shown)
+static void fake_finish(fake_request *f, int c, finish_reason reason, int stop, const text_buffer *shown)
 {
     fake_choice *x = &f->choice[c];
     text_buffer rest = {0}, held = {0};
@@ -151,19 +149,18 @@ static void fake_finish(engine *e, fake_request *f, int c, finish_reason reason,
                                  .seconds = clock_seconds() - f->submitted});
     text_buffer_free(&rest);
     text_buffer_free(&held);
-    (void)e;
 }
 
 /* Fills `top`, and what else is known of a token behind another. */
-static void fake_score(const engine *e, const fake_request *f, int32_t before, int32_t token,
-                       token_chance *top, engine_event *event)
+static void fake_score(const fake_request *f, int32_t before, int32_t token, token_chance *top,
+                       engine_event *event)
 {
     event->scored = true;
-    event->logprob = fake_logprob(e, before, token);
+    event->logprob = fake_logprob(before, token);
     event->top = top, event->tops = f->r.top;
     for (int i = 0; i < f->r.top; i++) {
-        top[i].token = (fake_best(e, before) + i) % fake_vocabulary(e);
-        top[i].logprob = fake_logprob(e, before, top[i].token);
+        top[i].token = (fake_best(before) + i) % FAKE_VOCABULARY;
+        top[i].logprob = fake_logprob(before, top[i].token);
     }
 }
 
@@ -180,7 +177,7 @@ static void fake_echo(engine *e, fake_request *f)
                               .token = f->prompt[i],
                               .piece = piece.text,
                               .piece_bytes = piece.bytes};
-        if (f->r.top >= 0 && i) fake_score(e, f, f->prompt[i - 1], f->prompt[i], top, &event);
+        if (f->r.top >= 0 && i) fake_score(f, f->prompt[i - 1], f->prompt[i], top, &event);
         fake_tell(f, &event);
     }
     token_text_free(pieces);
@@ -193,16 +190,16 @@ static void fake_token(engine *e, fake_request *f, int c)
     fake_choice *x = &f->choice[c];
     if (x->over) return;
     if (x->generated >= f->r.max_tokens) {
-        fake_finish(e, f, c, FINISH_LENGTH, -1, NULL);
+        fake_finish(f, c, FINISH_LENGTH, -1, NULL);
         return;
     }
     if (atomic_load(&fake_breaks)) {
-        fake_finish(e, f, c, FINISH_ERROR, -1, NULL);
+        fake_finish(f, c, FINISH_ERROR, -1, NULL);
         return;
     }
     const int32_t before = x->last,
                   other = c + (f->r.sampling.temperature > 0 ? (int32_t)(f->r.sampling.seed % 3) : 0);
-    x->last = (fake_best(e, before) + other) % fake_vocabulary(e);
+    x->last = (fake_best(before) + other) % FAKE_VOCABULARY;
     if (!x->generated) f->first = clock_seconds() - f->submitted;
     text_buffer piece = {0}, shown = {0};
     token_text_push(x->pieces, x->last, &piece);
@@ -216,15 +213,15 @@ static void fake_token(engine *e, fake_request *f, int c)
                           .piece_bytes = piece.bytes,
                           .text = shown.text,
                           .text_bytes = shown.bytes};
-    if (f->r.top >= 0) fake_score(e, f, before, x->last, top, &event);
+    if (f->r.top >= 0) fake_score(f, before, x->last, top, &event);
     fake_tell(f, &event);
     e->statistics.generated_tokens++;
     bool ends = false;
     for (int i = 0; i < f->r.ends; i++) ends |= f->end[i] == x->last;
     if (stop >= 0 || ends)
-        fake_finish(e, f, c, FINISH_STOP, stop, NULL);
+        fake_finish(f, c, FINISH_STOP, stop, NULL);
     else if (x->generated == f->r.max_tokens)
-        fake_finish(e, f, c, FINISH_LENGTH, -1, NULL);
+        fake_finish(f, c, FINISH_LENGTH, -1, NULL);
     text_buffer_free(&piece);
     text_buffer_free(&shown);
 }
@@ -256,7 +253,7 @@ bool engine_cancel(engine *e, uint64_t id)
     while (f && f->id != id) f = f->next;
     if (!f) return false;
     for (int c = 0; c < f->r.choices; c++)
-        if (!f->choice[c].over) fake_finish(e, f, c, FINISH_CANCELLED, -1, NULL);
+        if (!f->choice[c].over) fake_finish(f, c, FINISH_CANCELLED, -1, NULL);
     atomic_fetch_add(&fake_cancelled, 1);
     e->statistics.cancelled++;
     fake_sweep(e);

@@ -262,8 +262,7 @@ static void test_scores(void **state)
     (void)state;
     server s;
     server_start(&s, &open_to_all, 10);
-    const int V = (int)tokenizer_vocabulary(s.t), first[] = {0, 65, 90, 70},
-              second[] = {66, (3 * 66 + 1) % V};
+    const int V = FAKE_VOCABULARY, first[] = {0, 65, 90, 70}, second[] = {66, (3 * 66 + 1) % V};
     const int to_end = (V * 2 - 1) % 3 == 0 ? (V * 2 - 1) / 3
                        : (V - 1) % 3 == 0   ? (V - 1) / 3
                                             : (3 * V - 1) / 3;
@@ -325,13 +324,13 @@ static void test_texts(void **state)
     *strstr(strcpy(cut, alone), stop) = 0;
     json_t *string = json_string(stop);
     quoted = json_dumps(string, JSON_ENCODE_ANY);
-    for (int stream = 0; stream < 2; stream++) {
+    for (int streamed = 0; streamed < 2; streamed++) {
         snprintf(
             body, sizeof body,
             "{\"prompt\": \"a\", \"max_tokens\": 30, \"temperature\": 0, \"stop\": [%s], \"stream\": %s}",
-            quoted, stream ? "true" : "false");
+            quoted, streamed ? "true" : "false");
         r = client_post(s.port, "/v1/completions", body);
-        if (stream)
+        if (streamed)
             join_stream(r.body, text, 1, false);
         else {
             json = parse(r.body);
@@ -573,11 +572,11 @@ static void test_stop(void **state)
     s.grace = 0;
     atomic_store(&fake_step_nanoseconds, 5000000);
     fd = begin(&s, "{\"prompt\": \"a\", \"max_tokens\": 200}");
-    const int stream = begin(&s, "{\"prompt\": \"a\", \"max_tokens\": 200, \"stream\": true}");
+    const int streamed = begin(&s, "{\"prompt\": \"a\", \"max_tokens\": 200, \"stream\": true}");
     until_metric(&s, "remla_running_sequences{model=\"recovered\"} 2\n");
     atomic_store(&stopping, 1);
     expect_refusal(client_read(fd), 503, "unavailable_error", "cancelled this request");
-    r = client_read(stream);
+    r = client_read(streamed);
     assert_int_equal(r.code, 200);
     assert_non_null(strstr(r.body, "data: {\"error\":{"));
     assert_null(strstr(r.body, "[DONE]"));
@@ -593,7 +592,7 @@ static void test_keeps_connection(void **state)
     const int fd = client_connect(s.port);
     const char *ask =
         "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
-        "15\r\n\r\n{\"prompt\": \"ab\"}";
+        "16\r\n\r\n{\"prompt\": \"ab\"}";
     char text[2000] = "";
     for (int i = 0; i < 3; i++) {
         client_send(fd, ask);

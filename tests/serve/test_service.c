@@ -502,7 +502,8 @@ static void test_busy_and_vanished(void **state)
     assert_int_equal(r.code, 200);
     reply_free(&r);
     atomic_store(&fake_step_nanoseconds, 5000000); /* a stream that nobody reads any more */
-    const int third = begin(&s, "{\"prompt\": \"a\", \"max_tokens\": 200, \"stream\": true}");
+    const int third =
+        begin(&s, "{\"prompt\": [47], \"temperature\": 0, \"max_tokens\": 200, \"stream\": true}");
     char some[200];
     assert_true(recv(third, some, sizeof some, 0) > 0);
     close(third);
@@ -536,11 +537,11 @@ static void test_slow(void **state)
     /* Work is no slowness. */
     atomic_store(&fake_step_nanoseconds, 20000000);
     reply r =
-        client_post(s.port, "/v1/completions", "{\"prompt\": \"a\", \"max_tokens\": 60, \"temperature\": 0}");
+        client_post(s.port, "/v1/completions", "{\"prompt\": [47], \"max_tokens\": 60, \"temperature\": 0}");
     assert_int_equal(r.code, 200);
     reply_free(&r);
     r = client_post(s.port, "/v1/completions",
-                    "{\"prompt\": \"a\", \"max_tokens\": 60, \"temperature\": 0, \"stream\": true}");
+                    "{\"prompt\": [47], \"max_tokens\": 60, \"temperature\": 0, \"stream\": true}");
     assert_int_equal(r.code, 200);
     assert_non_null(strstr(r.body, "[DONE]"));
     reply_free(&r);
@@ -554,7 +555,7 @@ static void test_stop(void **state)
     server s;
     server_start(&s, &open_to_all, 10);
     atomic_store(&fake_step_nanoseconds, 5000000);
-    int fd = begin(&s, "{\"prompt\": \"a\", \"max_tokens\": 100, \"temperature\": 0}");
+    int fd = begin(&s, "{\"prompt\": [47], \"max_tokens\": 100, \"temperature\": 0}");
     until_metric(&s, "remla_running_sequences{model=\"recovered\"} 1\n");
     atomic_store(&stopping, 1);
     while (!worker_is_stopping(s.worker)) usleep(1000);
@@ -571,8 +572,9 @@ static void test_stop(void **state)
     server_start(&s, &open_to_all, 10);
     s.grace = 0;
     atomic_store(&fake_step_nanoseconds, 5000000);
-    fd = begin(&s, "{\"prompt\": \"a\", \"max_tokens\": 200}");
-    const int streamed = begin(&s, "{\"prompt\": \"a\", \"max_tokens\": 200, \"stream\": true}");
+    fd = begin(&s, "{\"prompt\": [47], \"temperature\": 0, \"max_tokens\": 200}");
+    const int streamed =
+        begin(&s, "{\"prompt\": [47], \"temperature\": 0, \"max_tokens\": 200, \"stream\": true}");
     until_metric(&s, "remla_running_sequences{model=\"recovered\"} 2\n");
     atomic_store(&stopping, 1);
     expect_refusal(client_read(fd), 503, "unavailable_error", "cancelled this request");

@@ -88,7 +88,7 @@ typedef struct engine_request {
     int64_t max_tokens; /* to generate at most; 0: only look at the prompt (echo) */
     int choices;        /* texts to generate, of one prompt */
     sampler_settings sampling;
-    const int32_t *end; /* (ends) tokens that end the text; they are reported as its last token */
+    const int32_t *end; /* (ends) tokens that end the text: one is its last token, and has no text */
     int ends;
     const char *const *stop; /* (stops) texts that end it, not empty. What comes before one is shown */
     int stops;

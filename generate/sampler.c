@@ -13,15 +13,19 @@ typedef struct candidate {
     int32_t token;
 } candidate;
 
-struct sampler {
-    sampler_settings set;
+struct sampler_room {
     int64_t V;
-    uint64_t stream;  /* seed of the draws */
-    uint64_t drawn;   /* how often it has drawn */
-    bool *seen;       /* (V) in the text */
     candidate *left;  /* (V) */
     double *chance;   /* (V) */
     float *threshold; /* (V) scratch of top_k */
+};
+
+struct sampler {
+    sampler_settings set;
+    sampler_room *room;
+    uint64_t stream; /* seed of the draws */
+    uint64_t drawn;  /* how often it has drawn */
+    bool *seen;      /* (V) in the text; NULL: nobody asks */
 };
 
 sampler_settings sampler_default(void) { return (sampler_settings){.top_p = 1, .repetition_penalty = 1}; }
@@ -42,16 +46,32 @@ status sampler_check(const sampler_settings *s, message *why)
     return OK;
 }
 
-sampler *sampler_new(const sampler_settings *set, int64_t V, uint64_t stream)
+sampler_room *sampler_room_new(int64_t V)
+{
+    sampler_room *r = memory_new(1, sizeof *r, "a sampler");
+    r->V = V;
+    r->left = memory_new(V, sizeof *r->left, "a sampler");
+    r->chance = memory_new(V, sizeof *r->chance, "a sampler");
+    r->threshold = memory_new(V, sizeof *r->threshold, "a sampler");
+    return r;
+}
+
+void sampler_room_free(sampler_room *r)
+{
+    if (!r) return;
+    free(r->left);
+    free(r->chance);
+    free(r->threshold);
+    free(r);
+}
+
+sampler *sampler_new(const sampler_settings *set, sampler_room *room, uint64_t stream)
 {
     sampler *s = memory_new(1, sizeof *s, "a sampler");
     s->set = *set;
-    s->V = V;
+    s->room = room;
     s->stream = splitmix(splitmix_scramble(set->seed), stream);
-    s->seen = memory_new(V, sizeof *s->seen, "a sampler");
-    s->left = memory_new(V, sizeof *s->left, "a sampler");
-    s->chance = memory_new(V, sizeof *s->chance, "a sampler");
-    s->threshold = memory_new(V, sizeof *s->threshold, "a sampler");
+    if (set->repetition_penalty != 1) s->seen = memory_new(room->V, sizeof *s->seen, "a sampler");
     return s;
 }
 
@@ -59,15 +79,12 @@ void sampler_free(sampler *s)
 {
     if (!s) return;
     free(s->seen);
-    free(s->left);
-    free(s->chance);
-    free(s->threshold);
     free(s);
 }
 
 void sampler_saw(sampler *s, const int32_t *tokens, int64_t count)
 {
-    for (int64_t i = 0; i < count; i++) s->seen[tokens[i]] = true;
+    for (int64_t i = 0; s->seen && i < count; i++) s->seen[tokens[i]] = true;
 }
 
 bool sampler_is_argmax(const sampler *s) { return s->set.temperature == 0 && s->set.repetition_penalty == 1; }
@@ -84,8 +101,7 @@ static bool all_finite(const float *logits, int64_t V)
 static void penalize(const sampler *s, float *logits)
 {
     const float penalty = (float)s->set.repetition_penalty;
-    if (s->set.repetition_penalty == 1) return;
-    for (int64_t i = 0; i < s->V; i++)
+    for (int64_t i = 0; s->seen && i < s->room->V; i++)
         if (s->seen[i]) logits[i] = logits[i] < 0 ? logits[i] * penalty : logits[i] / penalty;
 }
 
@@ -134,8 +150,8 @@ static int64_t keep_from(candidate *left, int64_t n, float least)
 static int64_t keep_top_k(sampler *s, int64_t n)
 {
     if (s->set.top_k == 0 || s->set.top_k >= n) return n;
-    for (int64_t i = 0; i < n; i++) s->threshold[i] = s->left[i].logit;
-    return keep_from(s->left, n, kth_largest(s->threshold, n, s->set.top_k));
+    for (int64_t i = 0; i < n; i++) s->room->threshold[i] = s->room->left[i].logit;
+    return keep_from(s->room->left, n, kth_largest(s->room->threshold, n, s->set.top_k));
 }
 
 static int by_chance(const void *a, const void *b)
@@ -163,21 +179,21 @@ static double sum_of(const candidate *left, int64_t n, float most)
 static int64_t keep_top_p(sampler *s, int64_t n)
 {
     if (s->set.top_p >= 1) return n;
-    const float most = largest(s->left, n);
-    const double sum = sum_of(s->left, n, most), surplus = (1 - s->set.top_p) * sum;
+    const float most = largest(s->room->left, n);
+    const double sum = sum_of(s->room->left, n, most), surplus = (1 - s->set.top_p) * sum;
     /* Tokens that are each less likely than surplus/n are so together, too: they need not be sorted. */
     double removed = 0;
     int64_t kept = 0;
     for (int64_t i = 0; i < n; i++) {
-        const double p = exp((double)s->left[i].logit - (double)most);
+        const double p = exp((double)s->room->left[i].logit - (double)most);
         if (p * (double)n < surplus)
             removed += p;
         else
-            s->left[kept++] = s->left[i];
+            s->room->left[kept++] = s->room->left[i];
     }
-    qsort(s->left, (size_t)kept, sizeof *s->left, by_chance);
+    qsort(s->room->left, (size_t)kept, sizeof *s->room->left, by_chance);
     while (kept > 1) {
-        removed += exp((double)s->left[kept - 1].logit - (double)most);
+        removed += exp((double)s->room->left[kept - 1].logit - (double)most);
         if (removed > surplus) break;
         kept--;
     }
@@ -187,10 +203,11 @@ static int64_t keep_top_p(sampler *s, int64_t n)
 static int64_t keep_min_p(const sampler *s, int64_t n)
 {
     if (s->set.min_p <= 0) return n;
-    const double most = (double)largest(s->left, n);
+    const double most = (double)largest(s->room->left, n);
     int64_t kept = 0;
     for (int64_t i = 0; i < n; i++)
-        if (exp((double)s->left[i].logit - most) >= s->set.min_p) s->left[kept++] = s->left[i];
+        if (exp((double)s->room->left[i].logit - most) >= s->set.min_p)
+            s->room->left[kept++] = s->room->left[i];
     return kept;
 }
 
@@ -199,33 +216,33 @@ static double draw(sampler *s) { return (double)(splitmix(s->stream, s->drawn++)
 
 bool sampler_chances(sampler *s, float *logits, double *chances)
 {
-    if (!all_finite(logits, s->V)) return false;
+    if (!all_finite(logits, s->room->V)) return false;
     penalize(s, logits);
-    for (int64_t i = 0; i < s->V; i++) chances[i] = 0;
+    for (int64_t i = 0; i < s->room->V; i++) chances[i] = 0;
     if (s->set.temperature == 0) {
-        chances[likeliest(logits, s->V)] = 1;
+        chances[likeliest(logits, s->room->V)] = 1;
         return true;
     }
     const float temperature = (float)s->set.temperature;
-    for (int64_t i = 0; i < s->V; i++)
-        s->left[i] = (candidate){.logit = logits[i] / temperature, .token = (int32_t)i};
-    const int64_t n = keep_min_p(s, keep_top_p(s, keep_top_k(s, s->V)));
-    const float most = largest(s->left, n);
-    const double sum = sum_of(s->left, n, most);
+    for (int64_t i = 0; i < s->room->V; i++)
+        s->room->left[i] = (candidate){.logit = logits[i] / temperature, .token = (int32_t)i};
+    const int64_t n = keep_min_p(s, keep_top_p(s, keep_top_k(s, s->room->V)));
+    const float most = largest(s->room->left, n);
+    const double sum = sum_of(s->room->left, n, most);
     for (int64_t i = 0; i < n; i++)
-        chances[s->left[i].token] = exp((double)s->left[i].logit - (double)most) / sum;
+        chances[s->room->left[i].token] = exp((double)s->room->left[i].logit - (double)most) / sum;
     return true;
 }
 
 int32_t sampler_next(sampler *s, float *logits)
 {
-    if (!sampler_chances(s, logits, s->chance)) return -1;
+    if (!sampler_chances(s, logits, s->room->chance)) return -1;
     double at = draw(s);
     int32_t last = -1; /* rounding may leave a little behind the last one */
-    for (int64_t i = 0; i < s->V; i++) {
-        if (s->chance[i] <= 0) continue;
+    for (int64_t i = 0; i < s->room->V; i++) {
+        if (s->room->chance[i] <= 0) continue;
         last = (int32_t)i;
-        at -= s->chance[i];
+        at -= s->room->chance[i];
         if (at < 0) break;
     }
     return last;

@@ -22,12 +22,17 @@ sampler_settings sampler_default(void);
 /* ERR_USAGE, with a sentence that names the setting ("top_p is 1.5; ..."), when one is out of its range. */
 status sampler_check(const sampler_settings *s, message *why);
 
+/* Room for logits of V tokens to be worked on, shared by samplers that take turns. */
+typedef struct sampler_room sampler_room;
+sampler_room *sampler_room_new(int64_t V);
+void sampler_room_free(sampler_room *r); /* NULL is fine */
+
 /* The state of one text. */
 typedef struct sampler sampler;
 
-/* V: how many logits there are. stream: which of the texts with this seed it is; each has draws of its own,
- * which do not depend on how many texts there are. */
-sampler *sampler_new(const sampler_settings *s, int64_t V, uint64_t stream);
+/* room: borrowed. stream: which of the texts with this seed it is; each has draws of its own, which do not
+ * depend on how many texts there are. */
+sampler *sampler_new(const sampler_settings *s, sampler_room *room, uint64_t stream);
 void sampler_free(sampler *s); /* NULL is fine */
 
 /* Tells which tokens are in the text, of the prompt and those that were chosen. ids in [0,V). */

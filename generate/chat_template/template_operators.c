@@ -177,7 +177,7 @@ static bool slice_is_possible(template_run *x, json_t *const part[3], int64_t *s
 
 json_t *run_slice(template_run *x, const json_t *v, json_t *const part[3])
 {
-    int64_t step;
+    int64_t step = 1;
     if (!json_is_array(v) && !json_is_string(v)) return run_failed(x, "%s cannot be sliced", value_type(v));
     if (!slice_is_possible(x, part, &step)) return NULL;
     const int64_t n = value_length(v);

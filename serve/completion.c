@@ -24,9 +24,9 @@ typedef struct completion {
     int64_t *begin; /* (prompts+1) where each begins there */
     int64_t hidden; /* of each prompt's first ids */
     int64_t prompts;
-    job *job; /* once the worker has it */
+    generation *work; /* once the worker has it */
     response *response;
-    job_events events;
+    generation_events events;
     bool ended;       /* the last piece of a stream is made */
     atomic_bool gone; /* the client */
 } completion;
@@ -40,12 +40,12 @@ int completion_model(const completion_service *s, const char *name)
 
 static void completion_free(completion *c)
 {
-    if (c->job) {
-        worker_release(c->service->worker, c->job);
-        job_free(c->job);
+    if (c->work) {
+        worker_release(c->service->worker, c->work);
+        generation_free(c->work);
     }
     if (c->response) response_free(c->response);
-    job_events_free(&c->events);
+    generation_events_free(&c->events);
     completion_request_free(&c->request);
     token_list_free(&c->ids);
     free(c->begin);
@@ -130,13 +130,13 @@ static status submit(completion *c, message *why)
     for (int64_t i = 0; i < q->stops; i++) stop[i] = q->stop[i].text;
     engine_request *requests = memory_new(c->prompts, sizeof *requests, "requests");
     for (int64_t i = 0; i < c->prompts; i++) requests[i] = engine_request_of(c, i, seed, stop);
-    job *j = job_new(requests, (int)c->prompts);
+    generation *j = generation_new(requests, (int)c->prompts);
     free(requests);
     const status s = worker_submit(c->service->worker, c->which, j, why);
     if (s == OK)
-        c->job = j;
+        c->work = j;
     else
-        job_free(j);
+        generation_free(j);
     return s;
 }
 
@@ -148,7 +148,7 @@ static void vanished(void *state)
 {
     completion *c = state;
     atomic_store(&c->gone, true);
-    worker_cancel(c->service->worker, c->job);
+    worker_cancel(c->service->worker, c->work);
 }
 
 /* The code of an answer whose texts have ended, and a sentence if that is not 200. */
@@ -175,7 +175,7 @@ static bool next_piece(void *state, text_buffer *out)
     completion *c = state;
     const char *sentence;
     while (!c->ended && !out->bytes) {
-        if (job_take(c->job, &c->events)) {
+        if (generation_take(c->work, &c->events)) {
             for (int64_t i = 0; i < c->events.count; i++) response_add(c->response, &c->events.event[i], out);
             continue;
         }
@@ -202,7 +202,7 @@ static void answer_whole(completion *c)
 {
     text_buffer out = {0};
     const char *sentence;
-    while (job_take(c->job, &c->events))
+    while (generation_take(c->work, &c->events))
         for (int64_t i = 0; i < c->events.count; i++) response_add(c->response, &c->events.event[i], &out);
     http_watch(c->exchange, NULL, NULL);
     const int code = code_of(c, &sentence);

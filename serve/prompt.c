@@ -34,13 +34,12 @@ void prompt_encoder_free(prompt_encoder *e)
     free(e);
 }
 
-/* lm-eval learns the id of the end token by encoding its text: BOS before it would be taken for it. */
-static bool wants_bos(const prompt_encoder *e, const request_prompt *p, bool special, const token_list *ids)
+/* lm-eval learns the id of the end token by encoding its text: a token before it would be taken for it. */
+static bool wants_first(const prompt_encoder *e, const request_prompt *p, bool special, const token_list *ids)
 {
-    if (tokenizer_bos(e->m->tokenizer) < 0 || e->m->bos == BOS_NEVER) return false;
-    if (special) return true;
+    if (e->m->first < 0 || special) return e->m->first >= 0;
     const bool one_token = ids->count == 1 && tokenizer_id(e->m->tokenizer, p->text) == ids->id[0];
-    return e->m->bos == BOS_ALWAYS && !one_token;
+    return e->m->first_always && !one_token;
 }
 
 static status encode_text(prompt_encoder *e, const request_prompt *p, bool special, token_list *out,
@@ -50,8 +49,8 @@ static status encode_text(prompt_encoder *e, const request_prompt *p, bool speci
     pthread_mutex_lock(&e->lock);
     const status s = tokenizer_encode(e->work, p->text, p->bytes, &ids, why);
     pthread_mutex_unlock(&e->lock);
-    if (s == OK && wants_bos(e, p, special, &ids)) {
-        token_list_add(out, (uint32_t)tokenizer_bos(e->m->tokenizer));
+    if (s == OK && wants_first(e, p, special, &ids)) {
+        token_list_add(out, (uint32_t)e->m->first);
         *hidden = 1;
     }
     for (int64_t i = 0; s == OK && i < ids.count; i++) token_list_add(out, ids.id[i]);

@@ -4,13 +4,6 @@
 #include "data/tokenizer/tokenizer.h"
 #include "serve/request.h"
 
-/* When the token of the beginning goes before a text. */
-typedef enum prompt_bos {
-    BOS_NEVER,
-    BOS_WANTED, /* unless a request to /tokenize says add_special_tokens: false */
-    BOS_ALWAYS /* also then: for lm-eval, which always says it; not before a text that is one special token */
-} prompt_bos;
-
 typedef struct chat_template chat_template;
 
 typedef struct served_model {
@@ -22,7 +15,9 @@ typedef struct served_model {
     int64_t longest;           /* tokens of prompt and answer */
     const int32_t *end;        /* (ends) tokens that end an answer */
     int ends;
-    prompt_bos bos;
+    int64_t first;     /* token that stands before texts (BOS); -1: none */
+    bool first_always; /* also where a request to /tokenize says add_special_tokens: false, as lm-eval always
+                          does */
 } served_model;
 
 /* Appends the text of a special token (tokenizer_eos ...); false: there is none. */

@@ -37,7 +37,7 @@ static const char *route_name(const http_exchange *x)
 static void count_answer(void *context, http_exchange *x, int code)
 {
     const service *s = context;
-    metrics_answered(s->settings.metrics, route_name(x), code, clock_seconds() - http_began(x));
+    counters_answered(s->settings.counters, route_name(x), code, clock_seconds() - http_began(x));
 }
 
 static void answer_text(service *s, http_exchange *x, int code, const char *type, text_buffer *body)
@@ -162,7 +162,7 @@ static void print_metrics(service *s, http_exchange *x)
         statistics[i] = worker_statistics(s->settings.worker, i);
     }
     text_buffer body = {0};
-    metrics_print(s->settings.metrics, name, statistics, s->settings.models, &body);
+    counters_print(s->settings.counters, name, statistics, s->settings.models, &body);
     answer_text(s, x, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
 }
 

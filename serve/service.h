@@ -4,7 +4,7 @@
 #define REMLA_SERVE_SERVICE_H
 #include "serve/access.h"
 #include "serve/http.h"
-#include "serve/metrics.h"
+#include "serve/counters.h"
 #include "serve/prompt.h"
 #include "serve/worker.h"
 
@@ -15,7 +15,7 @@ typedef struct service_settings {
                                                   answers requests that name no model, or none of these */
     int models;
     worker *worker;
-    metrics *metrics;
+    counters *counters;
     access_rules access;
     int64_t chat_tokens; /* max_tokens of a chat that names none, at most */
     int64_t running;     /* texts that a model generates at once, for the page */

@@ -1,6 +1,6 @@
-/* Jobs are in a list from worker_submit to the moment when the worker has forgotten them; a job's state says
- * where it is. Everything here is under the worker's lock, but for the engines, which its thread alone
- * touches. */
+/* Generations are in a list from worker_submit to the moment when the worker has forgotten them; a
+ * generation's state says where it is. Everything here is under the worker's lock, but for the engines, which
+ * its thread alone touches. */
 #include "serve/worker.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -12,10 +12,10 @@ enum { IDLE_MILLISECONDS = 100 };
 
 typedef enum entry_state { SUBMITTED, RUNNING, REFUSED } entry_state;
 
-/* A job that the worker has. */
+/* A generation that the worker has. */
 typedef struct entry {
     struct entry *next;
-    job *job;
+    generation *work;
     int model;
     entry_state state;
     bool cancel;   /* wanted */
@@ -64,7 +64,7 @@ worker *worker_new(engine *const *engines, int count, int64_t capacity,
 
 void worker_free(worker *w)
 {
-    REQUIRE(!w->first, "a job has not been released");
+    REQUIRE(!w->first, "a generation has not been released");
     pthread_cond_destroy(&w->wake);
     pthread_cond_destroy(&w->settled);
     pthread_mutex_destroy(&w->lock);
@@ -74,15 +74,15 @@ void worker_free(worker *w)
 /* ---- the worker's thread
  * ----------------------------------------------------------------------------------- */
 
-/* Gives all requests of a job to its engine, or none. Without the lock: engine_submit may take a moment, and
- * engine_cancel calls listeners. */
+/* Gives all requests of a generation to its engine, or none. Without the lock: engine_submit may take a
+ * moment, and engine_cancel calls listeners. */
 static status take(worker *w, entry *e)
 {
     engine *to = w->engine[e->model];
-    for (int i = 0; i < job_requests(e->job); i++) {
-        const status s = engine_submit(to, job_request(e->job, i), &e->id[i], &e->why);
+    for (int i = 0; i < generation_requests(e->work); i++) {
+        const status s = engine_submit(to, generation_request(e->work, i), &e->id[i], &e->why);
         if (s == OK) continue;
-        job_give_up(e->job);
+        generation_give_up(e->work);
         while (i--) engine_cancel(to, e->id[i]);
         return s;
     }
@@ -106,7 +106,7 @@ static void cancel_wanted(worker *w)
     for (entry *e = w->first; e; e = e->next) {
         if (!e->cancel || e->state != RUNNING) continue;
         pthread_mutex_unlock(&w->lock);
-        for (int i = 0; i < job_requests(e->job); i++) engine_cancel(w->engine[e->model], e->id[i]);
+        for (int i = 0; i < generation_requests(e->work); i++) engine_cancel(w->engine[e->model], e->id[i]);
         pthread_mutex_lock(&w->lock);
     }
 }
@@ -116,8 +116,8 @@ static void forget_finished(worker *w)
     bool some = false;
     for (entry **link = &w->first; *link;) {
         entry *e = *link;
-        if (e->state == RUNNING && job_is_finished(e->job)) {
-            w->outstanding[e->model] -= job_choices(e->job);
+        if (e->state == RUNNING && generation_is_finished(e->work)) {
+            w->outstanding[e->model] -= generation_choices(e->work);
             *link = e->next;
             if (!e->next) w->last = link;
             free(e->id);
@@ -188,10 +188,10 @@ int64_t worker_run(worker *w, int (*stop)(void), double grace)
 /* ---- the connections' threads
  * --------------------------------------------------------------------------------- */
 
-static entry *find(const worker *w, const job *j)
+static entry *find(const worker *w, const generation *j)
 {
     entry *e = w->first;
-    while (e && e->job != j) e = e->next;
+    while (e && e->work != j) e = e->next;
     return e;
 }
 
@@ -218,23 +218,24 @@ static status check_room(const worker *w, int which, int64_t choices, message *w
     return OK;
 }
 
-status worker_submit(worker *w, int which, job *j, message *why)
+status worker_submit(worker *w, int which, generation *j, message *why)
 {
-    const int64_t choices = job_choices(j);
+    const int64_t choices = generation_choices(j);
     pthread_mutex_lock(&w->lock);
     status s = check_room(w, which, choices, why);
     if (s != OK) {
         pthread_mutex_unlock(&w->lock);
         return s;
     }
-    job_observe(j, w->observe, w->context);
-    entry *e = memory_new(1, sizeof *e, "a job");
-    *e = (entry){.job = j, .model = which, .id = memory_new(job_requests(j), sizeof *e->id, "a job")};
+    generation_observe(j, w->observe, w->context);
+    entry *e = memory_new(1, sizeof *e, "a generation");
+    *e = (entry){
+        .work = j, .model = which, .id = memory_new(generation_requests(j), sizeof *e->id, "a generation")};
     *w->last = e, w->last = &e->next;
     w->outstanding[which] += choices;
     w->news = true;
     pthread_cond_signal(&w->wake);
-    /* A job that was taken may be over, and its entry gone, before this thread wakes up. */
+    /* A generation that was taken may be over, and its entry gone, before this thread wakes up. */
     while ((e = find(w, j)) && e->state == SUBMITTED) pthread_cond_wait(&w->settled, &w->lock);
     if (e && e->state == REFUSED) {
         s = e->result, *why = e->why;
@@ -245,7 +246,7 @@ status worker_submit(worker *w, int which, job *j, message *why)
     return s;
 }
 
-void worker_cancel(worker *w, job *j)
+void worker_cancel(worker *w, generation *j)
 {
     pthread_mutex_lock(&w->lock);
     entry *e = find(w, j);
@@ -254,7 +255,7 @@ void worker_cancel(worker *w, job *j)
     pthread_mutex_unlock(&w->lock);
 }
 
-void worker_release(worker *w, job *j)
+void worker_release(worker *w, generation *j)
 {
     worker_cancel(w, j);
     pthread_mutex_lock(&w->lock);

@@ -1,9 +1,9 @@
 /* The one thread that computes. It owns the engines (one for each model that is served) and runs them in
  * turns, a pass each, so that two models share the machine instead of fighting for it. Connections' threads
- * hand jobs in and wait for their events. */
+ * hand generations in and wait for their events. */
 #ifndef REMLA_SERVE_WORKER_H
 #define REMLA_SERVE_WORKER_H
-#include "serve/job.h"
+#include "serve/generation.h"
 
 enum { WORKER_ENGINES = 2 };
 
@@ -14,23 +14,23 @@ typedef struct worker worker;
  * (NULL: none) is told, on the worker's thread, of every choice that ends. */
 worker *worker_new(engine *const *engines, int count, int64_t capacity,
                    void (*observe)(void *context, const engine_event *event), void *context);
-void worker_free(worker *w); /* when all jobs are released */
+void worker_free(worker *w); /* when all generations are released */
 
 /* Works on the calling thread until `stop` returns something else than 0, which it asks between passes. From
- * then on no job is taken; those that run may go on for `grace` seconds, then they are cancelled. Returns how
- * many were. */
+ * then on no generation is taken; those that run may go on for `grace` seconds, then they are cancelled.
+ * Returns how many were. */
 int64_t worker_run(worker *w, int (*stop)(void), double grace);
 
-/* Hands a job to engine number `which`; waits until it is in its queue (at most for a pass).
+/* Hands a generation to engine number `which`; waits until it is in its queue (at most for a pass).
  *   ERR_USAGE   it can never be done: the sentence says why
  *   ERR_DEVICE  there is no room now
  *   STOPPED     the server is stopping
- * On success the caller ends with worker_release, and only then job_free. */
-status worker_submit(worker *w, int which, job *j, message *why);
-/* Asks for the end of a job, from any thread. */
-void worker_cancel(worker *w, job *j);
-/* Cancels the job if it is not over, and waits until the worker has forgotten it. */
-void worker_release(worker *w, job *j);
+ * On success the caller ends with worker_release, and only then generation_free. */
+status worker_submit(worker *w, int which, generation *j, message *why);
+/* Asks for the end of a generation, from any thread. */
+void worker_cancel(worker *w, generation *j);
+/* Cancels the generation if it is not over, and waits until the worker has forgotten it. */
+void worker_release(worker *w, generation *j);
 
 bool worker_is_stopping(worker *w);
 /* As after the last pass. */

@@ -19,7 +19,7 @@ typedef struct server {
     served_model model[2];
     engine *engine[2];
     worker *worker;
-    metrics *metrics;
+    counters *counters;
     service *service;
     http_server *http;
     int port;
@@ -55,16 +55,16 @@ static void server_start(server *s, const access_rules *access, double timeout)
                                      .longest = FAKE_LONGEST,
                                      .end = end,
                                      .ends = 1,
-                                     .bos = BOS_WANTED};
+                                     .first = -1};
         s->engine[i] = engine_new(NULL, s->t, &settings);
     }
-    s->metrics = metrics_new();
+    s->counters = counters_new();
     s->worker = worker_new(s->engine, 2, RUNNING + WAITING,
-                           (void (*)(void *, const engine_event *))metrics_finished, s->metrics);
+                           (void (*)(void *, const engine_event *))counters_finished, s->counters);
     s->service = service_new(&(service_settings){.model = {&s->model[0], &s->model[1]},
                                                  .models = 2,
                                                  .worker = s->worker,
-                                                 .metrics = s->metrics,
+                                                 .counters = s->counters,
                                                  .access = *access,
                                                  .chat_tokens = 100});
     const http_settings http = {.host = "127.0.0.1",
@@ -90,7 +90,7 @@ static void server_stop(server *s)
     http_stop(s->http, 5);
     service_free(s->service);
     worker_free(s->worker);
-    metrics_free(s->metrics);
+    counters_free(s->counters);
     for (int i = 0; i < 2; i++) engine_free(s->engine[i]);
     tokenizer_close(s->t);
 }
@@ -211,6 +211,43 @@ static void test_tokens(void **state)
     json_decref(json);
     reply_free(&r);
     expect_bad(&s, "/detokenize", "{\"tokens\": [100000]}", "100000");
+    server_stop(&s);
+}
+
+/* A model with a token before texts, which is not part of what the client sees. */
+static void test_first(void **state)
+{
+    (void)state;
+    server s;
+    server_start(&s, &open_to_all, 10);
+    s.model[1].first = 0, s.model[1].first_always = true;
+    const struct {
+        const char *body, *ids;
+    } cases[] = {
+        {"{\"model\": \"original\", \"prompt\": \"AB\", \"add_special_tokens\": false}", "[0, 33, 34]"},
+        {"{\"model\": \"original\", \"prompt\": \"AB\"}", "[0, 33, 34]"},
+        {"{\"model\": \"original\", \"prompt\": \"<|endoftext|>\", \"add_special_tokens\": false}", "[0]"},
+        {"{\"model\": \"recovered\", \"prompt\": \"AB\"}", "[33, 34]"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        json_t *json = post(&s, "/tokenize", cases[i].body);
+        char *ids = json_dumps(json_object_get(json, "tokens"), 0);
+        assert_string_equal(ids, cases[i].ids);
+        free(ids);
+        json_decref(json);
+    }
+    json_t *json = post(&s, "/v1/completions",
+                        "{\"model\": \"original\", \"prompt\": \"AB\", \"max_tokens\": 0, \"echo\": true, "
+                        "\"logprobs\": 0}");
+    assert_string_equal(choice_text(json, 0), "AB");
+    const json_t *logprobs = json_object_get(choice(json, 0), "logprobs");
+    char *tokens = json_dumps(json_object_get(logprobs, "tokens"), 0);
+    char *offsets = json_dumps(json_object_get(logprobs, "text_offset"), 0);
+    assert_string_equal(tokens, "[\"\", \"A\", \"B\"]");
+    assert_string_equal(offsets, "[0, 0, 1]");
+    free(tokens);
+    free(offsets);
+    json_decref(json);
     server_stop(&s);
 }
 
@@ -624,6 +661,7 @@ int main(void)
         cmocka_unit_test(test_slow),
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_keeps_connection),
+        cmocka_unit_test(test_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@ status cmd_data_verify(const command_line *line, options *o, const comm *c, mess
 status cmd_data_encode(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_decode(const command_line *line, options *o, const comm *c, message *why);
 status cmd_options(const command_line *line, options *o, const comm *c, message *why);
+status cmd_serve(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_tokenize(const command_line *line, options *o, const comm *c, message *why);
 
 #endif

@@ -45,6 +45,8 @@ static const command commands[] = {
      "model data train optim val checkpoint device debug"},
     {"eval", cmd_eval, true, 0, false, 1, 1, "MODEL data.val=SHARDS [section.key=value ...] [--json]",
      "loss and perplexity of a model folder or checkpoint", "data val eval device"},
+    {"serve", cmd_serve, true, LOGS, false, 1, 1, "MODEL [serve.base=ORIGINAL] [section.key=value ...]",
+     "answer requests over HTTP as OpenAI's API does, with a page to talk to the model", "serve decode device"},
     {"inspect", cmd_inspect, false, 0, false, 1, 1, "FOLDER [--json]",
      "what a model folder holds, and how well it was converted", NULL},
     {"data import", cmd_data_import, true, 0, false, 2, 2, "SRC DST.ds.zst [import.key=value ...] [--json]",

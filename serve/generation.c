@@ -1,6 +1,6 @@
-/* Two sets of events: one being filled by the worker, one that the connection's thread reads. job_take
+/* Two sets of events: one being filled by the worker, one that the connection's thread reads. generation_take
  * exchanges them, so the lock is held for moments only. */
-#include "serve/job.h"
+#include "serve/generation.h"
 #include "base/memory.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -8,11 +8,11 @@
 
 /* The context of one request's listener. */
 typedef struct listener {
-    job *to;
-    int number; /* of the request in its job */
+    generation *to;
+    int number; /* of the request in its generation */
 } listener;
 
-struct job {
+struct generation {
     engine_request *request;
     listener *listener;
     int requests;
@@ -22,12 +22,12 @@ struct job {
     pthread_cond_t changed;
     int64_t left; /* choices that have not ended */
     bool given_up;
-    job_events filling;
+    generation_events filling;
 };
 
 /* Where event i's texts and chances begin in the buffers is kept in the pointers themselves until the events
  * are taken: the buffers move while they grow. */
-static void add(job_events *all, const engine_event *e, int number)
+static void add(generation_events *all, const engine_event *e, int number)
 {
     all->event = array_reserve(all->event, &all->capacity, all->count + 1, sizeof *all->event);
     all->chance =
@@ -41,7 +41,7 @@ static void add(job_events *all, const engine_event *e, int number)
     all->chances += e->tops;
 }
 
-static void point(job_events *all)
+static void point(generation_events *all)
 {
     const char *text = all->texts.text;
     const token_chance *chance = all->chance;
@@ -53,18 +53,18 @@ static void point(job_events *all)
     }
 }
 
-void job_events_free(job_events *e)
+void generation_events_free(generation_events *e)
 {
     free(e->event);
     free(e->chance);
     text_buffer_free(&e->texts);
-    *e = (job_events){0};
+    *e = (generation_events){0};
 }
 
 static void listen(void *context, const engine_event *event)
 {
     const listener *l = context;
-    job *j = l->to;
+    generation *j = l->to;
     if (j->given_up) return; /* set by this thread */
     if (event->kind == EVENT_FINISHED && j->seen) j->seen(j->context, event);
     pthread_mutex_lock(&j->lock);
@@ -74,9 +74,9 @@ static void listen(void *context, const engine_event *event)
     pthread_mutex_unlock(&j->lock);
 }
 
-job *job_new(const engine_request *requests, int count)
+generation *generation_new(const engine_request *requests, int count)
 {
-    job *j = memory_new(1, sizeof *j, "a request");
+    generation *j = memory_new(1, sizeof *j, "a request");
     j->request = memory_new(count, sizeof *j->request, "a request");
     j->listener = memory_new(count, sizeof *j->listener, "a request");
     j->requests = count;
@@ -92,21 +92,21 @@ job *job_new(const engine_request *requests, int count)
     return j;
 }
 
-void job_free(job *j)
+void generation_free(generation *j)
 {
     pthread_cond_destroy(&j->changed);
     pthread_mutex_destroy(&j->lock);
-    job_events_free(&j->filling);
+    generation_events_free(&j->filling);
     free(j->request);
     free(j->listener);
     free(j);
 }
 
-bool job_take(job *j, job_events *out)
+bool generation_take(generation *j, generation_events *out)
 {
     pthread_mutex_lock(&j->lock);
     while (!j->filling.count && j->left && !j->given_up) pthread_cond_wait(&j->changed, &j->lock);
-    const job_events taken = j->filling;
+    const generation_events taken = j->filling;
     out->count = out->chances = out->texts.bytes = 0;
     j->filling = *out;
     *out = taken;
@@ -115,17 +115,17 @@ bool job_take(job *j, job_events *out)
     return out->count > 0;
 }
 
-int job_requests(const job *j) { return j->requests; }
-const engine_request *job_request(const job *j, int i) { return &j->request[i]; }
+int generation_requests(const generation *j) { return j->requests; }
+const engine_request *generation_request(const generation *j, int i) { return &j->request[i]; }
 
-int64_t job_choices(const job *j)
+int64_t generation_choices(const generation *j)
 {
     int64_t sum = 0;
     for (int i = 0; i < j->requests; i++) sum += j->request[i].choices;
     return sum;
 }
 
-bool job_is_finished(job *j)
+bool generation_is_finished(generation *j)
 {
     pthread_mutex_lock(&j->lock);
     const bool finished = !j->left || j->given_up;
@@ -133,7 +133,7 @@ bool job_is_finished(job *j)
     return finished;
 }
 
-void job_give_up(job *j)
+void generation_give_up(generation *j)
 {
     pthread_mutex_lock(&j->lock);
     j->given_up = true;
@@ -141,7 +141,7 @@ void job_give_up(job *j)
     pthread_mutex_unlock(&j->lock);
 }
 
-void job_observe(job *j, void (*seen)(void *context, const engine_event *event), void *context)
+void generation_observe(generation *j, void (*seen)(void *context, const engine_event *event), void *context)
 {
     j->seen = seen, j->context = context;
 }

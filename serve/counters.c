@@ -1,6 +1,6 @@
 /* Counters and histograms under one lock. A histogram's buckets are fixed bounds, in seconds; the text has
  * them as Prometheus wants them, each bucket with all that are below its bound. */
-#include "serve/metrics.h"
+#include "serve/counters.h"
 #include "base/memory.h"
 #include <pthread.h>
 #include <stdarg.h>
@@ -25,21 +25,21 @@ typedef struct answers { /* to one route with one code */
     int64_t count;
 } answers;
 
-struct metrics {
+struct counters {
     pthread_mutex_t lock;
     answers answered[MOST_ANSWERS];
     int num_answered;
     histogram request, waited, first, per_token;
 };
 
-metrics *metrics_new(void)
+counters *counters_new(void)
 {
-    metrics *m = memory_new(1, sizeof *m, "metrics");
+    counters *m = memory_new(1, sizeof *m, "counters");
     pthread_mutex_init(&m->lock, NULL);
     return m;
 }
 
-void metrics_free(metrics *m)
+void counters_free(counters *m)
 {
     pthread_mutex_destroy(&m->lock);
     free(m);
@@ -54,7 +54,7 @@ static void observe(histogram *h, double seconds)
     h->sum += seconds;
 }
 
-void metrics_answered(metrics *m, const char *route, int code, double seconds)
+void counters_answered(counters *m, const char *route, int code, double seconds)
 {
     pthread_mutex_lock(&m->lock);
     int i = 0;
@@ -67,7 +67,7 @@ void metrics_answered(metrics *m, const char *route, int code, double seconds)
     pthread_mutex_unlock(&m->lock);
 }
 
-void metrics_finished(metrics *m, const engine_event *e)
+void counters_finished(counters *m, const engine_event *e)
 {
     if (e->reason != FINISH_STOP && e->reason != FINISH_LENGTH) return;
     pthread_mutex_lock(&m->lock);
@@ -139,8 +139,8 @@ static void print_label(text_buffer *out, const char *text)
     }
 }
 
-void metrics_print(metrics *m, const char *const *name, const engine_statistics *statistics, int models,
-                   text_buffer *out)
+void counters_print(counters *m, const char *const *name, const engine_statistics *statistics, int models,
+                    text_buffer *out)
 {
     pthread_mutex_lock(&m->lock);
     print_head(out, "requests_total", "counter", "Requests answered, by route and code.");

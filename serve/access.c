@@ -23,9 +23,11 @@ static bool is_loopback(const char *host, size_t length)
            (!strncmp(host, "127.", 4) && strspn(host, "0123456789.") == length);
 }
 
+bool access_is_loopback(const char *host) { return is_loopback(host, strlen(host)); }
+
 static bool host_is_expected(const access_rules *rules, const char *host)
 {
-    if (!is_loopback(rules->host, strlen(rules->host))) return true; /* it may be called anything */
+    if (!access_is_loopback(rules->host)) return true; /* it may be called anything */
     const size_t length = name_length(host);
     return is_loopback(host, length) || is_name(host, length, rules->host);
 }

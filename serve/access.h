@@ -14,6 +14,9 @@ typedef struct access_rules {
     int num_origins;
 } access_rules;
 
+/* Whether only this machine reaches a server that listens on this host. */
+bool access_is_loopback(const char *host);
+
 /* Headers of a request; NULL: not sent. */
 typedef struct access_headers {
     const char *host, *origin, *authorization;

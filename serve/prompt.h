@@ -10,7 +10,6 @@ typedef struct served_model {
     const char *name; /* under which requests ask for it */
     const tokenizer *tokenizer;
     const chat_template *chat; /* NULL: it has none */
-    const char *chat_text;     /* as tokenizer_config.json has it; NULL: none */
     int64_t vocabulary;        /* ids that the model knows */
     int64_t longest;           /* tokens of prompt and answer */
     const int32_t *end;        /* (ends) tokens that end an answer */

@@ -18,7 +18,6 @@ typedef struct service_settings {
     counters *counters;
     access_rules access;
     int64_t chat_tokens; /* max_tokens of a chat that names none, at most */
-    int64_t running;     /* texts that a model generates at once, for the page */
 } service_settings;
 
 /* Borrows what the settings point to. */

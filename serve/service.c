@@ -3,6 +3,7 @@
 #include "serve/service.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "generate/chat_template/chat_template.h"
 #include "serve/completion.h"
 #include "serve/page.h"
 #include "serve/response.h"
@@ -141,7 +142,8 @@ static void tokenizer_info(service *s, http_exchange *x)
     answer_json(s, x,
                 json_pack("{s:o,s:o,s:o,s:s?,s:I,s:s}", "eos_token", special(t, tokenizer_eos(t)),
                           "bos_token", special(t, tokenizer_bos(t)), "pad_token",
-                          special(t, tokenizer_pad(t)), "chat_template", m->chat_text, "vocab_size",
+                          special(t, tokenizer_pad(t)), "chat_template",
+                          m->chat ? chat_template_source(m->chat) : NULL, "vocab_size",
                           (json_int_t)tokenizer_vocabulary(t), "model", m->name));
 }
 

@@ -16,6 +16,7 @@
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/json_fields.h"
 #include "data/tokenizer/normalizer.h"
+#include "data/tokenizer/post_processor.h"
 #include "data/tokenizer/pretokenizer.h"
 #include "data/tokenizer/tokenizer_folder.h"
 #include "data/tokenizer/unicode.h"
@@ -34,6 +35,7 @@ struct tokenizer {
     pretokenizer *pretokenizer;
     token_decoder *decoder;
     int64_t eos, bos, pad;
+    int64_t first; /* what the post-processor puts before a text */
 };
 
 struct tokenizer_work {
@@ -53,7 +55,10 @@ static status read_parts(tokenizer *t, const json_t *root, int64_t bytes, const 
     TRY(pretokenizer_read(&t->pretokenizer, json_object_get(root, "pre_tokenizer"), path, why));
     TRY(token_decoder_read(&t->decoder, json_object_get(root, "decoder"), path, why));
     TRY(bpe_read(&t->model, model, bytes, pretokenizer_is_byte_level(t->pretokenizer), path, why));
-    return added_tokens_read(&t->added, root, json_object_get(model, "vocab"), t->normalizer, path, why);
+    TRY(added_tokens_read(&t->added, root, json_object_get(model, "vocab"), t->normalizer, path, why));
+    const char *first = post_processor_first(json_object_get(root, "post_processor"));
+    t->first = first ? tokenizer_id(t, first) : -1;
+    return OK;
 }
 
 static status read_file(tokenizer *t, message *why)
@@ -133,6 +138,8 @@ int64_t tokenizer_eos(const tokenizer *t) { return t->eos; }
 int64_t tokenizer_bos(const tokenizer *t) { return t->bos; }
 
 int64_t tokenizer_pad(const tokenizer *t) { return t->pad; }
+
+int64_t tokenizer_first(const tokenizer *t) { return t->first; }
 
 const char *tokenizer_name(const tokenizer *t) { return t->folder.name; }
 

@@ -9,6 +9,7 @@
 #include "tests/support/draw.h"
 #include <glob.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,7 @@ static void test_folders(void **state)
 
 int main(void)
 {
+    omp_set_num_threads(1); /* the models are too small to share */
     const struct CMUnitTest tests[] = {CHECK_TEST(test_folders)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

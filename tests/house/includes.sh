@@ -29,7 +29,7 @@ declare -A may=(
     [train/options]="base"
     [train]="base kernels model model/hf data optim eval train/options"
     [train/conversion]="base model/hf model/convert data eval train/options"
-    [train/commands]="base generate model model/decode model/hf model/convert data data/tokenizer data/shards data/prepare eval train train/options train/conversion"
+    [train/commands]="base generate generate/chat_template model model/decode model/hf model/convert data data/tokenizer data/shards data/prepare eval train train/options train/conversion"
     [bench]="base kernels model data data/tokenizer data/shards optim eval train"
 )
 wrong=0 seen=0

@@ -20,6 +20,8 @@ typedef struct command_line {
 status cmd_train(const command_line *line, options *o, const comm *c, message *why);
 status cmd_eval(const command_line *line, options *o, const comm *c, message *why);
 status cmd_convert(const command_line *line, options *o, const comm *c, message *why);
+status cmd_generate(const command_line *line, options *o, const comm *c, message *why);
+status cmd_serve(const command_line *line, options *o, const comm *c, message *why);
 status cmd_inspect(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_import(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_order(const command_line *line, options *o, const comm *c, message *why);
@@ -28,7 +30,6 @@ status cmd_data_verify(const command_line *line, options *o, const comm *c, mess
 status cmd_data_encode(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_decode(const command_line *line, options *o, const comm *c, message *why);
 status cmd_options(const command_line *line, options *o, const comm *c, message *why);
-status cmd_serve(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_tokenize(const command_line *line, options *o, const comm *c, message *why);
 
 #endif

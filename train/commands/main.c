@@ -16,8 +16,10 @@
 
 typedef status (*command_function)(const command_line *line, options *o, const comm *c, message *why);
 
-/* LOGS: what it prints is its log, which RUN/train.log has too, and no result. */
-enum { TAKES_PLAN = 1, TAKES_RANGE = 2, LOGS = 4 };
+/* LOGS: what it prints is its log, which RUN/train.log has too, and no result. LOGS_APART: its log goes to
+ * standard error, for standard output is what it makes. TAKES_TEXT: an argument may be any text, also one
+ * with a = in it. */
+enum { TAKES_PLAN = 1, TAKES_RANGE = 2, LOGS = 4, LOGS_APART = 8, TAKES_TEXT = 16 };
 enum { ANY = 1 << 20 }; /* number of positionals */
 
 /* The name may be two words: `remla data order`. */
@@ -45,8 +47,12 @@ static const command commands[] = {
      "model data train optim val checkpoint device debug"},
     {"eval", cmd_eval, true, 0, false, 1, 1, "MODEL data.val=SHARDS [section.key=value ...] [--json]",
      "loss and perplexity of a model folder or checkpoint", "data val eval device"},
+    {"generate", cmd_generate, true, LOGS_APART | TAKES_TEXT, false, 1, 2,
+     "MODEL [PROMPT|-] [section.key=value ...] [--json]",
+     "text that a model makes of a prompt, or of standard input", "generate decode device"},
     {"serve", cmd_serve, true, LOGS, false, 1, 1, "MODEL [serve.base=ORIGINAL] [section.key=value ...]",
-     "answer requests over HTTP as OpenAI's API does, with a page to talk to the model", "serve decode device"},
+     "answer requests over HTTP as OpenAI's API does, with a page to talk to the model",
+     "serve decode device"},
     {"inspect", cmd_inspect, false, 0, false, 1, 1, "FOLDER [--json]",
      "what a model folder holds, and how well it was converted", NULL},
     {"data import", cmd_data_import, true, 0, false, 2, 2, "SRC DST.ds.zst [import.key=value ...] [--json]",
@@ -170,11 +176,13 @@ static status print_version(const command_line *line, options *o, const comm *c,
 
 /* ---- the command line ---------------------------------------------------------------------------------- */
 
-/* section.key=value; a path may contain = after its first slash. */
-static bool is_assignment(const char *argument)
+/* section.key=value; a path may contain = after its first slash, and a text anywhere. */
+static bool is_assignment(const command *row, const char *argument)
 {
     const size_t n = strcspn(argument, "=/");
-    return argument[n] == '=';
+    const bool key =
+        strspn(argument, "abcdefghijklmnopqrstuvwxyz0123456789_.") == n && memchr(argument, '.', n);
+    return argument[n] == '=' && (key || !(row->flags & TAKES_TEXT));
 }
 
 /* The whole number that follows a flag, at most `most`. */
@@ -214,9 +222,9 @@ static status read_argument(const command *row, char **argv, command_line *line,
     } else if (!strcmp(argument, "--count") && row->flags & TAKES_RANGE) {
         *used = argv[1] ? 2 : 1;
         return read_number(argument, argv[1], INT64_MAX, &line->count, why);
-    } else if (argument[0] == '-')
+    } else if (argument[0] == '-' && argument[1])
         return unknown_flag(row, argument, why);
-    else if (is_assignment(argument))
+    else if (is_assignment(row, argument))
         return OK; /* its turn is after the file's */
     else if (line->positionals == row->most)
         return fail(why, ERR_USAGE, "%.100s is one argument too many; usage: remla %s %s", argument,
@@ -243,7 +251,7 @@ static status read_options(const command *row, int argc, char **argv, const comm
 {
     if (row->config) TRY(options_read_yaml(o, line->positional[0], why));
     for (int i = 0; i < argc; i++)
-        if (argv[i][0] != '-' && is_assignment(argv[i])) TRY(options_set(o, argv[i], why));
+        if (argv[i][0] != '-' && is_assignment(row, argv[i])) TRY(options_set(o, argv[i], why));
     return OK;
 }
 
@@ -261,7 +269,7 @@ static status run_line(const command *row, int argc, char **argv, command_line *
 {
     bool help = false;
     TRY(read_arguments(row, argc, argv, line, &help, why));
-    log_start(c->rank, line->json);
+    log_start(c->rank, line->json || row->flags & LOGS_APART);
     if (help) {
         if (c->rank == 0) explain(row);
         return OK;

@@ -38,14 +38,15 @@ static void *work(void *argument)
     return NULL;
 }
 
-static void server_start(server *s, const access_rules *access, double timeout)
+/* timeout: of requests and answers; grace: of running requests at the stop. In seconds. */
+static void server_start(server *s, const access_rules *access, double timeout, double grace)
 {
     static const int32_t end[] = {0};
     char path[1000];
     message why;
     const engine_settings settings = {.running = RUNNING, .queue = RUNNING + WAITING};
     snprintf(path, sizeof path, "%s/tests/golden/tokenizer", getenv("REMLA_SOURCE"));
-    *s = (server){.grace = 5};
+    *s = (server){.grace = grace};
     if (tokenizer_open(&s->t, path, &why) != OK) fail_msg("%s", why.text);
     const char *name[] = {"recovered", "original"};
     for (int i = 0; i < 2; i++) {
@@ -185,7 +186,7 @@ static void test_tokens(void **state)
 {
     (void)state;
     server s;
-    server_start(&s, &open_to_all, 10);
+    server_start(&s, &open_to_all, 10, 5);
     json_t *json = post(&s, "/tokenize", "{\"prompt\": \"test\", \"add_special_tokens\": false}");
     const json_t *ids = json_object_get(json, "tokens");
     assert_true(json_array_size(ids) > 0 && json_is_integer(json_array_get(ids, 0)));
@@ -219,7 +220,7 @@ static void test_first(void **state)
 {
     (void)state;
     server s;
-    server_start(&s, &open_to_all, 10);
+    server_start(&s, &open_to_all, 10, 5);
     s.model[1].first = 0, s.model[1].first_always = true;
     const struct {
         const char *body, *ids;
@@ -298,7 +299,7 @@ static void test_scores(void **state)
 {
     (void)state;
     server s;
-    server_start(&s, &open_to_all, 10);
+    server_start(&s, &open_to_all, 10, 5);
     const int V = FAKE_VOCABULARY, first[] = {0, 65, 90, 70}, second[] = {66, (3 * 66 + 1) % V};
     const int to_end = (V * 2 - 1) % 3 == 0 ? (V * 2 - 1) / 3
                        : (V - 1) % 3 == 0   ? (V - 1) / 3
@@ -336,7 +337,7 @@ static void test_texts(void **state)
     (void)state;
     server s;
     char text[6][1000], alone[1000];
-    server_start(&s, &open_to_all, 10);
+    server_start(&s, &open_to_all, 10, 5);
     json_t *json = post(&s, "/v1/completions",
                         "{\"prompt\": \"a\", \"max_tokens\": 30, \"temperature\": 0, \"seed\": 1}");
     strcpy(alone, choice_text(json, 0));
@@ -387,7 +388,7 @@ static void test_models(void **state)
 {
     (void)state;
     server s;
-    server_start(&s, &open_to_all, 10);
+    server_start(&s, &open_to_all, 10, 5);
     reply r = client_ask(s.port, "GET /v1/models?x=1", "", "");
     json_t *json = parse(r.body);
     const json_t *list = json_object_get(json, "data");
@@ -426,8 +427,8 @@ static void test_refusals(void **state)
     server s;
     static const char json_type[] = "Content-Type: application/json\r\n";
     const char *known[] = {"http://page.example"};
-    server_start(&s, &(access_rules){.host = "127.0.0.1", .key = "k", .origins = known, .num_origins = 1},
-                 10);
+    server_start(&s, &(access_rules){.host = "127.0.0.1", .key = "k", .origins = known, .num_origins = 1}, 10,
+                 5);
     expect_refusal(client_post(s.port, "/v1/completions", "{\"prompt\": \"a\"}"), 401, "authentication_error",
                    "wants a key");
     static const char with_key[] =
@@ -446,7 +447,7 @@ static void test_refusals(void **state)
     reply_free(&r);
     server_stop(&s);
 
-    server_start(&s, &open_to_all, 10);
+    server_start(&s, &open_to_all, 10, 5);
     expect_refusal(client_ask(s.port, "GET /v1/nothing", "", ""), 404, "not_found_error",
                    "nothing at /v1/nothing");
     r = client_ask(s.port, "GET /v1/completions", "", "");
@@ -518,7 +519,7 @@ static void test_busy_and_vanished(void **state)
 {
     (void)state;
     server s;
-    server_start(&s, &open_to_all, 10);
+    server_start(&s, &open_to_all, 10, 5);
     atomic_store(&fake_step_nanoseconds, 5000000);
     const char *long_one = "{\"prompt\": \"a\", \"max_tokens\": 200, \"temperature\": 0, \"n\": 4}";
     const int first = begin(&s, long_one);
@@ -554,7 +555,7 @@ static void test_slow(void **state)
 {
     (void)state;
     server s;
-    server_start(&s, &open_to_all, 0.5);
+    server_start(&s, &open_to_all, 0.5, 5);
     const double began = clock_seconds();
     const int head = client_connect(s.port), body = client_connect(s.port), silent = client_connect(s.port);
     client_send(body, "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -590,7 +591,7 @@ static void test_stop(void **state)
 {
     (void)state;
     server s;
-    server_start(&s, &open_to_all, 10);
+    server_start(&s, &open_to_all, 10, 5);
     atomic_store(&fake_step_nanoseconds, 5000000);
     int fd = begin(&s, "{\"prompt\": [47], \"max_tokens\": 100, \"temperature\": 0}");
     until_metric(&s, "remla_running_sequences{model=\"recovered\"} 1\n");
@@ -606,8 +607,7 @@ static void test_stop(void **state)
     server_stop(&s);
     assert_int_equal(s.cancelled, 0);
 
-    server_start(&s, &open_to_all, 10);
-    s.grace = 0;
+    server_start(&s, &open_to_all, 10, 0);
     atomic_store(&fake_step_nanoseconds, 5000000);
     fd = begin(&s, "{\"prompt\": [47], \"temperature\": 0, \"max_tokens\": 200}");
     const int streamed =
@@ -627,7 +627,7 @@ static void test_keeps_connection(void **state)
 {
     (void)state;
     server s;
-    server_start(&s, &open_to_all, 10);
+    server_start(&s, &open_to_all, 10, 5);
     const int fd = client_connect(s.port);
     const char *ask =
         "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "

@@ -19,7 +19,7 @@ struct token_text {
     int64_t anchor_bytes;
     token_list waiting; /* behind the anchor, if `inside` */
     int64_t shown;      /* bytes of their text that have been given out */
-    int quiet;          /* tokens since anything was */
+    int quiet;          /* tokens since anything was, or since the last whole character */
     text_buffer text;   /* scratch */
 };
 
@@ -110,6 +110,7 @@ void token_text_push(token_text *x, int32_t token, text_buffer *out)
     const bool finished = whole == x->text.bytes;
     if (!finished && x->quiet >= LONGEST_CHARACTER && x->text.bytes - whole > 3) whole = x->text.bytes - 3;
     show(x, whole, out);
+    if (finished) x->quiet = 0;
     if (finished && x->text.bytes > 0) begin_inside(x);
 }
 

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +42,9 @@ static status parse_number(parser *p, node **out)
     for (const char *c = parser_text(p); *c; c++)
         if (*c != '_' && n < sizeof digits - 1) digits[n++] = *c;
     digits[n] = 0;
-    if (p->at->kind == TOKEN_FLOAT) return constant(p, json_real(strtod(digits, NULL)), out);
+    if (p->at->kind == TOKEN_FLOAT && isfinite(strtod(digits, NULL)))
+        return constant(p, json_real(strtod(digits, NULL)), out);
+    if (p->at->kind == TOKEN_FLOAT) return parser_expected(p, "a finite number");
     errno = 0;
     const long long value = strtoll(digits, NULL, 10);
     if (errno || n == sizeof digits - 1) return parser_expected(p, "a number below 2^63");

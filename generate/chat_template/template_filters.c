@@ -95,6 +95,17 @@ static json_t *filter_indent(template_run *x, json_t *v, const arguments *a)
     return run_text(x, &text);
 }
 
+/* jansson writes \u00E9, Python \u00e9. */
+static void lower_escapes(char *json)
+{
+    for (; *json; json++) {
+        if (*json != '\\') continue;
+        json++;
+        for (int i = 1; *json == 'u' && i <= 4; i++)
+            if (json[i] >= 'A' && json[i] <= 'F') json[i] = (char)(json[i] - 'A' + 'a');
+    }
+}
+
 /* As json.dumps with ensure_ascii=False, which is what transformers puts in Jinja's place. */
 static json_t *filter_tojson(template_run *x, json_t *v, const arguments *a)
 {
@@ -117,6 +128,7 @@ static json_t *filter_tojson(template_run *x, json_t *v, const arguments *a)
         exact = again && json_equal(again, v);
         json_decref(again);
     }
+    lower_escapes(text);
     json_t *result = run_string(x, text, (int64_t)strlen(text));
     free(text);
     return result;

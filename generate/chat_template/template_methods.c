@@ -197,12 +197,7 @@ static json_t *split_words(template_run *x, const json_t *v, int64_t most)
         if (text == end) return list;
         const char *word = text;
         while (text < end && (most == 0 || !is_stripped(utf8_at(text, &n), NULL))) text += most == 0 ? 1 : n;
-        json_t *part = run_string(x, word, text - word);
-        if (most == 0 && part) {
-            json_t *rest = text_strip(x, part, NULL, false, true);
-            json_decref(part);
-            part = rest;
-        }
+        json_t *part = run_string(x, word, text - word); /* the last one may have white space at its end */
         if (!run_append(x, list, part)) return json_decref(list), NULL;
         most--;
     }

@@ -19,7 +19,7 @@ static json_t *whole_quotient(template_run *x, json_int_t a, json_int_t b, bool 
 static json_t *whole_power(template_run *x, json_int_t a, json_int_t b)
 {
     json_int_t result = 1;
-    if (b < 0) return json_real(pow((double)a, (double)b));
+    if (b < 0) return a ? json_real(pow((double)a, (double)b)) : run_failed(x, "a division by zero");
     if (b > 64 && (a > 1 || a < -1)) return too_large(x);
     for (b = b > 64 ? 64 + b % 2 : b; b > 0; b--)
         if (__builtin_mul_overflow(result, a, &result)) return too_large(x);

@@ -14,7 +14,7 @@ enum {
     RUN_MAX_NESTING = 64,   /* of lists and objects that a template makes */
     RUN_MAX_RANGE = 100000, /* of range(), as in Jinja's sandbox */
     RUN_MAX_TEXT = 1 << 24, /* bytes of what comes out, and of any string on the way */
-    RUN_MAX_WORK = 1 << 28  /* steps, and bytes of all strings on the way */
+    RUN_MAX_WORK = 1 << 26  /* steps, and bytes of all strings on the way */
 };
 
 typedef struct scope {

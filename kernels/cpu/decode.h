@@ -7,8 +7,8 @@
  * thread computes all of them or each is left in scratch by a thread of its own. So a query's bits depend on
  * its own position alone.
  *
- * A thread takes a block of queries that read the same key/value head. They may be of several sequences;
- * those of one sequence, a `group`, share each tile, which is widened once for all of them. */
+ * A thread takes a block: some rows, of one or more sequences, and some heads. Its queries of one sequence
+ * are a `group`, for which each tile is read and widened once. */
 #ifndef REMLA_KERNELS_CPU_DECODE_H
 #define REMLA_KERNELS_CPU_DECODE_H
 #include "kernels/cpu/cached.h"
@@ -17,11 +17,11 @@
 #include <omp.h>
 
 enum {
-    TILE = 32,
+    TILE = 64,
     CHUNK = 256,
-    QUERIES = 64,     /* at most, of a block */
+    QUERIES = 64,     /* of a group, at most */
     VALUES = 1 << 15, /* and their values, in numbers */
-    WIDEST = 4096     /* D + Dv: a widened tile lies on the stack */
+    WIDEST = 2304     /* numbers of a widened position: a tile lies on the stack */
 };
 
 typedef struct decode_call {
@@ -31,17 +31,20 @@ typedef struct decode_call {
     const ragged *r;
     int64_t H, G, D, Dv;
     real scale;
-    int64_t chunks;      /* of the longest sequence */
-    real *scratch;       /* (N,H,chunks,Dv+2), or NULL: chunks of a query by one thread */
-    int64_t rows, heads; /* of a block of queries */
-    int64_t across;      /* blocks of heads for each key/value head */
+    int64_t chunks; /* of the longest sequence */
+    real *scratch;  /* (N,H,chunks,Dv+2), or NULL: all chunks of a query by one thread */
+    /* A block: so many rows, key/value heads, and query heads of each of them. */
+    int64_t rows, kv, heads;
 } decode_call;
 
-/* Queries of one sequence: heads h to h+heads-1 of rows n to n+rows-1, query e being head h + e%heads of row
- * n + e/heads. */
+/* Queries are ordered by key/value head, row and head; `each` of them read the same key/value head. */
 typedef struct group {
-    int64_t sequence, n, h, g, heads, queries;
-    int64_t first; /* position of row n */
+    int64_t sequence, g, kv, heads, each, queries;
+    int64_t first; /* position of the first row */
+    int64_t position[QUERIES];
+    const real *query[QUERIES];
+    real *result[QUERIES]; /* (Dv) of `out` */
+    real *place[QUERIES];  /* (chunks,Dv+2) of scratch: values, then the largest score and the sum */
 } group;
 
 /* What a chunk leaves of each query: the largest score, the sum of the exponentials relative to it, and the
@@ -56,8 +59,6 @@ static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 static const int32_t *starts(const ragged *r) { return r->start.data; }
-
-static int64_t position_of(const group *a, int64_t e) { return a->first + e / a->heads; }
 
 /* `count` rows of the cache from position p on, elements from .. from+width-1: where they lie, or widened in
  * `room`. Returns their first, and their stride. */
@@ -83,31 +84,32 @@ static __attribute__((noinline)) void soften(real scores[TILE], int64_t seen, re
                                              real *sum, real *values, int64_t Dv)
 {
     const real before = *highest;
-    real high = before;
+    real high = before, part[COLUMNS];
     for (int64_t i = 0; i < TILE; i++) scores[i] = i < seen ? scores[i] * scale : -(real)INFINITY;
+#pragma omp simd reduction(max : high)
     for (int64_t i = 0; i < TILE; i++) high = scores[i] > high ? scores[i] : high;
     for (int64_t i = 0; i < TILE; i++) scores[i] = real_exp(scores[i] - high);
-    real lane[TILE];
-    memcpy(lane, scores, sizeof lane);
-    for (int64_t half = TILE / 2; half > 0; half /= 2)
-        for (int64_t i = 0; i < half; i++) lane[i] += lane[i + half];
+    vec lanes = load(scores);
+    for (int64_t i = LANES; i < TILE; i += LANES) lanes += load(scores + i);
+    sum_lanes(part, lanes, lanes, lanes, lanes);
     const real shrink = real_exp(before - high); /* 0 at first, when before is minus infinity */
-    *sum = fused(*sum, shrink, lane[0]);
+    *sum = fused(*sum, shrink, part[0]);
     *highest = high;
     if (shrink != 1)
         for (int64_t d = 0; d < Dv; d++) values[d] *= shrink;
 }
 
-/* Queries `from` and on of the group see all or part of a tile of keys, later rows no less than earlier. */
-static void weigh(const decode_call *c, const group *a, int64_t p, int64_t from, real *weights,
-                  const partial *into, const real *v, int64_t v_stride)
+/* Adds the values of a tile to queries from .. end-1, of which the later rows see no less than the earlier.
+ */
+static void weigh(const decode_call *c, const group *a, int64_t p, int64_t from, int64_t end,
+                  const real *weights, const partial *into, const real *v, int64_t v_stride)
 {
-    for (int64_t e = from; e < a->queries; e += ROWS) {
-        const int64_t count = smaller(ROWS, a->queries - e),
-                      common = smaller(position_of(a, e) + 1 - p, TILE); /* all of them see so many */
+    for (int64_t e = from; e < end; e += ROWS) {
+        const int64_t count = smaller(ROWS, end - e),
+                      common = smaller(a->position[e] + 1 - p, TILE); /* all of them see so many */
         mix(count, into->values + e, c->Dv, weights + e * TILE, TILE, v, v_stride, common);
         for (int64_t i = e; i < e + count; i++) {
-            const int64_t more = smaller(position_of(a, i) + 1 - p, TILE) - common;
+            const int64_t more = smaller(a->position[i] + 1 - p, TILE) - common;
             if (more > 0)
                 mix(1, into->values + i, c->Dv, weights + i * TILE + common, TILE, v + common * v_stride,
                     v_stride, more);
@@ -115,34 +117,37 @@ static void weigh(const decode_call *c, const group *a, int64_t p, int64_t from,
     }
 }
 
-/* The results of one chunk for a group. */
+/* The results of one chunk. */
 static void decode_chunk(const decode_call *c, const group *a, int64_t chunk, partial *into)
 {
     real room[TILE * WIDEST] __attribute__((aligned(64))),
         weights[QUERIES * TILE] __attribute__((aligned(64)));
-    const real *query[QUERIES];
     for (int64_t e = 0; e < a->queries; e++) {
-        query[e] = (const real *)c->q->data + (a->n + e / a->heads) * c->q->stride[0] +
-                   (a->h + e % a->heads) * c->q->stride[1];
         into->highest[e] = -(real)INFINITY;
         into->sum[e] = 0;
         memset(into->values[e], 0, (size_t)c->Dv * sizeof *room);
     }
-    const int64_t last = smaller(position_of(a, a->queries - 1), (chunk + 1) * CHUNK - 1);
+    const int64_t last = smaller(a->position[a->queries - 1], (chunk + 1) * CHUNK - 1);
     for (int64_t p = chunk * CHUNK; p <= last; p += TILE) {
         const int64_t count = smaller(TILE, last + 1 - p);
-        int64_t from = larger(p - a->first, 0) * a->heads; /* the first query that sees position p */
         int64_t k_stride, v_stride;
-        const real *k = tile_of(c, c->k, a->sequence, p, count, a->g * c->D, c->D, room, &k_stride), *v = k;
+        const real *k = tile_of(c, c->k, a->sequence, p, count, a->g * c->D, a->kv * c->D, room, &k_stride),
+                   *v = k;
         if (c->v == c->k)
             v_stride = k_stride;
         else
-            v = tile_of(c, c->v, a->sequence, p, count, a->g * c->Dv, c->Dv, room + TILE * c->D, &v_stride);
-        dots(a->queries - from, weights + from * TILE, TILE, query + from, k, k_stride, count, c->D);
-        for (int64_t e = from; e < a->queries; e++)
-            soften(weights + e * TILE, position_of(a, e) + 1 - p, c->scale, into->highest + e, into->sum + e,
-                   into->values[e], c->Dv);
-        weigh(c, a, p, from, weights, into, v, v_stride);
+            v = tile_of(c, c->v, a->sequence, p, count, a->g * c->Dv, a->kv * c->Dv,
+                        room + TILE * a->kv * c->D, &v_stride);
+        for (int64_t i = 0; i < a->kv; i++) {
+            const int64_t end = (i + 1) * a->each, /* from: the first query that sees position p */
+                from = i * a->each + larger(p - a->first, 0) * a->heads;
+            dots(end - from, weights + from * TILE, TILE, a->query + from, k + i * c->D, k_stride, count,
+                 c->D);
+            for (int64_t e = from; e < end; e++)
+                soften(weights + e * TILE, a->position[e] + 1 - p, c->scale, into->highest + e, into->sum + e,
+                       into->values[e], c->Dv);
+            weigh(c, a, p, from, end, weights, into, v + i * c->Dv, v_stride);
+        }
     }
 }
 
@@ -157,15 +162,10 @@ static __attribute__((noinline)) void fold(real *values, real *highest, real *su
     for (int64_t d = 0; d < Dv; d++) values[d] = fused(values[d], keep, more[d] * take);
 }
 
-static __attribute__((noinline)) void divide(real *values, real sum, int64_t Dv)
+static void divide(real *values, real sum, int64_t Dv)
 {
     const real inverse = 1 / sum;
     for (int64_t d = 0; d < Dv; d++) values[d] *= inverse;
-}
-
-static real *result_of(const decode_call *c, int64_t n, int64_t h)
-{
-    return (real *)c->out->data + n * c->out->stride[0] + h * c->out->stride[1];
 }
 
 /* All chunks of a group, one after the other. */
@@ -177,30 +177,22 @@ static void decode_group(const decode_call *c, const group *a)
         chunk.values[e] = values + e * c->Dv;
         highest[e] = -(real)INFINITY;
         sum[e] = 0;
-        memset(result_of(c, a->n + e / a->heads, a->h + e % a->heads), 0, (size_t)c->Dv * sizeof *values);
+        memset(a->result[e], 0, (size_t)c->Dv * sizeof *values);
     }
-    for (int64_t i = 0; i * CHUNK <= position_of(a, a->queries - 1); i++) {
+    for (int64_t i = 0; i * CHUNK <= a->position[a->queries - 1]; i++) {
         decode_chunk(c, a, i, &chunk);
         for (int64_t e = 0; e < a->queries; e++)
-            if (i * CHUNK <= position_of(a, e))
-                fold(result_of(c, a->n + e / a->heads, a->h + e % a->heads), highest + e, sum + e,
-                     chunk.values[e], chunk.highest[e], chunk.sum[e], c->Dv);
+            if (i * CHUNK <= a->position[e])
+                fold(a->result[e], highest + e, sum + e, chunk.values[e], chunk.highest[e], chunk.sum[e],
+                     c->Dv);
     }
-    for (int64_t e = 0; e < a->queries; e++)
-        divide(result_of(c, a->n + e / a->heads, a->h + e % a->heads), sum[e], c->Dv);
-}
-
-/* Where a query's chunk lies in scratch: the values, then the largest score and the sum. */
-static real *place_of(const decode_call *c, int64_t n, int64_t h, int64_t chunk)
-{
-    return c->scratch + ((n * c->H + h) * c->chunks + chunk) * (c->Dv + 2);
+    for (int64_t e = 0; e < a->queries; e++) divide(a->result[e], sum[e], c->Dv);
 }
 
 static void decode_group_chunk(const decode_call *c, const group *a, int64_t i)
 {
     partial chunk;
-    for (int64_t e = 0; e < a->queries; e++)
-        chunk.values[e] = place_of(c, a->n + e / a->heads, a->h + e % a->heads, i);
+    for (int64_t e = 0; e < a->queries; e++) chunk.values[e] = a->place[e] + i * (c->Dv + 2);
     decode_chunk(c, a, i, &chunk);
     for (int64_t e = 0; e < a->queries; e++) {
         chunk.values[e][c->Dv] = chunk.highest[e];
@@ -208,18 +200,29 @@ static void decode_group_chunk(const decode_call *c, const group *a, int64_t i)
     }
 }
 
+static real *place_of(const decode_call *c, int64_t n, int64_t h)
+{
+    return c->scratch ? c->scratch + (n * c->H + h) * c->chunks * (c->Dv + 2) : NULL;
+}
+
+static real *result_of(const decode_call *c, int64_t n, int64_t h)
+{
+    return (real *)c->out->data + n * c->out->stride[0] + h * c->out->stride[1];
+}
+
+/* What chunks have left in scratch becomes the result. */
 static void combine(const decode_call *c, int64_t n, int64_t h, int64_t position)
 {
     real *result = result_of(c, n, h), highest = -(real)INFINITY, sum = 0;
     memset(result, 0, (size_t)c->Dv * sizeof *result);
     for (int64_t i = 0; i * CHUNK <= position; i++) {
-        const real *more = place_of(c, n, h, i);
+        const real *more = place_of(c, n, h) + i * (c->Dv + 2);
         fold(result, &highest, &sum, more, more[c->Dv], more[c->Dv + 1], c->Dv);
     }
     divide(result, sum, c->Dv);
 }
 
-/* The sequence of row n: the last that starts at or before it and has rows. */
+/* The sequence of row n: the last that starts at or before it. */
 static int64_t sequence_of(const ragged *r, int64_t n)
 {
     const int32_t *start = starts(r);
@@ -239,42 +242,66 @@ static int64_t row_position(const ragged *r, int64_t sequence, int64_t n)
     return ((const int32_t *)r->length.data)[sequence] - (starts(r)[sequence + 1] - n);
 }
 
-/* Block of queries `i`: its groups, all of their chunks or, with scratch, the one that is named. */
+/* `rows` rows of a sequence from n on, key/value heads from a->g on, of each `heads` query heads from h on.
+ */
+static void group_rows(const decode_call *c, group *a, int64_t n, int64_t rows, int64_t h)
+{
+    a->first = row_position(c->r, a->sequence, n);
+    a->each = rows * a->heads;
+    a->queries = a->kv * a->each;
+    for (int64_t e = 0; e < a->queries; e++) {
+        const int64_t row = n + e % a->each / a->heads,
+                      head = (a->g + e / a->each) * (c->H / c->G) + h + e % a->heads;
+        a->position[e] = a->first + row - n;
+        a->query[e] = (const real *)c->q->data + row * c->q->stride[0] + head * c->q->stride[1];
+        a->result[e] = result_of(c, row, head);
+        a->place[e] = place_of(c, row, head);
+    }
+}
+
+/* Block i: its groups, all of their chunks or, with scratch, the one that is named. */
 static void decode_block(const decode_call *c, int64_t i, int64_t chunk)
 {
-    const int64_t heads = c->H / c->G, column = i % (c->G * c->across), g = column / c->across,
-                  h = column % c->across * c->heads, begin = i / (c->G * c->across) * c->rows,
+    const int64_t heads = c->H / c->G, parts = blocks_of(heads, c->heads),
+                  across = blocks_of(c->G, c->kv) * parts, h = i % parts * c->heads,
+                  g = i % across / parts * c->kv, begin = i / across * c->rows,
                   end = smaller(begin + c->rows, c->r->N);
-    group a = {.g = g, .h = g * heads + h, .heads = smaller(c->heads, heads - h)};
+    group a = {.g = g, .kv = smaller(c->kv, c->G - g), .heads = smaller(c->heads, heads - h)};
     for (int64_t n = begin; n < end;) {
         a.sequence = sequence_of(c->r, n);
         const int64_t to = smaller(starts(c->r)[a.sequence + 1], end);
-        a.n = n;
-        a.queries = (to - n) * a.heads;
-        a.first = row_position(c->r, a.sequence, n);
+        group_rows(c, &a, n, to - n, h);
         if (!c->scratch)
             decode_group(c, &a);
-        else if (chunk * CHUNK <= position_of(&a, a.queries - 1))
+        else if (chunk * CHUNK <= a.position[a.queries - 1])
             decode_group_chunk(c, &a, chunk);
         n = to;
     }
 }
 
-/* Cuts the queries into blocks for the threads, and decides whether chunks are shared out too. */
+static int64_t blocks_in(const decode_call *c)
+{
+    return blocks_of(c->r->N, c->rows) * blocks_of(c->G, c->kv) * blocks_of(c->H / c->G, c->heads);
+}
+
+/* Cuts the queries into blocks, large ones as long as every thread gets some, and decides whether chunks are
+ * shared out too. Nothing here changes a result. */
 static void decode_plan(decode_call *c, tensor *scratch)
 {
-    const int64_t N = c->r->N, heads = c->H / c->G, wanted = 4 * omp_get_max_threads();
-    c->heads = smaller(heads, smaller(QUERIES, VALUES / c->Dv));
-    c->rows =
-        c->heads < heads ? 1 : smaller(smaller(QUERIES, VALUES / c->Dv) / heads, blocks_of(N * c->G, wanted));
-    const bool fits = tensor_numel(scratch) >= N * c->H * c->chunks * (c->Dv + 2);
-    const int64_t blocks = blocks_of(N, c->rows) * c->G;
-    c->scratch = fits && c->chunks > 1 && blocks < 4 * wanted ? scratch->data : NULL;
-    /* Too few still: heads of a block are shared out, at the price of reading its tiles more than once. */
-    const int64_t pieces = blocks * (c->scratch ? c->chunks : 1);
-    if (c->rows == 1 && pieces < wanted / 4 && c->heads > ROWS)
-        c->heads = blocks_of(c->heads, smaller(blocks_of(wanted / 4, pieces), c->heads / ROWS));
-    c->across = blocks_of(heads, c->heads);
+    const int64_t threads = omp_get_max_threads(), room = smaller(QUERIES, VALUES / c->Dv),
+                  heads = c->H / c->G;
+    c->heads = smaller(heads, room);
+    c->kv = c->heads < heads ? 1 : smaller(smaller(c->G, room / heads), WIDEST / (c->D + c->Dv));
+    c->kv = larger(c->kv, 1);
+    c->rows = smaller(larger(room / (c->heads * c->kv), 1), blocks_of(c->r->N, 4 * threads));
+    const bool fits = tensor_numel(scratch) >= c->r->N * c->H * c->chunks * (c->Dv + 2);
+    c->scratch = fits && c->chunks > 1 && blocks_in(c) < 16 * threads ? scratch->data : NULL;
+    /* Too few still: heads are shared out, at the price of reading less at a time, or more than once. */
+    const int64_t pieces = blocks_in(c) * (c->scratch ? c->chunks : 1), more = blocks_of(threads, pieces);
+    if (more > 1 && c->kv > 1)
+        c->kv = blocks_of(c->kv, more);
+    else if (more > 1 && c->heads > ROWS)
+        c->heads = blocks_of(c->heads, smaller(more, c->heads / ROWS));
 }
 
 static void require_ragged(const char *function, const ragged *r, const cached *rows)
@@ -319,15 +346,16 @@ static void decode(const char *function, tensor *out, const tensor *q, const cac
     tensor_require_shape(function, scratch, REAL_TYPE, 1, (const int64_t[]){scratch->dim[0]});
     REQUIRE(scratch->dim[0] >= c.H * (c.Dv + 2), "%s: scratch has %lld numbers", function,
             (long long)scratch->dim[0]);
-    REQUIRE(c.D + c.Dv <= WIDEST, "%s: heads of %lld and %lld, together at most %d", function, (long long)c.D,
-            (long long)c.Dv, WIDEST);
+    const int64_t width = c.D + (k == v ? 0 : c.Dv);
+    REQUIRE(width <= WIDEST && c.Dv <= VALUES, "%s: a position has %lld numbers, at most %d", function,
+            (long long)width, WIDEST);
     cached_require(function, k);
     cached_require(function, v);
     require_ragged(function, r, k);
     require_ragged(function, r, v);
     if (r->N == 0) return;
     decode_plan(&c, scratch);
-    const int64_t pieces = c.scratch ? c.chunks : 1, blocks = blocks_of(r->N, c.rows) * c.G * c.across;
+    const int64_t pieces = c.scratch ? c.chunks : 1, blocks = blocks_in(&c);
     /* The longest first: what is left at the end is short. */
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = blocks * pieces - 1; i >= 0; i--) decode_block(&c, i / pieces, i % pieces);

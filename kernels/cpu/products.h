@@ -12,6 +12,9 @@
 #define REMLA_KERNELS_CPU_PRODUCTS_H
 #include "kernels/cpu/cpu.h"
 #include <string.h>
+#ifdef __FMA__
+#include <immintrin.h>
+#endif
 
 /* A vector's bytes, and how many rows go at once: ROWS * COLUMNS sums stay in registers. */
 #if defined __AVX512F__
@@ -58,11 +61,22 @@ INLINE real fused(real a, real b, real c)
 #endif
 }
 
-INLINE vec fused_vec(vec a, vec b, vec c) /* a * b + c, rounded once */
+/* a * b + c, rounded once. By the processor's name for it where gcc has no other. */
+INLINE vec fused_vec(vec a, vec b, vec c)
 {
+#if defined __AVX512F__ && defined REAL_IS_DOUBLE
+    return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined __AVX512F__
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined __AVX__ && defined __FMA__ && defined REAL_IS_DOUBLE
+    return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#elif defined __AVX__ && defined __FMA__
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
     vec x;
     UNROLL for (int i = 0; i < LANES; i++) x[i] = fused(a[i], b[i], c[i]);
     return x;
+#endif
 }
 
 /* The sums of the lanes of a, b, c and d. Lane i is added to lane i + LANES/2, and so on, for all four at
@@ -90,44 +104,64 @@ INLINE void sum_lanes(real out[COLUMNS], vec a, vec b, vec c, vec d)
     UNROLL for (int i = 0; i < COLUMNS; i++) out[i] = all[i * QUARTER];
 }
 
-/* `rows` rows of a with `columns` (COLUMNS or 1) of b, both constants where this is expanded. */
-INLINE void dots_block(int rows, int columns, real *out, int64_t out_stride, const real *const *a,
-                       const real *b, int64_t b_stride, int64_t K)
+/* Adds to the lanes of sum[r] the products of a[r] and b. `rows` is a constant where this is expanded. */
+INLINE void dots_column(int rows, vec sum[ROWS], const real *const *a, const real *b, int64_t K)
 {
-    vec sum[ROWS][COLUMNS] = {0};
+    int64_t k = 0;
+    for (; k + LANES <= K; k += LANES) {
+        const vec y = load(b + k);
+        UNROLL for (int r = 0; r < rows; r++) sum[r] = fused_vec(load(a[r] + k), y, sum[r]);
+    }
+    if (k == K) return;
+    const vec y = load_part(b + k, K - k);
+    UNROLL for (int r = 0; r < rows; r++) sum[r] = fused_vec(load_part(a[r] + k, K - k), y, sum[r]);
+}
+
+/* The same of COLUMNS rows of b at once. */
+INLINE void dots_columns(int rows, vec sum[COLUMNS][ROWS], const real *const *a, const real *const b[COLUMNS],
+                         int64_t K)
+{
     int64_t k = 0;
     for (; k + LANES <= K; k += LANES) UNROLL for (int r = 0; r < rows; r++)
         {
             const vec x = load(a[r] + k);
-            UNROLL for (int j = 0; j < columns; j++) sum[r][j] =
-                fused_vec(x, load(b + j * b_stride + k), sum[r][j]);
+            UNROLL for (int j = 0; j < COLUMNS; j++) sum[j][r] = fused_vec(x, load(b[j] + k), sum[j][r]);
         }
-    if (k < K) {
-        vec y[COLUMNS];
-        UNROLL for (int j = 0; j < columns; j++) y[j] = load_part(b + j * b_stride + k, K - k);
-        UNROLL for (int r = 0; r < rows; r++)
-        {
-            const vec x = load_part(a[r] + k, K - k);
-            UNROLL for (int j = 0; j < columns; j++) sum[r][j] = fused_vec(x, y[j], sum[r][j]);
-        }
-    }
+    if (k == K) return;
+    vec y[COLUMNS];
+    UNROLL for (int j = 0; j < COLUMNS; j++) y[j] = load_part(b[j] + k, K - k);
     UNROLL for (int r = 0; r < rows; r++)
     {
-        real total[COLUMNS];
-        sum_lanes(total, sum[r][0], sum[r][1], sum[r][2], sum[r][3]);
-        UNROLL for (int j = 0; j < columns; j++) out[r * out_stride + j] = total[j];
+        const vec x = load_part(a[r] + k, K - k);
+        UNROLL for (int j = 0; j < COLUMNS; j++) sum[j][r] = fused_vec(x, y[j], sum[j][r]);
     }
 }
 
-INLINE void dots_rows(int rows, real *out, int64_t out_stride, const real *const *a, const real *b,
-                      int64_t b_stride, int64_t columns, int64_t K)
+/* Rows of b that are `fresh` come from memory, which gives most when asked for one row after the other;
+ * others come from a cache and are read COLUMNS at a time. */
+INLINE void dots_rows(int rows, bool fresh, real *out, int64_t out_stride, const real *const *a,
+                      const real *b, int64_t b_stride, int64_t columns, int64_t K)
 {
-    int64_t j = 0;
-    for (; j + COLUMNS <= columns; j += COLUMNS)
-        dots_block(rows, COLUMNS, out + j, out_stride, a, b + j * b_stride, b_stride, K);
-    for (; j < columns; j++)
-        for (int r = 0; r < rows; r++)
-            dots_block(1, 1, out + r * out_stride + j, out_stride, a + r, b + j * b_stride, b_stride, K);
+    for (int64_t first = 0; first < columns; first += COLUMNS) {
+        const int64_t count = columns - first;
+        const real *y[COLUMNS]; /* of the last few, the last again */
+        UNROLL for (int j = 0; j < COLUMNS; j++) y[j] = b + (first + (j < count ? j : count - 1)) * b_stride;
+        vec sum[COLUMNS][ROWS];
+        UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < COLUMNS; j++) sum[j][r] = (vec){0};
+        if (fresh)
+            UNROLL for (int j = 0; j < COLUMNS; j++) dots_column(rows, sum[j], a, y[j], K);
+        else
+            dots_columns(rows, sum, a, y, K);
+        UNROLL for (int r = 0; r < rows; r++)
+        {
+            real total[COLUMNS], *to = out + r * out_stride + first;
+            sum_lanes(total, sum[0][r], sum[1][r], sum[2][r], sum[3][r]);
+            if (count >= COLUMNS)
+                memcpy(to, total, sizeof total);
+            else
+                for (int64_t j = 0; j < count; j++) to[j] = total[j];
+        }
+    }
 }
 
 /* out (rows,columns) with row stride out_stride; a: `rows` pointers; b (columns,K) with row stride b_stride.
@@ -135,12 +169,15 @@ INLINE void dots_rows(int rows, real *out, int64_t out_stride, const real *const
 static inline void dots(int64_t rows, real *out, int64_t out_stride, const real *const *a, const real *b,
                         int64_t b_stride, int64_t columns, int64_t K)
 {
+    enum { NEAREST = 4096 }; /* numbers of which half the first cache is full */
     for (int64_t r = 0; r < rows; r += ROWS) {
+        const int64_t count = rows - r < ROWS ? rows - r : ROWS;
+        const bool fresh = r == 0 && rows <= 4 * ROWS && count * K < NEAREST; /* a stays while b passes */
 #define CASE(n)                                                                                              \
     case n:                                                                                                  \
-        dots_rows(n, out + r * out_stride, out_stride, a + r, b, b_stride, columns, K);                      \
+        dots_rows(n, fresh, out + r * out_stride, out_stride, a + r, b, b_stride, columns, K);               \
         break;
-        switch (rows - r < ROWS ? rows - r : ROWS) {
+        switch (count) {
             EACH_COUNT(CASE)
         }
 #undef CASE

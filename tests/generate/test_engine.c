@@ -228,6 +228,42 @@ static void prompts_are_shared_and_scored(void **state)
     model_free(&s.m);
 }
 
+/* A prompt that goes on behind what was generated for another, in both forms. */
+static void next_turn(void **state)
+{
+    (void)state;
+    enum { FIRST = 75, GENERATED = 20, MORE = 10 };
+    for (int way = 0; way < 2; way++) {
+        const engine_settings set = {.running = 1, .queue = 2, .materialise_from = way ? 70 : 0};
+        const decoder_settings pool = {
+            .rows = 512, .sequences = 4, .positions = 64 * 12, .longest = LONGEST, .materialise = true};
+        setup s;
+        setup_init(&s, &shapes[1]);
+        static request q[2];
+        static listener l[2], alone;
+        uint64_t seed = 31;
+        for (int i = 0; i < 2; i++) {
+            q[i].r = engine_request_default();
+            q[i].r.prompt = q[i].prompt, q[i].r.prompt_tokens = FIRST, q[i].r.max_tokens = GENERATED;
+            q[i].r.top = 1, q[i].r.listen = listen;
+        }
+        for (int i = 0; i < FIRST; i++) q[0].prompt[i] = q[1].prompt[i] = (int32_t)draw_below(&seed, V);
+        run(&s, &pool, &set, &q[0], 1, false, &l[0]);
+        for (int i = 0; i < GENERATED; i++) q[1].prompt[FIRST + i] = l[0].told[i].event.token;
+        for (int i = 0; i < MORE; i++) q[1].prompt[FIRST + GENERATED + i] = (int32_t)draw_below(&seed, V);
+        q[1].r.prompt_tokens = FIRST + GENERATED + MORE;
+        run(&s, &pool, &set, &q[1], 1, false, &alone);
+        free_told(l, 2);
+        run(&s, &pool, &set, q, 2, false, l);
+        check_same(&l[1], &alone, way);
+        /* what was generated is computed again where prompts have another form */
+        assert_int_equal(l[1].told[l[1].count - 1].event.reused, way ? FIRST : FIRST + GENERATED - 1);
+        free_told(l, 2);
+        free_told(&alone, 1);
+        model_free(&s.m);
+    }
+}
+
 /* The likeliest tokens are in order, and their log-probabilities are those of the logits. */
 static void likeliest_tokens(void **state)
 {
@@ -373,7 +409,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_in_company),  cmocka_unit_test(prompts_are_shared_and_scored),
-        cmocka_unit_test(likeliest_tokens), cmocka_unit_test(cancelled),
-        cmocka_unit_test(refusals),         cmocka_unit_test(not_finite)};
+        cmocka_unit_test(likeliest_tokens), cmocka_unit_test(next_turn),
+        cmocka_unit_test(cancelled),        cmocka_unit_test(refusals),
+        cmocka_unit_test(not_finite)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_HEADERS = 8, STACK_BYTES = 512 << 10, BACKLOG = 128, PIECE = 64 << 10 };
+enum { MOST_HEADERS = 8, STACK_BYTES = 2 << 20, BACKLOG = 128, PIECE = 64 << 10 };
 
 struct http_server {
     http_settings settings;
@@ -245,61 +245,59 @@ static void connected(void *context, struct MHD_Connection *connection, void **s
 /* ---- listening -------------------------------------------------------------------------------------------
  */
 
-static status try_address(const struct addrinfo *a, const http_settings *s, int *fd, message *why)
+static status bind_to(const struct addrinfo *a, int *fd, const char *host, int port, message *why)
 {
     const int on = 1;
     *fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
     if (*fd >= 0 && setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-        bind(*fd, a->ai_addr, a->ai_addrlen) == 0 && listen(*fd, BACKLOG) == 0)
+        bind(*fd, a->ai_addr, a->ai_addrlen) == 0)
         return OK;
     const status failed =
-        fail(why, ERR_INPUT, "cannot listen on %s, port %d: %m (serve.host, serve.port)", s->host, s->port);
+        fail(why, ERR_INPUT, "cannot listen on %.200s, port %d: %m (serve.host, serve.port)", host, port);
     if (*fd >= 0) close(*fd);
     return failed;
 }
 
-static status listen_on(const http_settings *s, int *fd, int *port, message *why)
+status http_bind(const char *host, int port, int *fd, int *bound, message *why)
 {
     char number[16];
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *list;
-    snprintf(number, sizeof number, "%d", s->port);
-    const int error = getaddrinfo(s->host, number, &hints, &list);
+    snprintf(number, sizeof number, "%d", port);
+    const int error = getaddrinfo(host, number, &hints, &list);
     if (error)
-        return fail(why, ERR_INPUT, "serve.host=%.200s is no address of this machine: %s", s->host,
+        return fail(why, ERR_INPUT, "serve.host=%.200s is no address of this machine: %s", host,
                     gai_strerror(error));
-    const status result = try_address(list, s, fd, why);
+    const status result = bind_to(list, fd, host, port, why);
     freeaddrinfo(list);
     TRY(result);
-    struct sockaddr_storage bound = {0};
-    socklen_t bytes = sizeof bound;
-    getsockname(*fd, (struct sockaddr *)&bound, &bytes);
-    *port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                              : ((struct sockaddr_in *)&bound)->sin_port);
+    struct sockaddr_storage address = {0};
+    socklen_t bytes = sizeof address;
+    getsockname(*fd, (struct sockaddr *)&address, &bytes);
+    *bound = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                                 : ((struct sockaddr_in *)&address)->sin_port);
     return OK;
 }
 
-status http_start(http_server **server, const http_settings *settings, int *port, message *why)
+status http_start(http_server **server, const http_settings *settings, message *why)
 {
-    int fd = -1;
-    *server = NULL;
-    TRY(listen_on(settings, &fd, port, why));
     http_server *x = memory_new(1, sizeof *x, "a server");
     x->settings = *settings;
     x->watch = watch_start();
-    x->daemon = MHD_start_daemon(
-        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC, 0, NULL,
-        NULL, answer, x, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)settings->connections, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
-        MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, connected, x,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
-    if (!x->daemon) {
-        close(fd);
-        watch_stop(x->watch);
-        free(x);
-        return fail(why, ERR_DEVICE, "libmicrohttpd does not start");
+    if (listen(settings->fd, BACKLOG) == 0)
+        x->daemon = MHD_start_daemon(
+            MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC, 0,
+            NULL, NULL, answer, x, MHD_OPTION_LISTEN_SOCKET, settings->fd, MHD_OPTION_CONNECTION_LIMIT,
+            (unsigned)settings->connections, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
+            MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, connected, x,
+            MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    if (x->daemon) {
+        *server = x;
+        return OK;
     }
-    *server = x;
-    return OK;
+    close(settings->fd);
+    watch_stop(x->watch);
+    free(x);
+    return fail(why, ERR_DEVICE, "the server does not start: %m");
 }
 
 void http_stop(http_server *server, double seconds)

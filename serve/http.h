@@ -15,8 +15,7 @@ typedef struct http_server http_server;
 typedef struct http_exchange http_exchange;
 
 typedef struct http_settings {
-    const char *host; /* a name or address to listen on */
-    int port;         /* 0: any that is free */
+    int fd;           /* of http_bind; the server closes it */
     int connections;  /* at most, at once; further ones are closed as they come */
     int64_t max_body; /* bytes; a larger body is answered with 413 */
     double timeout;   /* seconds in which a request must arrive whole, and its answer be taken */
@@ -28,9 +27,12 @@ typedef struct http_settings {
     void (*too_large)(void *context, http_exchange *x); /* must answer */
 } http_settings;
 
-/* Listens, and answers from now on. ERR_INPUT: the host is unknown or the port taken. *port: the one it has.
- */
-status http_start(http_server **server, const http_settings *settings, int *port, message *why);
+/* Takes an address, at which clients are refused until http_start. port 0: any that is free; *bound: the one
+ * that it is. ERR_INPUT: the host is unknown, or the port taken. */
+status http_bind(const char *host, int port, int *fd, int *bound, message *why);
+
+/* Answers from now on. Takes settings->fd over, also when it fails. */
+status http_start(http_server **server, const http_settings *settings, message *why);
 /* Takes no more connections, waits up to so many seconds for the answers that are on their way, then closes
  * all connections and waits for their threads: handlers that wait must have been told to end. */
 void http_stop(http_server *server, double seconds);

@@ -68,7 +68,9 @@ static void server_start(server *s, const access_rules *access, double timeout, 
                                                  .counters = s->counters,
                                                  .access = *access,
                                                  .chat_tokens = 100});
-    const http_settings http = {.host = "127.0.0.1",
+    int fd;
+    if (http_bind("127.0.0.1", 0, &fd, &s->port, &why) != OK) fail_msg("%s", why.text);
+    const http_settings http = {.fd = fd,
                                 .connections = 64,
                                 .max_body = MAX_BODY,
                                 .timeout = timeout,
@@ -76,7 +78,7 @@ static void server_start(server *s, const access_rules *access, double timeout, 
                                 .admit = service_admit,
                                 .handle = service_handle,
                                 .too_large = service_too_large};
-    if (http_start(&s->http, &http, &s->port, &why) != OK) fail_msg("%s", why.text);
+    if (http_start(&s->http, &http, &why) != OK) fail_msg("%s", why.text);
     atomic_store(&stopping, 0);
     atomic_store(&fake_step_nanoseconds, 0);
     atomic_store(&fake_cancelled, 0);

@@ -5,13 +5,16 @@
 #include "serve/service.h"
 #include "train/commands/commands.h"
 #include "train/serving.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* All that serves. Zeros are nothing. */
 typedef struct server {
     serving model[WORKER_ENGINES];
     int models;
+    int fd, port;     /* the address; fd is -1 when the HTTP server has it */
     int64_t capacity; /* texts of a model, running and waiting */
     counters *counters;
     worker *worker;
@@ -81,9 +84,7 @@ static void start_service(server *s, const options *o)
 
 static status start_http(server *s, const options *o, message *why)
 {
-    int port;
-    const http_settings settings = {.host = o->serve_host,
-                                    .port = (int)o->serve_port,
+    const http_settings settings = {.fd = s->fd,
                                     .connections = (int)o->serve_connections,
                                     .max_body = o->serve_max_body,
                                     .timeout = (double)o->serve_timeout,
@@ -91,15 +92,15 @@ static status start_http(server *s, const options *o, message *why)
                                     .admit = service_admit,
                                     .handle = service_handle,
                                     .too_large = service_too_large};
-    TRY(http_start(&s->http, &settings, &port, why));
-    const char *brackets = strchr(o->serve_host, ':') ? "[]" : "";
-    log_line("listening on http://%.1s%s%s:%d, a page to talk to the model", brackets, o->serve_host,
-             brackets[0] ? "]" : "", port);
-    log_line("try    curl http://%.1s%s%s:%d/v1/completions -H 'Content-Type: application/json' %s-d "
-             "'{\"prompt\": \"Once "
-             "upon a time\", \"max_tokens\": 32}'",
-             brackets, o->serve_host, brackets[0] ? "]" : "", port,
-             key_of(o)[0] ? "-H 'Authorization: Bearer KEY' " : "");
+    s->fd = -1;
+    TRY(http_start(&s->http, &settings, why));
+    char url[PATH_BYTES + 32];
+    const bool colons = strchr(o->serve_host, ':'); /* an address of IPv6 */
+    snprintf(url, sizeof url, colons ? "http://[%s]:%d" : "http://%s:%d", o->serve_host, s->port);
+    log_line("listening on %s, a page to talk to the model", url);
+    log_line("try    curl %s/v1/completions -H 'Content-Type: application/json' %s-d '%s'", url,
+             key_of(o)[0] ? "-H 'Authorization: Bearer KEY' " : "",
+             "{\"prompt\": \"Once upon a time\", \"max_tokens\": 32}");
     if (!key_of(o)[0] && !access_is_loopback(o->serve_host))
         log_warning("other machines can reach %s, and there is no key (REMLA_SERVE_KEY)", o->serve_host);
     return OK;
@@ -126,6 +127,7 @@ static void close_all(server *s)
     if (s->service) service_free(s->service);
     if (s->worker) worker_free(s->worker);
     if (s->counters) counters_free(s->counters);
+    if (s->fd >= 0) close(s->fd);
     for (int i = 0; i < s->models; i++) serving_close(&s->model[i]);
 }
 
@@ -133,7 +135,10 @@ status cmd_serve(const command_line *line, options *o, const comm *c, message *w
 {
     static server s; /* models must not move */
     if (c->size > 1) return fail(why, ERR_USAGE, "serve runs in one process; there are %d ranks", c->size);
+    s.fd = -1;
     status result = open_models(&s, line->positional[0], o, why);
+    /* Before the weights, which take long to load. */
+    if (result == OK) result = http_bind(o->serve_host, (int)o->serve_port, &s.fd, &s.port, why);
     if (result == OK) result = start_models(&s, o, c, why);
     if (result == OK) result = serve(&s, o, why);
     close_all(&s);

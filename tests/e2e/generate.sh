@@ -62,6 +62,11 @@ for model in gqa mla; do
     [ "$(number cache_bytes_per_token)" -lt $((wide / 2)) ] || fail "f8 takes $(number cache_bytes_per_token) bytes, f32 $wide"
 done
 
+# An end of line as a stop string; a text that may become longer than the model knows.
+check_exit 0 "$REMLA" generate gqa abc generate.max_tokens=5 'generate.stop=x\ny,\\n' --json
+check_exit 0 "$REMLA" generate gqa abc generate.max_tokens=600 generate.chat=never
+grep -q "warning: prompt and generate.max_tokens are 603 tokens; gqa is made for 512" err || fail "no warning: $(cat err)"
+
 # A chat template: the prompt is what the user says.
 cp -r gqa chat
 echo '{"eos_token": "<|end|>", "chat_template": "{% for m in messages %}<{{ m.role }}:{{ m.content | trim }}>{% endfor %}{% if add_generation_prompt %}A:{% endif %}"}' >chat/tokenizer_config.json

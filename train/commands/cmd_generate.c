@@ -1,6 +1,7 @@
 /* remla generate MODEL [PROMPT|-]: continues a text, or answers it where the model has a chat template. The
  * text comes on standard output while it is made; what it cost is said on standard error at the end. */
 #include "base/json_text.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/stop.h"
 #include "eval/open.h"
@@ -26,6 +27,8 @@ typedef struct generation {
     token_list prompt;
     int32_t end[END_TOKENS];
     int ends;
+    char **stop; /* (stops) owned */
+    int stops;
     loaded_model x;
     /* what came out */
     text_buffer text;
@@ -130,6 +133,36 @@ static status open_chat(generation *g, const char *folder, message *why)
     return OK;
 }
 
+/* A copy with the ends of lines and tabs that a command line writes as \n and \t. */
+static char *unescaped(const char *text)
+{
+    char *copy = memory_check(strdup(text), "a stop string"), *to = copy;
+    for (const char *from = text; *from; from++) {
+        const bool escape = *from == '\\' && from[1] && strchr("nt\\", from[1]);
+        if (escape) from++;
+        *to++ = (char)(!escape || *from == '\\' ? *from : *from == 'n' ? '\n' : '\t');
+    }
+    *to = 0;
+    return copy;
+}
+
+static void read_stops(generation *g)
+{
+    const option_list *list = &g->o->generate_stop;
+    g->stops = list->count;
+    g->stop = memory_new(list->count, sizeof *g->stop, "stop strings");
+    for (int i = 0; i < list->count; i++) g->stop[i] = unescaped(list->item[i]);
+}
+
+/* Says when the text may become longer than the model has learned. */
+static void warn_of_length(const generation *g)
+{
+    const json_t *most = json_object_get(g->x.config.json, "max_position_embeddings");
+    if (json_is_integer(most) && json_integer_value(most) < g->x.T)
+        log_warning("prompt and generate.max_tokens are %lld tokens; %s is made for %lld", (long long)g->x.T,
+                    g->x.folder, (long long)json_integer_value(most));
+}
+
 /* All that can be wrong before memory is taken. */
 static status open_inputs(generation *g, const command_line *line, message *why)
 {
@@ -139,8 +172,11 @@ static status open_inputs(generation *g, const command_line *line, message *why)
     TRY(open_chat(g, folder, why));
     TRY(make_prompt(g, line, why));
     TRY(end_tokens_of_folder(g->end, &g->ends, folder, g->t, why));
-    return loaded_model_open(&g->x, folder, "generate.max_tokens",
-                             g->prompt.count + g->o->generate_max_tokens, why);
+    read_stops(g);
+    TRY(loaded_model_open(&g->x, folder, "generate.max_tokens", g->prompt.count + g->o->generate_max_tokens,
+                          why));
+    warn_of_length(g);
+    return OK;
 }
 
 /* ---- generating ---------------------------------------------------------------------------------------- */
@@ -184,8 +220,8 @@ static engine_request request_of(generation *g)
                                     .seed = (uint64_t)o->generate_seed};
     r.end = g->end;
     r.ends = g->ends;
-    r.stop = (const char *const *)o->generate_stop.item;
-    r.stops = o->generate_stop.count;
+    r.stop = (const char *const *)g->stop;
+    r.stops = g->stops;
     r.listen = listen;
     r.context = g;
     return r;
@@ -280,6 +316,8 @@ static void print(const generation *g)
 static void free_all(generation *g)
 {
     loaded_model_close(&g->x);
+    for (int i = 0; i < g->stops; i++) free(g->stop[i]);
+    free(g->stop);
     token_list_free(&g->prompt);
     token_list_free(&g->tokens);
     text_buffer_free(&g->text);

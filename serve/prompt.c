@@ -58,18 +58,24 @@ static status encode_text(prompt_encoder *e, const request_prompt *p, bool speci
     return s;
 }
 
+/* A tokenizer may have more ids than the model, too. */
+static status check_ids(const served_model *m, const token_list *ids, int64_t from, message *why)
+{
+    for (int64_t i = from; i < ids->count; i++)
+        if (ids->id[i] >= (uint64_t)m->vocabulary)
+            return fail(why, ERR_INPUT, "prompt has token id %u; the model has ids 0 to %lld", ids->id[i],
+                        (long long)m->vocabulary - 1);
+    return OK;
+}
+
 status prompt_encode(prompt_encoder *e, const request_prompt *p, bool special, token_list *out,
                      int64_t *hidden, message *why)
 {
+    const int64_t before = out->count;
     *hidden = 0;
-    if (p->text) return encode_text(e, p, special, out, hidden, why);
-    for (int64_t i = 0; i < p->ids.count; i++) {
-        if (p->ids.id[i] >= (uint64_t)e->m->vocabulary)
-            return fail(why, ERR_INPUT, "prompt has token id %u; the model has ids 0 to %lld", p->ids.id[i],
-                        (long long)e->m->vocabulary - 1);
-        token_list_add(out, p->ids.id[i]);
-    }
-    return OK;
+    if (p->text) TRY(encode_text(e, p, special, out, hidden, why));
+    for (int64_t i = 0; i < p->ids.count; i++) token_list_add(out, p->ids.id[i]);
+    return check_ids(e->m, out, before, why);
 }
 
 status prompt_check_length(const served_model *m, int64_t tokens, int64_t otherwise, int64_t *max_tokens,

@@ -1,5 +1,6 @@
 /* Options and a folder become a model that is served. */
 #include "train/serving.h"
+#include "base/log.h"
 #include "model/hf/folder_check.h"
 #include "train/option_words.h"
 #include <jansson.h>
@@ -10,15 +11,21 @@ enum {
     MATERIALISE = 256  /* tokens of a prompt from which MLA computes keys and values rather than queries */
 };
 
-/* What the model was made for, as far as its config.json says so. */
-static int64_t longest_of(const model_config *config, const options *o)
+/* Tokens of a text: what the option says, else what model and cache have. */
+static int64_t longest_of(const serving *s, const char *folder, const options *o)
 {
-    const json_t *most = json_object_get(config->json, "max_position_embeddings");
-    int64_t longest =
-        json_is_integer(most) && json_integer_value(most) < CONTEXT ? json_integer_value(most) : CONTEXT;
-    const int64_t positions = option_or(o->decode_positions, CONTEXT);
-    if (positions < longest) longest = positions;
-    return option_or(o->serve_context, longest);
+    const json_t *most = json_object_get(s->x.config.json, "max_position_embeddings");
+    const int64_t made_for = json_is_integer(most) ? json_integer_value(most) : INT64_MAX;
+    const int64_t limits[] = {CONTEXT, made_for, option_or(o->decode_positions, CONTEXT),
+                              s->x.config.d.window ? s->x.config.d.window : CONTEXT};
+    int64_t longest = limits[0];
+    for (size_t i = 1; i < sizeof limits / sizeof limits[0]; i++)
+        if (limits[i] < longest) longest = limits[i];
+    longest = option_or(o->serve_context, longest);
+    if (longest > made_for)
+        log_warning("serve.context is %lld tokens; %s is made for %lld", (long long)longest, folder,
+                    (long long)made_for);
+    return longest;
 }
 
 static int64_t positions_of(const serving *s, const options *o)
@@ -53,7 +60,7 @@ status serving_open(serving *s, const char *folder, const options *o, message *w
     TRY(chat_template_of_folder(&s->chat, folder, why));
     TRY(end_tokens_of_folder(s->end, &s->as.ends, folder, s->tokenizer, why));
     TRY(config_read(&s->x.config, folder, why));
-    s->as.longest = longest_of(&s->x.config, o);
+    s->as.longest = longest_of(s, folder, o);
     config_free(&s->x.config);
     TRY(loaded_model_open(&s->x, folder, "serve.context", s->as.longest, why));
     s->as.name = tokenizer_name(s->tokenizer);

@@ -211,18 +211,26 @@ static token_chances from_score(const job *j, const token_score *s, bool chosen)
     return c;
 }
 
+static void tell_prompt_chances(engine *e, job *j, const token_chances *chances)
+{
+    if (isfinite(chances->logprob))
+        tell_prompt_token(e, j, chances);
+    else
+        job_finish(e, j, FINISH_ERROR);
+}
+
 static void answer_prompt(engine *e, const ask *a)
 {
     const struct pass *p = e->pass;
     if (a->logits) {
         const token_chances chances = from_logits(e, a->j, logits_of(e, a->at), a->target);
-        tell_prompt_token(e, a->j, &chances);
+        tell_prompt_chances(e, a->j, &chances);
         return;
     }
     const token_score *score = &p->score[a->at];
     const token_chances chances = from_score(a->j, score, false);
     held_add_score(&e->held[a->j->choice[0].sequence], score);
-    tell_prompt_token(e, a->j, &chances);
+    tell_prompt_chances(e, a->j, &chances);
 }
 
 static void answer_choice(engine *e, const ask *a)
@@ -278,7 +286,8 @@ void engine_pass(engine *e)
     ask_all(e);
     if (p->scores) decoder_scores(e->d, p->row, p->target, p->scores, p->score);
     for (int64_t i = 0; i < p->asks; i++) {
-        if (p->ask[i].j->cancelled) continue;
+        const job *j = p->ask[i].j;
+        if (j->cancelled || j->finished == j->r.choices) continue;
         if (p->ask[i].c)
             answer_choice(e, &p->ask[i]);
         else

@@ -66,16 +66,38 @@ static void draw_tokens(int32_t *tokens, int64_t n, uint64_t seed)
 
 static tensor table_of(int64_t n) { return check_tensor(F64, "log-probabilities", n, V); }
 
-/* Those of rows from.. of the last pass. */
+/* From logits (n,V). */
+static void normalise(tensor *out, const double *logits)
+{
+    for (int64_t t = 0; t < out->dim[0]; t++) {
+        double sum = 0;
+        for (int v = 0; v < V; v++) sum += exp(logits[t * V + v]);
+        for (int v = 0; v < V; v++) check_put(out, t * V + v, logits[t * V + v] - log(sum));
+    }
+}
+
+/* Those of rows from.. of the last pass: scores of every token, which are doubles. An emulated device, which
+ * is slow, computes the logits alone. */
 static void read_scores(decoder *x, int64_t from, tensor *out)
 {
-    const int64_t n = out->dim[0] * V;
+    const bool emulated = x->m->k->device;
+    const int64_t each = emulated ? 1 : V, n = out->dim[0] * each;
     int32_t *rows = memory_new(n, sizeof *rows, "rows"), *targets = memory_new(n, sizeof *targets, "targets");
-    token_score *scores = memory_new(n, sizeof *scores, "scores");
-    for (int64_t i = 0; i < n; i++) rows[i] = (int32_t)(from + i / V), targets[i] = (int32_t)(i % V);
-    decoder_scores(x, rows, targets, n, scores);
-    for (int64_t i = 0; i < n; i++) check_put(out, i, scores[i].logprob);
-    free(scores);
+    double *all = memory_new(out->dim[0] * V, sizeof *all, "logits");
+    for (int64_t i = 0; i < n; i++) rows[i] = (int32_t)(from + i / each), targets[i] = (int32_t)(i % V);
+    if (emulated) {
+        float *logits = memory_new(n * V, sizeof *logits, "logits");
+        decoder_logits(x, rows, n, logits);
+        for (int64_t i = 0; i < n * V; i++) all[i] = (double)logits[i];
+        normalise(out, all);
+        free(logits);
+    } else {
+        token_score *scores = memory_new(n, sizeof *scores, "scores");
+        decoder_scores(x, rows, targets, n, scores);
+        for (int64_t i = 0; i < n; i++) check_put(out, i, scores[i].logprob);
+        free(scores);
+    }
+    free(all);
     free(targets);
     free(rows);
 }
@@ -93,11 +115,7 @@ static tensor forward_scores(const model *m, const int32_t *tokens, int64_t T)
     units_release(&m->units, unit_of_head(&m->table));
     double *all = memory_new(T * V, sizeof *all, "logits");
     m->k->download_f64(all, &logits, m->k->stream);
-    for (int64_t t = 0; t < T; t++) {
-        double sum = 0;
-        for (int v = 0; v < V; v++) sum += exp(all[t * V + v]);
-        for (int v = 0; v < V; v++) check_put(&out, t * V + v, all[t * V + v] - log(sum));
-    }
+    normalise(&out, all);
     free(all);
     free(first);
     activations_free(&a);

@@ -3,9 +3,11 @@
 #include "base/memory.h"
 #include "generate/chat_template/template_run.h"
 #include <stdlib.h>
+#include <string.h>
 
 struct chat_template {
     node *statements, *all;
+    char *source; /* a copy */
 };
 
 static status named(message *why, status s)
@@ -17,6 +19,7 @@ static status named(message *why, status s)
 status chat_template_open(chat_template **out, const char *source, int64_t bytes, message *why)
 {
     chat_template *t = memory_new(1, sizeof *t, "a chat template");
+    t->source = memory_check(strndup(source, (size_t)bytes), "a chat template");
     const status s = template_parse(&t->statements, &t->all, source, bytes, why);
     *out = s == OK ? t : NULL;
     if (s == OK) return OK;
@@ -28,8 +31,11 @@ void chat_template_close(chat_template *t)
 {
     if (!t) return;
     node_free_all(t->all);
+    free(t->source);
     free(t);
 }
+
+const char *chat_template_source(const chat_template *t) { return t->source; }
 
 /* A namespace may have been put into a namespace's list: emptying them all first breaks any circle. */
 static void free_namespaces(json_t *all)

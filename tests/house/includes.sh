@@ -25,9 +25,9 @@ declare -A may=(
     [optim]="base kernels model/units" # of model/ the units alone
     [eval]="base kernels model model/decode model/hf data"
     [train/options]="base"
-    [train]="base kernels model model/hf data optim eval train/options"
+    [train]="base kernels model model/hf data data/tokenizer optim eval eval/tasks train/options"
     [train/conversion]="base model/hf model/convert data eval train/options"
-    [train/commands]="base model/hf model/convert data data/tokenizer data/shards data/prepare eval train train/options train/conversion"
+    [train/commands]="base model/hf model/convert data data/tokenizer data/shards data/prepare eval eval/tasks train train/options train/conversion"
     [bench]="base kernels model data data/tokenizer data/shards optim eval train"
 )
 wrong=0 seen=0

@@ -6,7 +6,7 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "train/commands/commands.h"
-#include "train/options/nearest.h"
+#include "base/nearest.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

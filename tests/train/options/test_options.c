@@ -2,7 +2,7 @@
  * everything printed can be read back. */
 #include "train/options/options.h"
 #include "tests/support/scratch.h"
-#include "train/options/nearest.h"
+#include "base/nearest.h"
 #include "train/options/options_table.h"
 #include <stdarg.h>
 #include <stddef.h>

@@ -58,9 +58,9 @@ int64_t decoder_bytes(const dims *d, const ops *k, const decoder_settings *s);
 
 /* Opens an empty one. -1: all are open. */
 int decoder_open(decoder *x);
-/* Opens one that begins with the first `length` positions of `from`, which stays as it is. Whole pages are
- * shared; of the last one, when it is not full, a copy is made. -1, and nothing is done: all are open, or no
- * page is left for the copy. */
+/* Opens one that begins with the first `length` positions of `from`, which stays as it is. It takes no page:
+ * pages are shared until one of the two appends to a page that is not full, and gets a copy. -1: all are
+ * open. */
 int decoder_fork(decoder *x, int from, int64_t length);
 /* Forgets all positions but the first `length`. */
 void decoder_rewind(decoder *x, int sequence, int64_t length);
@@ -68,7 +68,8 @@ void decoder_close(decoder *x, int sequence);
 /* Positions that it holds. */
 int64_t decoder_length(const decoder *x, int sequence);
 
-/* Pages that no sequence holds; and how many of them `count` more tokens of this sequence take. */
+/* Pages that no sequence holds; and how many of them `count` more tokens of this sequence take, with the copy
+ * of a shared one. */
 int64_t decoder_pages_free(const decoder *x);
 int64_t decoder_pages_for(const decoder *x, int sequence, int64_t count);
 

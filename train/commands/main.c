@@ -9,6 +9,7 @@
 #include "base/nearest.h"
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,6 @@
 
 typedef status (*command_function)(const command_line *line, options *o, const comm *c, message *why);
 
-/* LOGS: what it prints is its log, which RUN/train.log has too, and no result. */
-enum { TAKES_PLAN = 1, TAKES_RANGE = 2, LOGS = 4 };
 enum { ANY = 1 << 20 }; /* number of positionals */
 
 /* The name may be two words: `remla data order`. */
@@ -25,7 +24,7 @@ typedef struct command {
     const char *name;
     command_function run;
     bool computes;   /* needs the ranks and the machine */
-    int flags;       /* beside --json and --help: TAKES_..., LOGS */
+    bool logs;       /* what it prints is its log, which RUN/train.log has too, and no result */
     bool config;     /* its first positional is a file of options */
     int least, most; /* positionals */
     const char *usage, *help;
@@ -37,40 +36,62 @@ static status print_version(const command_line *line, options *o, const comm *c,
 
 /* To add a command: a row here and train/commands/cmd_NAME.c. */
 static const command commands[] = {
-    {"convert", cmd_convert, true, TAKES_PLAN, false, 2, 2,
+    {"convert", cmd_convert, true, false, false, 2, 2,
      "SRC DST calib.data=SHARDS [section.key=value ...] [--plan]",
      "turn a GQA model folder into an MLA model folder", "convert calib data val eval.seq_len"},
-    {"train", cmd_train, true, LOGS, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
+    {"train", cmd_train, true, true, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
      "train a model on token shards, or go on from its newest checkpoint",
      "model data train optim val checkpoint device debug"},
-    {"eval", cmd_eval, true, 0, false, 1, 1, "MODEL data.val=SHARDS [section.key=value ...] [--json]",
-     "loss and perplexity of a model folder or checkpoint", "data val eval device"},
-    {"inspect", cmd_inspect, false, 0, false, 1, 1, "FOLDER [--json]",
+    {"eval", cmd_eval, true, false, false, 1, 1, "MODEL (data.val=SHARDS | --tasks T,..|all eval.data=FOLDER [--style S] [--limit N] [--shots K] "
+     "[--samples OUT.jsonl] [eval.base=ORIGINAL]) [section.key=value ...] [--json]",
+     "loss and perplexity of a model folder or checkpoint; or its score on benchmarks", "data val eval device"},
+    {"inspect", cmd_inspect, false, false, false, 1, 1, "FOLDER [--json]",
      "what a model folder holds, and how well it was converted", NULL},
-    {"data import", cmd_data_import, true, 0, false, 2, 2, "SRC DST.ds.zst [import.key=value ...] [--json]",
+    {"data import", cmd_data_import, true, false, false, 2, 2, "SRC DST.ds.zst [import.key=value ...] [--json]",
      "turn a token file of datatrove, llm.c, Megatron, nanoGPT or MosaicML Streaming into a shard", "import"},
-    {"data tokenize", cmd_data_tokenize, true, 0, false, 1, ANY,
+    {"data tokenize", cmd_data_tokenize, true, false, false, 1, ANY,
      "TEXT... tokenize.model=FOLDER tokenize.out=FOLDER [section.key=value ...] [--json]",
      "make token shards of text files", "tokenize"},
-    {"data order", cmd_data_order, false, TAKES_RANGE, true, 1, 1,
+    {"data order", cmd_data_order, false, false, true, 1, 1,
      "CONFIG.yaml [--from P] [--count N] [section.key=value ...]",
      "print which samples a training run reads at positions P to P+N-1",
      "data train.seq_len train.seed model.path"},
-    {"data inspect", cmd_data_inspect, false, 0, false, 1, ANY,
+    {"data inspect", cmd_data_inspect, false, false, false, 1, ANY,
      "FILE|FOLDER... [tokenize.model=FOLDER] [--json]",
      "what token shards hold, and token files of other programs", "tokenize.model"},
-    {"data verify", cmd_data_verify, false, 0, false, 1, ANY, "SHARD|FOLDER|dataset.json... [--json]",
+    {"data verify", cmd_data_verify, false, false, false, 1, ANY, "SHARD|FOLDER|dataset.json... [--json]",
      "read shards whole: every hash, every token; names the first damage", NULL},
-    {"data encode", cmd_data_encode, false, 0, false, 1, 1, "MODEL",
+    {"data encode", cmd_data_encode, false, false, false, 1, 1, "MODEL",
      "token ids of texts: a JSON string per line in, a JSON array per line out", NULL},
-    {"data decode", cmd_data_decode, false, 0, false, 1, 1, "MODEL",
+    {"data decode", cmd_data_decode, false, false, false, 1, 1, "MODEL",
      "texts of token ids: a JSON array per line in, a JSON string per line out", NULL},
-    {"options", cmd_options, false, 0, false, 0, 0, "", "print every option with default, range and meaning",
+    {"options", cmd_options, false, false, false, 0, 0, "", "print every option with default, range and meaning",
      NULL},
-    {"help", print_help, false, 0, false, 0, 2, "[COMMAND]", "explain a command", NULL},
-    {"version", print_version, false, 0, false, 0, 0, "", "print the version", NULL},
+    {"help", print_help, false, false, false, 0, 2, "[COMMAND]", "explain a command", NULL},
+    {"version", print_version, false, false, false, 0, 0, "", "print the version", NULL},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0], NAME_BYTES = 128 };
+
+/* What a flag is followed by, and the type of its member of command_line. */
+typedef enum flag_kind { FLAG_ALONE, FLAG_NUMBER, FLAG_TEXT } flag_kind;
+
+/* Flags of commands, beside --json and --help. To add one: a row here, a member of command_line. */
+static const struct flag {
+    const char *command, *name, *value; /* value: its name in sentences */
+    flag_kind kind;
+    size_t at;           /* of the member: bool, uint64_t, const char * */
+    uint64_t least, most; /* of a number */
+} flags[] = {
+    {"convert", "--plan", "", FLAG_ALONE, offsetof(command_line, plan), 0, 0},
+    {"data order", "--from", " P", FLAG_NUMBER, offsetof(command_line, from), 0, (uint64_t)1 << 63},
+    {"data order", "--count", " N", FLAG_NUMBER, offsetof(command_line, count), 0, INT64_MAX},
+    {"eval", "--tasks", " T,..", FLAG_TEXT, offsetof(command_line, tasks), 0, 0},
+    {"eval", "--style", " S", FLAG_TEXT, offsetof(command_line, style), 0, 0},
+    {"eval", "--limit", " N", FLAG_NUMBER, offsetof(command_line, limit), 1, INT64_MAX},
+    {"eval", "--shots", " K", FLAG_NUMBER, offsetof(command_line, shots), 0, 1000},
+    {"eval", "--samples", " OUT.jsonl", FLAG_TEXT, offsetof(command_line, samples), 0, 0},
+};
+enum { NUM_FLAGS = sizeof flags / sizeof flags[0] };
 
 /* ---- what the table says ------------------------------------------------------------------------------- */
 
@@ -175,23 +196,50 @@ static bool is_assignment(const char *argument)
     return argument[n] == '=';
 }
 
-/* The whole number that follows a flag, at most `most`. */
-static status read_number(const char *flag, const char *text, uint64_t most, uint64_t *value, message *why)
+/* The whole number that follows a flag. */
+static status read_number(const struct flag *f, const char *text, uint64_t *value, message *why)
 {
     if (text && text[0] && strlen(text) <= 19 && !text[strspn(text, "0123456789")]) {
         *value = strtoull(text, NULL, 10); /* 19 digits fit */
-        if (*value <= most) return OK;
+        if (*value >= f->least && *value <= f->most) return OK;
     }
-    return fail(why, ERR_USAGE, "%s %.100s: expected a whole number from 0 to %llu", flag, text ? text : "",
-                (unsigned long long)most);
+    return fail(why, ERR_USAGE, "%s %.100s: expected a whole number from %llu to %llu", f->name, text ? text : "",
+                (unsigned long long)f->least, (unsigned long long)f->most);
 }
 
-static status unknown_flag(const command *row, const char *flag, message *why)
+static const struct flag *find_flag(const command *row, const char *name)
 {
+    for (int i = 0; i < NUM_FLAGS; i++)
+        if (!strcmp(flags[i].command, row->name) && !strcmp(flags[i].name, name)) return &flags[i];
+    return NULL;
+}
+
+static status unknown_flag(const command *row, const char *name, message *why)
+{
+    char known[256] = "";
+    for (int i = 0; i < NUM_FLAGS; i++) {
+        const size_t n = strlen(known);
+        if (!strcmp(flags[i].command, row->name))
+            snprintf(known + n, sizeof known - n, ", %s%s", flags[i].name, flags[i].value);
+    }
     return fail(why, ERR_USAGE,
-                "unknown flag %.100s; the flags are --json%s%s and --help, options are section.key=value",
-                flag, row->flags & TAKES_PLAN ? ", --plan" : "",
-                row->flags & TAKES_RANGE ? ", --from P, --count N" : "");
+                "unknown flag %.100s; the flags are --json%s and --help, options are section.key=value", name,
+                known);
+}
+
+/* A flag of the command's own, and what follows it (NULL at the end). *used: how many arguments it took. */
+static status read_flag(const struct flag *f, char *next, command_line *line, int *used, message *why)
+{
+    void *member = (char *)line + f->at;
+    *used = f->kind != FLAG_ALONE && next ? 2 : 1;
+    if (f->kind == FLAG_NUMBER) return read_number(f, next, member, why);
+    if (f->kind == FLAG_ALONE)
+        *(bool *)member = true;
+    else if (next)
+        *(const char **)member = next;
+    else
+        return fail(why, ERR_USAGE, "%s: expected%s after it", f->name, f->value);
+    return OK;
 }
 
 /* argv[0] and, for a flag with a value, argv[1] (NULL at the end). *used: how many it took. */
@@ -199,20 +247,14 @@ static status read_argument(const command *row, char **argv, command_line *line,
                             message *why)
 {
     char *argument = argv[0];
+    const struct flag *own = find_flag(row, argument);
     *used = 1;
+    if (own) return read_flag(own, argv[1], line, used, why);
     if (!strcmp(argument, "--json"))
         line->json = true;
-    else if (!strcmp(argument, "--plan") && row->flags & TAKES_PLAN)
-        line->plan = true;
     else if (!strcmp(argument, "--help") || !strcmp(argument, "-h"))
         *help = true;
-    else if (!strcmp(argument, "--from") && row->flags & TAKES_RANGE) {
-        *used = argv[1] ? 2 : 1;
-        return read_number(argument, argv[1], (uint64_t)1 << 63, &line->from, why);
-    } else if (!strcmp(argument, "--count") && row->flags & TAKES_RANGE) {
-        *used = argv[1] ? 2 : 1;
-        return read_number(argument, argv[1], INT64_MAX, &line->count, why);
-    } else if (argument[0] == '-')
+    else if (argument[0] == '-')
         return unknown_flag(row, argument, why);
     else if (is_assignment(argument))
         return OK; /* its turn is after the file's */
@@ -240,8 +282,13 @@ static status read_options(const command *row, int argc, char **argv, const comm
                            message *why)
 {
     if (row->config) TRY(options_read_yaml(o, line->positional[0], why));
-    for (int i = 0; i < argc; i++)
-        if (argv[i][0] != '-' && is_assignment(argv[i])) TRY(options_set(o, argv[i], why));
+    for (int i = 0; i < argc; i++) {
+        const struct flag *own = find_flag(row, argv[i]);
+        if (own && own->kind != FLAG_ALONE)
+            i++; /* what follows belongs to it */
+        else if (argv[i][0] != '-' && is_assignment(argv[i]))
+            TRY(options_set(o, argv[i], why));
+    }
     return OK;
 }
 
@@ -285,7 +332,7 @@ static status run(const command *row, int argc, char **argv, const comm *c, mess
 /* A result that nobody can read is not a success. */
 static status flush(const command *row, status s, message *why)
 {
-    if ((fflush(stdout) == 0 && !ferror(stdout)) || (row && row->flags & LOGS)) return s;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || (row && row->logs)) return s;
     return s == OK ? fail(why, ERR_INPUT, "standard output cannot be written") : s;
 }
 

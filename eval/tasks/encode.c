@@ -7,6 +7,11 @@
 
 enum { TRANSMLA_POSITIONS = 2048 }; /* of its eval.sh */
 
+int64_t encode_window(int64_t positions, int64_t window)
+{
+    return window && (!positions || window < positions) ? window : positions;
+}
+
 int64_t encode_positions(task_style style, int64_t positions)
 {
     if (style == STYLE_TRANSMLA && (!positions || positions > TRANSMLA_POSITIONS)) return TRANSMLA_POSITIONS;

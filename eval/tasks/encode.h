@@ -21,6 +21,8 @@ typedef struct encoding {
     int64_t V; /* ids that the model has */
 } encoding;
 
+/* The most positions of a model: max_position_embeddings, at most its sliding window; 0: none. */
+int64_t encode_window(int64_t positions, int64_t window);
 /* M for a model that takes `positions` (0: it does not say). */
 int64_t encode_positions(task_style style, int64_t positions);
 

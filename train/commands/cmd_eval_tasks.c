@@ -25,8 +25,8 @@ static void asked_close(asked *x)
 static status asked_open(asked *x, const char *folder, const suite_settings *settings, const comm *c, message *why)
 {
     TRY(loaded_model_open(&x->model, folder, "eval.tasks", 1, why));
-    const int64_t window = x->model.config.d.window, positions = x->model.config.positions;
-    const suite_model m = {folder, x->model.config.d.V, window && window < positions ? window : positions};
+    const model_config *config = &x->model.config;
+    const suite_model m = {folder, config->d.V, encode_window(config->positions, config->d.window)};
     TRY(suite_open(&x->suite, settings, &m, c, why));
     x->model.T = score_plan_settings(x->suite.plan)->longest;
     return OK;

@@ -41,7 +41,7 @@ static const command commands[] = {
      "turn a GQA model folder into an MLA model folder", "convert calib data val eval.seq_len"},
     {"train", cmd_train, true, true, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
      "train a model on token shards, or go on from its newest checkpoint",
-     "model data train optim val checkpoint device debug"},
+     "model data train optim val eval checkpoint device debug"},
     {"eval", cmd_eval, true, false, false, 1, 1, "MODEL (data.val=SHARDS | --tasks T,..|all eval.data=FOLDER [--style S] [--limit N] [--shots K] "
      "[--samples OUT.jsonl] [eval.base=ORIGINAL]) [section.key=value ...] [--json]",
      "loss and perplexity of a model folder or checkpoint; or its score on benchmarks", "data val eval device"},

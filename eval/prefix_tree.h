@@ -30,7 +30,8 @@ typedef struct prefix_tree {
 } prefix_tree;
 
 /* A tree of the sequences order[0..ordered), a part of what sequences_sort gives; `count` are all. */
-void prefix_tree_init(prefix_tree *t, const sequence *s, int64_t count, const int64_t *order, int64_t ordered);
+void prefix_tree_init(prefix_tree *t, const sequence *s, int64_t count, const int64_t *order,
+                      int64_t ordered);
 void prefix_tree_free(prefix_tree *t);
 
 #endif

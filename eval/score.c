@@ -4,8 +4,8 @@
  * state is asked for, its goals, belongs to the node that the row is in.
  *
  *     ... the question: | which is a metal?   | iron      node: a run of tokens. The goal "wood" is asked of
- *                       |                     | wood      the row of "?", in the node of the context: a choice
- *                       | what melts?         | ice       of one token has no row of its own
+ *                       |                     | wood      the row of "?", in the node of the context: a
+ * choice | what melts?         | ice       of one token has no row of its own
  *
  * Pages and sequences are booked when a node starts, and free again when nothing below it is left. Nodes may
  * be short of them; but the first path of the walk that is not done never is, since no other node may start
@@ -32,12 +32,12 @@ struct score_plan {
     int64_t count;
     decoder_settings settings;
     prefix_tree tree;
-    booking path;    /* of the longest path */
-    goal *goal;      /* by node */
-    int64_t *goals;  /* (nodes + 1) goals of node n: goals[n] to goals[n+1]-1 */
-    int64_t *slot;   /* (count + 1) of a request's first score */
-    int64_t tokens;  /* of the tree */
-    int64_t asked;   /* of all requests */
+    booking path;   /* of the longest path */
+    goal *goal;     /* by node */
+    int64_t *goals; /* (nodes + 1) goals of node n: goals[n] to goals[n+1]-1 */
+    int64_t *slot;  /* (count + 1) of a request's first score */
+    int64_t tokens; /* of the tree */
+    int64_t asked;  /* of all requests */
 };
 
 /* ---- the plan ------------------------------------------------------------------------------------------ */
@@ -52,8 +52,9 @@ static sequence *inputs_of(const score_request *request, int64_t count)
 {
     sequence *s = memory_new(count, sizeof *s, "sequences to score");
     for (int64_t i = 0; i < count; i++) {
-        REQUIRE(request[i].scored >= 1 && request[i].scored < request[i].count, "request %lld: %lld of %lld tokens",
-                (long long)i, (long long)request[i].scored, (long long)request[i].count);
+        REQUIRE(request[i].scored >= 1 && request[i].scored < request[i].count,
+                "request %lld: %lld of %lld tokens", (long long)i, (long long)request[i].scored,
+                (long long)request[i].count);
         s[i] = (sequence){request[i].tokens, request[i].count - 1};
     }
     return s;
@@ -152,7 +153,8 @@ void score_plan_free(score_plan *p)
 
 const decoder_settings *score_plan_settings(const score_plan *p) { return &p->settings; }
 
-/* ---- nodes that may start, the first of the walk first: a heap ------------------------------------------- */
+/* ---- nodes that may start, the first of the walk first: a heap -------------------------------------------
+ */
 
 typedef struct heap {
     int64_t *node;

@@ -19,11 +19,13 @@ static char *joined(const option_list *list)
     return text;
 }
 
-status benchmarks_open(benchmarks *b, const options *o, const model_config *config, const comm *c, message *why)
+status benchmarks_open(benchmarks *b, const options *o, const model_config *config, const comm *c,
+                       message *why)
 {
     *b = (benchmarks){0};
     if (!o->eval_tasks.count) return OK;
-    suite_settings settings = {.folder = o->eval_data, .limit = option_or(o->eval_limit, 0), .rows = o->eval_rows};
+    suite_settings settings = {
+        .folder = o->eval_data, .limit = option_or(o->eval_limit, 0), .rows = o->eval_rows};
     const suite_model m = {o->model_path, config->d.V, encode_window(config->positions, config->d.window)};
     if (!task_style_find(o->eval_style, &settings.style))
         return fail(why, ERR_USAGE, "eval.style=%.100s: there are transmla and lm-eval", o->eval_style);

@@ -11,8 +11,10 @@ typedef struct benchmarks {
 } benchmarks;
 
 /* Reads the questions of eval.tasks, and makes tokens of them as the tokenizer of model.path does. Does
- * nothing where no task is set. Not collective. The caller ends with benchmarks_close, whatever the status. */
-status benchmarks_open(benchmarks *b, const options *o, const model_config *config, const comm *c, message *why);
+ * nothing where no task is set. Not collective. The caller ends with benchmarks_close, whatever the status.
+ */
+status benchmarks_open(benchmarks *b, const options *o, const model_config *config, const comm *c,
+                       message *why);
 /* Lays out what answers take. Borrows m. */
 void benchmarks_start(benchmarks *b, const model *m);
 void benchmarks_close(benchmarks *b);

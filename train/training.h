@@ -17,7 +17,7 @@ typedef struct training {
     compute backend; /* what it computes on */
     model_config config;
     feed data;
-    dataset held_out; /* held_out.samples is 0 without data.val */
+    dataset held_out;     /* held_out.samples is 0 without data.val */
     benchmarks questions; /* of eval.tasks */
     model m;
     gradients g;

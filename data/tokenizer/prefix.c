@@ -17,7 +17,8 @@ static const char *find(const json_t *processor)
 {
     const char *token = template_token(processor);
     const json_t *list = json_object_get(processor, "processors");
-    for (size_t i = 0; !token && i < json_array_size(list); i++) token = template_token(json_array_get(list, i));
+    for (size_t i = 0; !token && i < json_array_size(list); i++)
+        token = template_token(json_array_get(list, i));
     return token;
 }
 

@@ -81,7 +81,8 @@ status tokenizer_folder_special(const tokenizer_folder *f, int place, const char
     return OK;
 }
 
-status tokenizer_folder_flag(const tokenizer_folder *f, const char *key, bool *said, bool *value, message *why)
+status tokenizer_folder_flag(const tokenizer_folder *f, const char *key, bool *said, bool *value,
+                             message *why)
 {
     json_t *json;
     TRY(read_config(f, "tokenizer_config.json", &json, why));

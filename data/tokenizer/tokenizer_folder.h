@@ -29,6 +29,7 @@ status tokenizer_folder_special(const tokenizer_folder *f, int place, const char
                                 message *why);
 
 /* A true or false of tokenizer_config.json; *said: it has this key. */
-status tokenizer_folder_flag(const tokenizer_folder *f, const char *key, bool *said, bool *value, message *why);
+status tokenizer_folder_flag(const tokenizer_folder *f, const char *key, bool *said, bool *value,
+                             message *why);
 
 #endif

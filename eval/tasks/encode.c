@@ -49,7 +49,8 @@ static status empty_context(worker *w, message *why)
 {
     const int64_t bos = tokenizer_bos(w->e->t), eos = tokenizer_eos(w->e->t);
     const int64_t id = w->e->style == STYLE_LM_EVAL && bos >= 0 ? bos : eos;
-    if (id < 0) return fail(why, ERR_INPUT, "the context is empty, and the tokenizer names no end-of-text token");
+    if (id < 0)
+        return fail(why, ERR_INPUT, "the context is empty, and the tokenizer names no end-of-text token");
     w->context.count = 0;
     token_list_add(&w->context, (uint32_t)id);
     return OK;
@@ -92,8 +93,8 @@ static status make_request(worker *w, score_request *r, message *why)
     const int64_t count = w->whole.count > from ? w->whole.count : from, scored = w->whole.count - from;
     if (scored < 1 || from < 1) return fail(why, ERR_INPUT, "there are no tokens to score");
     if (scored > e->M)
-        return fail(why, ERR_INPUT, "there are %lld tokens to score, and the model takes %lld", (long long)scored,
-                    (long long)e->M);
+        return fail(why, ERR_INPUT, "there are %lld tokens to score, and the model takes %lld",
+                    (long long)scored, (long long)e->M);
     const int64_t cut = count > e->M + 1 ? count - e->M - 1 : 0;
     *r = (score_request){memory_new(count - cut, sizeof *r->tokens, "tokens"), count - cut, scored};
     for (int64_t i = cut; i < count; i++) {

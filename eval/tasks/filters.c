@@ -57,7 +57,8 @@ static void capitalize(text_buffer *text)
         int n;
         const utf8proc_int32_t c = (utf8proc_int32_t)utf8_at(text->text + i, &n);
         char put[4];
-        text_buffer_append(&out, put, utf8_put(put, (uint32_t)(i ? utf8proc_tolower(c) : utf8proc_totitle(c))));
+        text_buffer_append(&out, put,
+                           utf8_put(put, (uint32_t)(i ? utf8proc_tolower(c) : utf8proc_totitle(c))));
         i += n;
     }
     text_buffer_free(text);

@@ -35,8 +35,8 @@ status question_file(char *path, const char *folder, const char *name, message *
     if (file_exists(path)) return OK;
     TRY(path_print(path, why, "%s/%s.jsonl.gz", folder, name));
     if (file_exists(path)) return OK;
-    return fail(why, ERR_INPUT, "%.400s: there is neither %.100s.jsonl nor %.100s.jsonl.gz in it", folder, name,
-                name);
+    return fail(why, ERR_INPUT, "%.400s: there is neither %.100s.jsonl nor %.100s.jsonl.gz in it", folder,
+                name, name);
 }
 
 /* ---- the lines of a file ---- */
@@ -116,7 +116,8 @@ static status read_file(task_file *f, message *why)
 /* ---- fields of a line ---- */
 
 /* "" where the recipe names no field. */
-static status text_field(const task_file *f, const task_line *l, const char *name, const char **text, message *why)
+static status text_field(const task_file *f, const task_line *l, const char *name, const char **text,
+                         message *why)
 {
     message sentence;
     *text = name[0] ? json_string_value(json_object_get(l->json, name)) : "";
@@ -136,7 +137,8 @@ static const char *next_name(const char **names, char name[64])
 }
 
 /* The fields of a recipe "sol1,sol2", or the list in the one that it names. */
-static status take_choices(const task_file *f, const task_line *l, const char **choice, int *count, message *why)
+static status take_choices(const task_file *f, const task_line *l, const char **choice, int *count,
+                           message *why)
 {
     const json_t *list = json_object_get(l->json, f->r->choices);
     const char *names = f->r->choices;
@@ -161,7 +163,8 @@ static status take_gold(const task_file *f, const task_line *l, int choices, int
 {
     const json_t *value = json_object_get(l->json, "gold");
     message sentence;
-    if (!json_is_integer(value)) return wrong(f, l, why, "there is no whole number \"gold\", the index of the right choice");
+    if (!json_is_integer(value))
+        return wrong(f, l, why, "there is no whole number \"gold\", the index of the right choice");
     const long long index = (long long)json_integer_value(value);
     *gold = (int)index;
     if (choices >= 2 && index >= 0 && index < choices) return OK;
@@ -176,7 +179,8 @@ static status take_id(const task_file *f, const task_line *l, char **id, message
 {
     const json_t *value = json_object_get(l->json, "id");
     char number[32];
-    if (value && !json_is_string(value) && !json_is_integer(value)) return wrong(f, l, why, "id is not a text");
+    if (value && !json_is_string(value) && !json_is_integer(value))
+        return wrong(f, l, why, "id is not a text");
     snprintf(number, sizeof number, "%lld",
              (long long)(value ? json_integer_value(value) : (json_int_t)(l - f->line)));
     *id = memory_check(strdup(json_is_string(value) ? json_string_value(value) : number), "an id");
@@ -228,8 +232,8 @@ static status append_examples(text_buffer *out, const task_file *f, const char *
     return OK;
 }
 
-static status render_choice(const task_file *f, question *q, const template_values *v, const text_buffer *before,
-                            message *why)
+static status render_choice(const task_file *f, question *q, const template_values *v,
+                            const text_buffer *before, message *why)
 {
     text_buffer context = {0}, continuation = {0};
     text_buffer_append(&context, before->text, before->bytes);
@@ -308,8 +312,8 @@ static status add_questions(task_file *f, question_list *list, message *why)
     f->asked = json_object();
     for (int64_t i = 0; i < f->lines; i++) TRY(add_question(f, &f->line[i], list, why));
     if (list->count > before) return OK;
-    return fail(why, ERR_INPUT, "%s: there is no question in it%s%s", f->path, f->r->split[0] ? " of split " : "",
-                f->r->split);
+    return fail(why, ERR_INPUT, "%s: there is no question in it%s%s", f->path,
+                f->r->split[0] ? " of split " : "", f->r->split);
 }
 
 status question_list_read(question_list *list, const recipe *r, int task, const char *folder, int64_t limit,

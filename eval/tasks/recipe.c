@@ -118,7 +118,8 @@ static status unknown(const char *name, const char *folder, message *why)
     const char *best = recipe_built_in(0);
     for (int i = 1; i < BUILT_IN; i++)
         if (edit_distance(name, recipe_built_in(i)) < edit_distance(name, best)) best = recipe_built_in(i);
-    return fail(why, ERR_USAGE, "unknown task %.100s: it is not built in, and %.500s has no %.100s.yaml; did you mean %s?",
+    return fail(why, ERR_USAGE,
+                "unknown task %.100s: it is not built in, and %.500s has no %.100s.yaml; did you mean %s?",
                 name, folder, name, best);
 }
 
@@ -167,7 +168,8 @@ static status read_document(const reading *x)
 {
     const yaml_node_t *root = yaml_document_get_root_node(x->document);
     if (!root || root->type != YAML_MAPPING_NODE)
-        return fail(x->why, ERR_INPUT, "%s: expected keys with texts, of which context must be there", x->path);
+        return fail(x->why, ERR_INPUT, "%s: expected keys with texts, of which context must be there",
+                    x->path);
     for (const yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++)
         TRY(read_key(x, yaml_document_get_node(x->document, p->key),
                      yaml_document_get_node(x->document, p->value)));
@@ -188,7 +190,8 @@ static status read_text(recipe *r, const char *path, const char *text, int64_t b
     } else if (parser.error == YAML_MEMORY_ERROR)
         memory_failed("the YAML of %s", path);
     else
-        s = fail(why, ERR_INPUT, "%s:%zu: not valid YAML: %s", path, parser.problem_mark.line + 1, parser.problem);
+        s = fail(why, ERR_INPUT, "%s:%zu: not valid YAML: %s", path, parser.problem_mark.line + 1,
+                 parser.problem);
     yaml_parser_delete(&parser);
     return s;
 }

@@ -15,13 +15,13 @@ bool task_style_find(const char *name, task_style *style);
 /* Texts are templates (eval/tasks/template.h) where it says so. */
 typedef struct recipe {
     const char *name;
-    const char *split;        /* of the questions; empty: all lines are questions */
-    const char *choices;      /* the field that is a list of them, or the fields that are one each: "sol1,sol2" */
-    const char *header;       /* template; begins the prompt */
-    const char *context;      /* template; may name the choice: then there is a context for each */
-    const char *filter;       /* chain of filters for the context as a whole */
-    const char *continuation; /* template; what is scored. A space in front separates it, and is not counted in
-                                 its length */
+    const char *split;   /* of the questions; empty: all lines are questions */
+    const char *choices; /* the field that is a list of them, or the fields that are one each: "sol1,sol2" */
+    const char *header;  /* template; begins the prompt */
+    const char *context; /* template; may name the choice: then there is a context for each */
+    const char *filter;  /* chain of filters for the context as a whole */
+    const char *continuation; /* template; what is scored. A space in front separates it, and is not counted
+                                 in its length */
     const char *separator;    /* behind each example */
     const char *examples;     /* split of the examples that --shots puts before a question; empty: none */
     const char *group;        /* field: --limit counts in each group, examples are of the question's group */

@@ -28,7 +28,10 @@ static int pick(const question *q, const double *logprob, bool norm)
     return best;
 }
 
-static double standard_error(double p, int64_t n) { return n > 1 ? sqrt(p * (1 - p) / (double)(n - 1)) : (double)NAN; }
+static double standard_error(double p, int64_t n)
+{
+    return n > 1 ? sqrt(p * (1 - p) / (double)(n - 1)) : (double)NAN;
+}
 
 double result_score(const task_result *r) { return isnan(r->acc_norm) ? r->acc : r->acc_norm; }
 
@@ -103,7 +106,10 @@ static json_t *suite_json(const suite_result *r)
 }
 
 /* In percent of the original's score; NaN where that has none. */
-static double recovered(double score, double original) { return original > 0 ? 100 * score / original : (double)NAN; }
+static double recovered(double score, double original)
+{
+    return original > 0 ? 100 * score / original : (double)NAN;
+}
 
 json_t *results_json(const suite_result *r, const suite_result *base)
 {
@@ -113,7 +119,8 @@ json_t *results_json(const suite_result *r, const suite_result *base)
     for (int i = 0; i < r->tasks; i++)
         json_object_set_new(percent, r->task[i].name,
                             number(recovered(result_score(&r->task[i]), score_of(base, r->task[i].name))));
-    if (!isnan(r->average)) json_object_set_new(percent, "average", number(recovered(r->average, base->average)));
+    if (!isnan(r->average))
+        json_object_set_new(percent, "average", number(recovered(r->average, base->average)));
     json_object_set_new(json, "base", suite_json(base));
     json_object_set_new(json, "recovered", percent);
     return json;
@@ -123,7 +130,8 @@ static bool read_task(task_result *t, const char *name, const json_t *json)
 {
     const json_t *n = json_object_get(json, "n"), *acc = json_object_get(json, "acc"),
                  *norm = json_object_get(json, "acc_norm");
-    if (strlen(name) >= sizeof t->name || !json_is_integer(n) || json_integer_value(n) < 1 || !json_is_number(acc))
+    if (strlen(name) >= sizeof t->name || !json_is_integer(n) || json_integer_value(n) < 1 ||
+        !json_is_number(acc))
         return false;
     *t = (task_result){.n = json_integer_value(n),
                        .shots = (int)json_integer_value(json_object_get(json, "shots")),
@@ -141,7 +149,8 @@ static status read_result(suite_result *r, json_t *json, const char *path, messa
     json_t *tasks = json_object_get(json, "tasks"), *task;
     *r = (suite_result){.seconds = (double)NAN};
     if (!style || !task_style_find(style, &r->style) || !json_is_object(tasks))
-        return fail(why, ERR_INPUT, "%s: expected the JSON that `remla eval --tasks ... --json` prints", path);
+        return fail(why, ERR_INPUT, "%s: expected the JSON that `remla eval --tasks ... --json` prints",
+                    path);
     json_object_foreach(tasks, name, task)
     {
         if (r->tasks == MOST_TASKS || !read_task(&r->task[r->tasks], name, task))
@@ -164,8 +173,8 @@ status results_read(suite_result *r, const char *path, message *why)
 status results_comparable(const suite_result *base, const task_suite *s, const char *what, message *why)
 {
     if (base->style != s->style)
-        return fail(why, ERR_INPUT, "%s: its style is %s, this evaluation's is %s", what, task_style_name(base->style),
-                    task_style_name(s->style));
+        return fail(why, ERR_INPUT, "%s: its style is %s, this evaluation's is %s", what,
+                    task_style_name(base->style), task_style_name(s->style));
     int64_t n[MOST_TASKS] = {0};
     int shots[MOST_TASKS] = {0};
     for (int64_t i = 0; i < s->questions.count; i++) {
@@ -176,8 +185,9 @@ status results_comparable(const suite_result *base, const task_suite *s, const c
         const task_result *t = result_find(base, s->name[i]);
         if (!t) return fail(why, ERR_INPUT, "%s: it has no %s", what, s->name[i]);
         if (t->n != n[i] || t->shots != shots[i])
-            return fail(why, ERR_INPUT, "%s: its %s is of %lld questions with %d examples, this one of %lld with %d",
-                        what, s->name[i], (long long)t->n, t->shots, (long long)n[i], shots[i]);
+            return fail(why, ERR_INPUT,
+                        "%s: its %s is of %lld questions with %d examples, this one of %lld with %d", what,
+                        s->name[i], (long long)t->n, t->shots, (long long)n[i], shots[i]);
     }
     return OK;
 }
@@ -228,7 +238,8 @@ void results_print(const suite_result *r, const suite_result *base)
 
 /* ---- samples ------------------------------------------------------------------------------------------- */
 
-static json_t *sample(const task_suite *s, const question *q, const score_request *request, const double *logprob)
+static json_t *sample(const task_suite *s, const question *q, const score_request *request,
+                      const double *logprob)
 {
     const bool norm = s->task[q->task].norm;
     bool one_context = true;
@@ -250,8 +261,8 @@ static json_t *sample(const task_suite *s, const question *q, const score_reques
     return json_pack("{s:s, s:i, s:s, s:i, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "task", s->name[q->task],
                      "shots", q->shots, "id", q->id, "gold", q->gold, "logprobs", logprobs, "picked",
                      pick(q, logprob, false), "picked_norm",
-                     norm ? json_integer(pick(q, logprob, true)) : json_null(), "tokens", tokens, "chars", chars,
-                     "context_tokens", before, "context", contexts, "continuations", continuations);
+                     norm ? json_integer(pick(q, logprob, true)) : json_null(), "tokens", tokens, "chars",
+                     chars, "context_tokens", before, "context", contexts, "continuations", continuations);
 }
 
 status results_samples(file_writer *out, const task_suite *s, const double *logprob, message *why)

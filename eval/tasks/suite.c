@@ -44,7 +44,8 @@ static status read_questions(task_suite *s, const suite_settings *settings, mess
                                takes ? settings->shots : 0, why));
     }
     if (!settings->shots || taken) return OK;
-    return fail(why, ERR_USAGE, "--shots %d: none of these tasks takes examples in style %s; mmlu does in lm-eval",
+    return fail(why, ERR_USAGE,
+                "--shots %d: none of these tasks takes examples in style %s; mmlu does in lm-eval",
                 settings->shots, task_style_name(settings->style));
 }
 
@@ -96,8 +97,9 @@ static void print_progress(void *context, int64_t done, int64_t of)
     char left[24];
     if (now - p->last < PROGRESS_EVERY || done == of) return;
     p->last = now;
-    fprintf(stderr, "eval: %lld of %lld tokens, %.0f a second, about %s left\n", (long long)done, (long long)of,
-            (double)done / taken, clock_duration_text(taken * (double)(of - done) / (double)done, left));
+    fprintf(stderr, "eval: %lld of %lld tokens, %.0f a second, about %s left\n", (long long)done,
+            (long long)of, (double)done / taken,
+            clock_duration_text(taken * (double)(of - done) / (double)done, left));
 }
 
 static status check_finite(const task_suite *s, const double *logprob, message *why)

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static void append(text_buffer *out, const char *text) { text_buffer_append(out, text, (int64_t)strlen(text)); }
+static void append(text_buffer *out, const char *text)
+{
+    text_buffer_append(out, text, (int64_t)strlen(text));
+}
 
 static void append_letters(text_buffer *out, const template_values *v)
 {

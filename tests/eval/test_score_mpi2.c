@@ -67,8 +67,8 @@ static void score(const model *m, const score_request *of, int64_t rows, const c
     decoder_init(&x, m, score_plan_settings(p));
     const int64_t unused = decoder_pages_free(&x);
     for (int run = 0; run < 2; run++) score_run(p, &x, c, out, work, NULL, NULL); /* the second one alike */
-    REQUIRE(decoder_pages_free(&x) == unused, "%lld of %lld pages are free", (long long)decoder_pages_free(&x),
-            (long long)unused);
+    REQUIRE(decoder_pages_free(&x) == unused, "%lld of %lld pages are free",
+            (long long)decoder_pages_free(&x), (long long)unused);
     decoder_free(&x);
     score_plan_free(p);
 }
@@ -92,7 +92,8 @@ static void check_model(const dims *d)
     score(&m, request, 64, comm_self(), one, &work);
     for (int i = 0; i < REQUESTS; i++) {
         const double want = alone(&m, &request[i]);
-        REQUIRE(fabs(one[i] - want) <= 2e-5 * fabs(want) + 1e-5, "request %d: %.9g, alone %.9g", i, one[i], want);
+        REQUIRE(fabs(one[i] - want) <= 2e-5 * fabs(want) + 1e-5, "request %d: %.9g, alone %.9g", i, one[i],
+                want);
         int64_t known = 0;
         for (int j = 0; j < i; j++) {
             int64_t n = 0;
@@ -101,8 +102,8 @@ static void check_model(const dims *d)
         }
         different += request[i].count - 1 - known;
     }
-    REQUIRE(work.computed == different, "%lld tokens were computed, of %lld different ones", (long long)work.computed,
-            (long long)different);
+    REQUIRE(work.computed == different, "%lld tokens were computed, of %lld different ones",
+            (long long)work.computed, (long long)different);
     REQUIRE(work.passes <= 2 * work.computed / 64, "%lld passes of 64 for %lld tokens",
             (long long)work.passes, (long long)work.computed);
 

@@ -1,5 +1,5 @@
-/* remla eval MODEL --tasks T,..: the score of a model folder on multiple-choice questions, and beside it that of
- * the original. */
+/* remla eval MODEL --tasks T,..: the score of a model folder on multiple-choice questions, and beside it that
+ * of the original. */
 #include "base/json_text.h"
 #include "base/memory.h"
 #include "eval/open.h"
@@ -22,7 +22,8 @@ static void asked_close(asked *x)
 }
 
 /* What can fail on any rank by itself, before memory is laid out. */
-static status asked_open(asked *x, const char *folder, const suite_settings *settings, const comm *c, message *why)
+static status asked_open(asked *x, const char *folder, const suite_settings *settings, const comm *c,
+                         message *why)
 {
     TRY(loaded_model_open(&x->model, folder, "eval.tasks", 1, why));
     const model_config *config = &x->model.config;
@@ -50,8 +51,8 @@ typedef struct original {
     suite_result result;
 } original;
 
-static status original_open(original *x, const char *base, const suite_settings *settings, const task_suite *s,
-                            const comm *c, message *why)
+static status original_open(original *x, const char *base, const suite_settings *settings,
+                            const task_suite *s, const comm *c, message *why)
 {
     if (!base[0]) return OK;
     if (folder_exists(base)) return asked_open(&x->asked, base, settings, c, why);

@@ -174,7 +174,8 @@ static status run_training(training *t, run_folder *run, message *why)
     TRY(resume(t, run, &elsewhere, why));
     TRY_ROOT(t->c, run_folder_describe(run, t->o, t->backend.device, t->c, why), why);
     const int64_t from = t->state.step ? t->state.step : -1;
-    TRY_ALL(t->c, metrics_open(&log, run->path, from, t->c->rank, t->questions.suite.tasks, &watch, why), why);
+    TRY_ALL(t->c, metrics_open(&log, run->path, from, t->c->rank, t->questions.suite.tasks, &watch, why),
+            why);
     saving_start(&keep, t, run, &log, &watch, elsewhere ? -1 : from);
     /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
     status s = t->state.step == t->steps ? saving_last(&keep, why) : OK;

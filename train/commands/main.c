@@ -42,12 +42,15 @@ static const command commands[] = {
     {"train", cmd_train, true, true, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
      "train a model on token shards, or go on from its newest checkpoint",
      "model data train optim val eval checkpoint device debug"},
-    {"eval", cmd_eval, true, false, false, 1, 1, "MODEL (data.val=SHARDS | --tasks T,..|all eval.data=FOLDER [--style S] [--limit N] [--shots K] "
+    {"eval", cmd_eval, true, false, false, 1, 1,
+     "MODEL (data.val=SHARDS | --tasks T,..|all eval.data=FOLDER [--style S] [--limit N] [--shots K] "
      "[--samples OUT.jsonl] [eval.base=ORIGINAL]) [section.key=value ...] [--json]",
-     "loss and perplexity of a model folder or checkpoint; or its score on benchmarks", "data val eval device"},
+     "loss and perplexity of a model folder or checkpoint; or its score on benchmarks",
+     "data val eval device"},
     {"inspect", cmd_inspect, false, false, false, 1, 1, "FOLDER [--json]",
      "what a model folder holds, and how well it was converted", NULL},
-    {"data import", cmd_data_import, true, false, false, 2, 2, "SRC DST.ds.zst [import.key=value ...] [--json]",
+    {"data import", cmd_data_import, true, false, false, 2, 2,
+     "SRC DST.ds.zst [import.key=value ...] [--json]",
      "turn a token file of datatrove, llm.c, Megatron, nanoGPT or MosaicML Streaming into a shard", "import"},
     {"data tokenize", cmd_data_tokenize, true, false, false, 1, ANY,
      "TEXT... tokenize.model=FOLDER tokenize.out=FOLDER [section.key=value ...] [--json]",
@@ -65,8 +68,8 @@ static const command commands[] = {
      "token ids of texts: a JSON string per line in, a JSON array per line out", NULL},
     {"data decode", cmd_data_decode, false, false, false, 1, 1, "MODEL",
      "texts of token ids: a JSON array per line in, a JSON string per line out", NULL},
-    {"options", cmd_options, false, false, false, 0, 0, "", "print every option with default, range and meaning",
-     NULL},
+    {"options", cmd_options, false, false, false, 0, 0, "",
+     "print every option with default, range and meaning", NULL},
     {"help", print_help, false, false, false, 0, 2, "[COMMAND]", "explain a command", NULL},
     {"version", print_version, false, false, false, 0, 0, "", "print the version", NULL},
 };
@@ -79,7 +82,7 @@ typedef enum flag_kind { FLAG_ALONE, FLAG_NUMBER, FLAG_TEXT } flag_kind;
 static const struct flag {
     const char *command, *name, *value; /* value: its name in sentences */
     flag_kind kind;
-    size_t at;           /* of the member: bool, uint64_t, const char * */
+    size_t at;            /* of the member: bool, uint64_t, const char * */
     uint64_t least, most; /* of a number */
 } flags[] = {
     {"convert", "--plan", "", FLAG_ALONE, offsetof(command_line, plan), 0, 0},
@@ -203,8 +206,8 @@ static status read_number(const struct flag *f, const char *text, uint64_t *valu
         *value = strtoull(text, NULL, 10); /* 19 digits fit */
         if (*value >= f->least && *value <= f->most) return OK;
     }
-    return fail(why, ERR_USAGE, "%s %.100s: expected a whole number from %llu to %llu", f->name, text ? text : "",
-                (unsigned long long)f->least, (unsigned long long)f->most);
+    return fail(why, ERR_USAGE, "%s %.100s: expected a whole number from %llu to %llu", f->name,
+                text ? text : "", (unsigned long long)f->least, (unsigned long long)f->most);
 }
 
 static const struct flag *find_flag(const command *row, const char *name)

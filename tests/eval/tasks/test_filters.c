@@ -20,8 +20,10 @@ static void each_filter(void **state)
     (void)state;
     expect("strip", "", "");
     expect("strip", " \t\n\v\f\r\x1c\x1f", "");
-    expect("strip", "\xc2\x85\xc2\xa0 a\xe3\x80\x80 b\xe2\x80\xa8\xe1\x9a\x80", "a\xe3\x80\x80 b"); /* U+0085, U+00A0 ... */
-    expect("strip", "\xe2\x80\x8b a \xe1\xa0\x8e", "\xe2\x80\x8b a \xe1\xa0\x8e"); /* U+200B, U+180E are none */
+    expect("strip", "\xc2\x85\xc2\xa0 a\xe3\x80\x80 b\xe2\x80\xa8\xe1\x9a\x80",
+           "a\xe3\x80\x80 b"); /* U+0085, U+00A0 ... */
+    expect("strip", "\xe2\x80\x8b a \xe1\xa0\x8e",
+           "\xe2\x80\x8b a \xe1\xa0\x8e"); /* U+200B, U+180E are none */
     expect("capitalize", "the LADY In black", "The lady in black");
     expect("capitalize", "", "");
     expect("capitalize", "\xc7\x86\xc3\x89", "\xc7\x85\xc3\xa9"); /* titlecase of U+01C6 is U+01C5 */
@@ -35,7 +37,10 @@ static void each_filter(void **state)
     expect("replace:a:", "banana", "bnn");
     expect("before:_", "the _ is _", "the ");
     expect("after:_|strip", "the _ is _ ", "is _");
-    assert_int_equal(filters_length("\xc3\xa9" "a\xe2\x82\xac", 6), 3);
+    assert_int_equal(filters_length("\xc3\xa9"
+                                    "a\xe2\x82\xac",
+                                    6),
+                     3);
     assert_int_equal(filters_stripped("a \xc2\xa0\n", 5), 1);
     assert_int_equal(filters_stripped(" \n", 2), 0);
 }
@@ -58,7 +63,8 @@ static void templates(void **state)
     const template_values v = {.line = line, .choice = choice, .choices = 2, .current = 1};
     text_buffer out = {0};
     message why;
-    if (template_render(&out, "{{{q|strip|replace:_:-}}} {n}\n{choices|letters}\n{letter} {choice}", &v, &why) != OK)
+    if (template_render(&out, "{{{q|strip|replace:_:-}}} {n}\n{choices|letters}\n{letter} {choice}", &v,
+                        &why) != OK)
         fail_msg("%s", why.text);
     text_buffer_append(&out, "", 1);
     assert_string_equal(out.text, "{x-y} 7\nA. a{b}\nB. c\nB c");

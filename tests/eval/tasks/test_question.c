@@ -20,7 +20,8 @@ static char *place(char *path, const char *below)
 
 /* All questions of the seven tasks, and, if there are to be eight, of MMLU with five examples in the style
  * that has them. */
-static void read_all(question_list *list, const char *const *name, int tasks, task_style style, const char *folder)
+static void read_all(question_list *list, const char *const *name, int tasks, task_style style,
+                     const char *folder)
 {
     message why;
     for (int i = 0; i < tasks; i++) {
@@ -60,16 +61,18 @@ static void compare(const question *q, const score_request *r, const json_t *wan
     assert_int_equal(q->gold, json_integer_value(json_object_get(want, "gold")));
     assert_int_equal(q->choices, json_array_size(json_object_get(want, "continuations")));
     for (int j = 0; j < q->choices; j++) {
-        const char *text = json_string_value(json_is_array(context) ? json_array_get(context, (size_t)j) : context);
+        const char *text =
+            json_string_value(json_is_array(context) ? json_array_get(context, (size_t)j) : context);
         assert_string_equal(q->context[j], text);
-        assert_string_equal(q->continuation[j],
-                            json_string_value(json_array_get(json_object_get(want, "continuations"), (size_t)j)));
+        assert_string_equal(q->continuation[j], json_string_value(json_array_get(
+                                                    json_object_get(want, "continuations"), (size_t)j)));
         if (!json_is_null(json_object_get(want, "picked_norm"))) /* nothing else is divided */
             assert_int_equal(question_characters(q->continuation[j]), number(want, "chars", j));
         assert_int_equal(r[j].scored, number(want, "tokens", j));
         assert_int_equal(r[j].count - r[j].scored, number(want, "context_tokens", j));
         for (size_t i = 0; i < json_array_size(json_array_get(ids, (size_t)j)); i++)
-            assert_int_equal(r[j].tokens[i], json_integer_value(json_array_get(json_array_get(ids, (size_t)j), i)));
+            assert_int_equal(r[j].tokens[i],
+                             json_integer_value(json_array_get(json_array_get(ids, (size_t)j), i)));
     }
 }
 
@@ -88,7 +91,8 @@ static int64_t compare_all(const question_list *list, const char *const *name, c
         text_batch_clear(&batch);
         if (text_reader_fill(&reader, &batch, 1 << 20, &ended, &why) != OK) fail_msg("%s", why.text);
         for (int64_t i = 0; i < batch.records; i++) {
-            json_t *want = json_loadb(batch.text + batch.record[i].at, (size_t)batch.record[i].bytes, 0, NULL);
+            json_t *want =
+                json_loadb(batch.text + batch.record[i].at, (size_t)batch.record[i].bytes, 0, NULL);
             const score_request *first;
             const question *q = find(list, name, want, request, &first);
             compare(q, first, want);
@@ -101,8 +105,8 @@ static int64_t compare_all(const question_list *list, const char *const *name, c
     return compared;
 }
 
-static void compare_folder(const char *questions, const char *expected, const char *vocabulary, int64_t positions,
-                           int tasks)
+static void compare_folder(const char *questions, const char *expected, const char *vocabulary,
+                           int64_t positions, int tasks)
 {
     static const char *const name[] = {"arc_easy",  "arc_challenge", "openbookqa", "piqa",
                                        "hellaswag", "winogrande",    "mmlu",       "mmlu"};
@@ -154,9 +158,10 @@ static status read_own(const char *yaml, const char *lines, int shots, question_
     recipe r;
     snprintf(folder, sizeof folder, "%s", scratch_path("own-task"));
     if (folder_make(folder, &why) != OK) fail_msg("%s", why.text);
-    assert_int_equal(file_write(path_join(path, folder, "own.yaml"), yaml, (int64_t)strlen(yaml), NULL, &why), OK);
-    assert_int_equal(file_write(path_join(path, folder, "own.jsonl"), lines, (int64_t)strlen(lines), NULL, &why),
+    assert_int_equal(file_write(path_join(path, folder, "own.yaml"), yaml, (int64_t)strlen(yaml), NULL, &why),
                      OK);
+    assert_int_equal(
+        file_write(path_join(path, folder, "own.jsonl"), lines, (int64_t)strlen(lines), NULL, &why), OK);
     TRY(recipe_find(&r, "own", STYLE_LM_EVAL, folder, &why));
     const status s = question_list_read(list, &r, 0, folder, 0, shots, &why);
     recipe_free(&r);
@@ -167,7 +172,8 @@ static void expect_refusal(status code, const char *yaml, const char *lines, con
 {
     question_list list = {0};
     const status s = read_own(yaml, lines, 1, &list);
-    if (s != code || !strstr(why.text, part)) fail_msg("status %d, %s: expected \"%s\"", (int)s, why.text, part);
+    if (s != code || !strstr(why.text, part))
+        fail_msg("status %d, %s: expected \"%s\"", (int)s, why.text, part);
     question_list_free(&list);
 }
 
@@ -178,7 +184,8 @@ static void own_tasks(void **state)
 {
     (void)state;
     question_list list = {0};
-    static const char line[] = "{\"q\":\"f\",\"choices\":[\"u\",\"v\",\"w\"],\"gold\":2,\"split\":\"test\",\"g\":\"1\"}\n";
+    static const char line[] =
+        "{\"q\":\"f\",\"choices\":[\"u\",\"v\",\"w\"],\"gold\":2,\"split\":\"test\",\"g\":\"1\"}\n";
     char lines[512];
     snprintf(lines, sizeof lines, "%s\n%s", line, DEV);
     if (read_own(OWN, lines, 1, &list) != OK) fail_msg("%s", why.text);
@@ -199,15 +206,20 @@ static void own_tasks(void **state)
     expect_refusal(ERR_INPUT, OWN, DEV "\n[1]\n", "own.jsonl:3: expected a JSON object");
     expect_refusal(ERR_INPUT, OWN, "{\"split\":\"test\"}", "there is no text \"g\"");
     expect_refusal(ERR_INPUT, OWN, DEV, "there is no question in it of split test");
-    expect_refusal(ERR_USAGE, OWN, "{\"g\":\"2\",\"split\":\"test\",\"q\":\"\",\"choices\":[\"a\",\"b\"],\"gold\":0}",
+    expect_refusal(ERR_USAGE, OWN,
+                   "{\"g\":\"2\",\"split\":\"test\",\"q\":\"\",\"choices\":[\"a\",\"b\"],\"gold\":0}",
                    "has 0 examples (split dev) of 2");
-    expect_refusal(ERR_INPUT, OWN, DEV "{\"g\":\"1\",\"split\":\"test\",\"q\":\"\",\"choices\":[\"a\",\"b\"],\"gold\":2}",
+    expect_refusal(ERR_INPUT, OWN,
+                   DEV "{\"g\":\"1\",\"split\":\"test\",\"q\":\"\",\"choices\":[\"a\",\"b\"],\"gold\":2}",
                    "own.jsonl:2: gold is 2, but the choices are 0 to 1");
-    expect_refusal(ERR_INPUT, OWN, DEV "{\"g\":\"1\",\"split\":\"test\",\"q\":\"\",\"choices\":[\"a\"],\"gold\":0}",
+    expect_refusal(ERR_INPUT, OWN,
+                   DEV "{\"g\":\"1\",\"split\":\"test\",\"q\":\"\",\"choices\":[\"a\"],\"gold\":0}",
                    "two choices at least");
-    expect_refusal(ERR_INPUT, OWN, DEV "{\"g\":\"1\",\"split\":\"test\",\"q\":\"\",\"choices\":[\"a\",1],\"gold\":0}",
+    expect_refusal(ERR_INPUT, OWN,
+                   DEV "{\"g\":\"1\",\"split\":\"test\",\"q\":\"\",\"choices\":[\"a\",1],\"gold\":0}",
                    "choice 1 is not a text");
-    expect_refusal(ERR_INPUT, OWN, DEV "{\"g\":\"1\",\"split\":\"test\",\"choices\":[\"a\",\"b\"],\"gold\":0}",
+    expect_refusal(ERR_INPUT, OWN,
+                   DEV "{\"g\":\"1\",\"split\":\"test\",\"choices\":[\"a\",\"b\"],\"gold\":0}",
                    "own.jsonl:2: there is no field \"q\"");
 
     recipe r;

@@ -24,6 +24,7 @@ declare -A may=(
     [data/prepare]="base data/tokenizer data/shards"
     [optim]="base kernels model/units" # of model/ the units alone
     [eval]="base kernels model model/decode model/hf data"
+    [eval/tasks]="base data/tokenizer data/prepare eval model/decode"
     [train/options]="base"
     [train]="base kernels model model/hf data data/tokenizer optim eval eval/tasks train/options"
     [train/conversion]="base model/hf model/convert data eval train/options"

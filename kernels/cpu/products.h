@@ -16,6 +16,10 @@
 #include <immintrin.h>
 #endif
 
+/* Vectors that the processor lacks are passed between functions in other ways: between none of these, which
+ * are expanded where they are called. */
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 /* A vector's bytes, and how many rows go at once: ROWS * COLUMNS sums stay in registers. */
 #if defined __AVX512F__
 enum { VECTOR = 64 };

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include <jansson.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,8 +68,7 @@ static void finish_task(task_result *t, int64_t right, int64_t right_norm, bool 
 void results_of(suite_result *r, const task_suite *s, const double *logprob, const score_work *work)
 {
     int64_t right[MOST_TASKS] = {0}, right_norm[MOST_TASKS] = {0};
-    *r = (suite_result){
-        .style = s->style, .tasks = s->tasks, .seconds = work->seconds, .questions = s->questions.count};
+    *r = (suite_result){.style = s->style, .tasks = s->tasks, .questions = s->questions.count, .work = *work};
     for (int i = 0; i < s->tasks; i++) snprintf(r->task[i].name, sizeof r->task[i].name, "%s", s->name[i]);
     for (int64_t i = 0; i < s->questions.count; i++) {
         const question *q = &s->questions.item[i];
@@ -99,9 +99,12 @@ static json_t *suite_json(const suite_result *r)
     for (int i = 0; i < r->tasks; i++) json_object_set_new(tasks, r->task[i].name, task_json(&r->task[i]));
     json_object_set_new(json, "tasks", tasks);
     if (!isnan(r->average)) json_object_set_new(json, "average", number(r->average));
-    if (isnan(r->seconds)) return json;
+    if (isnan(r->work.seconds)) return json;
     json_object_set_new(json, "questions", json_integer(r->questions));
-    json_object_set_new(json, "seconds", number(r->seconds));
+    json_object_set_new(json, "tokens", json_integer(r->work.computed));
+    json_object_set_new(json, "tokens_unshared", json_integer(r->work.asked));
+    json_object_set_new(json, "passes", json_integer(r->work.passes));
+    json_object_set_new(json, "seconds", number(r->work.seconds));
     return json;
 }
 
@@ -147,7 +150,7 @@ static status read_result(suite_result *r, json_t *json, const char *path, messa
 {
     const char *style = json_string_value(json_object_get(json, "style")), *name;
     json_t *tasks = json_object_get(json, "tasks"), *task;
-    *r = (suite_result){.seconds = (double)NAN};
+    *r = (suite_result){.work.seconds = (double)NAN};
     if (!style || !task_style_find(style, &r->style) || !json_is_object(tasks))
         return fail(why, ERR_INPUT, "%s: expected the JSON that `remla eval --tasks ... --json` prints",
                     path);
@@ -194,46 +197,66 @@ status results_comparable(const suite_result *base, const task_suite *s, const c
 
 /* ---- the table ----------------------------------------------------------------------------------------- */
 
-/* "0.4300 0.0498", right-aligned, or as much space with a dash. */
-static void print_score(double value, double error)
+/* Columns of a line, which ends without spaces. */
+static void add(text_buffer *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add(text_buffer *line, const char *format, ...)
 {
-    if (isnan(value))
-        printf("  %8s %7s", "-", "");
-    else if (isnan(error))
-        printf("  %8.4f %7s", value, "-");
-    else
-        printf("  %8.4f %7.4f", value, error);
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    const int n = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    text_buffer_append(line, text, n < (int)sizeof text ? n : (int)sizeof text - 1);
 }
 
-static void print_base(double score, double original)
+static void print_line(text_buffer *line)
+{
+    printf("%.*s\n", (int)filters_stripped(line->text, line->bytes), line->text);
+    line->bytes = 0;
+}
+
+static void add_score(text_buffer *line, double value, double error)
+{
+    if (isnan(value))
+        add(line, "  %8s %7s", "-", "");
+    else if (isnan(error))
+        add(line, "  %8.4f %7s", value, "-");
+    else
+        add(line, "  %8.4f %7.4f", value, error);
+}
+
+static void add_base(text_buffer *line, double score, double original)
 {
     const double percent = recovered(score, original);
-    printf("  %8.4f", original);
+    add(line, "  %8.4f", original);
     if (isnan(percent))
-        printf("  %11s", "-");
+        add(line, "  %11s", "-");
     else
-        printf("  %11.1f", percent);
+        add(line, "  %11.1f", percent);
 }
 
 void results_print(const suite_result *r, const suite_result *base)
 {
-    printf("%-16s %6s %5s  %8s %7s  %8s %7s", "task", "n", "shots", "acc", "+-", "acc_norm", "+-");
-    printf(base ? "  %8s  %11s\n" : "\n", "original", "recovered %");
+    text_buffer line = {0};
+    add(&line, "%-16s %6s %5s  %8s %7s  %8s %7s", "task", "n", "shots", "acc", "+-", "acc_norm", "+-");
+    if (base) add(&line, "  %8s  %11s", "original", "recovered %");
+    print_line(&line);
     for (int i = 0; i < r->tasks; i++) {
         const task_result *t = &r->task[i];
-        printf("%-16s %6lld %5d", t->name, (long long)t->n, t->shots);
-        print_score(t->acc, t->acc_stderr);
-        print_score(t->acc_norm, t->acc_norm_stderr);
-        if (base) print_base(result_score(t), score_of(base, t->name));
-        printf("\n");
+        add(&line, "%-16s %6lld %5d", t->name, (long long)t->n, t->shots);
+        add_score(&line, t->acc, t->acc_stderr);
+        add_score(&line, t->acc_norm, t->acc_norm_stderr);
+        if (base) add_base(&line, result_score(t), score_of(base, t->name));
+        print_line(&line);
     }
     if (!isnan(r->average)) {
-        printf("%-29s  %8.4f %26s", "average", r->average, "");
-        if (base) print_base(r->average, base->average);
-        printf("\n");
+        add(&line, "%-29s  %8.4f %26s", "average of main scores", r->average, "");
+        if (base) add_base(&line, r->average, base->average);
+        print_line(&line);
     }
+    text_buffer_free(&line);
     printf("style %s, %lld questions in %.1f s, %.2f a second\n", task_style_name(r->style),
-           (long long)r->questions, r->seconds, (double)r->questions / r->seconds);
+           (long long)r->questions, r->work.seconds, (double)r->questions / r->work.seconds);
 }
 
 /* ---- samples ------------------------------------------------------------------------------------------- */

@@ -20,8 +20,8 @@ typedef struct suite_result {
     int tasks;
     double average; /* TransMLA's, of main scores: mmlu, arc (mean of both), piqa, hellaswag, openbookqa,
                        winogrande; NaN unless all are there */
-    double seconds; /* NaN: not known */
     int64_t questions;
+    score_work work; /* seconds are NaN where they are not known */
 } suite_result;
 
 /* acc_norm where there is one, else acc. */

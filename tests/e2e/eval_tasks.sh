@@ -20,12 +20,15 @@ for kind in gqa mla; do
         ask $kind ranks 2 64 $style
         cmp one rows || fail "$kind, $style: another eval.rows, other samples"
         cmp one ranks || fail "$kind, $style: two ranks, other samples"
-        [ "$(sed 's/"seconds.*//' one.json)" = "$(sed 's/"seconds.*//' ranks.json)" ] || fail "$kind, $style: other scores"
+        [ "$(sed 's/"questions.*//' one.json)" = "$(sed 's/"questions.*//' ranks.json)" ] || fail "$kind, $style: other scores"
     done
 done
 [ "$(wc -l <one)" = 25 ] || fail "$(wc -l <one) samples of 25 questions"
 [ "$(grep -c '"task":"arc_easy"' one)" = 4 ] || fail "validation is not the split of arc_easy in lm-eval"
 cut -d'"' -f4 one | uniq | tr '\n' ' ' | grep -qx 'arc_easy arc_challenge openbookqa piqa hellaswag winogrande mmlu ' || fail "samples are not in the order of the tasks"
+
+# Of two equal choices the first is picked.
+grep '"id":"a/3"' one | grep -qv '"picked":0,"picked_norm":0' && fail "$(grep '"id":"a/3"' one)"
 
 # The printed accuracies are shares of the samples whose pick is right.
 share() { # TASK PICK

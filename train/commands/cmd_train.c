@@ -85,7 +85,7 @@ static void ask_questions(training *t, metrics *log)
         return;
     }
     log_line("eval %lld | %s | %lld questions in %.1f s", (long long)t->state.step, benchmarks_text(&r, text),
-             (long long)r.questions, r.seconds);
+             (long long)r.questions, r.work.seconds);
     metrics_answers(log, t->state.step, &r);
 }
 

@@ -147,6 +147,63 @@ static void real_questions(void **state)
     compare_folder(questions, questions, smollm2, SMOLLM2_POSITIONS, 7);
 }
 
+/* ---- what a tokenizer puts in front -------------------------------------------------------------------- */
+
+static void encode_winogrande(const char *vocabulary, task_style style, question_list *list,
+                              score_request **request, int64_t *requests)
+{
+    static const char *const name[] = {"winogrande"};
+    char folder[PATH_BYTES];
+    recipe r;
+    tokenizer *t;
+    message why;
+    place(folder, "tests/golden/eval");
+    if (tokenizer_open(&t, vocabulary, &why) != OK) fail_msg("%s", why.text);
+    assert_int_equal(recipe_find(&r, name[0], style, folder, &why), OK);
+    assert_int_equal(question_list_read(list, &r, 0, folder, 0, 0, &why), OK);
+    const encoding e = {t, style, GOLDEN_POSITIONS, MOST_IDS};
+    if (encode_questions(&e, list, name, request, requests, &why) != OK) fail_msg("%s", why.text);
+    tokenizer_close(t);
+}
+
+/* Both sequences of tokens have it, so the same is scored behind one token more. An empty context is that
+ * token (lm-eval) or the end of text (transmla). */
+static void token_in_front(void **state)
+{
+    (void)state;
+    static const char config[] =
+        "{\"add_bos_token\": true, \"bos_token\": \"!\", \"eos_token\": \"<|endoftext|>\"}";
+    char plain[PATH_BYTES], from[PATH_BYTES], to[PATH_BYTES], front[PATH_BYTES];
+    message why;
+    place(plain, "tests/golden/eval");
+    snprintf(front, sizeof front, "%s", scratch_path("front"));
+    assert_int_equal(folder_make(front, &why), OK);
+    assert_int_equal(file_copy(path_join(from, plain, "tokenizer.json"),
+                               path_join(to, front, "tokenizer.json"), NULL, &(int64_t){0}, &why),
+                     OK);
+    path_join(to, front, "tokenizer_config.json");
+    assert_int_equal(file_write(to, config, (int64_t)strlen(config), NULL, &why), OK);
+    for (int s = 0; s < 2; s++) {
+        question_list a = {0}, b = {0};
+        score_request *without, *with;
+        int64_t requests;
+        encode_winogrande(plain, (task_style)s, &a, &without, &requests);
+        encode_winogrande(front, (task_style)s, &b, &with, &requests);
+        for (int64_t i = 0; i < requests; i++) {
+            const bool empty = without[i].tokens[0] == 95; /* stands for the context */
+            assert_int_equal(with[i].scored, without[i].scored);
+            assert_int_equal(with[i].count, without[i].count + !empty);
+            assert_int_equal(with[i].tokens[0], empty && s == STYLE_TRANSMLA ? 95 : 2);
+            for (int64_t n = empty; n < without[i].count; n++)
+                assert_int_equal(with[i].tokens[n + !empty], without[i].tokens[n]);
+        }
+        encode_free(without, requests);
+        encode_free(with, requests);
+        question_list_free(&a);
+        question_list_free(&b);
+    }
+}
+
 /* ---- refusals ------------------------------------------------------------------------------------------ */
 
 static message why;
@@ -233,6 +290,6 @@ static void own_tasks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(golden), cmocka_unit_test(real_questions),
-                                       cmocka_unit_test(own_tasks)};
+                                       cmocka_unit_test(token_in_front), cmocka_unit_test(own_tasks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

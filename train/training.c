@@ -97,6 +97,7 @@ static status data_open(training *t, message *why)
     TRY(feed_from_options(&t->data, o, t->config.d.V, t->config.eos, t->c, why));
     TRY_ALL(t->c, sources_check(t, why), why);
     TRY_ALL(t->c, held_out_open(t, why), why);
+    TRY_ALL(t->c, benchmarks_open(&t->questions, o, &t->config, t->c, why), why);
     t->sequences = o->train_batch_tokens / o->train_seq_len;
     schedule_open(t);
     if (t->steps) return OK;
@@ -130,6 +131,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     model_init(&t->m, &t->config.d, k, pad);
     gradients_init(&t->g, &t->m);
     activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD);
+    benchmarks_start(&t->questions, &t->m);
     optimizer_open(t);
     TRY_ALL(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
@@ -139,6 +141,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
 void training_close(training *t)
 {
     loader_stop(t->loader);
+    benchmarks_close(&t->questions);
     if (t->opt.k) optimizer_free(&t->opt);
     arena_release(&t->optimizer_arena);
     if (t->m.k) {

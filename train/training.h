@@ -6,6 +6,7 @@
 #include "model/hf/config.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
+#include "train/benchmarks.h"
 #include "train/checkpoint.h"
 #include "eval/compute.h"
 #include "train/options/options.h"
@@ -16,7 +17,8 @@ typedef struct training {
     compute backend; /* what it computes on */
     model_config config;
     feed data;
-    dataset held_out; /* held_out.samples is 0 without data.val */
+    dataset held_out;     /* held_out.samples is 0 without data.val */
+    benchmarks questions; /* of eval.tasks */
     model m;
     gradients g;
     activations acts; /* of a micro-batch; validation runs in them too */

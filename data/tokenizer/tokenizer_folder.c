@@ -80,3 +80,14 @@ status tokenizer_folder_special(const tokenizer_folder *f, int place, const char
     json_decref(json);
     return OK;
 }
+
+status tokenizer_folder_flag(const tokenizer_folder *f, const char *key, bool *said, bool *value,
+                             message *why)
+{
+    json_t *json;
+    TRY(read_config(f, "tokenizer_config.json", &json, why));
+    *said = json_is_boolean(json_object_get(json, key));
+    *value = json_is_true(json_object_get(json, key));
+    json_decref(json);
+    return OK;
+}

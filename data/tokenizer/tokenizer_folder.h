@@ -2,6 +2,7 @@
 #ifndef REMLA_DATA_TOKENIZER_TOKENIZER_FOLDER_H
 #define REMLA_DATA_TOKENIZER_TOKENIZER_FOLDER_H
 #include "base/file.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct tokenizer_folder {
@@ -26,5 +27,9 @@ typedef struct special_token {
 
 status tokenizer_folder_special(const tokenizer_folder *f, int place, const char *kind, special_token *out,
                                 message *why);
+
+/* A true or false of tokenizer_config.json; *said: it has this key. */
+status tokenizer_folder_flag(const tokenizer_folder *f, const char *key, bool *said, bool *value,
+                             message *why);
 
 #endif

@@ -156,6 +156,7 @@ static status config_parse(model_config *c, config_file *f, const char *folder)
     c->layout = f->family->layout;
     TRY(read_storage(f, &c->storage));
     TRY(read_eos(f, &c->eos));
+    c->positions = json_integer_value(config_get(f, "max_position_embeddings"));
     config_defaults_say(&taken, f);
     return OK;
 }

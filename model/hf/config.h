@@ -21,6 +21,7 @@ typedef struct model_config {
     dtype storage;        /* torch_dtype (or dtype) of the folder */
     config_layout layout; /* of an MLA model */
     int64_t eos;          /* eos_token_id, the first where it is a list; -1: none */
+    int64_t positions;    /* max_position_embeddings; 0: none. Nothing here computes with it */
     json_t *json;         /* the whole file and the defaults taken, owned */
 } model_config;
 

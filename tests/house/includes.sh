@@ -7,7 +7,7 @@ declare -A may=(
     [base]=""
     [base/cuda]="base"
     [base/none]="base"
-    [kernels]="base kernels/cpu kernels/cuda" # .c and .cu
+    [kernels]="base kernels/cpu kernels/cuda kernels/cuda/attention" # .c and .cu
     [kernels/cpu]="base kernels"
     [kernels/cuda]="base base/cuda kernels"
     [kernels/cuda/attention]="base base/cuda kernels kernels/cuda"
@@ -24,14 +24,15 @@ declare -A may=(
     [data/prepare]="base data/tokenizer data/shards"
     [optim]="base kernels model/units" # of model/ the units alone
     [eval]="base kernels model model/decode model/hf data"
+    [eval/tasks]="base data/tokenizer data/prepare eval model/decode"
     [generate]="base data/tokenizer model model/decode generate/chat_template"
     [generate/chat_template]="base data/tokenizer"
     [serve]="base data/tokenizer generate generate/chat_template"
     [train/options]="base"
-    [train]="base kernels model model/hf data data/tokenizer optim eval generate serve train/options"
+    [train]="base kernels model model/hf data data/tokenizer optim eval eval/tasks generate serve train/options"
     [train/conversion]="base model/hf model/convert data eval train/options"
-    [train/commands]="base generate generate/chat_template serve model model/decode model/hf model/convert data data/tokenizer data/shards data/prepare eval train train/options train/conversion"
-    [bench]="base kernels model data data/tokenizer data/shards optim eval train"
+    [train/commands]="base generate generate/chat_template serve model model/decode model/hf model/convert data data/tokenizer data/shards data/prepare eval eval/tasks train train/options train/conversion"
+    [bench]="base kernels kernels/cpu model model/decode data data/tokenizer data/shards optim eval train"
 )
 wrong=0 seen=0
 while IFS=: read -r file line text; do

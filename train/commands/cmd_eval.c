@@ -1,5 +1,5 @@
 /* remla eval MODEL data.val=...: loss and perplexity of a model folder (GQA, MLA, or a checkpoint step) on
- * tokens. */
+ * tokens. With --tasks the command is that of cmd_eval_tasks.c. */
 #include "eval/evaluate.h"
 #include "eval/open.h"
 #include "train/commands/commands.h"
@@ -45,6 +45,9 @@ static status run(loaded_model *x, const dataset *data, const options *o, const 
 
 status cmd_eval(const command_line *line, options *o, const comm *c, message *why)
 {
+    if (line->tasks) return cmd_eval_tasks(line, o, c, why);
+    if (line->style || line->samples || line->limit || line->shots)
+        return fail(why, ERR_USAGE, "--style, --limit, --shots and --samples need --tasks");
     loaded_model x = {0};
     dataset data = {0};
     evaluation e;

@@ -70,6 +70,33 @@ static void validate_or_warn(training *t, metrics *log)
         log_warning("step %lld is not validated: %s", (long long)t->state.step, why.text);
 }
 
+static bool questions_due(const training *t)
+{
+    return t->questions.suite.tasks && (t->state.step == t->steps || due(t->state.step, t->o->eval_every));
+}
+
+static void ask_questions(training *t, metrics *log)
+{
+    suite_result r;
+    message why;
+    char text[BENCHMARKS_TEXT_BYTES];
+    if (benchmarks_ask(&t->questions, t->c, &r, &why) != OK) {
+        log_warning("step %lld is not evaluated: %s", (long long)t->state.step, why.text);
+        return;
+    }
+    log_line("eval %lld | %s | %lld questions in %.1f s", (long long)t->state.step, benchmarks_text(&r, text),
+             (long long)r.questions, r.work.seconds);
+    metrics_answers(log, t->state.step, &r);
+}
+
+/* Before the first step of this process: the answers that the last process may not have reached. */
+static void ask_questions_first(training *t, metrics *log)
+{
+    int64_t done = log->answered == t->state.step; /* rank 0 knows */
+    comm_max_i64(t->c, &done, 1);
+    if (!done && questions_due(t)) ask_questions(t, log);
+}
+
 /* Before the first step of this process: the validation that the last process may not have reached. Held-out
  * text that is bad from the start stops a run that has nothing to lose yet. */
 static status validate_first(training *t, metrics *log, message *why)
@@ -125,7 +152,8 @@ static status train(training *t, saving *keep, metrics *log, message *why)
         const bool last = t->state.step == t->steps, stops = last || signal || taken == most;
         TRY(stops ? saving_last(keep, why) : saving_due(keep, why)); /* also if validation fails */
         if (validation_due(t)) validate_or_warn(t, log);
-        progress_pause(&p); /* validation and saving are not part of the next step's time */
+        if (questions_due(t)) ask_questions(t, log);
+        progress_pause(&p); /* these and saving are not part of the next step's time */
     }
     saving_end(keep);
     if (signal && t->state.step < t->steps)
@@ -145,12 +173,14 @@ static status run_training(training *t, run_folder *run, message *why)
     bool elsewhere;
     TRY(resume(t, run, &elsewhere, why));
     TRY_ROOT(t->c, run_folder_describe(run, t->o, t->backend.device, t->c, why), why);
-    TRY_ALL(t->c, metrics_open(&log, run->path, t->state.step ? t->state.step : -1, t->c->rank, &watch, why),
+    const int64_t from = t->state.step ? t->state.step : -1;
+    TRY_ALL(t->c, metrics_open(&log, run->path, from, t->c->rank, t->questions.suite.tasks, &watch, why),
             why);
-    saving_start(&keep, t, run, &log, &watch, t->state.step && !elsewhere ? t->state.step : -1);
+    saving_start(&keep, t, run, &log, &watch, elsewhere ? -1 : from);
     /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
     status s = t->state.step == t->steps ? saving_last(&keep, why) : OK;
     if (s == OK) s = validate_first(t, &log, why);
+    if (s == OK) ask_questions_first(t, &log);
     if (s == OK) s = train(t, &keep, &log, why);
     metrics_close(&log);
     return s;

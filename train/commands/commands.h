@@ -12,6 +12,8 @@ typedef struct command_line {
     int positionals;
     uint64_t from, count; /* --from P --count N: a range of positions; 0 and 1 when not given */
     bool plan;            /* --plan: say what it would take, and do nothing */
+    const char *tasks, *style, *samples; /* --tasks T,.. --style S --samples FILE; NULL when not given */
+    uint64_t limit, shots;               /* --limit N --shots K; 0 when not given */
     bool json; /* --json: standard output is one JSON object, everything else goes to standard error */
 } command_line;
 
@@ -19,6 +21,7 @@ typedef struct command_line {
  * collective where c->size > 1; every rank returns the same status. */
 status cmd_train(const command_line *line, options *o, const comm *c, message *why);
 status cmd_eval(const command_line *line, options *o, const comm *c, message *why);
+status cmd_eval_tasks(const command_line *line, options *o, const comm *c, message *why); /* eval --tasks */
 status cmd_convert(const command_line *line, options *o, const comm *c, message *why);
 status cmd_generate(const command_line *line, options *o, const comm *c, message *why);
 status cmd_serve(const command_line *line, options *o, const comm *c, message *why);

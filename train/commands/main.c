@@ -6,9 +6,10 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "train/commands/commands.h"
-#include "train/options/nearest.h"
+#include "base/nearest.h"
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ typedef status (*command_function)(const command_line *line, options *o, const c
 /* LOGS: what it prints is its log, which RUN/train.log has too, and no result. LOGS_APART: its log goes to
  * standard error, for standard output is what it makes. TAKES_TEXT: an argument may be any text, also one
  * with a = in it. */
-enum { TAKES_PLAN = 1, TAKES_RANGE = 2, LOGS = 4, LOGS_APART = 8, TAKES_TEXT = 16 };
+enum { LOGS = 1, LOGS_APART = 2, TAKES_TEXT = 4 };
 enum { ANY = 1 << 20 }; /* number of positionals */
 
 /* The name may be two words: `remla data order`. */
@@ -27,7 +28,7 @@ typedef struct command {
     const char *name;
     command_function run;
     bool computes;   /* needs the ranks and the machine */
-    int flags;       /* beside --json and --help: TAKES_..., LOGS */
+    int flags;       /* LOGS, ... */
     bool config;     /* its first positional is a file of options */
     int least, most; /* positionals */
     const char *usage, *help;
@@ -39,14 +40,17 @@ static status print_version(const command_line *line, options *o, const comm *c,
 
 /* To add a command: a row here and train/commands/cmd_NAME.c. */
 static const command commands[] = {
-    {"convert", cmd_convert, true, TAKES_PLAN, false, 2, 2,
+    {"convert", cmd_convert, true, 0, false, 2, 2,
      "SRC DST calib.data=SHARDS [section.key=value ...] [--plan]",
      "turn a GQA model folder into an MLA model folder", "convert calib data val eval.seq_len"},
     {"train", cmd_train, true, LOGS, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
      "train a model on token shards, or go on from its newest checkpoint",
-     "model data train optim val checkpoint device debug"},
-    {"eval", cmd_eval, true, 0, false, 1, 1, "MODEL data.val=SHARDS [section.key=value ...] [--json]",
-     "loss and perplexity of a model folder or checkpoint", "data val eval device"},
+     "model data train optim val eval checkpoint device debug"},
+    {"eval", cmd_eval, true, 0, false, 1, 1,
+     "MODEL (data.val=SHARDS | --tasks T,..|all eval.data=FOLDER [--style S] [--limit N] [--shots K] "
+     "[--samples OUT.jsonl] [eval.base=ORIGINAL]) [section.key=value ...] [--json]",
+     "loss and perplexity of a model folder or checkpoint; or its score on benchmarks",
+     "data val eval device"},
     {"generate", cmd_generate, true, LOGS_APART | TAKES_TEXT, false, 1, 2,
      "MODEL [PROMPT|-] [section.key=value ...] [--json]",
      "text that a model makes of a prompt, or of standard input", "generate decode device"},
@@ -60,7 +64,7 @@ static const command commands[] = {
     {"data tokenize", cmd_data_tokenize, true, 0, false, 1, ANY,
      "TEXT... tokenize.model=FOLDER tokenize.out=FOLDER [section.key=value ...] [--json]",
      "make token shards of text files", "tokenize"},
-    {"data order", cmd_data_order, false, TAKES_RANGE, true, 1, 1,
+    {"data order", cmd_data_order, false, 0, true, 1, 1,
      "CONFIG.yaml [--from P] [--count N] [section.key=value ...]",
      "print which samples a training run reads at positions P to P+N-1",
      "data train.seq_len train.seed model.path"},
@@ -79,6 +83,27 @@ static const command commands[] = {
     {"version", print_version, false, 0, false, 0, 0, "", "print the version", NULL},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0], NAME_BYTES = 128 };
+
+/* What a flag is followed by, and the type of its member of command_line. */
+typedef enum flag_kind { FLAG_ALONE, FLAG_NUMBER, FLAG_TEXT } flag_kind;
+
+/* Flags of commands, beside --json and --help. To add one: a row here, a member of command_line. */
+static const struct flag {
+    const char *command, *name, *value; /* value: its name in sentences */
+    flag_kind kind;
+    size_t at;            /* of the member: bool, uint64_t, const char * */
+    uint64_t least, most; /* of a number */
+} flags[] = {
+    {"convert", "--plan", "", FLAG_ALONE, offsetof(command_line, plan), 0, 0},
+    {"data order", "--from", " P", FLAG_NUMBER, offsetof(command_line, from), 0, (uint64_t)1 << 63},
+    {"data order", "--count", " N", FLAG_NUMBER, offsetof(command_line, count), 0, INT64_MAX},
+    {"eval", "--tasks", " T,..", FLAG_TEXT, offsetof(command_line, tasks), 0, 0},
+    {"eval", "--style", " S", FLAG_TEXT, offsetof(command_line, style), 0, 0},
+    {"eval", "--limit", " N", FLAG_NUMBER, offsetof(command_line, limit), 1, INT64_MAX},
+    {"eval", "--shots", " K", FLAG_NUMBER, offsetof(command_line, shots), 0, 1000},
+    {"eval", "--samples", " OUT.jsonl", FLAG_TEXT, offsetof(command_line, samples), 0, 0},
+};
+enum { NUM_FLAGS = sizeof flags / sizeof flags[0] };
 
 /* ---- what the table says ------------------------------------------------------------------------------- */
 
@@ -185,23 +210,50 @@ static bool is_assignment(const command *row, const char *argument)
     return argument[n] == '=' && (key || !(row->flags & TAKES_TEXT));
 }
 
-/* The whole number that follows a flag, at most `most`. */
-static status read_number(const char *flag, const char *text, uint64_t most, uint64_t *value, message *why)
+/* The whole number that follows a flag. */
+static status read_number(const struct flag *f, const char *text, uint64_t *value, message *why)
 {
     if (text && text[0] && strlen(text) <= 19 && !text[strspn(text, "0123456789")]) {
         *value = strtoull(text, NULL, 10); /* 19 digits fit */
-        if (*value <= most) return OK;
+        if (*value >= f->least && *value <= f->most) return OK;
     }
-    return fail(why, ERR_USAGE, "%s %.100s: expected a whole number from 0 to %llu", flag, text ? text : "",
-                (unsigned long long)most);
+    return fail(why, ERR_USAGE, "%s %.100s: expected a whole number from %llu to %llu", f->name,
+                text ? text : "", (unsigned long long)f->least, (unsigned long long)f->most);
 }
 
-static status unknown_flag(const command *row, const char *flag, message *why)
+static const struct flag *find_flag(const command *row, const char *name)
 {
+    for (int i = 0; i < NUM_FLAGS; i++)
+        if (!strcmp(flags[i].command, row->name) && !strcmp(flags[i].name, name)) return &flags[i];
+    return NULL;
+}
+
+static status unknown_flag(const command *row, const char *name, message *why)
+{
+    char known[256] = "";
+    for (int i = 0; i < NUM_FLAGS; i++) {
+        const size_t n = strlen(known);
+        if (!strcmp(flags[i].command, row->name))
+            snprintf(known + n, sizeof known - n, ", %s%s", flags[i].name, flags[i].value);
+    }
     return fail(why, ERR_USAGE,
-                "unknown flag %.100s; the flags are --json%s%s and --help, options are section.key=value",
-                flag, row->flags & TAKES_PLAN ? ", --plan" : "",
-                row->flags & TAKES_RANGE ? ", --from P, --count N" : "");
+                "unknown flag %.100s; the flags are --json%s and --help, options are section.key=value", name,
+                known);
+}
+
+/* A flag of the command's own, and what follows it (NULL at the end). *used: how many arguments it took. */
+static status read_flag(const struct flag *f, char *next, command_line *line, int *used, message *why)
+{
+    void *member = (char *)line + f->at;
+    *used = f->kind != FLAG_ALONE && next ? 2 : 1;
+    if (f->kind == FLAG_NUMBER) return read_number(f, next, member, why);
+    if (f->kind == FLAG_ALONE)
+        *(bool *)member = true;
+    else if (next)
+        *(const char **)member = next;
+    else
+        return fail(why, ERR_USAGE, "%s: expected%s after it", f->name, f->value);
+    return OK;
 }
 
 /* argv[0] and, for a flag with a value, argv[1] (NULL at the end). *used: how many it took. */
@@ -209,20 +261,14 @@ static status read_argument(const command *row, char **argv, command_line *line,
                             message *why)
 {
     char *argument = argv[0];
+    const struct flag *own = find_flag(row, argument);
     *used = 1;
+    if (own) return read_flag(own, argv[1], line, used, why);
     if (!strcmp(argument, "--json"))
         line->json = true;
-    else if (!strcmp(argument, "--plan") && row->flags & TAKES_PLAN)
-        line->plan = true;
     else if (!strcmp(argument, "--help") || !strcmp(argument, "-h"))
         *help = true;
-    else if (!strcmp(argument, "--from") && row->flags & TAKES_RANGE) {
-        *used = argv[1] ? 2 : 1;
-        return read_number(argument, argv[1], (uint64_t)1 << 63, &line->from, why);
-    } else if (!strcmp(argument, "--count") && row->flags & TAKES_RANGE) {
-        *used = argv[1] ? 2 : 1;
-        return read_number(argument, argv[1], INT64_MAX, &line->count, why);
-    } else if (argument[0] == '-' && argument[1])
+    else if (argument[0] == '-' && argument[1])
         return unknown_flag(row, argument, why);
     else if (is_assignment(row, argument))
         return OK; /* its turn is after the file's */
@@ -250,8 +296,13 @@ static status read_options(const command *row, int argc, char **argv, const comm
                            message *why)
 {
     if (row->config) TRY(options_read_yaml(o, line->positional[0], why));
-    for (int i = 0; i < argc; i++)
-        if (argv[i][0] != '-' && is_assignment(row, argv[i])) TRY(options_set(o, argv[i], why));
+    for (int i = 0; i < argc; i++) {
+        const struct flag *own = find_flag(row, argv[i]);
+        if (own && own->kind != FLAG_ALONE)
+            i++; /* what follows belongs to it */
+        else if (argv[i][0] != '-' && is_assignment(row, argv[i]))
+            TRY(options_set(o, argv[i], why));
+    }
     return OK;
 }
 

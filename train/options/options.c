@@ -2,7 +2,7 @@
  * as what a user writes, so that the table, the struct and the documentation cannot disagree. */
 #include "train/options/options.h"
 #include "base/memory.h"
-#include "train/options/nearest.h"
+#include "base/nearest.h"
 #include "train/options/options_table.h"
 #include <errno.h>
 #include <jansson.h>

@@ -3,7 +3,7 @@
  * these shapes are let through; what makes YAML surprising (anchors, tags, several documents, repeated keys)
  * is refused by name and place. */
 #include "base/memory.h"
-#include "train/options/nearest.h"
+#include "base/nearest.h"
 #include "train/options/options_table.h"
 #include <stdlib.h>
 #include <string.h>

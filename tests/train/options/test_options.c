@@ -2,7 +2,7 @@
  * everything printed can be read back. */
 #include "train/options/options.h"
 #include "tests/support/scratch.h"
-#include "train/options/nearest.h"
+#include "base/nearest.h"
 #include "train/options/options_table.h"
 #include <stdarg.h>
 #include <stddef.h>
@@ -62,6 +62,13 @@ static void test_frozen(void **state)
         "optim.clip=1.0",
         "eval.seq_len=auto",
         "eval.micro_batch=auto",
+        "eval.data=",
+        "eval.base=",
+        "eval.tasks=",
+        "eval.style=transmla",
+        "eval.every=none",
+        "eval.limit=all",
+        "eval.rows=512",
         "val.every=none",
         "val.tokens=all",
         "checkpoint.every=100",

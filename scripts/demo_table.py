@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The demo's table and result.json out of what `remla eval --json` printed. usage: demo_table.py FOLDER TOKENS SECONDS
+"""The demo's tables and result.json out of what `remla eval --json` and `remla generate --json` printed. usage: demo_table.py FOLDER TOKENS SECONDS
 
-Reads FOLDER/eval/{original,transmla,converted,recovered}.{docs,other}.json, writes FOLDER/result.json.
+Reads FOLDER/eval/{original,transmla,converted,recovered}.{docs,other,tasks,decode}.json, writes FOLDER/result.json.
 """
 import json
 import os
@@ -9,6 +9,7 @@ import sys
 
 MODELS = ("original", "transmla", "converted", "recovered")
 NAMES = {"transmla": "converted as TransMLA does"}
+TASKS = {"arc_easy": "ARC-Easy", "piqa": "PIQA", "hellaswag": "HellaSwag"}
 
 
 def read(folder, model, kind):
@@ -18,7 +19,11 @@ def read(folder, model, kind):
 
 def row(folder, model):
     docs, other = read(folder, model, "docs"), read(folder, model, "other")
-    return {"loss": docs["loss"], "ppl": docs["ppl"], "loss_other": other["loss"], "ppl_other": other["ppl"], "kv_bytes_per_token": docs["kv_bytes_per_token"]}
+    tasks, text = read(folder, model, "tasks")["tasks"], read(folder, model, "decode")
+    return {
+        "loss": docs["loss"], "ppl": docs["ppl"], "loss_other": other["loss"], "ppl_other": other["ppl"], "kv_bytes_per_token": docs["kv_bytes_per_token"],
+        "tasks": {t: {"n": tasks[t]["n"], "acc_norm": tasks[t]["acc_norm"]} for t in TASKS}, "decode_tok_s": text["tok_s"], "decode_behind": text["prompt_tokens"],
+    }
 
 
 def share(result, key):
@@ -49,6 +54,14 @@ def main(folder, tokens, seconds):
     docs, other = share(result, "loss"), share(result, "loss_other")
     print(line.format("share of", percent(docs), "", percent(other), "", ""))
     print("the damage recovered, in loss: (converted - recovered) / (converted - original)")
+    print()
+    questions = result["original"]["tasks"]["arc_easy"]["n"]
+    print(line.format(f"of {questions} questions each", *TASKS.values(), "mean", "tokens/s"))
+    for model in MODELS:
+        r = result[model]
+        scores = [r["tasks"][t]["acc_norm"] for t in TASKS]
+        print(line.format(NAMES.get(model, model), *(percent(x) for x in scores), f"{100 * sum(scores) / len(scores):.1f} %", f"{r['decode_tok_s']:.1f}"))
+    print(f"normalised accuracy, TransMLA's prompts; tokens a second of one text behind {result['original']['decode_behind']} tokens of another")
     print()
     smaller = 1 - result["converted"]["kv_bytes_per_token"] / result["original"]["kv_bytes_per_token"]
     print(f"KV cache {100 * smaller:.1f} % smaller; recovered on {result['tokens']} tokens of documentation; {result['seconds'] / 60:.1f} minutes without downloads.")

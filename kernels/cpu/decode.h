@@ -218,11 +218,12 @@ static void decode(const char *function, tensor *out, const tensor *q, const cac
     if (r->N == 0) return;
     decode_plan(&c, scratch);
     const int64_t pieces = c.scratch ? c.chunks : 1, blocks = blocks_in(&c);
+    const int64_t work = r->N * c.H * r->longest * (c.D + c.Dv);
     /* The longest first: what is left at the end is short. */
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (blocks * pieces > 1 && work >= SHARED)
     for (int64_t i = blocks * pieces - 1; i >= 0; i--) decode_block(&c, i / pieces, i % pieces);
     if (!c.scratch) return;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (work >= SHARED)
     for (int64_t i = 0; i < r->N * c.H; i++) {
         const int64_t n = i / c.H;
         combine(&c, n, i % c.H, row_position(r, sequence_of(r, n), n));

@@ -1,6 +1,6 @@
 /* Attention over cached keys and values of G heads each. The kernel is that of attention_decode.cu. */
 #include "kernels/cuda/kernel.h"
-#include "kernels/cuda/attention/attention_decode.h"
+#include "kernels/cuda/attention_decode.h"
 
 void CUDA(gqa_decode)(tensor *out, const tensor *q, const cached *k, const cached *v, const ragged *r,
                       double scale, tensor *scratch, stream *s)

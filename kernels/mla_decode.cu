@@ -1,7 +1,7 @@
 /* Absorbed MLA over the cache: one key/value head, whose values are the front of its keys. The kernel is that
  * of attention_decode.cu. */
 #include "kernels/cuda/kernel.h"
-#include "kernels/cuda/attention/attention_decode.h"
+#include "kernels/cuda/attention_decode.h"
 
 void CUDA(mla_decode)(tensor *out, const tensor *q, const cached *latents, const ragged *r, double scale,
                       tensor *scratch, stream *s)

@@ -25,7 +25,7 @@
  *
  * How many ranges there are follows from the shapes, the device and the room in scratch, so that the last
  * bits of a row may depend on the pass that it is in; the same pass gives the same bits. */
-#include "kernels/cuda/attention/attention_decode.h"
+#include "kernels/cuda/attention_decode.h"
 #include "kernels/cuda/attention/attention_decode_products.h"
 #include <type_traits>
 

@@ -1,7 +1,7 @@
 /* Private to kernels/: attention of a pass's rows over cached positions, what gqa_decode and mla_decode
- * (ops.def) have in common. attention_decode.cu does it. */
-#ifndef REMLA_KERNELS_CUDA_ATTENTION_ATTENTION_DECODE_H
-#define REMLA_KERNELS_CUDA_ATTENTION_ATTENTION_DECODE_H
+ * (ops.def) have in common. kernels/cuda/attention/attention_decode.cu does it. */
+#ifndef REMLA_KERNELS_CUDA_ATTENTION_DECODE_H
+#define REMLA_KERNELS_CUDA_ATTENTION_DECODE_H
 #include "kernels/kernels.h"
 
 #ifdef __cplusplus

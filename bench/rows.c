@@ -1,9 +1,8 @@
 /* bench/rows: the speed of the ops of decoding on the CPU, as a table: linear layers of a few rows and of
- * many beside the same product by oneDNN, and attention over caches of every type beside the rate at which
- * the same threads read memory. Times are the best of several calls, each on other weights. They are
+ * many beside the same product by oneDNN (matmul), and attention over caches of every type beside the rate at
+ * which the same threads read memory. Times are the best of several calls, each on other weights. They are
  * processor time over threads, so that a busy machine counts less: least with OMP_NUM_THREADS=1. */
 #include "base/memory.h"
-#include "kernels/cpu/blas.h"
 #include "kernels/kernels.h"
 #include <omp.h>
 #include <stdio.h>
@@ -68,7 +67,7 @@ static void linear(const ops *k, float *plenty, int64_t N, int64_t K, int64_t O)
         if (i < REPEATS)
             k->linear_rows(&out, operand_of(&inp), operand_of(&weight), NULL, k->stream);
         else
-            blas_gemm_f32(false, true, N, O, K, 1, x, K, w, K, 0, y, O);
+            k->matmul_forward(&out, operand_of(&inp), operand_of(&weight), NULL, k->stream);
         const double taken = seconds() - began;
         if (taken < best[i / REPEATS]) best[i / REPEATS] = taken;
     }

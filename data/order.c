@@ -10,21 +10,10 @@
  * permutation. 2^2w is at most four times n, so that takes four passes on average at most. The keys are made
  * of seed and epoch. */
 #include "data/order.h"
+#include "base/splitmix.h"
 #include "base/status.h"
 
 enum { ROUNDS = 8 };
-
-/* The finaliser of splitmix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195): a bijection in
- * which every bit of x moves about half of the result's. */
-static uint64_t scramble(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-/* The generator that the finaliser belongs to: its k-th number. */
-static uint64_t splitmix(uint64_t seed, uint64_t k) { return scramble(seed + (k + 1) * 0x9e3779b97f4a7c15u); }
 
 /* The keys of one epoch, and the bits of half a number, for [0,n). */
 typedef struct network {
@@ -38,7 +27,7 @@ static network network_for(uint64_t seed, uint64_t epoch, int64_t n)
     while (2 * f.w < 64 && ((uint64_t)n - 1) >> (2 * f.w)) f.w++;
     f.mask = ((uint64_t)1 << f.w) - 1;
     /* Scrambled first: else seeds that differ by a step of the generator would share their epochs. */
-    const uint64_t stream = splitmix(scramble(seed), epoch);
+    const uint64_t stream = splitmix(splitmix_scramble(seed), epoch);
     for (int round = 0; round < ROUNDS; round++) f.key[round] = splitmix(stream, (uint64_t)round);
     return f;
 }
@@ -47,7 +36,7 @@ static uint64_t forward(const network *f, uint64_t x)
 {
     uint64_t left = x >> f->w, right = x & f->mask;
     for (int round = 0; round < ROUNDS; round++) {
-        const uint64_t mixed = left ^ (scramble(right ^ f->key[round]) & f->mask);
+        const uint64_t mixed = left ^ (splitmix_scramble(right ^ f->key[round]) & f->mask);
         left = right;
         right = mixed;
     }
@@ -58,7 +47,7 @@ static uint64_t backward(const network *f, uint64_t x)
 {
     uint64_t left = x >> f->w, right = x & f->mask;
     for (int round = ROUNDS - 1; round >= 0; round--) {
-        const uint64_t mixed = right ^ (scramble(left ^ f->key[round]) & f->mask);
+        const uint64_t mixed = right ^ (splitmix_scramble(left ^ f->key[round]) & f->mask);
         right = left;
         left = mixed;
     }

@@ -28,11 +28,13 @@ static __global__ void __launch_bounds__(THREADS)
 {
     const float *row = logits + (int64_t)blockIdx.x * V;
     ranked high = 0;
+#pragma unroll 4
     for (int v = threadIdx.x; v < V; v += THREADS) high = combine_highest()(high, rank_of(row[v], v));
     high = block_reduce<THREADS, combine_highest>(high);
     const int32_t best = (int32_t)(0xffffffffu - (unsigned)high);
     const float highest = row[best];
     double sum = 0;
+#pragma unroll 4
     for (int v = threadIdx.x; v < V; v += THREADS) sum += expf(row[v] - highest);
     sum = block_sum<THREADS>(sum);
     if (threadIdx.x > 0) return;

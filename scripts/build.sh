@@ -15,7 +15,7 @@ emu-tsan) need_packages g++ clang-14 libclang-rt-14-dev util-linux ;;
 *) CODE=2 stop "unknown preset '$preset'; there are: cpu, asan, cuda, emu, emu-asan, emu-tsan" ;;
 esac
 need_packages gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libdnnl-dev libopenblas-openmp-dev liblapacke-dev \
-    libzstd-dev zlib1g-dev libxxhash-dev libjansson-dev libyaml-dev libcmocka-dev \
+    libzstd-dev zlib1g-dev libxxhash-dev libjansson-dev libyaml-dev libcmocka-dev libmicrohttpd-dev \
     libpcre2-dev libutf8proc-dev nettle-dev
 cd "$ROOT"
 say "configuring build/$preset"

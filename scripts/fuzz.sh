@@ -14,14 +14,14 @@ read -ra link_flags < <(pkg-config --libs "${libraries[@]}")
 
 compile() { # FILE.c: its object, when it is older than any source
     local object=$build/${1//\//_}.o
-    [ "$object" -nt "$1" ] && [ -z "$(find base data tests/fuzz -name '*.h' -newer "$object" -print -quit)" ] ||
+    [ "$object" -nt "$1" ] && [ -z "$(find base data generate serve tests/fuzz -name '*.h' -newer "$object" -print -quit)" ] ||
         clang "${flags[@]}" "${compile_flags[@]}" -c "$1" -o "$object" >&2 || stop "$1 does not compile with clang"
     echo "$object"
 }
 
 link_target() { # NAME; from an archive, so that only what the target reads is linked
     local objects=() file
-    for file in base/*.c base/none/*.c data/*.c data/*/*.c tests/fuzz/support.c; do
+    for file in base/*.c base/none/*.c data/*.c data/*/*.c generate/chat_template/*.c serve/request.c tests/fuzz/support.c; do
         objects+=("$(compile "$file")")
     done
     rm -f "$build/data.a"

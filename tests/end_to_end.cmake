@@ -20,3 +20,4 @@ python_test(tokenizer 600 ${CMAKE_CURRENT_SOURCE_DIR}/data/fuzz_tokenizer.py $<T
 python_test(tokenize_equal 300 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/tokenize_equal.py $<TARGET_FILE:remla> ${CMAKE_CURRENT_SOURCE_DIR}/golden/tokenizer ${CMAKE_SOURCE_DIR}/build/demo/smollm2)
 python_test(eval_smollm2 900 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/eval_smollm2.py $<TARGET_FILE:remla> ${fixtures}/eval ${CMAKE_SOURCE_DIR}/build/demo/smollm2)
 set_property(TEST e2e/eval_smollm2 PROPERTY RUN_SERIAL TRUE)
+python_test(generate_equal 900 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/generate_equal.py $<TARGET_FILE:remla> ${CMAKE_SOURCE_DIR}/build/demo)

@@ -76,3 +76,16 @@ packing packing_of(option_data_packing word)
     }
     return PACKING_CONCAT;
 }
+
+dtype cache_of(option_decode_cache word)
+{
+    switch (word) {
+    case OPTION_decode_cache_bf16:
+        return BF16;
+    case OPTION_decode_cache_f8:
+        return F8;
+    case OPTION_decode_cache_f32:
+        break;
+    }
+    return F32;
+}

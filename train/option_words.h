@@ -10,5 +10,6 @@
 compute_settings compute_settings_of(const options *o); /* device.* */
 schedule_kind schedule_kind_of(option_optim_schedule word);
 packing packing_of(option_data_packing word);
+dtype cache_of(option_decode_cache word);
 
 #endif

@@ -118,6 +118,8 @@ bug shuffle_without_all_lanes kernels/rmsnorm.cu 's/if \(n >= N\) return;/if (n 
 bug blocks_share_a_sum kernels/sum.cu 's/partial\[blockIdx\.x\] = sum/partial[0] = sum/' kernels_test_sum "${all[@]}"
 bug tile_not_waited_for kernels/cuda/attention/attention_flash_backward.cu 's/cp_async_wait<0>/cp_async_wait<1>/' kernels_test_attention "${all[@]}"
 bug key_of_the_future kernels/cuda/attention/attention_flash.h 's/key <= query;/key <= query + 1;/' kernels_test_attention "${all[@]}"
+bug scores_not_waited_for kernels/cuda/attention/attention_decode.cu 's/__syncthreads\(\); (\/\* all warps)/$1/' kernels_cuda_attention_test_attention_decode "${all[@]}"
+bug rows_of_nobody kernels/cuda/attention/attention_decode_tiles.h 's/mine < end\) slot/mine < (end + page - 1) \/ page * page) slot/' kernels_cuda_attention_test_attention_decode "${all[@]}"
 
 say "bugs on the host"
 bug sums_not_waited_for optim/optimizer.c 's/\n *comm_wait\(o->tensors, o->summed\);[^\n]*//' remla ranks

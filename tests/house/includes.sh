@@ -24,11 +24,14 @@ declare -A may=(
     [data/prepare]="base data/tokenizer data/shards"
     [optim]="base kernels model/units" # of model/ the units alone
     [eval]="base kernels model model/decode model/hf data"
+    [generate]="base data/tokenizer model model/decode generate/chat_template"
+    [generate/chat_template]="base data/tokenizer"
+    [serve]="base data/tokenizer generate generate/chat_template"
     [eval/tasks]="base data/tokenizer data/prepare eval model/decode"
     [train/options]="base"
-    [train]="base kernels model model/hf data data/tokenizer optim eval eval/tasks train/options"
+    [train]="base kernels model model/hf data data/tokenizer optim eval eval/tasks generate serve train/options"
     [train/conversion]="base model/hf model/convert data eval train/options"
-    [train/commands]="base model/hf model/convert data data/tokenizer data/shards data/prepare eval eval/tasks train train/options train/conversion"
+    [train/commands]="base generate generate/chat_template serve model model/decode model/hf model/convert data data/tokenizer data/shards data/prepare eval eval/tasks train train/options train/conversion"
     [bench]="base kernels model data data/tokenizer data/shards optim eval train"
 )
 wrong=0 seen=0
@@ -48,6 +51,6 @@ while IFS=: read -r file line text; do
     [[ $included == */* && " $from ${may[$from]} " == *" $to "* ]] && continue
     echo "$file:$line: $from may include ${may[$from]:-nothing else}, not \"$included\""
     wrong=$((wrong + 1))
-done < <(grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]' -r base kernels model data optim eval train bench --include='*.[ch]' --include='*.def' --include='*.cu' --include='*.cuh')
+done < <(grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]' -r base kernels model data optim eval generate serve train bench --include='*.[ch]' --include='*.def' --include='*.cu' --include='*.cuh')
 [ $seen -gt 0 ] || { echo "no #include lines found in $PWD"; exit 1; }
 [ $wrong = 0 ]

@@ -48,11 +48,19 @@ static void packings(void **state)
     assert_int_equal(packing_of(with("data.packing=best_fit")->data_packing), PACKING_BEST_FIT);
 }
 
+static void caches(void **state)
+{
+    (void)state;
+    assert_int_equal(cache_of(with("decode.cache=f32")->decode_cache), F32);
+    assert_int_equal(cache_of(with("decode.cache=bf16")->decode_cache), BF16);
+    assert_int_equal(cache_of(with("decode.cache=f8")->decode_cache), F8);
+}
+
 int main(void)
 {
     options_init(&o);
     const struct CMUnitTest tests[] = {cmocka_unit_test(devices), cmocka_unit_test(schedules),
-                                       cmocka_unit_test(packings)};
+                                       cmocka_unit_test(packings), cmocka_unit_test(caches)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     options_free(&o);
     return failed;

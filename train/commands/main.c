@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/memory.h"
-#include "train/commands/commands.h"
 #include "base/nearest.h"
+#include "train/commands/commands.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
@@ -17,6 +17,10 @@
 
 typedef status (*command_function)(const command_line *line, options *o, const comm *c, message *why);
 
+/* LOGS: what it prints is its log, which RUN/train.log has too, and no result. LOGS_APART: its log goes to
+ * standard error, for standard output is what it makes. TAKES_TEXT: an argument may be any text, also one
+ * with a = in it. */
+enum { LOGS = 1, LOGS_APART = 2, TAKES_TEXT = 4 };
 enum { ANY = 1 << 20 }; /* number of positionals */
 
 /* The name may be two words: `remla data order`. */
@@ -24,7 +28,7 @@ typedef struct command {
     const char *name;
     command_function run;
     bool computes;   /* needs the ranks and the machine */
-    bool logs;       /* what it prints is its log, which RUN/train.log has too, and no result */
+    int flags;       /* LOGS, LOGS_APART, TAKES_TEXT */
     bool config;     /* its first positional is a file of options */
     int least, most; /* positionals */
     const char *usage, *help;
@@ -36,42 +40,47 @@ static status print_version(const command_line *line, options *o, const comm *c,
 
 /* To add a command: a row here and train/commands/cmd_NAME.c. */
 static const command commands[] = {
-    {"convert", cmd_convert, true, false, false, 2, 2,
+    {"convert", cmd_convert, true, 0, false, 2, 2,
      "SRC DST calib.data=SHARDS [section.key=value ...] [--plan]",
      "turn a GQA model folder into an MLA model folder", "convert calib data val eval.seq_len"},
-    {"train", cmd_train, true, true, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
+    {"train", cmd_train, true, LOGS, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
      "train a model on token shards, or go on from its newest checkpoint",
      "model data train optim val eval checkpoint device debug"},
-    {"eval", cmd_eval, true, false, false, 1, 1,
+    {"eval", cmd_eval, true, 0, false, 1, 1,
      "MODEL (data.val=SHARDS | --tasks T,..|all eval.data=FOLDER [--style S] [--limit N] [--shots K] "
      "[--samples OUT.jsonl] [eval.base=ORIGINAL]) [section.key=value ...] [--json]",
      "loss and perplexity of a model folder or checkpoint; or its score on benchmarks",
      "data val eval device"},
-    {"inspect", cmd_inspect, false, false, false, 1, 1, "FOLDER [--json]",
+    {"generate", cmd_generate, true, LOGS_APART | TAKES_TEXT, false, 1, 2,
+     "MODEL [PROMPT|-] [section.key=value ...] [--json]",
+     "text that a model makes of a prompt, or of standard input", "generate decode device"},
+    {"serve", cmd_serve, true, LOGS, false, 1, 1, "MODEL [serve.base=ORIGINAL] [section.key=value ...]",
+     "answer requests over HTTP as OpenAI's API does, with a page to talk to the model",
+     "serve decode device"},
+    {"inspect", cmd_inspect, false, 0, false, 1, 1, "FOLDER [--json]",
      "what a model folder holds, and how well it was converted", NULL},
-    {"data import", cmd_data_import, true, false, false, 2, 2,
-     "SRC DST.ds.zst [import.key=value ...] [--json]",
+    {"data import", cmd_data_import, true, 0, false, 2, 2, "SRC DST.ds.zst [import.key=value ...] [--json]",
      "turn a token file of datatrove, llm.c, Megatron, nanoGPT or MosaicML Streaming into a shard", "import"},
-    {"data tokenize", cmd_data_tokenize, true, false, false, 1, ANY,
+    {"data tokenize", cmd_data_tokenize, true, 0, false, 1, ANY,
      "TEXT... tokenize.model=FOLDER tokenize.out=FOLDER [section.key=value ...] [--json]",
      "make token shards of text files", "tokenize"},
-    {"data order", cmd_data_order, false, false, true, 1, 1,
+    {"data order", cmd_data_order, false, 0, true, 1, 1,
      "CONFIG.yaml [--from P] [--count N] [section.key=value ...]",
      "print which samples a training run reads at positions P to P+N-1",
      "data train.seq_len train.seed model.path"},
-    {"data inspect", cmd_data_inspect, false, false, false, 1, ANY,
+    {"data inspect", cmd_data_inspect, false, 0, false, 1, ANY,
      "FILE|FOLDER... [tokenize.model=FOLDER] [--json]",
      "what token shards hold, and token files of other programs", "tokenize.model"},
-    {"data verify", cmd_data_verify, false, false, false, 1, ANY, "SHARD|FOLDER|dataset.json... [--json]",
+    {"data verify", cmd_data_verify, false, 0, false, 1, ANY, "SHARD|FOLDER|dataset.json... [--json]",
      "read shards whole: every hash, every token; names the first damage", NULL},
-    {"data encode", cmd_data_encode, false, false, false, 1, 1, "MODEL",
+    {"data encode", cmd_data_encode, false, 0, false, 1, 1, "MODEL",
      "token ids of texts: a JSON string per line in, a JSON array per line out", NULL},
-    {"data decode", cmd_data_decode, false, false, false, 1, 1, "MODEL",
+    {"data decode", cmd_data_decode, false, 0, false, 1, 1, "MODEL",
      "texts of token ids: a JSON array per line in, a JSON string per line out", NULL},
-    {"options", cmd_options, false, false, false, 0, 0, "",
-     "print every option with default, range and meaning", NULL},
-    {"help", print_help, false, false, false, 0, 2, "[COMMAND]", "explain a command", NULL},
-    {"version", print_version, false, false, false, 0, 0, "", "print the version", NULL},
+    {"options", cmd_options, false, 0, false, 0, 0, "", "print every option with default, range and meaning",
+     NULL},
+    {"help", print_help, false, 0, false, 0, 2, "[COMMAND]", "explain a command", NULL},
+    {"version", print_version, false, 0, false, 0, 0, "", "print the version", NULL},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0], NAME_BYTES = 128 };
 
@@ -192,11 +201,13 @@ static status print_version(const command_line *line, options *o, const comm *c,
 
 /* ---- the command line ---------------------------------------------------------------------------------- */
 
-/* section.key=value; a path may contain = after its first slash. */
-static bool is_assignment(const char *argument)
+/* section.key=value; a path may contain = after its first slash, and a text anywhere. */
+static bool is_assignment(const command *row, const char *argument)
 {
     const size_t n = strcspn(argument, "=/");
-    return argument[n] == '=';
+    const bool key =
+        strspn(argument, "abcdefghijklmnopqrstuvwxyz0123456789_.") == n && memchr(argument, '.', n);
+    return argument[n] == '=' && (key || !(row->flags & TAKES_TEXT));
 }
 
 /* The whole number that follows a flag. */
@@ -257,9 +268,9 @@ static status read_argument(const command *row, char **argv, command_line *line,
         line->json = true;
     else if (!strcmp(argument, "--help") || !strcmp(argument, "-h"))
         *help = true;
-    else if (argument[0] == '-')
+    else if (argument[0] == '-' && argument[1])
         return unknown_flag(row, argument, why);
-    else if (is_assignment(argument))
+    else if (is_assignment(row, argument))
         return OK; /* its turn is after the file's */
     else if (line->positionals == row->most)
         return fail(why, ERR_USAGE, "%.100s is one argument too many; usage: remla %s %s", argument,
@@ -289,7 +300,7 @@ static status read_options(const command *row, int argc, char **argv, const comm
         const struct flag *own = find_flag(row, argv[i]);
         if (own && own->kind != FLAG_ALONE)
             i++; /* what follows belongs to it */
-        else if (argv[i][0] != '-' && is_assignment(argv[i]))
+        else if (argv[i][0] != '-' && is_assignment(row, argv[i]))
             TRY(options_set(o, argv[i], why));
     }
     return OK;
@@ -309,7 +320,7 @@ static status run_line(const command *row, int argc, char **argv, command_line *
 {
     bool help = false;
     TRY(read_arguments(row, argc, argv, line, &help, why));
-    log_start(c->rank, line->json);
+    log_start(c->rank, line->json || row->flags & LOGS_APART);
     if (help) {
         if (c->rank == 0) explain(row);
         return OK;
@@ -335,7 +346,7 @@ static status run(const command *row, int argc, char **argv, const comm *c, mess
 /* A result that nobody can read is not a success. */
 static status flush(const command *row, status s, message *why)
 {
-    if ((fflush(stdout) == 0 && !ferror(stdout)) || (row && row->logs)) return s;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || (row && row->flags & LOGS)) return s;
     return s == OK ? fail(why, ERR_INPUT, "standard output cannot be written") : s;
 }
 

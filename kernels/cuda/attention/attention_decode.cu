@@ -19,10 +19,15 @@
  * Values of more columns than the warps of a block have registers for are left to further blocks, which
  * compute the scores again.
  *
+ * Keys and values that the cache holds in another type than `act` arrive as they are, while the tile before
+ * them is computed, and every thread then converts what it has itself copied. Keys so wide that a block has
+ * no room for the queries beside a tile of 16 leave them in memory.
+ *
  * How many ranges there are follows from the shapes, the device and the room in scratch, so that the last
  * bits of a row may depend on the pass that it is in; the same pass gives the same bits. */
 #include "kernels/cuda/attention/attention_decode.h"
 #include "kernels/cuda/attention/attention_decode_products.h"
+#include <type_traits>
 
 namespace
 {
@@ -37,7 +42,7 @@ struct problem {
     int64_t out_row, out_head; /* strides */
     const act *q;
     int64_t q_row, q_head;
-    bool q_vectors;
+    bool q_vectors, q_tile; /* rows as decode_cache's; whether shared memory has room for them */
 
     decode_cache k, v;
     bool apart; /* values are not the front of the keys */
@@ -87,7 +92,7 @@ __device__ __forceinline__ bool find_unit(unit *u, const problem &p, int size)
  * apart, then the same as it is in memory where it has to be converted. */
 __host__ __device__ inline int kept_elements(const problem &p, int strips)
 {
-    return strips * 16 * (p.k.padded + DECODE_POSITIONS);
+    return strips * 16 * ((p.q_tile ? p.k.padded : 0) + DECODE_POSITIONS);
 }
 __host__ __device__ inline int stage_elements(const problem &p)
 {
@@ -111,17 +116,19 @@ __device__ __forceinline__ float row_sum(float x)
     return x + __shfl_xor_sync(~0u, x, 2);
 }
 
-/* Blocks that a multiprocessor should hold at a time: all of its registers. f32 would spill some. */
-enum { BLOCKS = ACT_TYPE == F32 ? 1 : 2 };
+/* Blocks that a multiprocessor should hold at a time: all of its registers. f32, and queries that are not in
+ * a tile, would spill some. */
+template <bool TILE> constexpr int BLOCKS = ACT_TYPE == BF16 &&TILE ? 2 : 1;
 
-/* grid: units, ranges, heads G times chunks of value columns */
-template <int STRIPS, int COLUMNS>
-static __global__ void __launch_bounds__(DECODE_THREADS, BLOCKS) decode(const problem p)
+/* TILE: the queries are in shared memory. grid: units, ranges, heads G times chunks of value columns */
+template <int STRIPS, int COLUMNS, bool TILE>
+static __global__ void __launch_bounds__(DECODE_THREADS, BLOCKS<TILE>) decode(const problem p)
 {
     constexpr int ROWS = STRIPS * 16;
     DYN_SHARED(act, queries);
     SHARED(float, of_warp, [DECODE_WARPS][ROWS]);
-    act *const weights = queries + ROWS * p.k.padded, *const ring = queries + kept_elements(p, STRIPS);
+    act *const weights = queries + (TILE ? ROWS * p.k.padded : 0), *const ring =
+                                                                       queries + kept_elements(p, STRIPS);
     unsigned char *const raw_keys = (unsigned char *)(ring + p.stages * stage_elements(p)),
                          *const raw_values = raw_keys + p.positions * p.k.raw;
     unit u;
@@ -138,9 +145,21 @@ static __global__ void __launch_bounds__(DECODE_THREADS, BLOCKS) decode(const pr
     const auto token_of = [&](int m) { return start + (u.first + m) / p.group; };
     const auto head_of = [&](int m) { return g * p.group + (u.first + m) % p.group; };
 
-    for (int m = warp; m < ROWS; m += DECODE_WARPS) {
-        const act *row = m < u.count ? p.q + token_of(m) * p.q_row + head_of(m) * p.q_head : NULL;
-        decode_load_row(queries, p.k.padded, m, row, p.k.width, p.q_vectors);
+    const auto query_of = [&](int m) {
+        return m < u.count ? p.q + token_of(m) * p.q_row + head_of(m) * p.q_head : NULL;
+    };
+    std::conditional_t<TILE, decode_tile_queries, decode_memory_queries<STRIPS>> q;
+    if constexpr (TILE) {
+        q = {queries, p.k.padded};
+        for (int m = warp; m < ROWS; m += DECODE_WARPS)
+            decode_load_row(queries, p.k.padded, m, query_of(m), p.k.width, p.q_vectors);
+    } else {
+        q.width = p.k.width;
+#pragma unroll
+        for (int s = 0; s < STRIPS; s++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                q.row[s][half] = query_of(s * 16 + half * 8 + flash_lane_row());
     }
     const auto keys_of = [&](int at) {
         return ring + (at - from) / p.positions % p.stages * stage_elements(p);
@@ -189,7 +208,7 @@ static __global__ void __launch_bounds__(DECODE_THREADS, BLOCKS) decode(const pr
         for (int s = 0; s < STRIPS; s++)
 #pragma unroll
             for (int e = 0; e < 4; e++) score[s][e] = 0;
-        if (working) decode_scores<STRIPS>(score, queries, keys_of(at), p.k.padded, warp * 8);
+        if (working) decode_scores<STRIPS>(score, q, keys_of(at), p.k.padded, warp * 8);
 #pragma unroll
         for (int s = 0; s < STRIPS; s++)
 #pragma unroll
@@ -327,21 +346,20 @@ decode_cache cache_of(const char *function, const cached *c, int64_t heads, int6
     return x;
 }
 
-/* Chooses strips, positions of a tile and stages: as much as fits a block of the device. Few rows per
- * sequence need no second strip. Returns the strips. */
-int fit(const char *function, problem *p, bool many_rows, const struct device *d)
+/* Chooses positions of a tile and stages, as many as fit a block of the device with units of so many strips;
+ * false: none do. What is converted has its second stage in the memory of what is not yet. */
+bool fit(problem *p, int strips, bool q_tile, const struct device *d)
 {
-    for (int strips = many_rows ? 2 : 1; strips > 0; strips--)
-        for (p->positions = DECODE_POSITIONS; p->positions >= DECODE_POSITIONS_LEAST; p->positions /= 2)
-            /* What is converted has its second stage in the memory of what is not yet. 1 KiB is static. */
-            for (p->stages = p->k.raw ? 1 : 2; p->stages > 0; p->stages--)
-                if (shared_bytes(*p, strips) + 1024 <= d->shared_bytes) return strips;
-    REQUIRE(false, "%s: keys of %d elements and values of %d do not fit the %lld bytes of shared memory",
-            function, p->k.width, p->Dv, (long long)d->shared_bytes);
-    return 0;
+    enum { STATIC = 1024 }; /* bytes, at most */
+    p->q_tile = q_tile;
+    for (p->positions = DECODE_POSITIONS; p->positions >= DECODE_POSITIONS_LEAST; p->positions /= 2)
+        for (p->stages = p->k.raw ? 1 : 2; p->stages > 0; p->stages--)
+            if (shared_bytes(*p, strips) + STATIC <= d->shared_bytes) return true;
+    return false;
 }
 
-template <int STRIPS, int COLUMNS> void launch(problem *p, const ragged *r, const tensor *scratch, stream *s)
+template <int STRIPS, int COLUMNS, bool TILE>
+void launch(problem *p, const ragged *r, const tensor *scratch, stream *s)
 {
     constexpr int ROWS = STRIPS * 16;
     const int64_t tiles = blocks_for(r->longest, p->positions);
@@ -358,13 +376,13 @@ template <int STRIPS, int COLUMNS> void launch(problem *p, const ragged *r, cons
     p->range = (int)blocks_for(tiles, ranges) * p->positions;
     ranges = blocks_for(r->longest, p->range);
     if (ranges > 1) {
-        /* Pairs first: they are aligned to their size. */
+        REQUIRE((uintptr_t)scratch->data % sizeof *p->weights == 0, "scratch that is not aligned to a pair");
         p->weights = (float2 *)scratch->data;
         p->sums = (float *)scratch->data + 2 * ranges * p->rows;
     }
     REQUIRE(units <= INT32_MAX && ranges <= 65535 && heads <= 65535, "%lld units, %lld ranges",
             (long long)units, (long long)ranges);
-    const auto kernel = decode<STRIPS, COLUMNS>;
+    const auto kernel = decode<STRIPS, COLUMNS, TILE>;
     CUDA_OK(SIMT_LAUNCH(kernel, dim3((unsigned)units, (unsigned)ranges, (unsigned)heads),
                         dim3(DECODE_THREADS), (size_t)shared_bytes(*p, STRIPS), s->cuda, *p));
     if (ranges > 1) LAUNCH(combine_ranges, p->rows, 128, 0, s, *p, (int)ranges);
@@ -409,11 +427,18 @@ void CUDA(attention_decode)(const char *function, tensor *out, const tensor *q, 
                 dtype_name(k->rows.type), dtype_name(v->rows.type));
     }
     p.rows = N * H;
-    const bool many_rows = N * p.group > 16 * sequences;
-    const int strips = fit(function, &p, many_rows, s->device);
+    const struct device *d = s->device;
     const int columns = Dv <= 16 * DECODE_WARPS ? 16 : Dv <= 32 * DECODE_WARPS ? 32 : 64;
-#define DECODE(STRIPS, COLUMNS)                                                                              \
-    if (strips == STRIPS && columns == COLUMNS) launch<STRIPS, COLUMNS>(&p, r, scratch, s);
-    DECODE(1, 16) DECODE(1, 32) DECODE(1, 64) DECODE(2, 16) DECODE(2, 32) DECODE(2, 64)
+#define DECODE(STRIPS)                                                                                       \
+    if (fit(&p, STRIPS, true, d))                                                                            \
+        return columns == 16   ? launch<STRIPS, 16, true>(&p, r, scratch, s)                                 \
+               : columns == 32 ? launch<STRIPS, 32, true>(&p, r, scratch, s)                                 \
+                               : launch<STRIPS, 64, true>(&p, r, scratch, s);
+    /* Few rows per sequence need no second strip. */
+    if (N * p.group > 16 * sequences) DECODE(2)
+    DECODE(1)
+    if (fit(&p, 1, false, d)) return launch<1, 64, false>(&p, r, scratch, s);
+    REQUIRE(false, "%s: keys of %d elements and values of %d do not fit the %lld bytes of shared memory",
+            function, p.k.width, p.Dv, (long long)d->shared_bytes);
 #undef DECODE
 }

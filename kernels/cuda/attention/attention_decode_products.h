@@ -9,12 +9,46 @@
 namespace
 {
 
+/* The queries of a unit: in a tile; or, where keys are so wide that there is no room for one, in memory,
+ * which means the first-level cache: row [strip][half] is that of this lane's fragments, NULL one that is
+ * not. */
+struct decode_tile_queries {
+    act *tile;
+    int padded;
+};
+template <int STRIPS> struct decode_memory_queries {
+    const act *row[STRIPS][2];
+    int width;
+
+    __device__ float at(int s, int half, int column) const
+    {
+        return row[s][half] && column < width ? to_float(row[s][half][column]) : 0.0f;
+    }
+};
+
 #ifdef STORAGE_BF16
 
-/* score = queries keys^T: STRIPS times 16 rows with the 8 positions from `position` on. */
+/* The left operand's fragment of strip s, columns 16 k to 16 k + 15. */
+__device__ __forceinline__ void decode_fragment(uint32_t (&a)[4], const decode_tile_queries &q, int s, int k)
+{
+    const int lane = threadIdx.x % WARP;
+    ldmatrix_x4(a, decode_chunk(q.tile, q.padded, s * 16 + lane % 16, 2 * k + lane / 16));
+}
 template <int STRIPS>
-__device__ __forceinline__ void decode_scores(float (&score)[STRIPS][4], act *queries, act *keys, int padded,
-                                              int position)
+__device__ __forceinline__ void decode_fragment(uint32_t (&a)[4], const decode_memory_queries<STRIPS> &q,
+                                                int s, int k)
+{
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const int column = k * 16 + i / 2 * 8 + flash_lane_column();
+        a[i] = flash_pair(q.at(s, i % 2, column), q.at(s, i % 2, column + 1));
+    }
+}
+
+/* score = queries keys^T: STRIPS times 16 rows with the 8 positions from `position` on. */
+template <int STRIPS, class Queries>
+__device__ __forceinline__ void decode_scores(float (&score)[STRIPS][4], const Queries &queries, act *keys,
+                                              int padded, int position)
 {
     const int lane = threadIdx.x % WARP;
 #pragma unroll 2
@@ -27,7 +61,7 @@ __device__ __forceinline__ void decode_scores(float (&score)[STRIPS][4], act *qu
 #pragma unroll
             for (int s = 0; s < STRIPS; s++) {
                 uint32_t a[4];
-                ldmatrix_x4(a, decode_chunk(queries, padded, s * 16 + lane % 16, k + 2 * half + lane / 16));
+                decode_fragment(a, queries, s, k / 2 + half);
                 mma_m16n8k16(score[s], a, right, score[s]);
             }
         }
@@ -65,9 +99,23 @@ __device__ __forceinline__ void decode_values(float (&sum)[STRIPS][COLUMNS / 8][
 
 #else
 
+/* Columns 4 k to 4 k + 3 of one of the lane's rows. */
+__device__ __forceinline__ void decode_fragment(float (&a)[4], const decode_tile_queries &q, int s, int half,
+                                                int k)
+{
+    load(a, decode_chunk(q.tile, q.padded, s * 16 + half * 8 + flash_lane_row(), k));
+}
 template <int STRIPS>
-__device__ __forceinline__ void decode_scores(float (&score)[STRIPS][4], act *queries, act *keys, int padded,
-                                              int position)
+__device__ __forceinline__ void decode_fragment(float (&a)[4], const decode_memory_queries<STRIPS> &q, int s,
+                                                int half, int k)
+{
+#pragma unroll
+    for (int i = 0; i < 4; i++) a[i] = q.at(s, half, 4 * k + i);
+}
+
+template <int STRIPS, class Queries>
+__device__ __forceinline__ void decode_scores(float (&score)[STRIPS][4], const Queries &queries, act *keys,
+                                              int padded, int position)
 {
 #pragma unroll 2
     for (int k = 0; k < padded / VEC; k++) {
@@ -80,7 +128,7 @@ __device__ __forceinline__ void decode_scores(float (&score)[STRIPS][4], act *qu
 #pragma unroll
             for (int half = 0; half < 2; half++) {
                 float a[4];
-                load(a, decode_chunk(queries, padded, s * 16 + half * 8 + flash_lane_row(), k));
+                decode_fragment(a, queries, s, half, k);
 #pragma unroll
                 for (int c = 0; c < 2; c++)
                     score[s][2 * half + c] = flash_dot(a, b[c], score[s][2 * half + c]);

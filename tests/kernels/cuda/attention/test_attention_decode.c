@@ -1,8 +1,10 @@
 /* Decoding on a device where its kernel takes another way: units of one strip and of two, several units of a
  * sequence, tiles that are not full, ranges of positions that partial results are combined of, values of more
- * columns than a block has, rings of one stage, rows that do not start at whole vectors, every type of cache.
- * The oracle is the CPU's double version of the ops. Rows of the cache that are nobody's are NaN. */
+ * columns than a block has, rings of one stage, keys too wide to have their queries beside them, rows that do
+ * not start at whole vectors, every type of cache. The oracle is the CPU's double version of the ops. Rows of
+ * the cache that are nobody's are NaN. */
 #include "tests/support/check.h"
+#include "base/cuda/cuda.h"
 #include <math.h>
 
 enum { SEQUENCES = 4 };
@@ -23,6 +25,7 @@ static const decode_case cases[] = {
     {8, 2, 64, 64, 64, {{40, 40}, {1, 130}, {17, 150}}},
     {6, 3, 20, 12, 8, {{1, 9}, {4, 30}}},
     {4, 4, 128, 128, 64, {{1, 300}}},
+    {3, 0, 2240, 2176, 16, {{2, 40}}},
 };
 enum { NUM_CASES = sizeof cases / sizeof *cases };
 
@@ -113,6 +116,9 @@ static void test_ways(void **state)
         for (int j = 0; j < NUM_CASES; j++)
             for (int t = 0; t < 3; t++) {
                 const decode_case *c = &cases[j];
+                /* On small devices keys so wide have no room as floats, or when they are converted. */
+                if (c->D > 1024 && (k->act == F32 || types[t] != BF16) && k->device->shared_bytes < 200 << 10)
+                    continue;
                 problem p = problem_of(k, c, types[t]), want = p;
                 want.q = check_copy(&p.q, F64);
                 want.out = check_copy(&p.out, F64);

@@ -18,6 +18,6 @@ set_property(TEST e2e/smollm2 PROPERTY RUN_SERIAL TRUE) # the only one that want
 # Token for token what PyPI `tokenizers` gives, and the text again; scripts/fuzz_tokenizer.sh is the long run.
 python_test(tokenizer 600 ${CMAKE_CURRENT_SOURCE_DIR}/data/fuzz_tokenizer.py $<TARGET_FILE:remla> --strings 3000)
 python_test(tokenize_equal 300 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/tokenize_equal.py $<TARGET_FILE:remla> ${CMAKE_CURRENT_SOURCE_DIR}/golden/tokenizer ${CMAKE_SOURCE_DIR}/build/demo/smollm2)
-python_test(generate_equal 900 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/generate_equal.py $<TARGET_FILE:remla> ${CMAKE_SOURCE_DIR}/build/demo)
 python_test(eval_smollm2 900 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/eval_smollm2.py $<TARGET_FILE:remla> ${fixtures}/eval ${CMAKE_SOURCE_DIR}/build/demo/smollm2)
 set_property(TEST e2e/eval_smollm2 PROPERTY RUN_SERIAL TRUE)
+python_test(generate_equal 900 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/generate_equal.py $<TARGET_FILE:remla> ${CMAKE_SOURCE_DIR}/build/demo)

@@ -37,7 +37,7 @@ static int64_t positions_of(const serving *s, const options *o)
 
 static void set_first(serving *s, const options *o)
 {
-    const int64_t first = tokenizer_prefix(s->tokenizer), bos = tokenizer_bos(s->tokenizer);
+    const int64_t first = tokenizer_first(s->tokenizer), bos = tokenizer_bos(s->tokenizer);
     switch (o->serve_bos) {
     case OPTION_serve_bos_auto:
         s->as.first = first;

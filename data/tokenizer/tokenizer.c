@@ -16,7 +16,7 @@
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/json_fields.h"
 #include "data/tokenizer/normalizer.h"
-#include "data/tokenizer/prefix.h"
+#include "data/tokenizer/post_processor.h"
 #include "data/tokenizer/pretokenizer.h"
 #include "data/tokenizer/tokenizer_folder.h"
 #include "data/tokenizer/unicode.h"
@@ -34,8 +34,8 @@ struct tokenizer {
     normalizer *normalizer;
     pretokenizer *pretokenizer;
     token_decoder *decoder;
-    char *front; /* the token that belongs in front of every text, or NULL */
-    int64_t eos, bos, pad, prefix;
+    int64_t eos, bos, pad;
+    int64_t first; /* what comes before a text */
 };
 
 struct tokenizer_work {
@@ -54,9 +54,11 @@ static status read_parts(tokenizer *t, const json_t *root, int64_t bytes, const 
     TRY(normalizer_read(&t->normalizer, json_object_get(root, "normalizer"), path, why));
     TRY(pretokenizer_read(&t->pretokenizer, json_object_get(root, "pre_tokenizer"), path, why));
     TRY(token_decoder_read(&t->decoder, json_object_get(root, "decoder"), path, why));
-    TRY(prefix_read(json_object_get(root, "post_processor"), &t->folder, &t->front, why));
     TRY(bpe_read(&t->model, model, bytes, pretokenizer_is_byte_level(t->pretokenizer), path, why));
-    return added_tokens_read(&t->added, root, json_object_get(model, "vocab"), t->normalizer, path, why);
+    TRY(added_tokens_read(&t->added, root, json_object_get(model, "vocab"), t->normalizer, path, why));
+    const char *first = post_processor_first(json_object_get(root, "post_processor"));
+    t->first = first ? tokenizer_id(t, first) : -1;
+    return OK;
 }
 
 static status read_file(tokenizer *t, message *why)
@@ -93,13 +95,23 @@ static status find_special(const tokenizer *t, const char *kind, int64_t *id, me
     return OK;
 }
 
+/* tokenizer_config.json may say whether its bos_token comes before a text, as in transformers. */
+static status find_first(tokenizer *t, message *why)
+{
+    bool said, adds;
+    TRY(tokenizer_folder_flag(&t->folder, "add_bos_token", &said, &adds, why));
+    if (said && !adds) t->first = -1;
+    if (adds && t->bos >= 0) t->first = t->bos;
+    return OK;
+}
+
 static status open_all(tokenizer *t, const char *path, message *why)
 {
     TRY(tokenizer_folder_find(&t->folder, path, why));
     TRY(read_file(t, why));
     TRY(find_special(t, "eos", &t->eos, why));
     TRY(find_special(t, "bos", &t->bos, why));
-    t->prefix = t->front ? tokenizer_id(t, t->front) : -1;
+    TRY(find_first(t, why));
     return find_special(t, "pad", &t->pad, why);
 }
 
@@ -123,7 +135,6 @@ void tokenizer_close(tokenizer *t)
     normalizer_free(t->normalizer);
     pretokenizer_free(t->pretokenizer);
     token_decoder_free(t->decoder);
-    free(t->front);
     free(t);
 }
 
@@ -139,7 +150,7 @@ int64_t tokenizer_bos(const tokenizer *t) { return t->bos; }
 
 int64_t tokenizer_pad(const tokenizer *t) { return t->pad; }
 
-int64_t tokenizer_prefix(const tokenizer *t) { return t->prefix; }
+int64_t tokenizer_first(const tokenizer *t) { return t->first; }
 
 const char *tokenizer_name(const tokenizer *t) { return t->folder.name; }
 

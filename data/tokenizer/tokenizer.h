@@ -26,9 +26,9 @@ int64_t tokenizer_id(const tokenizer *t, const char *token);
 int64_t tokenizer_eos(const tokenizer *t);
 int64_t tokenizer_bos(const tokenizer *t);
 int64_t tokenizer_pad(const tokenizer *t);
-/* The id that transformers put in front of every text with this tokenizer (data/tokenizer/prefix.h), which
- * tokenizer_encode does not; -1: none. */
-int64_t tokenizer_prefix(const tokenizer *t);
+/* The token that transformers put before a text that is not a chat (post_processor, or add_bos_token of
+ * tokenizer_config.json: <s> for Llama), which tokenizer_encode does not; -1: none. */
+int64_t tokenizer_first(const tokenizer *t);
 const char *tokenizer_name(const tokenizer *t);   /* the name of the folder, for reading; never empty */
 const char *tokenizer_sha256(const tokenizer *t); /* of tokenizer.json, 64 lower-case hexadecimal digits */
 

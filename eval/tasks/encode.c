@@ -38,7 +38,7 @@ typedef struct worker {
 /* The ids of a text, with what the tokenizer puts in front where `front`. */
 static status ids(worker *w, const char *text, int64_t bytes, bool front, token_list *out, message *why)
 {
-    const int64_t prefix = tokenizer_prefix(w->e->t);
+    const int64_t prefix = tokenizer_first(w->e->t);
     out->count = 0;
     if (front && prefix >= 0) token_list_add(out, (uint32_t)prefix);
     return tokenizer_encode(w->work, text, bytes, out, why);

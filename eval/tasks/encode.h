@@ -2,7 +2,7 @@
  *
  *   1. White space at the end of the context moves to the front of the continuation.
  *   2. C are the tokens of the context, W those of context and continuation as one text, both with what the
- *      tokenizer itself puts in front (tokenizer_prefix). W from position len(C) on is scored, behind C.
+ *      tokenizer itself puts in front (tokenizer_first). W from position len(C) on is scored, behind C.
  *      transmla: where that leaves nothing (len(W) = len(C)), W's last token, behind the others of W.
  *   3. An empty context is one token: the end-of-text token (transmla), or the one that begins a text
  *      and, where there is none, the end-of-text token (lm-eval).

@@ -59,12 +59,15 @@ static double alone(const model *m, const score_request *r)
     return sum;
 }
 
-static void score(const model *m, const score_request *of, int64_t rows, const comm *c, double *out,
-                  score_work *work)
+/* `fewer`: pages that the pool has less than the plan asks for. */
+static void score(const model *m, const score_request *of, int64_t rows, int64_t fewer, const comm *c,
+                  double *out, score_work *work)
 {
     decoder x;
     score_plan *p = score_plan_new(of, REQUESTS, rows, c);
-    decoder_init(&x, m, score_plan_settings(p));
+    decoder_settings settings = *score_plan_settings(p);
+    settings.positions -= fewer * DECODER_PAGE;
+    decoder_init(&x, m, &settings);
     const int64_t unused = decoder_pages_free(&x);
     for (int run = 0; run < 2; run++) score_run(p, &x, c, out, work, NULL, NULL); /* the second one alike */
     REQUIRE(decoder_pages_free(&x) == unused, "%lld of %lld pages are free",
@@ -89,7 +92,7 @@ static void check_model(const dims *d)
     model_init(&m, d, ops_cpu_f32(), 1);
     random_weights(&m, 1, 1);
     make_requests(d->V);
-    score(&m, request, 64, comm_self(), one, &work);
+    score(&m, request, 64, 0, comm_self(), one, &work);
     for (int i = 0; i < REQUESTS; i++) {
         const double want = alone(&m, &request[i]);
         REQUIRE(fabs(one[i] - want) <= 2e-5 * fabs(want) + 1e-5, "request %d: %.9g, alone %.9g", i, one[i],
@@ -109,15 +112,28 @@ static void check_model(const dims *d)
 
     static const int64_t rows[] = {1, 7, 512};
     for (int i = 0; i < 3; i++) {
-        score(&m, request, rows[i], comm_self(), other, &work);
+        score(&m, request, rows[i], 0, comm_self(), other, &work);
         expect_same(one, other, "rows");
     }
     for (int i = 0; i < REQUESTS; i++) backwards[i] = request[REQUESTS - 1 - i];
-    score(&m, backwards, 50, comm_self(), turned, &work);
+    score(&m, backwards, 50, 0, comm_self(), turned, &work);
     for (int i = 0; i < REQUESTS; i++) other[i] = turned[REQUESTS - 1 - i];
     expect_same(one, other, "order");
-    score(&m, request, 33, world, other, &work);
+    score(&m, request, 33, 0, world, other, &work);
     expect_same(one, other, "ranks");
+
+    /* A pool that holds one path: what begins alike is little, and all of it wants to begin at once. */
+    for (int i = 0; i < REQUESTS; i++) {
+        const int32_t begin[] = {i / 2 / 8 % 8, i / 2 % 8, i % 2};
+        request[i] = (score_request){tokens[i], 70, 1};
+        if (i % 2) memcpy(tokens[i], tokens[i - 1], sizeof tokens[i]);
+        tokens[i][0] = begin[0];
+        tokens[i][1] = begin[1];
+        tokens[i][68] = begin[2];
+    }
+    score(&m, request, 512, 0, comm_self(), one, &work);
+    score(&m, request, 512, 80 + 40 + 1, comm_self(), other, &work);
+    expect_same(one, other, "a pool of one path");
     model_free(&m);
 }
 

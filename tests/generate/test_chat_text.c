@@ -91,7 +91,7 @@ static void ends(void **state)
     int count;
     write_all("{\"eos_token\": \"</s>\"}", "{\"eos_token_id\": [2, 5, 6]}");
     tokenizer *t = open_folder();
-    assert_int_equal(tokenizer_prefix(t), 1);
+    assert_int_equal(tokenizer_first(t), 1);
     assert_int_equal(end_tokens_of_folder(end, &count, folder, t, &why), OK);
     assert_int_equal(count, 4);
     static const int32_t wanted[] = {2, 5, 6, 7};

@@ -96,14 +96,14 @@ static bool begins_with_bos(const generation *g)
     case OPTION_generate_bos_auto:
         break;
     }
-    return !g->chat && tokenizer_prefix(g->t) >= 0;
+    return !g->chat && tokenizer_first(g->t) >= 0;
 }
 
 static status encode_prompt(generation *g, text_buffer *text, message *why)
 {
     tokenizer_work *w = tokenizer_work_new(g->t);
     if (begins_with_bos(g)) {
-        const int64_t first = tokenizer_prefix(g->t), bos = tokenizer_bos(g->t);
+        const int64_t first = tokenizer_first(g->t), bos = tokenizer_bos(g->t);
         token_list_add(&g->prompt, (uint32_t)(first >= 0 ? first : bos));
     }
     const status s = tokenizer_encode(w, text->bytes ? text->text : "", text->bytes, &g->prompt, why);

@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/memory.h"
-#include "train/commands/commands.h"
 #include "base/nearest.h"
+#include "train/commands/commands.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
@@ -28,7 +28,7 @@ typedef struct command {
     const char *name;
     command_function run;
     bool computes;   /* needs the ranks and the machine */
-    int flags;       /* LOGS, ... */
+    int flags;       /* LOGS, LOGS_APART, TAKES_TEXT */
     bool config;     /* its first positional is a file of options */
     int least, most; /* positionals */
     const char *usage, *help;

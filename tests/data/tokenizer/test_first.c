@@ -1,4 +1,4 @@
-/* The token in front of every text: what a post_processor and tokenizer_config.json say. */
+/* The token before a text: what a post_processor and tokenizer_config.json say. */
 #include "tests/support/check.h"
 #include "tests/support/scratch.h"
 #include "base/file.h"
@@ -26,7 +26,7 @@ static int64_t prefix_with(const char *post_processor, const char *config)
     path_join(path, folder, "tokenizer_config.json");
     assert_int_equal(file_write(path, config, (int64_t)strlen(config), NULL, &why), OK);
     if (tokenizer_open(&t, folder, &why) != OK) fail_msg("%s", why.text);
-    const int64_t id = tokenizer_prefix(t);
+    const int64_t id = tokenizer_first(t);
     tokenizer_close(t);
     return id;
 }

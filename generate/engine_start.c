@@ -268,11 +268,20 @@ static void start(engine *e, job *j, int source, int64_t shared)
     }
 }
 
+/* Tokens of the prompts of those that run that are not computed. */
+static int64_t tokens_to_come(const engine *e)
+{
+    int64_t tokens = 0;
+    for (const job *j = e->running; j; j = j->next) tokens += j->r.prompt_tokens - j->computed;
+    return tokens;
+}
+
+/* No more than the next pass takes: what starts later finds more that it can share. */
 void engine_start_jobs(engine *e)
 {
     job **from = &e->waiting, **end = &e->running;
     while (*end) end = &(*end)->next;
-    while (*from) {
+    while (*from && tokens_to_come(e) < e->d->settings.rows) {
         job *j = *from;
         int64_t shared;
         int source = find_source(e, j, &shared);

@@ -188,7 +188,7 @@ static bool better_soon(const engine *e, const job *j, int64_t shared)
         if (job_scores(j) && !(job_scores(other) && job_scores_suffice(other) && job_scores_suffice(j)))
             continue;
         const int64_t n = common(j->r.prompt, j->r.prompt_tokens, other->r.prompt, other->r.prompt_tokens);
-        if (n - 1 >= shared + LEAST_SHARED) return true;
+        if (n - 1 >= LEAST_SHARED && n - 1 > shared && n > other->computed) return true;
     }
     return false;
 }

@@ -233,7 +233,7 @@ static void prompts_are_shared_and_scored(void **state)
 static void questions_are_computed_once(void **state)
 {
     (void)state;
-    enum { QUESTIONS = 12, CHOICES = 4, CONTEXT = 40, LENGTH = 44 };
+    enum { QUESTIONS = 30, CHOICES = 4, CONTEXT = 40, LENGTH = 44 };
     setup s;
     setup_init(&s, &shapes[0]);
     static request q;
@@ -241,8 +241,8 @@ static void questions_are_computed_once(void **state)
     uint64_t seed = 4, id;
     message why;
     decoder_init(&s.x, &s.m,
-                 &(decoder_settings){.rows = 100, .sequences = 48, .positions = 64 * 60, .longest = LONGEST});
-    engine *e = engine_new(&s.x, NULL, &(engine_settings){.running = 40, .queue = QUESTIONS * CHOICES});
+                 &(decoder_settings){.rows = 100, .sequences = 24, .positions = 64 * 30, .longest = LONGEST});
+    engine *e = engine_new(&s.x, NULL, &(engine_settings){.running = 20, .queue = QUESTIONS * CHOICES});
     for (int i = 0; i < QUESTIONS * CHOICES; i++) {
         for (int k = i % CHOICES ? CONTEXT : 0; k < LENGTH; k++) q.prompt[k] = (int32_t)draw_below(&seed, V);
         q.prompt[CONTEXT] = i % CHOICES; /* they differ there */

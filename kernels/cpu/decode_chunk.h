@@ -112,26 +112,35 @@ static void weigh(const decode_call *c, const group *a, int64_t p, int64_t count
     }
 }
 
-/* Memory that will be read soon. It is asked for a little at a time, so that it comes while the processor
- * computes. */
+/* Memory that will be read soon, in two pieces. It is asked for a little at a time, so that it comes while
+ * the processor computes. */
 typedef struct ahead {
-    const char *at, *end;
+    const char *at[2], *end[2];
 } ahead;
 
-/* Where the tile from position p on lies, if its sequence has one and it lies in one piece. */
-static ahead ahead_of(const decode_call *c, const group *a, const cached *rows, int64_t p)
+/* Adds where the tile from position p on lies, if the sequence has one and it lies in one piece. */
+static void ahead_add(ahead *next, int piece, const decode_call *c, const group *a, const cached *rows,
+                      int64_t p)
 {
-    const int64_t page = c->r->page, row_bytes = rows->rows.dim[1] * dtype_bytes(rows->rows.type);
-    if (p > a->position[a->queries - 1] || page % TILE != 0 || a->kv < c->G) return (ahead){NULL, NULL};
+    const int64_t page = c->r->page, row_bytes = rows->rows.dim[1] * dtype_bytes(rows->rows.type),
+                  count = smaller(TILE, a->position[a->queries - 1] + 1 - p);
+    if (count <= 0 || page % TILE != 0 || a->kv < c->G) return;
     const int32_t *table = (const int32_t *)c->r->table.data + a->sequence * c->r->table.dim[1];
-    const char *from = (const char *)rows->rows.data + (table[p / page] * page + p % page) * row_bytes;
-    return (ahead){from, from + smaller(TILE, a->position[a->queries - 1] + 1 - p) * row_bytes};
+    next->at[piece] = (const char *)rows->rows.data + (table[p / page] * page + p % page) * row_bytes;
+    next->end[piece] = next->at[piece] + count * row_bytes;
 }
 
-static void ask(ahead *next, int64_t bytes)
+static int64_t ahead_bytes(const ahead *next)
 {
-    const char *to = bytes < next->end - next->at ? next->at + bytes : next->end;
-    for (; next->at < to; next->at += 64) __builtin_prefetch(next->at, 0, 2);
+    return next->end[0] - next->at[0] + next->end[1] - next->at[1];
+}
+
+static inline void ask(ahead *next, int64_t bytes)
+{
+    const int piece = next->at[0] >= next->end[0];
+    const char *at = next->at[piece], *to = bytes < next->end[piece] - at ? at + bytes : next->end[piece];
+    for (; at < to; at += 64) __builtin_prefetch(at, 0, 2);
+    next->at[piece] = at;
 }
 
 /* The first query of key/value head i that sees position p, which may be the end of them. */
@@ -145,8 +154,10 @@ static void decode_chunk(const decode_call *c, const group *a, int64_t chunk, pa
 {
     real room[TILE * WIDEST] __attribute__((aligned(64))),
         weights[QUERIES * TILE] __attribute__((aligned(64)));
-    /* Positions at a time: a part of a tile where memory is what takes time. */
-    const int64_t step = a->each <= 2 * ROWS ? TILE / 4 : TILE;
+    /* Positions at a time: a few where memory is what takes time. */
+    const bool few = a->each <= 2 * ROWS;
+    const int64_t k_step = few ? COLUMNS : TILE, v_step = few ? 2 * COLUMNS : TILE,
+                  asked = a->kv * (TILE / k_step + a->each + TILE / v_step);
     for (int64_t e = 0; e < a->queries; e++) {
         into->highest[e] = -(real)INFINITY;
         into->sum[e] = 0;
@@ -155,7 +166,8 @@ static void decode_chunk(const decode_call *c, const group *a, int64_t chunk, pa
     const int64_t last = smaller(a->position[a->queries - 1], (chunk + 1) * CHUNK - 1);
     for (int64_t p = chunk * CHUNK; p <= last; p += TILE) {
         const int64_t count = smaller(TILE, last + 1 - p);
-        ahead next_k = ahead_of(c, a, c->k, p + TILE), next_v = {NULL, NULL};
+        ahead next = {{NULL, NULL}, {NULL, NULL}};
+        ahead_add(&next, 0, c, a, c->k, p + TILE);
         int64_t k_stride, v_stride;
         const real *k = tile_of(c, c->k, a->sequence, p, count, a->g * c->D, a->kv * c->D, room, &k_stride),
                    *v = k;
@@ -164,23 +176,24 @@ static void decode_chunk(const decode_call *c, const group *a, int64_t chunk, pa
         } else {
             v = tile_of(c, c->v, a->sequence, p, count, a->g * c->Dv, a->kv * c->Dv,
                         room + TILE * a->kv * c->D, &v_stride);
-            next_v = ahead_of(c, a, c->v, p + TILE);
+            ahead_add(&next, 1, c, a, c->v, p + TILE);
         }
-        const int64_t bytes =
-            larger(next_k.end - next_k.at, next_v.end - next_v.at) / (a->kv * (TILE / step)) + 64;
+        const int64_t bytes = ahead_bytes(&next) / asked + 64;
         for (int64_t i = 0; i < a->kv; i++) {
             const int64_t from = first_that_sees(a, i, p), end = (i + 1) * a->each;
-            for (int64_t s = 0; s < count; s += step) {
-                ask(&next_k, bytes);
+            for (int64_t s = 0; s < count; s += k_step) {
+                ask(&next, bytes);
                 dots(end - from, weights + from * TILE + s, TILE, a->query + from,
-                     k + i * c->D + s * k_stride, k_stride, smaller(step, count - s), c->D);
+                     k + i * c->D + s * k_stride, k_stride, smaller(k_step, count - s), c->D);
             }
-            for (int64_t e = from; e < end; e++)
+            for (int64_t e = from; e < end; e++) {
+                ask(&next, bytes);
                 soften(weights + e * TILE, a->position[e] + 1 - p, c->scale, into->highest + e, into->sum + e,
                        into->values[e], c->Dv);
-            for (int64_t s = 0; s < count; s += step) {
-                ask(&next_v, bytes);
-                weigh(c, a, p + s, smaller(step, count - s), first_that_sees(a, i, p + s), end, weights + s,
+            }
+            for (int64_t s = 0; s < count; s += v_step) {
+                ask(&next, bytes);
+                weigh(c, a, p + s, smaller(v_step, count - s), first_that_sees(a, i, p + s), end, weights + s,
                       into, v + i * c->Dv + s * v_stride, v_stride);
             }
         }

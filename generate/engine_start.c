@@ -188,7 +188,7 @@ static bool better_soon(const engine *e, const job *j, int64_t shared)
         if (job_scores(j) && !(job_scores(other) && job_scores_suffice(other) && job_scores_suffice(j)))
             continue;
         const int64_t n = common(j->r.prompt, j->r.prompt_tokens, other->r.prompt, other->r.prompt_tokens);
-        if (n - 1 >= shared + LEAST_SHARED) return true;
+        if (n - 1 >= LEAST_SHARED && n - 1 > shared && n > other->computed) return true;
     }
     return false;
 }
@@ -268,11 +268,20 @@ static void start(engine *e, job *j, int source, int64_t shared)
     }
 }
 
+/* Tokens of the prompts of those that run that are not computed. */
+static int64_t tokens_to_come(const engine *e)
+{
+    int64_t tokens = 0;
+    for (const job *j = e->running; j; j = j->next) tokens += j->r.prompt_tokens - j->computed;
+    return tokens;
+}
+
+/* No more than the next pass takes: what starts later finds more that it can share. */
 void engine_start_jobs(engine *e)
 {
     job **from = &e->waiting, **end = &e->running;
     while (*end) end = &(*end)->next;
-    while (*from) {
+    while (*from && tokens_to_come(e) < e->d->settings.rows) {
         job *j = *from;
         int64_t shared;
         int source = find_source(e, j, &shared);

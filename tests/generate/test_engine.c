@@ -228,6 +228,40 @@ static void prompts_are_shared_and_scored(void **state)
     model_free(&s.m);
 }
 
+/* Many questions at once, more than a pass takes: no context is computed twice (a few
+ * tokens are, where a context is cut by a pass). */
+static void questions_are_computed_once(void **state)
+{
+    (void)state;
+    enum { QUESTIONS = 30, CHOICES = 4, CONTEXT = 40, LENGTH = 44 };
+    setup s;
+    setup_init(&s, &shapes[0]);
+    static request q;
+    static listener l[QUESTIONS * CHOICES];
+    uint64_t seed = 4, id;
+    message why;
+    decoder_init(&s.x, &s.m,
+                 &(decoder_settings){.rows = 100, .sequences = 24, .positions = 64 * 30, .longest = LONGEST});
+    engine *e = engine_new(&s.x, NULL, &(engine_settings){.running = 20, .queue = QUESTIONS * CHOICES});
+    for (int i = 0; i < QUESTIONS * CHOICES; i++) {
+        for (int k = i % CHOICES ? CONTEXT : 0; k < LENGTH; k++) q.prompt[k] = (int32_t)draw_below(&seed, V);
+        q.prompt[CONTEXT] = i % CHOICES; /* they differ there */
+        q.r = engine_request_default();
+        q.r.prompt = q.prompt, q.r.prompt_tokens = LENGTH, q.r.max_tokens = 1;
+        q.r.top = 1, q.r.echo = true, q.r.listen = listen, q.r.context = &l[i];
+        if (engine_submit(e, &q.r, &id, &why) != OK) fail_msg("%s", why.text);
+    }
+    while (engine_busy(e)) engine_step(e);
+    const int64_t rows = engine_statistics_now(e).rows;
+    const int64_t least = QUESTIONS * (LENGTH + (CHOICES - 1) * (LENGTH - CONTEXT + 1));
+    if (rows > least + least / 20)
+        fail_msg("%lld tokens were computed, %lld were to be", (long long)rows, (long long)least);
+    engine_free(e);
+    free_told(l, QUESTIONS * CHOICES);
+    decoder_free(&s.x);
+    model_free(&s.m);
+}
+
 /* A prompt that goes on behind what was generated for another, in both forms. */
 static void next_turn(void **state)
 {
@@ -409,10 +443,13 @@ static void not_finite(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_in_company),  cmocka_unit_test(prompts_are_shared_and_scored),
-        cmocka_unit_test(likeliest_tokens), cmocka_unit_test(next_turn),
-        cmocka_unit_test(cancelled),        cmocka_unit_test(refusals),
-        cmocka_unit_test(not_finite)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(same_in_company),
+                                       cmocka_unit_test(prompts_are_shared_and_scored),
+                                       cmocka_unit_test(likeliest_tokens),
+                                       cmocka_unit_test(next_turn),
+                                       cmocka_unit_test(questions_are_computed_once),
+                                       cmocka_unit_test(cancelled),
+                                       cmocka_unit_test(refusals),
+                                       cmocka_unit_test(not_finite)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,7 +27,7 @@ declare -A may=(
     [train]="base kernels model model/hf data optim eval train/options"
     [train/conversion]="base model/hf model/convert data eval train/options"
     [train/commands]="base model/hf model/convert data data/tokenizer data/shards data/prepare eval train train/options train/conversion"
-    [bench]="base kernels model data data/tokenizer data/shards optim eval train"
+    [bench]="base kernels model model/decode data data/tokenizer data/shards optim eval train"
 )
 wrong=0 seen=0
 while IFS=: read -r file line text; do

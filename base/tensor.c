@@ -17,6 +17,8 @@ int64_t dtype_bytes(dtype type)
     case F16:
     case BF16:
         return 2;
+    case F8:
+        return 1;
     }
     return 0;
 }
@@ -24,7 +26,7 @@ int64_t dtype_bytes(dtype type)
 const char *dtype_name(dtype type)
 {
     static const char *const names[] = {
-        [F32] = "f32", [F64] = "f64", [F16] = "f16", [BF16] = "bf16", [I32] = "i32"};
+        [F32] = "f32", [F64] = "f64", [F16] = "f16", [BF16] = "bf16", [I32] = "i32", [F8] = "f8"};
     return names[type];
 }
 

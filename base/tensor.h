@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-typedef enum dtype { F32, F64, F16, BF16, I32 } dtype;
+typedef enum dtype { F32, F64, F16, BF16, I32, F8 /* E4M3: the largest is 448, no infinity */ } dtype;
 
 enum { TENSOR_MAX_RANK = 4 };
 

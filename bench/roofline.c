@@ -200,6 +200,66 @@ static void head_loss_backward(tensor *dhidden, tensor *dweight, tensor *loss, c
           3 * product(hidden, weight));
     count("softmax and loss", logits * (2 * 4 + 2), 8 * logits);
 }
+static void linear_rows(tensor *out, operand inp, operand weight, const tensor *bias, stream *s)
+{
+    (void)s;
+    count("linear rows", bytes(out) + bytes(inp.value) + bytes(weight.value) + bytes(bias),
+          product(inp.value, weight.value));
+}
+static void heads_matmul(tensor *out, const tensor *inp, const tensor *weight, bool transposed, stream *s)
+{
+    (void)transposed, (void)s;
+    count("matmul of heads", bytes(out) + bytes(inp) + bytes(weight),
+          2 * (double)inp->dim[0] * numel(weight));
+}
+static void cache_write(cached *out, const tensor *inp, const tensor *slot, stream *s)
+{
+    (void)s;
+    count("cache write", bytes(inp) + bytes(slot) + numel(inp) * (double)dtype_bytes(out->rows.type), 0);
+}
+static void cache_read(tensor *out, const cached *inp, const tensor *slot, stream *s)
+{
+    (void)s;
+    count("cache read", bytes(out) + bytes(slot) + numel(out) * (double)dtype_bytes(inp->rows.type), 0);
+}
+/* Each sequence's rows once; every query reads all of them. */
+static void decode(const char *name, const tensor *out, const tensor *q, double row_bytes, const ragged *r)
+{
+    double rows = 0, scores = 0;
+    const int32_t *start = r->start.data, *length = r->length.data;
+    for (int64_t i = 0; i < r->sequences; i++) {
+        const double mine = start[i + 1] - start[i];
+        rows += length[i];
+        scores += mine * (length[i] - (mine - 1) / 2) * (double)q->dim[1];
+    }
+    count(name, bytes(out) + bytes(q) + rows * row_bytes, 2 * scores * (double)(q->dim[2] + out->dim[2]));
+}
+static double row_bytes(const cached *c)
+{
+    return (double)(c->rows.dim[1] * dtype_bytes(c->rows.type) + (c->rows.type == F8 ? 4 : 0));
+}
+static void gqa_decode(tensor *out, const tensor *q, const cached *k, const cached *v, const ragged *r,
+                       double scale, tensor *scratch, stream *s)
+{
+    (void)scale, (void)scratch, (void)s;
+    decode("gqa attention, decoding", out, q, row_bytes(k) + row_bytes(v), r);
+}
+static void mla_decode(tensor *out, const tensor *q, const cached *latents, const ragged *r, double scale,
+                       tensor *scratch, stream *s)
+{
+    (void)scale, (void)scratch, (void)s;
+    decode("mla attention, decoding", out, q, row_bytes(latents), r);
+}
+static void head_scores(tensor *scores, const tensor *hidden, const tensor *weight, const tensor *targets,
+                        tensor *scratch, stream *s)
+{
+    (void)s;
+    const double chunks = numel(hidden) / (double)hidden->dim[1] / (double)scratch->dim[0],
+                 logits = (double)hidden->dim[0] * (double)weight->dim[0];
+    count("scores: head products", chunks * bytes(weight) + bytes(hidden) + logits * 4,
+          product(hidden, weight));
+    count("scores: softmax", logits * 4 + bytes(scores) + bytes(targets), 4 * logits);
+}
 static void sum(tensor *result, const tensor *inp, stream *s)
 {
     (void)result, (void)s;

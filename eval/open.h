@@ -1,9 +1,10 @@
 /* Opens a model folder, for every command that wants its shape or weights: first its shape and the headers of
- * its files, which takes no memory and finds most mistakes, then device, weights and activations. Who wants
- * only the tokenizer of a folder calls tokenizer_open. */
+ * its files, which takes no memory and finds most mistakes, then device, weights and what a pass needs:
+ * activations, or a decoder. Who wants only the tokenizer of a folder calls tokenizer_open. */
 #ifndef REMLA_EVAL_OPEN_H
 #define REMLA_EVAL_OPEN_H
 #include "eval/compute.h"
+#include "model/decode/decoder.h"
 #include "model/hf/config.h"
 #include "model/model.h"
 
@@ -11,9 +12,10 @@ typedef struct loaded_model {
     const char *folder; /* borrowed */
     model_config config;
     int64_t T;        /* tokens per sequence */
-    compute on;       /* the device; from loaded_model_start on, like the following */
+    compute on;       /* the device; from loaded_model_start or loaded_model_decode on, like the following */
     model m;          /* m.k is NULL before */
-    activations acts; /* of a micro-batch, FORWARD_ONLY */
+    activations acts; /* loaded_model_start: of a micro-batch, FORWARD_ONLY */
+    decoder decode;   /* loaded_model_decode; m is its model, so the struct must not move */
 } loaded_model;
 
 /* Reads config.json, and checks that the safetensors files hold the tensors of such a model. ERR_INPUT names
@@ -29,6 +31,11 @@ status loaded_model_open(loaded_model *x, const char *folder, const char *key, i
  * returns the same status. */
 status loaded_model_start(loaded_model *x, const compute_settings *wanted, int64_t B, const comm *c,
                           message *why);
+
+/* Instead of the above: opens the device, loads the weights, and lays out a decoder; settings->longest is at
+ * most the T that was checked. MPI: collective, likewise. */
+status loaded_model_decode(loaded_model *x, const compute_settings *wanted, const decoder_settings *settings,
+                           const comm *c, message *why);
 
 /* Frees a model that was opened, or one of zeros. */
 void loaded_model_close(loaded_model *x);

@@ -31,6 +31,25 @@ typedef struct adamw_scalars {
     int64_t step; /* from 1 */
 } adamw_scalars;
 
+/* One tensor of one layer's keys or values, of many sequences: a row for each position, in pages. */
+typedef struct cached {
+    tensor rows;  /* (pages*page, width): the table's real, BF16 or F8; contiguous */
+    tensor scale; /* F8: (pages*page) f32, what the elements of a row are multiplied by; else rank 0 */
+} cached;
+
+/* Which rows of a pass belong to which sequence, and where each sequence's positions lie. Host numbers, and
+ * contiguous tensors that the table can read. */
+typedef struct ragged {
+    int64_t N, sequences;
+    int64_t page;    /* positions of a page */
+    int64_t longest; /* the largest of `length` */
+    tensor start;  /* (sequences+1) i32: rows start[i] to start[i+1]-1 belong to sequence i; start[0] is 0 */
+    tensor length; /* (sequences) i32: its positions, the rows of this pass being the last of them: row r is
+                      at position length[i] - (start[i+1] - r) */
+    tensor table;  /* (sequences, most) i32: position p is row table[i][p/page]*page + p%page of `cached` */
+    tensor slot;   /* (N) i32: the row of `cached` of each row's own position */
+} ragged;
+
 #ifndef __cplusplus /* C++ calls the ops by their own names: "stream" cannot be a type and a member there */
 typedef struct ops {
     const char *name; /* "cpu f32" */

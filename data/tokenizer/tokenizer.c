@@ -11,7 +11,7 @@
 #include "base/memory.h"
 #include "data/tokenizer/added_tokens.h"
 #include "data/tokenizer/bpe.h"
-#include "data/tokenizer/decoder.h"
+#include "data/tokenizer/token_decoder.h"
 #include "base/digest.h"
 #include "data/tokenizer/text_buffer.h"
 #include "data/tokenizer/json_fields.h"
@@ -32,7 +32,7 @@ struct tokenizer {
     added_tokens *added;
     normalizer *normalizer;
     pretokenizer *pretokenizer;
-    decoder *decoder;
+    token_decoder *decoder;
     int64_t eos, bos, pad;
 };
 
@@ -51,7 +51,7 @@ static status read_parts(tokenizer *t, const json_t *root, int64_t bytes, const 
     TRY(json_field_object(root, "model", path, "", &model, why));
     TRY(normalizer_read(&t->normalizer, json_object_get(root, "normalizer"), path, why));
     TRY(pretokenizer_read(&t->pretokenizer, json_object_get(root, "pre_tokenizer"), path, why));
-    TRY(decoder_read(&t->decoder, json_object_get(root, "decoder"), path, why));
+    TRY(token_decoder_read(&t->decoder, json_object_get(root, "decoder"), path, why));
     TRY(bpe_read(&t->model, model, bytes, pretokenizer_is_byte_level(t->pretokenizer), path, why));
     return added_tokens_read(&t->added, root, json_object_get(model, "vocab"), t->normalizer, path, why);
 }
@@ -118,7 +118,7 @@ void tokenizer_close(tokenizer *t)
     added_tokens_free(t->added);
     normalizer_free(t->normalizer);
     pretokenizer_free(t->pretokenizer);
-    decoder_free(t->decoder);
+    token_decoder_free(t->decoder);
     free(t);
 }
 
@@ -225,7 +225,7 @@ status tokenizer_decode(const tokenizer *t, const uint32_t *id, int64_t count, b
         }
         if (!(special && skip_special)) pieces_add(&tokens, text, bytes);
     }
-    const status s = decoder_run(t->decoder, &tokens, out, why);
+    const status s = token_decoder_run(t->decoder, &tokens, out, why);
     pieces_free(&tokens);
     return s;
 }

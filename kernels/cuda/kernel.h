@@ -81,16 +81,25 @@ static __device__ inline act to_act(float x)
     return out;
 }
 
+/* The words that are shorter than 16 bytes. */
+template <int BYTES> struct word;
+template <> struct word<4> {
+    typedef unsigned int type;
+};
+template <> struct word<8> {
+    typedef uint2 type;
+};
+
 /* V elements of any storage type as floats: one, or as many as 16-byte accesses move, from an aligned
- * address. */
+ * address; of a narrow type half or a quarter of them. */
 template <int V, class T> static __device__ inline void load(float (&out)[V], const T *from)
 {
-    constexpr int PER = 16 / (int)sizeof(T);
-    static_assert(V == 1 || V % PER == 0 || V * sizeof(T) == 8, "one element, or vectors of 8 or 16 bytes");
+    constexpr int PER = 16 / (int)sizeof(T), BYTES = V * (int)sizeof(T);
+    static_assert(V == 1 || V % PER == 0 || BYTES == 8 || BYTES == 4, "one element, or whole words");
     if constexpr (V == 1) {
         out[0] = to_float(from[0]);
-    } else if constexpr (V * sizeof(T) == 8) {
-        const uint2 bits = *(const uint2 *)from;
+    } else if constexpr (BYTES < 16) {
+        const typename word<BYTES>::type bits = *(const typename word<BYTES>::type *)from;
         T part[V];
         memcpy(part, &bits, sizeof bits);
 #pragma unroll
@@ -109,17 +118,17 @@ template <int V, class T> static __device__ inline void load(float (&out)[V], co
 
 template <int V, class T> static __device__ inline void store(T *to, const float (&x)[V])
 {
-    constexpr int PER = 16 / (int)sizeof(T);
-    static_assert(V == 1 || V % PER == 0 || V * sizeof(T) == 8, "one element, or vectors of 8 or 16 bytes");
+    constexpr int PER = 16 / (int)sizeof(T), BYTES = V * (int)sizeof(T);
+    static_assert(V == 1 || V % PER == 0 || BYTES == 8 || BYTES == 4, "one element, or whole words");
     if constexpr (V == 1) {
         from_float(to, x[0]);
-    } else if constexpr (V * sizeof(T) == 8) {
+    } else if constexpr (BYTES < 16) {
         T part[V];
 #pragma unroll
         for (int i = 0; i < V; i++) from_float(&part[i], x[i]);
-        uint2 bits;
+        typename word<BYTES>::type bits;
         memcpy(&bits, part, sizeof bits);
-        *(uint2 *)to = bits;
+        *(typename word<BYTES>::type *)to = bits;
     } else {
 #pragma unroll
         for (int v = 0; v < V / PER; v++) {

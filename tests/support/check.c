@@ -133,10 +133,32 @@ static uint16_t to_bf16(float value) /* to the nearest, to even in the middle; N
     return isnan(value) ? 0x7fff : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+static double from_f8(uint8_t code) /* E4M3 */
+{
+    const int exponent = code >> 3 & 15, digits = code & 7;
+    const double size = (code & 0x7f) == 0x7f ? (double)NAN
+                        : exponent            ? ldexp(8 + digits, exponent - 10)
+                                              : ldexp(digits, -9);
+    return code & 0x80 ? -size : size;
+}
+
+static uint8_t to_f8(double value) /* the nearest code, the even one of two; NaN stays NaN */
+{
+    int best = isnan(value) ? 0x7f : 0;
+    for (int code = 1; code < 0x7f; code++) {
+        const double off = fabs(from_f8((uint8_t)code) - fabs(value)),
+                     least = fabs(from_f8((uint8_t)best) - fabs(value));
+        if (off < least || (off == least && code % 2 == 0)) best = code;
+    }
+    return (uint8_t)(best | (signbit(value) ? 0x80 : 0));
+}
+
 static double get(const tensor *t, int64_t i)
 {
     const void *p = element(t, i);
     switch (t->type) {
+    case F8:
+        return from_f8(*(const uint8_t *)p);
     case BF16:
         return from_bf16(*(const uint16_t *)p);
     case F32:
@@ -155,6 +177,9 @@ static void put(tensor *t, int64_t i, double value)
 {
     void *p = element(t, i);
     switch (t->type) {
+    case F8:
+        *(uint8_t *)p = to_f8(value);
+        break;
     case BF16:
         *(uint16_t *)p = to_bf16((float)value);
         break;

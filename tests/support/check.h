@@ -43,7 +43,7 @@ tensor check_tensor_of(dtype type, const char *name, int rank, const int64_t *di
 #define check_tensor(type, name, ...)                                                                        \
     check_tensor_of(type, name, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                   \
                     (int64_t[]){__VA_ARGS__})
-/* A contiguous copy, in the same or another type (F32, F64, BF16, I32), of any view. */
+/* A contiguous copy, in the same or another type (F32, F64, BF16, I32, F8), of any view. */
 tensor check_copy(const tensor *t, dtype type);
 
 /* Elements by their row-major index within the shape, whatever type and strides. */

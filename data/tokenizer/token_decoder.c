@@ -2,7 +2,7 @@
  * pieces before it, and may join them; the last pieces behind one another are the text. Bytes that are not
  * UTF-8 become U+FFFD in the way of the library: by ByteLevel one for each broken character, by ByteFallback
  * one for each byte. */
-#include "data/tokenizer/decoder.h"
+#include "data/tokenizer/token_decoder.h"
 #include "base/array.h"
 #include "base/memory.h"
 #include "data/tokenizer/byte_alphabet.h"
@@ -23,7 +23,7 @@ typedef struct step {
     bool prepended;       /* METASPACE: the first piece begins with a space that was put there */
 } step;
 
-struct decoder {
+struct token_decoder {
     char *path; /* of the file, for messages */
     step *step;
     int64_t count, capacity;
@@ -32,7 +32,7 @@ struct decoder {
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
-static step *add_step(decoder *d, step_kind kind)
+static step *add_step(token_decoder *d, step_kind kind)
 {
     d->step = array_reserve(d->step, &d->capacity, d->count + 1, sizeof *d->step);
     step *s = &d->step[d->count++];
@@ -53,7 +53,7 @@ static status read_character(const json_t *value, const char *key, text_buffer *
     return OK;
 }
 
-static status read_metaspace(decoder *d, const json_t *value, const char *path, message *why)
+static status read_metaspace(token_decoder *d, const json_t *value, const char *path, message *why)
 {
     const char *scheme = "always";
     int64_t bytes;
@@ -66,13 +66,13 @@ static status read_metaspace(decoder *d, const json_t *value, const char *path, 
     return OK;
 }
 
-static status read_replace(decoder *d, const json_t *value, const char *path, message *why)
+static status read_replace(token_decoder *d, const json_t *value, const char *path, message *why)
 {
     step *s = add_step(d, REPLACE);
     return json_field_replace(value, path, "decoder", &s->from, &s->to, why);
 }
 
-static status read_strip(decoder *d, const json_t *value, const char *path, message *why)
+static status read_strip(token_decoder *d, const json_t *value, const char *path, message *why)
 {
     step *s = add_step(d, STRIP);
     TRY(read_character(value, "content", &s->from, path, why));
@@ -80,9 +80,9 @@ static status read_strip(decoder *d, const json_t *value, const char *path, mess
     return json_field_count(value, "stop", INT32_MAX, path, "decoder", &s->stop, why);
 }
 
-static status read_value(decoder *d, const json_t *value, const char *path, message *why);
+static status read_value(token_decoder *d, const json_t *value, const char *path, message *why);
 
-static status read_sequence(decoder *d, const json_t *value, const char *path, message *why)
+static status read_sequence(token_decoder *d, const json_t *value, const char *path, message *why)
 {
     const json_t *list, *entry;
     size_t i;
@@ -91,7 +91,7 @@ static status read_sequence(decoder *d, const json_t *value, const char *path, m
     return OK;
 }
 
-static status read_value(decoder *d, const json_t *value, const char *path, message *why)
+static status read_value(token_decoder *d, const json_t *value, const char *path, message *why)
 {
     const char *type = "(none)";
     int64_t bytes;
@@ -110,21 +110,21 @@ static status read_value(decoder *d, const json_t *value, const char *path, mess
                 path, type);
 }
 
-status decoder_read(decoder **out, const json_t *value, const char *path, message *why)
+status token_decoder_read(token_decoder **out, const json_t *value, const char *path, message *why)
 {
     *out = NULL;
-    decoder *d = memory_new(1, sizeof *d, "a decoder");
+    token_decoder *d = memory_new(1, sizeof *d, "a decoder");
     d->path = memory_check(strdup(path), "the name of %s", path);
     d->joins_with_spaces = !value || json_is_null(value);
     const status s = d->joins_with_spaces ? OK : read_value(d, value, path, why);
     if (s == OK)
         *out = d;
     else
-        decoder_free(d);
+        token_decoder_free(d);
     return s;
 }
 
-void decoder_free(decoder *d)
+void token_decoder_free(token_decoder *d)
 {
     if (!d) return;
     for (int64_t i = 0; i < d->count; i++) {
@@ -308,7 +308,7 @@ static bool run_step(const step *s, const pieces *in, pieces *out, int64_t most)
     return out->text.bytes <= most;
 }
 
-status decoder_run(const decoder *d, pieces *tokens, text_buffer *out, message *why)
+status token_decoder_run(const token_decoder *d, pieces *tokens, text_buffer *out, message *why)
 {
     const int64_t source = tokens->text.bytes, most = text_buffer_growth_limit(source);
     bool fits = true;

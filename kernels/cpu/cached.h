@@ -1,0 +1,81 @@
+/* Private to kernels/: rows of a cache of keys and values, widened to the type that computes and narrowed
+ * from it. Every function is straight-line code inside its loop, so that gcc vectorises it. */
+#ifndef REMLA_KERNELS_CPU_CACHED_H
+#define REMLA_KERNELS_CPU_CACHED_H
+#include "kernels/cpu/cpu.h"
+#include <string.h>
+
+static const float F8_LARGEST = 448;
+
+static inline uint32_t bits_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static inline float float_of(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline float from_bf16(uint16_t half) { return float_of((uint32_t)half << 16); }
+
+static inline uint16_t to_bf16(float x) /* to the nearest, ties to even; NaN stays NaN */
+{
+    const uint32_t bits = bits_of(x), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return (uint16_t)(x == x ? rounded : 0x7fff);
+}
+
+/* E4M3: a sign, four bits of exponent with bias 7, three of significand. All ones is NaN; exponent 0 counts
+ * in steps of 2^-9. */
+static inline float from_f8(uint8_t code)
+{
+    const uint32_t magnitude = code & 0x7f, sign = (uint32_t)(code & 0x80) << 24;
+    const uint32_t normal = (magnitude << 20) + (120u << 23),
+                   small = bits_of((float)(int32_t)magnitude * 0x1p-9f);
+    const uint32_t finite = magnitude < 8 ? small : normal;
+    return float_of((magnitude == 0x7f ? 0x7fc00000u : finite) | sign);
+}
+
+static inline uint8_t to_f8(float x) /* to the nearest, ties to even, at most F8_LARGEST; NaN stays NaN */
+{
+    const uint32_t bits = bits_of(x), sign = bits >> 24 & 0x80;
+    const float size = float_of(bits & 0x7fffffff), kept = size < F8_LARGEST ? size : F8_LARGEST;
+    const uint32_t k = bits_of(kept), normal = ((k + 0x7ffff + (k >> 20 & 1)) >> 20) - (120u << 3);
+    /* Steps of 2^-9, rounded by adding what leaves no bits for less. */
+    const uint32_t small = bits_of(kept * 0x1p9f + 0x1p23f) - bits_of(0x1p23f);
+    const uint32_t finite = kept < 0x1p-6f ? small : normal;
+    return (uint8_t)((size == size ? finite : 0x7f) | sign);
+}
+
+/* out (count) = elements from.. of row `row`. */
+static inline void cached_load(real *out, const cached *c, int64_t row, int64_t from, int64_t count)
+{
+    const int64_t first = row * c->rows.dim[1] + from;
+    if (c->rows.type == BF16) {
+        const uint16_t *half = (const uint16_t *)c->rows.data + first;
+        for (int64_t i = 0; i < count; i++) out[i] = (real)from_bf16(half[i]);
+    } else if (c->rows.type == F8) {
+        const uint8_t *code = (const uint8_t *)c->rows.data + first;
+        const float scale = ((const float *)c->scale.data)[row];
+        for (int64_t i = 0; i < count; i++) out[i] = (real)(from_f8(code[i]) * scale);
+    } else {
+        memcpy(out, (const real *)c->rows.data + first, (size_t)count * sizeof *out);
+    }
+}
+
+static inline void cached_require(const char *function, const cached *c)
+{
+    REQUIRE(c->rows.rank == 2, "%s: %s has rank %d, expected 2", function, c->rows.name, c->rows.rank);
+    REQUIRE(c->rows.type == REAL_TYPE || c->rows.type == BF16 || c->rows.type == F8,
+            "%s: %s is %s, expected %s, bf16 or f8", function, c->rows.name, dtype_name(c->rows.type),
+            dtype_name(REAL_TYPE));
+    REQUIRE_CONTIGUOUS(&c->rows);
+    if (c->rows.type != F8) return;
+    tensor_require_shape(function, &c->scale, F32, 1, (const int64_t[]){c->rows.dim[0]});
+    REQUIRE_CONTIGUOUS(&c->scale);
+}
+
+#endif

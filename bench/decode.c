@@ -223,14 +223,14 @@ static void print_part(const bench *b, cost mine, cost theirs, double seconds, d
 static void print_point(const bench *b, const decode_model *s, const decode_model *original, dtype cache,
                         int64_t batch, int64_t length, point mine, point theirs)
 {
-    const cost weights = weights_cost(s, b->k->act, batch),
+    const cost matrices = weights_cost(s, b->k->act, batch),
                attention = attention_cost(&s->shape, cache, batch, length),
                their_attention = attention_cost(&original->shape, cache, batch, length),
                their_step = cost_sum(weights_cost(original, b->k->act, batch), their_attention);
     printf("%s,%.0f,%s,%lld,%lld,%.5g,%.5g,%.5g", s->name, cache_numbers(&s->shape), dtype_name(cache),
            (long long)batch, (long long)length, (double)batch / mine.step,
-           weights.bytes / (double)batch / 1e6, attention.bytes / (double)batch / 1e6);
-    print_part(b, cost_sum(weights, attention), their_step, mine.step, theirs.step);
+           matrices.bytes / (double)batch / 1e6, attention.bytes / (double)batch / 1e6);
+    print_part(b, cost_sum(matrices, attention), their_step, mine.step, theirs.step);
     print_part(b, attention, their_attention, mine.attention, theirs.attention);
     printf("\n");
     fflush(stdout);

@@ -222,6 +222,12 @@ static void cache_read(tensor *out, const cached *inp, const tensor *slot, strea
     (void)s;
     count("cache read", bytes(out) + bytes(slot) + numel(out) * (double)dtype_bytes(inp->rows.type), 0);
 }
+static void cache_copy(cached *x, const tensor *to, const tensor *from, stream *s)
+{
+    (void)s;
+    count("cache copy",
+          2 * (double)(to->dim[0] * x->rows.dim[1] * dtype_bytes(x->rows.type)) + bytes(to) + bytes(from), 0);
+}
 /* Each sequence's rows once; every query reads all of them. */
 static void decode(const char *name, const tensor *out, const tensor *q, double row_bytes, const ragged *r)
 {

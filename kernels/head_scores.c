@@ -1,18 +1,51 @@
-/* Log-probabilities of targets and of the likeliest tokens, a chunk of rows of logits at a time. */
+/* Log-probabilities of targets and of the likeliest tokens, a chunk of rows of logits at a time. A row goes
+ * in pieces of fixed size from its start, the last filled up, whose lanes keep partial sums: its bits depend
+ * on nothing but its logits. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vmath.h"
+#include <string.h>
+
+enum { PIECE = 32 };
+
+/* The lowest index of the largest of a row. */
+static int64_t likeliest(const real *row, int64_t V)
+{
+    real highest = row[0];
+#pragma omp simd reduction(max : highest)
+    for (int64_t v = 0; v < V; v++) highest = row[v] > highest ? row[v] : highest;
+    int64_t best = 0;
+    while (best + 1 < V && row[best] != highest) best++;
+    return best;
+}
+
+static void add_piece(double sum[PIECE], const real *row, real highest)
+{
+    real e[PIECE];
+    for (int i = 0; i < PIECE; i++) e[i] = real_exp(row[i] - highest);
+    for (int i = 0; i < PIECE; i++) sum[i] += (double)e[i];
+}
+
+static double sum_exp(const real *row, int64_t V, real highest)
+{
+    double lane[PIECE] = {0}, sum = 0;
+    int64_t v = 0;
+    for (; v + PIECE <= V; v += PIECE) add_piece(lane, row + v, highest);
+    if (v < V) {
+        real rest[PIECE];
+        for (int i = 0; i < PIECE; i++) rest[i] = v + i < V ? row[v + i] : -(real)INFINITY;
+        add_piece(lane, rest, highest);
+    }
+    for (int i = 0; i < PIECE; i++) sum += lane[i];
+    return sum;
+}
 
 static void row_scores(double *scores, const real *row, int64_t V, int32_t target)
 {
-    int64_t best = 0;
-    for (int64_t v = 1; v < V; v++)
-        if (row[v] > row[best]) best = v;
-    double sum = 0;
-    for (int64_t v = 0; v < V; v++) sum += (double)real_exp(row[v] - row[best]);
-    const double denominator = log(sum);
-    scores[0] = target < 0 ? 0 : (double)(row[target] - row[best]) - denominator;
+    const int64_t best = likeliest(row, V);
+    const double highest = (double)row[best], all = log(sum_exp(row, V, row[best]));
+    scores[0] = target < 0 ? 0 : (double)row[target] - highest - all;
     scores[1] = (double)best;
-    scores[2] = 0 - denominator;
+    scores[2] = 0 - all; /* not -all: the same zero as above */
 }
 
 void CPU(head_scores)(tensor *scores, const tensor *hidden, const tensor *weight, const tensor *targets,

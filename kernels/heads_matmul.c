@@ -1,5 +1,33 @@
-/* A matrix for each head. */
-#include "kernels/cpu/cpu.h"
+/* A matrix for each head. Its rows lie along what is summed (dots), or, transposed, along what comes out
+ * (mix): kernels/cpu/products.h. */
+#include "kernels/cpu/products.h"
+
+enum {
+    BLOCK_ROWS = 4 * ROWS,
+    SHARED = 1 << 15 /* products below which a second thread costs more than it saves */
+};
+
+/* Head h of `rows` rows from n on. */
+static void block(tensor *out, const tensor *inp, const tensor *weight, bool transposed, int64_t n,
+                  int64_t rows, int64_t h)
+{
+    const int64_t K = inp->dim[2], O = out->dim[2];
+    const real *w = (const real *)weight->data + h * weight->stride[0],
+               *x = (const real *)inp->data + n * inp->stride[0] + h * inp->stride[1];
+    real *y = (real *)out->data + n * out->stride[0] + h * out->stride[1];
+    if (transposed) {
+        real *to[BLOCK_ROWS];
+        for (int64_t r = 0; r < rows; r++) {
+            to[r] = y + r * out->stride[0];
+            memset(to[r], 0, (size_t)O * sizeof **to);
+        }
+        mix(rows, to, O, x, inp->stride[0], w, weight->stride[1], K);
+    } else {
+        const real *from[BLOCK_ROWS];
+        for (int64_t r = 0; r < rows; r++) from[r] = x + r * inp->stride[0];
+        dots(rows, y, out->stride[0], from, w, weight->stride[1], O, K);
+    }
+}
 
 void CPU(heads_matmul)(tensor *out, const tensor *inp, const tensor *weight, bool transposed, stream *s)
 {
@@ -8,17 +36,10 @@ void CPU(heads_matmul)(tensor *out, const tensor *inp, const tensor *weight, boo
     REQUIRE_SHAPE(inp, REAL_TYPE, N, H, K);
     REQUIRE_SHAPE(out, REAL_TYPE, N, H, O);
     REQUIRE_SHAPE(weight, REAL_TYPE, H, transposed ? K : O, transposed ? O : K);
-    const int64_t along = transposed ? weight->stride[1] : 1, across = transposed ? 1 : weight->stride[1];
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < N * H; i++) {
-        const int64_t n = i / H, h = i % H;
-        const real *x = (const real *)inp->data + n * inp->stride[0] + h * inp->stride[1],
-                   *w = (const real *)weight->data + h * weight->stride[0];
-        real *y = (real *)out->data + n * out->stride[0] + h * out->stride[1];
-        for (int64_t o = 0; o < O; o++) {
-            real dot = 0;
-            for (int64_t k = 0; k < K; k++) dot += x[k] * w[o * across + k * along];
-            y[o] = dot;
-        }
+    const int64_t blocks = (N + BLOCK_ROWS - 1) / BLOCK_ROWS;
+#pragma omp parallel for schedule(dynamic) if (N * H * K * O >= SHARED)
+    for (int64_t i = 0; i < H * blocks; i++) {
+        const int64_t n = i % blocks * BLOCK_ROWS;
+        block(out, inp, weight, transposed, n, N - n < BLOCK_ROWS ? N - n : BLOCK_ROWS, i / blocks);
     }
 }

@@ -6,8 +6,8 @@ void CPU(mla_decode)(tensor *out, const tensor *q, const cached *latents, const 
                      tensor *scratch, stream *s)
 {
     (void)s;
-    const decode_shape c = {.H = q->dim[1], .G = 1, .D = q->dim[2], .Dv = out->dim[2]};
-    REQUIRE(latents->rows.dim[1] == c.D && c.Dv <= c.D, "%s: %lld latents of rows of %lld, queries of %lld",
-            __func__, (long long)c.Dv, (long long)latents->rows.dim[1], (long long)c.D);
-    decode(__func__, out, q, latents, latents, r, &c, scale, scratch);
+    const int64_t D = q->dim[2], R = out->dim[2];
+    REQUIRE(latents->rows.dim[1] == D && R <= D, "%s: %lld latents of rows of %lld, queries of %lld",
+            __func__, (long long)R, (long long)latents->rows.dim[1], (long long)D);
+    decode(__func__, out, q, latents, latents, r, 1, scale, scratch);
 }

@@ -1,8 +1,8 @@
 /* The memory of a pass and how it is laid out. The code of the layout runs twice, on an arena that counts and
- * on the real one. With a cache, keys and values are not part of it: before each pass the layers are given
- * views of the cache's rows. */
+ * on the real one. */
 #include "model/activations.h"
 #include "base/memory.h"
+#include "model/angles.h"
 #include <stdlib.h>
 
 /* At most this many logits exist at a time: 128 MiB as float. With fewer rows the head's products get slower;
@@ -40,11 +40,12 @@ static layer_acts layer_layout(const shape *z, arena *a)
             l.q_latent = arena_tensor(a, act, "q_latent", N, d->Rq);
             l.q_rstd = arena_tensor(a, real, "q_rstd", N);
         }
+        l.kv_a = arena_tensor(a, act, "kv_a", N, d->R + d->Dr);
+        l.kv_rstd = arena_tensor(a, real, "kv_rstd", N);
+    } else {
+        l.k = arena_tensor(a, act, "k", N, d->G * d->D);
+        l.v = arena_tensor(a, act, "v", N, d->G * d->D);
     }
-    if (z->use == FORWARD_CACHED) return l;
-    const layer_keys keys = layer_keys_layout(d, z->k, N, a);
-    l.kv_a = keys.kv_a, l.k = keys.k, l.v = keys.v;
-    if (mla) l.kv_rstd = arena_tensor(a, real, "kv_rstd", N);
     return l;
 }
 
@@ -61,8 +62,10 @@ static layer_scratch scratch_layout(const shape *z, arena *a)
     };
     if (mla) {
         if (d->Rq) s.q_normed = arena_tensor(a, act, "q_normed", N, d->Rq);
+        s.kv_normed = arena_tensor(a, act, "kv_normed", N, d->R);
+        s.kv = arena_tensor(a, act, "kv", N, d->H * (d->Dn + d->Dv));
+        s.k = arena_tensor(a, act, "k", N, d->H * (d->Dn + d->Dr));
     }
-    if (z->use != FORWARD_CACHED) s.expanded = expanded_keys_layout(d, z->k, N, a);
     if (!backward) return s;
     s.dh = arena_tensor(a, act, "dh", N, d->C);
     s.dheads = arena_tensor(a, act, "dheads", N, d->H * (mla ? d->Dv : d->D));
@@ -101,12 +104,10 @@ static void layout(activations *x, const shape *z, arena *a)
     x->tokens = arena_tensor(a, I32, "tokens", N);
     x->targets = arena_tensor(a, I32, "targets", N);
     x->first = arena_tensor(a, I32, "first", z->B, z->T);
-    if (z->use != FORWARD_CACHED) angles_layout(&x->cosine, &x->sine, d, z->k, z->T, a);
+    angles_layout(&x->cosine, &x->sine, d, z->k, z->T, a);
     x->position = arena_tensor(a, I32, "position", z->B, z->T);
     const int64_t kept = z->use == FORWARD_AND_BACKWARD ? d->L : 1;
     for (int64_t l = 0; l < kept; l++) x->layer[l] = layer_layout(z, a);
-    if (z->use == FORWARD_CACHED)
-        for (int64_t l = 1; l < d->L; l++) x->layer[l] = x->layer[0];
     x->last = arena_tensor(a, act, "last", N, d->C);
     x->last_rstd = arena_tensor(a, real, "last_rstd", N);
     x->hidden = arena_tensor(a, act, "hidden", N, d->C);
@@ -139,63 +140,23 @@ int64_t activations_bytes(const dims *d, const ops *k, int64_t B, int64_t T, act
     return bytes;
 }
 
-/* The positions from `from` on, in every sequence. */
-static void positions_upload(activations *a, const ops *k, int64_t from)
+/* 0, 1, ... in every sequence. */
+static void positions_upload(activations *a, const ops *k)
 {
     int32_t *position = memory_new(a->B * a->T, sizeof *position, "positions");
-    for (int64_t n = 0; n < a->B * a->T; n++) position[n] = (int32_t)(from + n % a->T);
+    for (int64_t n = 0; n < a->B * a->T; n++) position[n] = (int32_t)(n % a->T);
     k->upload_i32(&a->position, position, k->stream);
     free(position);
 }
 
-static void reserve(activations *a, const shape *z)
-{
-    const int64_t bytes = measure(a, z);
-    arena_reserve(&a->memory, bytes);
-    layout(a, z, &a->memory);
-}
-
 void activations_init(activations *a, const dims *d, const ops *k, int64_t B, int64_t T, activations_use use)
 {
-    REQUIRE(use != FORWARD_CACHED, "there is no cache");
-    reserve(a, &(shape){d, k, B, T, use});
+    const shape z = {d, k, B, T, use};
+    const int64_t bytes = measure(a, &z);
+    arena_reserve(&a->memory, bytes);
+    layout(a, &z, &a->memory);
     angles_upload(&a->cosine, &a->sine, d, k);
-    positions_upload(a, k, 0);
-}
-
-void activations_init_cached(activations *a, const dims *d, const ops *k, int64_t T, kv_cache *cache)
-{
-    REQUIRE(d->L == cache->L, "a cache of %lld layers for a model of %lld", (long long)cache->L,
-            (long long)d->L);
-    reserve(a, &(shape){d, k, 1, T, FORWARD_CACHED});
-    a->cache = cache;
-    a->cosine = cache->cosine;
-    a->sine = cache->sine;
-}
-
-/* The first S rows of a tensor that the model has. */
-static tensor rows_until(const tensor *t, int64_t S) { return t->rank ? tensor_rows(t, 0, S) : *t; }
-
-void activations_continue(activations *a, const ops *k)
-{
-    kv_cache *c = a->cache;
-    if (!c) return;
-    const int64_t past = c->length, S = past + a->T;
-    REQUIRE(S <= c->capacity, "%lld positions behind %lld in a cache for %lld", (long long)a->T,
-            (long long)past, (long long)c->capacity);
-    for (int64_t l = 0; l < c->L; l++) {
-        layer_acts *to = &a->layer[l];
-        const layer_keys *from = &c->layer[l];
-        to->kv_a = rows_until(&from->kv_a, S);
-        to->k = rows_until(&from->k, S);
-        to->v = rows_until(&from->v, S);
-        to->kv_rstd = rows_until(&c->kv_rstd, S);
-    }
-    a->s.expanded = (expanded_keys){.kv_normed = rows_until(&c->expanded.kv_normed, S),
-                                    .kv = rows_until(&c->expanded.kv, S),
-                                    .k = rows_until(&c->expanded.k, S)};
-    positions_upload(a, k, past);
-    c->length = S;
+    positions_upload(a, k);
 }
 
 void activations_free(activations *a)

@@ -7,18 +7,14 @@
 #include "base/arena.h"
 #include "kernels/kernels.h"
 #include "model/dims.h"
-#include "model/kv_cache.h"
 
 typedef enum activations_use {
-    FORWARD_ONLY,         /* the layers share one set of layer_acts */
-    FORWARD_AND_BACKWARD, /* every layer keeps its own, and there is room for gradients of activations */
-    FORWARD_CACHED        /* the layers share all but keys and values, which lie in a cache */
+    FORWARD_ONLY,        /* the layers share one set of layer_acts */
+    FORWARD_AND_BACKWARD /* every layer keeps its own, and there is room for gradients of activations */
 } activations_use;
 
 /* Holds what one layer keeps between forward and backward. Norm outputs, expanded keys and values and the
- * product of gate and up are computed again in backward: they cost little and would double the memory. With a
- * cache kv_a, kv_rstd, k and v are views of it: of all positions that attention sees, the last N of them the
- * pass's own. */
+ * product of gate and up are computed again in backward: they cost little and would double the memory. */
 typedef struct layer_acts {
     tensor x;         /* (N,C) the residual stream that enters the layer */
     tensor attn_rstd; /* (N) */
@@ -37,11 +33,13 @@ typedef struct layer_acts {
 
 /* Used by every layer in turn. */
 typedef struct layer_scratch {
-    tensor h;               /* (N,C) a norm's output */
-    tensor delta;           /* (N,C) what a sub-layer adds to the residual stream */
-    tensor q_normed;        /* (N,Rq) */
-    expanded_keys expanded; /* MLA: of all keys */
-    tensor act;             /* (N,F) */
+    tensor h;         /* (N,C) a norm's output */
+    tensor delta;     /* (N,C) what a sub-layer adds to the residual stream */
+    tensor q_normed;  /* (N,Rq) */
+    tensor kv_normed; /* MLA: (N,R) */
+    tensor kv;        /* MLA: (N,H*(Dn+Dv)) each head's part of keys, then its values */
+    tensor k;         /* MLA: (N,H*(Dn+Dr)) */
+    tensor act;       /* (N,F) */
     tensor dh, dheads, dq, dq_latent, dq_normed, dkv_a, dkv_normed, dkv, dk, dv, dact,
         dup; /* gradients of the above */
 } layer_scratch;
@@ -51,7 +49,7 @@ typedef struct activations {
     activations_use use;
     tensor tokens, targets, first; /* i32: (N), (N), (B,T) the batch */
     tensor cosine, sine;           /* (T,width/2) of the rotary part, a row for each position */
-    tensor position;               /* (B,T) i32: rows of these: 0, 1, ..., or those behind the cache's */
+    tensor position;               /* (B,T) i32: rows of these: 0, 1, ... */
     layer_acts *layer;             /* (L), or one for all of them; use activations_layer */
     layer_scratch s;
     tensor last, last_rstd, hidden; /* (N,C) after the last layer; (N); (N,C) after the final norm */
@@ -61,23 +59,15 @@ typedef struct activations {
     tensor loss;     /* (N) */
     tensor loss_sum; /* (1) f64: of the micro-batches since loss_zero */
     tensor logits;   /* (rows,V) scratch of head_loss */
-    kv_cache *cache; /* borrowed; NULL without */
     arena memory;
 } activations;
 
 /* Lays out and reserves. Whether latents have a norm (d->latent_norm) makes no difference. Stops the job when
  * memory is short. */
 void activations_init(activations *a, const dims *d, const ops *k, int64_t B, int64_t T, activations_use use);
-/* Lays out and reserves for forward only, over T tokens of the one sequence of `cache`. The cache is borrowed
- * for as long as the activations live, and may be that of several. */
-void activations_init_cached(activations *a, const dims *d, const ops *k, int64_t T, kv_cache *cache);
 void activations_free(activations *a);
 /* Bytes that activations_init reserves. */
 int64_t activations_bytes(const dims *d, const ops *k, int64_t B, int64_t T, activations_use use);
-
-/* Called by model_forward: makes room for the T positions of a pass behind those that the cache holds, which
- * must have it, and shows the layers all of them. Does nothing without a cache. */
-void activations_continue(activations *a, const ops *k);
 
 static inline layer_acts *activations_layer(const activations *a, int layer)
 {

@@ -2,19 +2,12 @@
 #include "model/block.h"
 #include "model/parts.h"
 
-tensor part_rows_added(const activations *acts, const tensor *t)
-{
-    const int64_t N = acts->B * acts->T;
-    return tensor_rows(t, t->dim[0] - N, N);
-}
-
 tensor part_heads(const activations *acts, const tensor *t, int64_t heads)
 {
-    const int64_t positions = t->dim[0] / acts->B;
     tensor view = *t;
     view.rank = 4;
-    view.dim[0] = acts->B, view.dim[1] = positions, view.dim[2] = heads, view.dim[3] = t->dim[1] / heads;
-    view.stride[0] = positions * t->stride[0], view.stride[1] = t->stride[0], view.stride[2] = view.dim[3],
+    view.dim[0] = acts->B, view.dim[1] = acts->T, view.dim[2] = heads, view.dim[3] = t->dim[1] / heads;
+    view.stride[0] = acts->T * t->stride[0], view.stride[1] = t->stride[0], view.stride[2] = view.dim[3],
     view.stride[3] = 1;
     return view;
 }

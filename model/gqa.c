@@ -12,19 +12,18 @@ void gqa_forward(const model *m, const layer_weights *w, activations *acts, int 
     layer_acts *a = activations_layer(acts, layer);
     layer_scratch *s = &acts->s;
 
-    /* 1 queries, keys, values: behind those that a cache has */
-    tensor k_added = part_rows_added(acts, &a->k), v_added = part_rows_added(acts, &a->v);
+    /* 1 queries, keys, values */
     k->matmul_forward(&a->q, operand_of(&s->h), operand_of(&w->wq), part_bias(&w->bq), k->stream);
-    k->matmul_forward(&k_added, operand_of(&s->h), operand_of(&w->wk), part_bias(&w->bk), k->stream);
-    k->matmul_forward(&v_added, operand_of(&s->h), operand_of(&w->wv), part_bias(&w->bv), k->stream);
+    k->matmul_forward(&a->k, operand_of(&s->h), operand_of(&w->wk), part_bias(&w->bk), k->stream);
+    k->matmul_forward(&a->v, operand_of(&s->h), operand_of(&w->wv), part_bias(&w->bv), k->stream);
 
     /* 2 rotation */
-    tensor q = part_heads(acts, &a->q, d->H), keys_added = part_heads(acts, &k_added, d->G);
+    tensor q = part_heads(acts, &a->q, d->H), keys = part_heads(acts, &a->k, d->G);
     k->rope_forward(&q, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
-    k->rope_forward(&keys_added, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
+    k->rope_forward(&keys, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
 
     /* 3 attention */
-    const tensor keys = part_heads(acts, &a->k, d->G), values = part_heads(acts, &a->v, d->G);
+    const tensor values = part_heads(acts, &a->v, d->G);
     tensor heads = part_heads(acts, &a->heads, d->H);
     k->attention_forward(&heads, &a->lse, &q, &keys, &values, &acts->first, scale_of(d), k->stream);
 

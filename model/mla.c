@@ -26,8 +26,7 @@ static tensor without_heads(tensor t)
     return t;
 }
 
-/* Step 4, shared with backward: latent norm, kv_b, keys (B,S,H,Dn+Dr), of all positions that attention sees.
- * Sets *kv_heads to (B,S,H,Dn+Dv). */
+/* Step 4, shared with backward: latent norm, kv_b, keys (B,T,H,Dn+Dr). Sets *kv_heads to (B,T,H,Dn+Dv). */
 static tensor expand(const model *m, const layer_weights *w, activations *acts, layer_acts *a,
                      tensor *kv_heads)
 {
@@ -35,15 +34,15 @@ static tensor expand(const model *m, const layer_weights *w, activations *acts, 
     layer_scratch *s = &acts->s;
     tensor latent = latent_of(d, &a->kv_a);
     if (d->latent_norm) {
-        m->k->rmsnorm_forward(&s->expanded.kv_normed, &a->kv_rstd, &latent, &w->kv_a_norm, LATENT_NORM_EPS,
+        m->k->rmsnorm_forward(&s->kv_normed, &a->kv_rstd, &latent, &w->kv_a_norm, LATENT_NORM_EPS,
                               m->k->stream);
-        latent = s->expanded.kv_normed;
+        latent = s->kv_normed;
     }
-    m->k->matmul_forward(&s->expanded.kv, operand_of(&latent), operand_of(&w->wkv_b), NULL, m->k->stream);
-    *kv_heads = part_heads(acts, &s->expanded.kv, d->H);
+    m->k->matmul_forward(&s->kv, operand_of(&latent), operand_of(&w->wkv_b), NULL, m->k->stream);
+    *kv_heads = part_heads(acts, &s->kv, d->H);
     const tensor nope = tensor_slice(kv_heads, 0, d->Dn),
                  rotary = without_heads(rotary_of(d, acts, &a->kv_a));
-    tensor k = part_heads(acts, &s->expanded.k, d->H);
+    tensor k = part_heads(acts, &s->k, d->H);
     m->k->mla_expand_forward(&k, &nope, &rotary, m->k->stream);
     return k;
 }
@@ -56,9 +55,8 @@ void block_q_latent(const model *m, const layer_weights *w, activations *acts, i
 
 void block_kv_latent(const model *m, const layer_weights *w, activations *acts, int layer)
 {
-    tensor added = part_rows_added(acts, &activations_layer(acts, layer)->kv_a);
-    m->k->matmul_forward(&added, operand_of(&acts->s.h), operand_of(&w->wkv_a), part_bias(&w->bkv_a),
-                         m->k->stream);
+    m->k->matmul_forward(&activations_layer(acts, layer)->kv_a, operand_of(&acts->s.h), operand_of(&w->wkv_a),
+                         part_bias(&w->bkv_a), m->k->stream);
 }
 
 void mla_forward(const model *m, const layer_weights *w, activations *acts, int layer)
@@ -82,13 +80,12 @@ void mla_forward(const model *m, const layer_weights *w, activations *acts, int 
         k->matmul_forward(&a->q, operand_of(&s->h), operand_of(&w->wq), part_bias(&w->bq), k->stream);
     }
 
-    /* 2 latent of keys and values, rotary key: behind those that a cache has */
+    /* 2 latent of keys and values, rotary key */
     block_kv_latent(m, w, acts, layer);
-    const tensor added = part_rows_added(acts, &a->kv_a);
 
     /* 3 rotation */
     const tensor q = part_heads(acts, &a->q, d->H);
-    tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(d, acts, &added);
+    tensor q_rotary = tensor_slice(&q, d->Dn, d->Dr), k_rotary = rotary_of(d, acts, &a->kv_a);
     k->rope_forward(&q_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
     k->rope_forward(&k_rotary, &acts->cosine, &acts->sine, &acts->position, ROPE_PAIRS, k->stream);
 
@@ -137,8 +134,8 @@ void mla_backward(const model *m, const layer_weights *w, layer_weights *g, acti
     const tensor latent = latent_of(d, &a->kv_a);
     k->mla_expand_backward(&dnope, &drotary, &dkeys, k->stream);
     if (d->latent_norm) {
-        k->matmul_backward(&s->dkv_normed, &g->wkv_b, NULL, operand_of(&s->dkv),
-                           operand_of(&s->expanded.kv_normed), operand_of(&w->wkv_b), k->stream);
+        k->matmul_backward(&s->dkv_normed, &g->wkv_b, NULL, operand_of(&s->dkv), operand_of(&s->kv_normed),
+                           operand_of(&w->wkv_b), k->stream);
         k->rmsnorm_backward(&dlatent, &g->kv_a_norm, &s->dkv_normed, &latent, &w->kv_a_norm, &a->kv_rstd,
                             k->stream);
     } else {

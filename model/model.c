@@ -70,7 +70,6 @@ void model_forward(const model *m, activations *a, const token_batch *batch)
     const units *w = &m->units;
     k->upload_i32(&a->tokens, batch->tokens, k->stream);
     k->upload_i32(&a->first, batch->first, k->stream);
-    activations_continue(a, k);
 
     const tensor embed = weights_embed(t, w);
     k->embedding_forward(&a->layer[0].x, &a->tokens, &embed, k->stream);

@@ -41,8 +41,7 @@ void gradients_init(gradients *g, const model *m);
 void gradients_free(gradients *g);
 
 /* Embedding, layers and final norm: a->hidden. Does not read the targets. The batch, here and below, has the
- * B and T of the activations. With a cache the tokens are those behind its positions, which `first` counts,
- * too; they are in it afterwards. All three calls of a step are queued on a device and wait for nothing:
+ * B and T of the activations. All three calls of a step are queued on a device and wait for nothing:
  * forward, a loss (model/loss.h), backward. Each holds at most one unit of weights at a time, and none when
  * it returns. They are collective where the units are. */
 void model_forward(const model *m, activations *a, const token_batch *batch);

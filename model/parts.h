@@ -15,9 +15,7 @@ void gqa_backward(const model *m, const layer_weights *w, layer_weights *g, acti
 void ffn_forward(const model *m, const layer_weights *w, activations *acts, int layer);
 void ffn_backward(const model *m, const layer_weights *w, layer_weights *g, activations *acts, int layer);
 
-/* The rows of keys or values of all positions that are the pass's own: the last N. */
-tensor part_rows_added(const activations *acts, const tensor *t);
-/* (N,H*D) seen as (B,T,H,D), or (B*S,H*D) as (B,S,H,D); rows may be strided. */
+/* (N,H*D) seen as (B,T,H,D); rows may be strided. */
 tensor part_heads(const activations *acts, const tensor *t, int64_t heads);
 /* NULL for a bias that the model does not have. */
 static inline const tensor *part_bias(const tensor *t) { return tensor_present(t) ? t : (const tensor *)0; }

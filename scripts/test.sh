@@ -25,7 +25,7 @@ if ! [ -e "${CUDA_HOME:-/usr/local/cuda}/include/cuda_runtime_api.h" ]; then
 elif [ $# = 0 ]; then
     kernels=(-R '^kernels/' -E '/(blas|vmath)$') # those that have a .cu file
     bash "$ROOT/scripts/build.sh" emu
-    run emu -R '^(base/(library|cuda/)|kernels/|optim/optimizer$|model/(model|kv_cache)$|eval/compute$|emu/|cuda/|e2e/(device|first_gpu))'
+    run emu -R '^(base/(library|cuda/)|kernels/|optim/optimizer$|model/(model|decode/decoder)$|eval/compute$|emu/|cuda/|e2e/(device|first_gpu))'
     for seed in 1 2; do SIMT_SEED=$seed FAKECUDA_LAZY=$seed run emu "${kernels[@]}"; done
     for preset in emu-asan emu-tsan; do
         bash "$ROOT/scripts/build.sh" $preset kernel_tests

@@ -1,5 +1,6 @@
 /* The memory of a decoder, laid out twice: on an arena that counts, and on the real one. */
 #include "base/memory.h"
+#include "model/angles.h"
 #include "model/decode/pass.h"
 #include <stdlib.h>
 

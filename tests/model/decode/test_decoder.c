@@ -28,6 +28,10 @@ static const dims shapes[] = {
 };
 enum { NUM_SHAPES = sizeof shapes / sizeof *shapes };
 
+/* All shapes; on a device, which may be an emulated one, one of each kind. */
+static int first_shape(const ops *k) { return k->device ? 1 : 0; }
+static int next_shape(const ops *k, int j) { return j + (k->device ? 4 : 1); }
+
 typedef struct setup {
     model m;
     decoder x;
@@ -154,7 +158,7 @@ static void test_forward(void **state)
     (void)state;
     const ops *k;
     for (int i = 0; (k = check_table(i)); i++)
-        for (int j = 0; j < NUM_SHAPES; j++) {
+        for (int j = first_shape(k); j < NUM_SHAPES; j = next_shape(k, j)) {
             setup s;
             setup_init(&s, &shapes[j], k, F32);
             int32_t tokens[LENGTH];
@@ -163,7 +167,7 @@ static void test_forward(void **state)
             for (int materialised = 0; materialised < 2; materialised++) {
                 const tensor all = decode_anew(&s.x, tokens, LENGTH, 0, materialised);
                 check_close("whole", &all, &want, tolerance(k));
-                for (int way = 1; way < NUM_WAYS; way++) {
+                for (int way = 1; way < (k->device ? 2 : NUM_WAYS); way++) {
                     const tensor got = decode_anew(&s.x, tokens, LENGTH, way, materialised);
                     check_same(k, ways[way].name, &got, &all);
                 }
@@ -183,7 +187,7 @@ static void test_company(void **state)
     static const int orders[2][MANY] = {{0, 1, 2, 3}, {3, 0, 2, 1}};
     const ops *k;
     for (int i = 0; (k = check_table(i)); i++)
-        for (int j = 0; j < NUM_SHAPES; j++) {
+        for (int j = first_shape(k); j < NUM_SHAPES; j = next_shape(k, j)) {
             setup s;
             setup_init(&s, &shapes[j], k, F32);
             int32_t tokens[MANY][LENGTH];
@@ -285,12 +289,14 @@ static void test_fork_and_rewind(void **state)
     (void)state;
     const ops *k;
     for (int i = 0; (k = check_table(i)); i++)
-        for (int j = 0; j < NUM_SHAPES; j++)
-            for (int materialised = 0; materialised < 2; materialised++) {
+        for (int j = first_shape(k); j < NUM_SHAPES; j = next_shape(k, j)) {
+            for (int materialised = 0; !k->device && materialised < 2; materialised++) {
                 fork_and_rewind(&shapes[j], k, F32, 64, materialised);
                 fork_and_rewind(&shapes[j], k, F32, 100, materialised);
-                fork_and_rewind(&shapes[j], k, F8, 100, materialised); /* a copy is one to the bit */
             }
+            /* What is copied is the same to the bit. Narrow numbers would show a device's other sums. */
+            fork_and_rewind(&shapes[j], k, k->device ? F32 : F8, 100, true);
+        }
 }
 
 static void test_full_pool(void **state)

@@ -18,3 +18,10 @@ set_property(TEST e2e/smollm2 PROPERTY RUN_SERIAL TRUE) # the only one that want
 # Token for token what PyPI `tokenizers` gives, and the text again; scripts/fuzz_tokenizer.sh is the long run.
 python_test(tokenizer 600 ${CMAKE_CURRENT_SOURCE_DIR}/data/fuzz_tokenizer.py $<TARGET_FILE:remla> --strings 3000)
 python_test(tokenize_equal 300 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/tokenize_equal.py $<TARGET_FILE:remla> ${CMAKE_CURRENT_SOURCE_DIR}/golden/tokenizer ${CMAKE_SOURCE_DIR}/build/demo/smollm2)
+# Clients of other people, against `remla serve`: of a small model, and lm-eval also of the demo's.
+python_test(openai_client 300 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/openai_client.py $<TARGET_FILE:remla> ${CMAKE_CURRENT_SOURCE_DIR}/golden)
+python_test(lm_eval_client 600 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/lm_eval_client.py $<TARGET_FILE:remla> ${CMAKE_CURRENT_SOURCE_DIR}/golden)
+set_property(TEST e2e/openai_client e2e/lm_eval_client APPEND PROPERTY ENVIRONMENT OMP_NUM_THREADS=1)
+python_test(lm_eval_client_smollm2 900 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/lm_eval_client.py $<TARGET_FILE:remla>
+            --model ${CMAKE_SOURCE_DIR}/build/demo/smollm2 ${fixtures}/eval/tasks 20)
+set_property(TEST e2e/lm_eval_client_smollm2 PROPERTY RUN_SERIAL TRUE)

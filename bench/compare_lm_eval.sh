@@ -14,6 +14,7 @@ export REMLA=$ROOT/build/cpu/remla ROUNDS=${ROUNDS:-1} BATCHES=${BATCHES:-1 8 16
 export OMP_NUM_THREADS=${THREADS:-$(nproc)}
 result=$ROOT/bench/results/lm-eval-$name.csv
 bash "$ROOT/scripts/build.sh" cpu >/dev/null
+# shellcheck disable=SC2119 # the newest torch
 need_torch || stop "torch cannot be had here"
 need_python transformers "$LM_EVAL" psutil
 "$PYTHON" -c 'import accelerate' 2>/dev/null || pip_install --no-deps accelerate # it would bring CUDA along

@@ -41,9 +41,6 @@ static void require(const char *function, const cached *c, const tensor *rows, c
                 (long long)count);
 }
 
-/* Below this many elements a thread more costs more than it saves. */
-enum { SHARED = 1 << 14 };
-
 void CPU(cache_write)(cached *out, const tensor *inp, const tensor *slot, stream *s)
 {
     (void)s;

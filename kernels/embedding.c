@@ -13,7 +13,7 @@ static void require_token(int32_t token, int64_t n, int64_t V)
 
 static void forward(real *out, const int32_t *tokens, const real *weight, int64_t N, int64_t V, int64_t C)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (N * C >= SHARED)
     for (int64_t n = 0; n < N; n++) {
         require_token(tokens[n], n, V);
         memcpy(out + n * C, weight + tokens[n] * C, (size_t)C * sizeof *out);

@@ -71,7 +71,7 @@ void CPU(head_scores)(tensor *scores, const tensor *hidden, const tensor *weight
         tensor logits = tensor_rows(scratch, 0, rows);
         const tensor inp = tensor_rows(hidden, from, rows);
         CPU(linear_rows)(&logits, operand_of(&inp), operand_of(weight), NULL, s);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * V >= SHARED)
         for (int64_t n = 0; n < rows; n++)
             row_scores((double *)scores->data + (from + n) * 3, (const real *)scratch->data + n * V, V,
                        target[from + n]);

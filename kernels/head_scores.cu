@@ -37,11 +37,11 @@ static __global__ void __launch_bounds__(THREADS)
     sum = block_sum<THREADS>(sum);
     if (threadIdx.x > 0) return;
     const int32_t target = targets[blockIdx.x];
-    const double whole = log(sum); /* of the likeliest the logit relative to it is 0 */
+    const double whole = log(sum);
     double *out = scores + (int64_t)blockIdx.x * 3;
-    out[0] = target < 0 ? 0 : target < V ? (double)row[target] - highest - whole : NAN;
+    out[0] = target < 0 ? 0 : target < V ? (double)(row[target] - highest) - whole : NAN;
     out[1] = best;
-    out[2] = -whole;
+    out[2] = 0 - whole; /* the first one's bits where the target is the likeliest */
 }
 
 static void require_matrix(const char *function, const tensor *t, dtype type, int64_t rows, int64_t columns)

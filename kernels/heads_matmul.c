@@ -2,10 +2,7 @@
  * (mix): kernels/cpu/products.h. */
 #include "kernels/cpu/products.h"
 
-enum {
-    BLOCK_ROWS = 4 * ROWS,
-    SHARED = 1 << 15 /* products below which a second thread costs more than it saves */
-};
+enum { BLOCK_ROWS = 4 * ROWS };
 
 /* Head h of `rows` rows from n on. */
 static void block(tensor *out, const tensor *inp, const tensor *weight, bool transposed, int64_t n,

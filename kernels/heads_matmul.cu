@@ -18,6 +18,7 @@ void CUDA(heads_matmul)(tensor *out, const tensor *inp, const tensor *weight, bo
     tensor_require_shape(__func__, out, ACT_TYPE, 3, out_shape);
     tensor_require_shape(__func__, inp, ACT_TYPE, 3, inp_shape);
     tensor_require_shape(__func__, weight, ACT_TYPE, 3, weight_shape);
+    if (N == 0) return;
     const matrix w = {weight->data, ACT_TYPE, weight->stride[1], weight->stride[0]};
     cuda_gemm_batched(s, H, false, !transposed, N, O, K, 1, heads_of_rows(inp), w, 0, heads_of_rows(out));
 }

@@ -6,8 +6,7 @@
 
 enum {
     BLOCK_WEIGHTS = 1 << 16, /* weights of a block: a part of the second cache */
-    BLOCK_ROWS = 16 * ROWS,
-    SHARED = 1 << 15 /* products below which a second thread costs more than it saves */
+    BLOCK_ROWS = 16 * ROWS
 };
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }

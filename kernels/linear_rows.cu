@@ -4,5 +4,5 @@
 
 void CUDA(linear_rows)(tensor *out, operand inp, operand weight, const tensor *bias, stream *s)
 {
-    CUDA(matmul_forward)(out, inp, weight, bias, s);
+    if (inp.value->dim[0] > 0) CUDA(matmul_forward)(out, inp, weight, bias, s);
 }

@@ -6,7 +6,7 @@ enum { BLOCK = 4096 };
 
 static void add(real *out, const real *a, const real *b, int64_t n)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n >= SHARED)
     for (int64_t from = 0; from < n; from += BLOCK) {
         const int64_t to = n - from < BLOCK ? n : from + BLOCK;
 #pragma omp simd

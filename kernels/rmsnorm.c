@@ -20,7 +20,7 @@ static real *row(rows r, int64_t n) { return r.data + n * r.stride; }
 
 static void forward(rows out, real *rstd, rows inp, const real *weight, int64_t N, int64_t C, real eps)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (N * C >= SHARED)
     for (int64_t n = 0; n < N; n++) {
         const real *x = row(inp, n);
         real *y = row(out, n);

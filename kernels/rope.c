@@ -30,7 +30,7 @@ static void rotate_all(const char *function, tensor *x, const tensor *cosine, co
     for (int64_t n = 0; n < B * T; n++)
         REQUIRE(row[n] >= 0 && row[n] < Tmax, "%s[%lld] is %d, %s has %lld positions", position->name,
                 (long long)n, row[n], cosine->name, (long long)Tmax);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (B * T * H * half >= SHARED / 2)
     for (int64_t n = 0; n < B * T; n++) {
         const int64_t b = n / T, t = n % T;
         const real *c = (const real *)cosine->data + row[n] * half,

@@ -9,7 +9,7 @@ static inline real sigmoid(real x) { return 1 / (1 + real_exp(-x)); }
 
 static void forward(real *out, const real *gate, const real *up, int64_t n)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n >= SHARED)
     for (int64_t from = 0; from < n; from += BLOCK) {
         const int64_t to = n - from < BLOCK ? n : from + BLOCK;
 #pragma omp simd

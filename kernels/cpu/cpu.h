@@ -24,6 +24,9 @@ typedef float real;
 #define gemm           blas_gemm_f32
 #endif
 
+/* Numbers that an op reads below which a second thread costs more than it saves. No result depends on it. */
+enum { SHARED = 1 << 15 };
+
 /* Prototypes of this file's ops, so that a definition that disagrees with ops.def does not compile. */
 #define OP(name, params) void CPU(name) params;
 #include "kernels/ops.def"

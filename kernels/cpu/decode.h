@@ -1,155 +1,17 @@
 /* Private to kernels/: causal attention of the rows of a pass over cached keys and values (gqa_decode,
  * mla_decode).
  *
- * A query is one head of one row. Its positions go in chunks of CHUNK at multiples of it, and a chunk in
- * tiles of TILE, with an online softmax from tile to tile (Milakov and Gimelshein 2018, arXiv:1805.02867).
- * Chunks do not know of each other: their results are combined in order at the end (`fold`), whether one
- * thread computes all of them or each is left in scratch by a thread of its own. So a query's bits depend on
- * its own position alone.
+ * Chunks of positions (decode_chunk.h) do not know of each other: their results are combined in order at the
+ * end
+ * (`fold`), whether one thread computes all of them or each is left in scratch by a thread of its own. So
+ * neither changes a bit.
  *
  * A thread takes a block: some rows, of one or more sequences, and some heads. Its queries of one sequence
  * are a `group`, for which each tile is read and widened once. */
 #ifndef REMLA_KERNELS_CPU_DECODE_H
 #define REMLA_KERNELS_CPU_DECODE_H
-#include "kernels/cpu/cached.h"
-#include "kernels/cpu/products.h"
-#include "kernels/cpu/vmath.h"
+#include "kernels/cpu/decode_chunk.h"
 #include <omp.h>
-
-enum {
-    TILE = 64,
-    CHUNK = 256,
-    QUERIES = 64,     /* of a group, at most */
-    VALUES = 1 << 15, /* and their values, in numbers */
-    WIDEST = 2304     /* numbers of a widened position: a tile lies on the stack */
-};
-
-typedef struct decode_call {
-    tensor *out;
-    const tensor *q;
-    const cached *k, *v; /* equal: values are the first Dv elements of keys */
-    const ragged *r;
-    int64_t H, G, D, Dv;
-    real scale;
-    int64_t chunks; /* of the longest sequence */
-    real *scratch;  /* (N,H,chunks,Dv+2), or NULL: all chunks of a query by one thread */
-    /* A block: so many rows, key/value heads, and query heads of each of them. */
-    int64_t rows, kv, heads;
-} decode_call;
-
-/* Queries are ordered by key/value head, row and head; `each` of them read the same key/value head. */
-typedef struct group {
-    int64_t sequence, g, kv, heads, each, queries;
-    int64_t first; /* position of the first row */
-    int64_t position[QUERIES];
-    const real *query[QUERIES];
-    real *result[QUERIES]; /* (Dv) of `out` */
-    real *place[QUERIES];  /* (chunks,Dv+2) of scratch: values, then the largest score and the sum */
-} group;
-
-/* What a chunk leaves of each query: the largest score, the sum of the exponentials relative to it, and the
- * values weighted by them. */
-typedef struct partial {
-    real highest[QUERIES], sum[QUERIES];
-    real *values[QUERIES];
-} partial;
-
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
-
-static const int32_t *starts(const ragged *r) { return r->start.data; }
-
-/* `count` rows of the cache from position p on, elements from .. from+width-1: where they lie, or widened in
- * `room`. Returns their first, and their stride. */
-static const real *tile_of(const decode_call *c, const cached *rows, int64_t sequence, int64_t p,
-                           int64_t count, int64_t from, int64_t width, real *room, int64_t *stride)
-{
-    const int64_t page = c->r->page;
-    const int32_t *table = (const int32_t *)c->r->table.data + sequence * c->r->table.dim[1];
-    if (rows->rows.type == REAL_TYPE && page % TILE == 0) {
-        *stride = rows->rows.dim[1];
-        return (const real *)rows->rows.data + (table[p / page] * page + p % page) * *stride + from;
-    }
-    for (int64_t i = 0; i < count; i++)
-        cached_load(room + i * width, rows, table[(p + i) / page] * page + (p + i) % page, from, width);
-    *stride = width;
-    return room;
-}
-
-/* One query and one tile of `seen` keys: scores become weights relative to the largest score so far, and what
- * is kept of earlier tiles is scaled down to it. A function of its own, for the same instructions everywhere.
- */
-static __attribute__((noinline)) void soften(real scores[TILE], int64_t seen, real scale, real *highest,
-                                             real *sum, real *values, int64_t Dv)
-{
-    const real before = *highest;
-    real high = before, part[COLUMNS];
-    for (int64_t i = 0; i < TILE; i++) scores[i] = i < seen ? scores[i] * scale : -(real)INFINITY;
-#pragma omp simd reduction(max : high)
-    for (int64_t i = 0; i < TILE; i++) high = scores[i] > high ? scores[i] : high;
-    for (int64_t i = 0; i < TILE; i++) scores[i] = real_exp(scores[i] - high);
-    vec lanes = load(scores);
-    for (int64_t i = LANES; i < TILE; i += LANES) lanes += load(scores + i);
-    sum_lanes(part, lanes, lanes, lanes, lanes);
-    const real shrink = real_exp(before - high); /* 0 at first, when before is minus infinity */
-    *sum = fused(*sum, shrink, part[0]);
-    *highest = high;
-    if (shrink != 1)
-        for (int64_t d = 0; d < Dv; d++) values[d] *= shrink;
-}
-
-/* Adds the values of a tile to queries from .. end-1, of which the later rows see no less than the earlier.
- */
-static void weigh(const decode_call *c, const group *a, int64_t p, int64_t from, int64_t end,
-                  const real *weights, const partial *into, const real *v, int64_t v_stride)
-{
-    for (int64_t e = from; e < end; e += ROWS) {
-        const int64_t count = smaller(ROWS, end - e),
-                      common = smaller(a->position[e] + 1 - p, TILE); /* all of them see so many */
-        mix(count, into->values + e, c->Dv, weights + e * TILE, TILE, v, v_stride, common);
-        for (int64_t i = e; i < e + count; i++) {
-            const int64_t more = smaller(a->position[i] + 1 - p, TILE) - common;
-            if (more > 0)
-                mix(1, into->values + i, c->Dv, weights + i * TILE + common, TILE, v + common * v_stride,
-                    v_stride, more);
-        }
-    }
-}
-
-/* The results of one chunk. */
-static void decode_chunk(const decode_call *c, const group *a, int64_t chunk, partial *into)
-{
-    real room[TILE * WIDEST] __attribute__((aligned(64))),
-        weights[QUERIES * TILE] __attribute__((aligned(64)));
-    for (int64_t e = 0; e < a->queries; e++) {
-        into->highest[e] = -(real)INFINITY;
-        into->sum[e] = 0;
-        memset(into->values[e], 0, (size_t)c->Dv * sizeof *room);
-    }
-    const int64_t last = smaller(a->position[a->queries - 1], (chunk + 1) * CHUNK - 1);
-    for (int64_t p = chunk * CHUNK; p <= last; p += TILE) {
-        const int64_t count = smaller(TILE, last + 1 - p);
-        int64_t k_stride, v_stride;
-        const real *k = tile_of(c, c->k, a->sequence, p, count, a->g * c->D, a->kv * c->D, room, &k_stride),
-                   *v = k;
-        if (c->v == c->k)
-            v_stride = k_stride;
-        else
-            v = tile_of(c, c->v, a->sequence, p, count, a->g * c->Dv, a->kv * c->Dv,
-                        room + TILE * a->kv * c->D, &v_stride);
-        for (int64_t i = 0; i < a->kv; i++) {
-            const int64_t end = (i + 1) * a->each, /* from: the first query that sees position p */
-                from = i * a->each + larger(p - a->first, 0) * a->heads;
-            dots(end - from, weights + from * TILE, TILE, a->query + from, k + i * c->D, k_stride, count,
-                 c->D);
-            for (int64_t e = from; e < end; e++)
-                soften(weights + e * TILE, a->position[e] + 1 - p, c->scale, into->highest + e, into->sum + e,
-                       into->values[e], c->Dv);
-            weigh(c, a, p, from, end, weights, into, v + i * c->Dv, v_stride);
-        }
-    }
-}
 
 /* Adds a chunk's result to that of the chunks before it. */
 static __attribute__((noinline)) void fold(real *values, real *highest, real *sum, const real *more,
@@ -356,11 +218,12 @@ static void decode(const char *function, tensor *out, const tensor *q, const cac
     if (r->N == 0) return;
     decode_plan(&c, scratch);
     const int64_t pieces = c.scratch ? c.chunks : 1, blocks = blocks_in(&c);
+    const int64_t work = r->N * c.H * r->longest * (c.D + c.Dv);
     /* The longest first: what is left at the end is short. */
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (blocks * pieces > 1 && work >= SHARED)
     for (int64_t i = blocks * pieces - 1; i >= 0; i--) decode_block(&c, i / pieces, i % pieces);
     if (!c.scratch) return;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (work >= SHARED)
     for (int64_t i = 0; i < r->N * c.H; i++) {
         const int64_t n = i / c.H;
         combine(&c, n, i % c.H, row_position(r, sequence_of(r, n), n));

@@ -16,6 +16,10 @@
 #include <immintrin.h>
 #endif
 
+/* Vectors that the processor lacks are passed between functions in other ways: between none of these, which
+ * are expanded where they are called. */
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 /* A vector's bytes, and how many rows go at once: ROWS * COLUMNS sums stay in registers. */
 #if defined __AVX512F__
 enum { VECTOR = 64 };
@@ -40,6 +44,7 @@ typedef int64_t lane_of __attribute__((vector_size(VECTOR)));
 #else
 typedef int32_t lane_of __attribute__((vector_size(VECTOR)));
 #endif
+typedef real four __attribute__((vector_size(COLUMNS * sizeof(real))));
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
@@ -79,29 +84,28 @@ INLINE vec fused_vec(vec a, vec b, vec c)
 #endif
 }
 
-/* The sums of the lanes of a, b, c and d. Lane i is added to lane i + LANES/2, and so on, for all four at
- * once. */
+/* The sums of the lanes of a, b, c and d, of all four at once: first within groups of four lanes, then of the
+ * groups. */
 INLINE void sum_lanes(real out[COLUMNS], vec a, vec b, vec c, vec d)
 {
-    enum { HALF = LANES / 2, QUARTER = LANES / 4 };
-    lane_of low, high, even, odd, near;
+    enum { GROUPS = LANES / 4 };
+    lane_of low, high, left, right;
     UNROLL for (int i = 0; i < LANES; i++)
     {
-        low[i] = i < HALF ? i : LANES + i - HALF;
-        high[i] = low[i] + HALF;
-        const int block = i / QUARTER; /* 0, 1: halves of the first operand; 2, 3: of the second */
-        even[i] = (block < 2 ? 0 : LANES) + block % 2 * HALF + i % QUARTER;
-        odd[i] = even[i] + QUARTER;
+        const int group = i / 4 * 4, at = i % 4;
+        low[i] = group + at / 2 + at % 2 * LANES; /* a0 b0 a1 b1 */
+        high[i] = low[i] + 2;                     /* a2 b2 a3 b3 */
+        left[i] = group + at % 2 + at / 2 * LANES;
+        right[i] = left[i] + 2;
     }
     const vec ab = __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
     const vec cd = __builtin_shuffle(c, d, low) + __builtin_shuffle(c, d, high);
-    vec all = __builtin_shuffle(ab, cd, even) + __builtin_shuffle(ab, cd, odd);
-    UNROLL for (int step = QUARTER / 2; step > 0; step /= 2)
-    {
-        UNROLL for (int i = 0; i < LANES; i++) near[i] = i ^ step;
-        all += __builtin_shuffle(all, near);
-    }
-    UNROLL for (int i = 0; i < COLUMNS; i++) out[i] = all[i * QUARTER];
+    const vec all = __builtin_shuffle(ab, cd, left) + __builtin_shuffle(ab, cd, right);
+    four part[GROUPS];
+    memcpy(part, &all, sizeof all);
+    UNROLL for (int half = GROUPS / 2; half > 0; half /= 2) UNROLL for (int i = 0; i < half; i++) part[i] +=
+        part[i + half];
+    memcpy(out, part, sizeof *part);
 }
 
 /* Adds to the lanes of sum[r] the products of a[r] and b. `rows` is a constant where this is expanded. */

@@ -82,7 +82,8 @@ typedef struct span {
     int64_t count;         /* 1 at least; settings.longest holds them with those before */
     bool materialised; /* MLA: expand keys and values of all positions of the sequence, rather than compute on
                           latents. The same function in another order of additions, with other bits. It costs
-                          less where `count` is above half of Dn+Dv, so for prompts. No difference for GQA */
+                          less where `count` is far above R(Dn+Dv)/(2R-Dn-Dv): for prompts of models whose
+                          latents are wide. No difference for GQA */
 } span;
 
 /* Computes the hidden states of all tokens of `count` spans, of different sequences, settings.rows tokens at

@@ -9,7 +9,7 @@
 typedef struct shape {
     int64_t H, G, D, Dv;
 } shape;
-static const shape shapes[] = {{1, 1, 1, 1}, {6, 2, 20, 13}, {9, 3, 64, 64}, {14, 1, 33, 70}};
+static const shape shapes[] = {{1, 1, 1, 1}, {6, 2, 20, 13}, {9, 3, 16, 20}, {14, 1, 33, 70}};
 enum { NUM_SHAPES = sizeof shapes / sizeof *shapes, LONGEST = 601 };
 
 static const pages_span spans[] = {{1, 1}, {3, 3}, {1, 64}, {1, 600}, {0, 5}, {40, 300}, {2, 257}};
@@ -77,6 +77,7 @@ static void test_plain(void **state)
     for (int i = 0; (k = check_table(i)); i++)
         for (int j = 0; j < NUM_SHAPES; j++)
             for (int t = 0; t < 3; t++) {
+                if (j != 1 && t != j % 3) continue; /* all types with one shape */
                 const shape c = shapes[j];
                 problem p = problem_of(k, c, (dtype[]){k->real, BF16, F8}[t], t == 1 ? 7 : 64, 5, j % 2);
                 /* What a cache of halves or bytes holds: a table of bf16 reads it exactly only where it fits,
@@ -146,7 +147,7 @@ static void test_company(void **state)
             run(&other);
             check_equal("other pages, little scratch", &other.out, &first);
             for (int64_t n = 0; n < 6; n++) check_alone(&p, shapes[j], type, n, 1, 64);
-            for (int64_t n = 6; n < p.r.N; n += 5) /* rows 6 to 45 are those of one sequence */
+            for (int64_t n = 6; n < p.r.N; n += 9) /* rows 6 to 45 are those of one sequence */
                 check_alone(&p, shapes[j], type, n, n < 46 && n % 2 ? n - 5 : 1, n % 3 ? 64 : 32);
         }
 }

@@ -83,15 +83,20 @@ __device__ __forceinline__ bool find_unit(unit *u, const problem &p, int size)
     return false;
 }
 
-/* Elements of shared memory: the queries, the weights, then stages of keys, and values where they are apart.
- */
+/* Shared memory: the queries and the weights, then the ring's stages of keys, and of values where they are
+ * apart, then the same as it is in memory where it has to be converted. */
 __host__ __device__ inline int kept_elements(const problem &p, int strips)
 {
     return strips * 16 * (p.k.padded + DECODE_POSITIONS);
 }
 __host__ __device__ inline int stage_elements(const problem &p)
 {
-    return p.positions * (p.k.padded + (p.apart ? p.v.padded : 0));
+    return p.positions * (p.k.padded + p.v.padded);
+}
+inline int64_t shared_bytes(const problem &p, int strips)
+{
+    const int64_t elements = kept_elements(p, strips) + (int64_t)p.stages * stage_elements(p);
+    return elements * (int64_t)sizeof(act) + p.positions * (p.k.raw + p.v.raw);
 }
 
 /* The reductions of a row over the lanes that share it. */
@@ -106,14 +111,19 @@ __device__ __forceinline__ float row_sum(float x)
     return x + __shfl_xor_sync(~0u, x, 2);
 }
 
+/* Blocks that a multiprocessor should hold at a time: all of its registers. f32 would spill some. */
+enum { BLOCKS = ACT_TYPE == F32 ? 1 : 2 };
+
 /* grid: units, ranges, heads G times chunks of value columns */
 template <int STRIPS, int COLUMNS>
-static __global__ void __launch_bounds__(DECODE_THREADS) decode(const problem p)
+static __global__ void __launch_bounds__(DECODE_THREADS, BLOCKS) decode(const problem p)
 {
     constexpr int ROWS = STRIPS * 16;
     DYN_SHARED(act, queries);
     SHARED(float, of_warp, [DECODE_WARPS][ROWS]);
     act *const weights = queries + ROWS * p.k.padded, *const ring = queries + kept_elements(p, STRIPS);
+    unsigned char *const raw_keys = (unsigned char *)(ring + p.stages * stage_elements(p)),
+                         *const raw_values = raw_keys + p.positions * p.k.raw;
     unit u;
     if (!find_unit(&u, p, ROWS)) return;
     const int g = blockIdx.z / p.chunks, chunk = blockIdx.z % p.chunks, warp = threadIdx.x / WARP;
@@ -130,19 +140,26 @@ static __global__ void __launch_bounds__(DECODE_THREADS) decode(const problem p)
 
     for (int m = warp; m < ROWS; m += DECODE_WARPS) {
         const act *row = m < u.count ? p.q + token_of(m) * p.q_row + head_of(m) * p.q_head : NULL;
-        decode_load_row(queries, p.k.padded, m, row, p.k.width, p.q_vectors, 1.0f);
+        decode_load_row(queries, p.k.padded, m, row, p.k.width, p.q_vectors);
     }
     const auto keys_of = [&](int at) {
         return ring + (at - from) / p.positions % p.stages * stage_elements(p);
     };
     const auto values_of = [&](int at) { return keys_of(at) + (p.apart ? p.positions * p.k.padded : 0); };
+    float k_scale = 1, v_scale = 1;
     const auto load_tile = [&](int at) {
         if (at < to) {
-            decode_load_tile(keys_of(at), p.positions, p.k, g * p.k.width, table, p.page, at, length);
+            k_scale = decode_load_tile(keys_of(at), raw_keys, p.positions, p.k, g * p.k.width, table, p.page,
+                                       at, length);
             if (p.apart)
-                decode_load_tile(values_of(at), p.positions, p.v, g * p.v.width, table, p.page, at, length);
+                v_scale = decode_load_tile(values_of(at), raw_values, p.positions, p.v, g * p.v.width, table,
+                                           p.page, at, length);
         }
         cp_async_commit();
+    };
+    const auto convert_tile = [&](int at) {
+        decode_convert_tile(keys_of(at), raw_keys, p.positions, p.k, k_scale, at, length);
+        if (p.apart) decode_convert_tile(values_of(at), raw_values, p.positions, p.v, v_scale, at, length);
     };
 
     float highest[STRIPS][2], sum[STRIPS][2], out[STRIPS][COLUMNS / 8][4];
@@ -156,7 +173,13 @@ static __global__ void __launch_bounds__(DECODE_THREADS) decode(const problem p)
     for (int at = from; at < to; at += p.positions) {
         cp_async_wait<0>();
         __syncthreads(); /* the tile is there, and nobody reads the one before it any more */
-        if (p.stages == 2) load_tile(at + p.positions);
+        if (p.k.raw > 0) {
+            convert_tile(at);
+            load_tile(at + p.positions); /* over what this thread has just read */
+            __syncthreads();
+        } else if (p.stages == 2) {
+            load_tile(at + p.positions);
+        }
 
         /* The lanes of a row of the fragments have `position` and the one behind it. */
         const int position = at + warp * 8 + flash_lane_column();
@@ -211,7 +234,7 @@ static __global__ void __launch_bounds__(DECODE_THREADS) decode(const problem p)
         __syncthreads(); /* the weights are there */
         decode_values<STRIPS, COLUMNS>(out, weights, values_of(at), p.apart ? p.v.padded : p.k.padded,
                                        p.positions, column, p.Dv);
-        if (p.stages == 1) {
+        if (p.k.raw == 0 && p.stages == 1) {
             __syncthreads();
             load_tile(at + p.positions);
         }
@@ -257,8 +280,8 @@ static __global__ void __launch_bounds__(DECODE_THREADS) decode(const problem p)
         }
 }
 
-/* A block for each row (n,h): the partial results of all ranges, in their order. Those that saw nothing have
- * the sum 0. */
+/* A block for each row (n,h): the partial results of all ranges, in their order. Those that saw nothing are
+ * zeros, whose largest score is minus infinity. */
 static __global__ void __launch_bounds__(128) combine_ranges(const problem p, int ranges)
 {
     const int64_t row = blockIdx.x;
@@ -266,14 +289,14 @@ static __global__ void __launch_bounds__(128) combine_ranges(const problem p, in
     for (int i = 0; i < ranges; i++) highest = fmaxf(highest, p.weights[i * p.rows + row].x);
     for (int i = 0; i < ranges; i++) {
         const float2 w = p.weights[i * p.rows + row];
-        if (w.y != 0) whole += w.y * expf(w.x - highest);
+        whole += w.y * expf(w.x - highest);
     }
     act *out = p.out + row / p.H * p.out_row + row % p.H * p.out_head;
     for (int e = threadIdx.x; e < p.Dv; e += 128) {
         float x = 0;
         for (int i = 0; i < ranges; i++) {
             const float2 w = p.weights[i * p.rows + row];
-            if (w.y != 0) x += expf(w.x - highest) * p.sums[(i * p.rows + row) * p.Dv + e];
+            x += expf(w.x - highest) * p.sums[(i * p.rows + row) * p.Dv + e];
         }
         out[e] = to_act(x / whole);
     }
@@ -298,7 +321,9 @@ decode_cache cache_of(const char *function, const cached *c, int64_t heads, int6
     x.row = (int)shape[1];
     x.width = (int)width;
     x.padded = round_up(width, DECODE_UNIT);
-    x.vectors = width % VEC == 0 && aligned(c->rows.data);
+    const int bytes = (int)dtype_bytes(type), pack = 16 / bytes > VEC ? 16 / bytes : VEC;
+    x.raw = type == ACT_TYPE ? 0 : round_up(width * bytes, 16);
+    x.vectors = width % pack == 0 && aligned(c->rows.data);
     return x;
 }
 
@@ -308,11 +333,9 @@ int fit(const char *function, problem *p, bool many_rows, const struct device *d
 {
     for (int strips = many_rows ? 2 : 1; strips > 0; strips--)
         for (p->positions = DECODE_POSITIONS; p->positions >= DECODE_POSITIONS_LEAST; p->positions /= 2)
-            for (p->stages = 2; p->stages > 0; p->stages--) {
-                const int64_t elements = kept_elements(*p, strips) + (int64_t)p->stages * stage_elements(*p);
-                /* Beside what is static: 1 KiB of of_warp. */
-                if (elements * (int64_t)sizeof(act) + 1024 <= d->shared_bytes) return strips;
-            }
+            /* What is converted has its second stage in the memory of what is not yet. 1 KiB is static. */
+            for (p->stages = p->k.raw ? 1 : 2; p->stages > 0; p->stages--)
+                if (shared_bytes(*p, strips) + 1024 <= d->shared_bytes) return strips;
     REQUIRE(false, "%s: keys of %d elements and values of %d do not fit the %lld bytes of shared memory",
             function, p->k.width, p->Dv, (long long)d->shared_bytes);
     return 0;
@@ -330,8 +353,7 @@ template <int STRIPS, int COLUMNS> void launch(problem *p, const ragged *r, cons
      */
     const int64_t busy = blocks_for(r->N * p->group, ROWS) * heads,
                   room = tensor_numel(scratch) / (p->rows * (p->Dv + 2));
-    int64_t ranges =
-        smaller(smaller(blocks_for(2 * s->device->multiprocessors, busy), blocks_for(tiles, 2)), room);
+    int64_t ranges = smaller(smaller(2 * s->device->multiprocessors / busy, blocks_for(tiles, 2)), room);
     if (ranges < 1) ranges = 1;
     p->range = (int)blocks_for(tiles, ranges) * p->positions;
     ranges = blocks_for(r->longest, p->range);
@@ -343,9 +365,8 @@ template <int STRIPS, int COLUMNS> void launch(problem *p, const ragged *r, cons
     REQUIRE(units <= INT32_MAX && ranges <= 65535 && heads <= 65535, "%lld units, %lld ranges",
             (long long)units, (long long)ranges);
     const auto kernel = decode<STRIPS, COLUMNS>;
-    const int64_t elements = kept_elements(*p, STRIPS) + (int64_t)p->stages * stage_elements(*p);
     CUDA_OK(SIMT_LAUNCH(kernel, dim3((unsigned)units, (unsigned)ranges, (unsigned)heads),
-                        dim3(DECODE_THREADS), (size_t)elements * sizeof(act), s->cuda, *p));
+                        dim3(DECODE_THREADS), (size_t)shared_bytes(*p, STRIPS), s->cuda, *p));
     if (ranges > 1) LAUNCH(combine_ranges, p->rows, 128, 0, s, *p, (int)ranges);
 }
 
@@ -370,6 +391,7 @@ void CUDA(attention_decode)(const char *function, tensor *out, const tensor *q, 
     REQUIRE_CONTIGUOUS(scratch);
     /* The running maximum of scaled scores is the scaled maximum. */
     REQUIRE(scale > 0, "%s: scale %g", function, scale);
+    if (N == 0) return;
     problem p = {};
     p.start = (const int32_t *)r->start.data, p.length = (const int32_t *)r->length.data,
     p.table = (const int32_t *)r->table.data;
@@ -381,7 +403,11 @@ void CUDA(attention_decode)(const char *function, tensor *out, const tensor *q, 
     p.q_vectors = aligned(p.q) && p.q_row % VEC == 0 && p.q_head % VEC == 0 && D % VEC == 0;
     p.k = cache_of(function, k, G, D);
     p.apart = v != NULL;
-    if (v) p.v = cache_of(function, v, G, Dv);
+    if (v) {
+        p.v = cache_of(function, v, G, Dv);
+        REQUIRE(v->rows.type == k->rows.type, "%s: keys in %s, values in %s", function,
+                dtype_name(k->rows.type), dtype_name(v->rows.type));
+    }
     p.rows = N * H;
     const bool many_rows = N * p.group > 16 * sequences;
     const int strips = fit(function, &p, many_rows, s->device);

@@ -7,6 +7,7 @@
 #include "base/comm.h"
 #include "base/device.h"
 #include "base/memory.h"
+#include "bench/random_model.h"
 #include "bench/shapes.h"
 #include "base/machine.h"
 #include "model/loss.h"
@@ -80,37 +81,12 @@ static settings settings_of(int argc, char **argv)
     return s;
 }
 
-/* A splitmix64 stream; any numbers will do. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-/* Matrices uniform with standard deviation 0.02, norms 1. */
-static void weights_random(model *m)
-{
-    uint64_t state = 1;
-    for (int i = 0; i < m->table.count; i++) {
-        const param *p = &m->table.param[i];
-        float *values = memory_new(p->numel, sizeof *values, "%s", p->name);
-        for (int64_t n = 0; n < p->numel; n++)
-            values[n] =
-                p->rank == 1 ? 1.f : ((float)(next_random(&state) >> 40) / (float)(1 << 24) - 0.5f) * 0.0693f;
-        tensor t = weights_param(&m->w, p);
-        m->k->upload(&t, values, m->k->stream);
-        free(values);
-    }
-}
-
 static void batch_random(token_batch *b, int64_t V)
 {
     uint64_t state = 2;
     for (int64_t n = 0; n < b->sequences * b->T; n++) {
-        b->tokens[n] = (int32_t)(next_random(&state) % (uint64_t)V);
-        b->targets[n] = (int32_t)(next_random(&state) % (uint64_t)V);
+        b->tokens[n] = (int32_t)(random_next(&state) % (uint64_t)V);
+        b->targets[n] = (int32_t)(random_next(&state) % (uint64_t)V);
     }
 }
 
@@ -164,7 +140,7 @@ int main(int argc, char **argv)
     model_init(&m, &s.shape, k, 16);
     gradients_init(&g, &m);
     activations_init(&acts, &s.shape, k, s.batch, s.seq_len, FORWARD_AND_BACKWARD);
-    weights_random(&m);
+    random_weights(&m);
     double *seconds = memory_new(s.steps, sizeof *seconds, "times of steps");
     token_batch batch;
     token_batch_init(&batch, s.batch, s.seq_len);

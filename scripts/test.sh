@@ -8,6 +8,7 @@ need_packages zstd
 need_python numpy safetensors
 if ! (need_python pyzstd zstandard indexed-zstd xxhash); then say "readers of seekable zstd cannot be had here: the test that needs them will be skipped"; fi
 if ! (need_python tokenizers); then say "PyPI tokenizers cannot be had here: the test that needs it will be skipped"; fi
+if ! (need_python "$LM_EVAL" openai); then say "lm-eval or openai cannot be had here: the tests of clients will be skipped"; fi
 # For one test only: stock transformers loads our conversions.
 # shellcheck disable=SC2119 # the newest torch
 if ! (need_torch && need_python transformers); then say "torch or transformers cannot be had here: the test that needs them will be skipped"; fi

@@ -21,3 +21,10 @@ python_test(tokenize_equal 300 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/tokenize_equal.py
 python_test(eval_smollm2 900 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/eval_smollm2.py $<TARGET_FILE:remla> ${fixtures}/eval ${CMAKE_SOURCE_DIR}/build/demo/smollm2)
 set_property(TEST e2e/eval_smollm2 PROPERTY RUN_SERIAL TRUE)
 python_test(generate_equal 900 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/generate_equal.py $<TARGET_FILE:remla> ${CMAKE_SOURCE_DIR}/build/demo)
+# Clients of other people, against `remla serve`: of a small model, and lm-eval also of the demo's.
+python_test(openai_client 300 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/openai_client.py $<TARGET_FILE:remla> ${CMAKE_CURRENT_SOURCE_DIR}/golden)
+python_test(lm_eval_client 600 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/lm_eval_client.py $<TARGET_FILE:remla> ${CMAKE_CURRENT_SOURCE_DIR}/golden)
+set_property(TEST e2e/openai_client e2e/lm_eval_client APPEND PROPERTY ENVIRONMENT OMP_NUM_THREADS=1)
+python_test(lm_eval_client_smollm2 900 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/lm_eval_client.py $<TARGET_FILE:remla>
+            --model ${CMAKE_SOURCE_DIR}/build/demo/smollm2 ${fixtures}/eval/tasks 20)
+set_property(TEST e2e/lm_eval_client_smollm2 PROPERTY RUN_SERIAL TRUE)

@@ -28,7 +28,6 @@ declare -A may=(
     [generate]="base data/tokenizer model model/decode generate/chat_template"
     [generate/chat_template]="base data/tokenizer"
     [serve]="base data/tokenizer generate generate/chat_template"
-    [eval/tasks]="base data/tokenizer data/prepare eval model/decode"
     [train/options]="base"
     [train]="base kernels model model/hf data data/tokenizer optim eval eval/tasks generate serve train/options"
     [train/conversion]="base model/hf model/convert data eval train/options"

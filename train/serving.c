@@ -6,9 +6,8 @@
 #include <jansson.h>
 
 enum {
-    CONTEXT = 4096,    /* tokens of a text, where no option says it */
-    POSITIONS = 16384, /* of the cache, likewise */
-    MATERIALISE = 256  /* tokens of a prompt from which MLA computes keys and values rather than queries */
+    CONTEXT = 4096,   /* tokens of a text, where no option says it */
+    POSITIONS = 16384 /* of the cache, likewise */
 };
 
 /* Tokens of a text: what the option says, else what model and cache have. */
@@ -74,19 +73,20 @@ status serving_open(serving *s, const char *folder, const options *o, message *w
 
 status serving_start(serving *s, const options *o, int64_t capacity, const comm *c, message *why)
 {
-    const int64_t running = o->decode_sequences;
-    const decoder_settings settings = {.rows = o->decode_rows > running ? o->decode_rows : running,
+    const int64_t running = o->decode_sequences, rows = o->decode_rows > running ? o->decode_rows : running,
+                  expands_from = decoder_expands_from(&s->x.config.d, rows);
+    const decoder_settings settings = {.rows = rows,
                                        .sequences = 2 * running, /* as many prompts are kept */
                                        .positions = positions_of(s, o),
                                        .longest = s->as.longest,
                                        .cache = cache_of(o->decode_cache),
-                                       .materialise = true};
+                                       .materialise = expands_from > 0};
     const compute_settings wanted = compute_settings_of(o);
     TRY(loaded_model_decode(&s->x, &wanted, &settings, c, why));
     s->cache_bytes = decoder_bytes(&s->x.config.d, s->x.m.k, &settings);
     s->engine = engine_new(
         &s->x.decode, s->tokenizer,
-        &(engine_settings){.running = running, .queue = capacity, .materialise_from = MATERIALISE});
+        &(engine_settings){.running = running, .queue = capacity, .materialise_from = expands_from});
     return OK;
 }
 

@@ -81,10 +81,14 @@ typedef struct span {
     const int32_t *tokens; /* (count) ids, each in [0,V); read during the call alone */
     int64_t count;         /* 1 at least; settings.longest holds them with those before */
     bool materialised; /* MLA: expand keys and values of all positions of the sequence, rather than compute on
-                          latents. The same function in another order of additions, with other bits. It costs
-                          less where `count` is far above R(Dn+Dv)/(2R-Dn-Dv): for prompts of models whose
-                          latents are wide. No difference for GQA */
+                          latents. The same function in another order of additions, with other bits. No
+                          difference for GQA */
 } span;
+
+/* The length from which a prompt that is computed in passes of `rows` tokens is worth a `materialised`: a
+ * full pass, where the arithmetic of attention is then less by a third at least. 0: it never is, for latents
+ * are narrow. */
+int64_t decoder_expands_from(const dims *d, int64_t rows);
 
 /* Computes the hidden states of all tokens of `count` spans, of different sequences, settings.rows tokens at
  * most, and appends them to their sequences. They are rows 0, 1, ... in the order of the spans, and stay

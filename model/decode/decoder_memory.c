@@ -98,6 +98,15 @@ static int64_t measure(struct decoder_parts *p, const dims *d, const ops *k, con
     return size.used;
 }
 
+int64_t decoder_expands_from(const dims *d, int64_t rows)
+{
+    if (d->kind != ATTENTION_MLA) return 0;
+    /* Products of a head with a position, in a pass. */
+    const int64_t latent = rows * (2 * d->R + d->Dr),
+                  expanded = rows * (d->Dn + d->Dr + d->Dv) + d->R * (d->Dn + d->Dv);
+    return 3 * expanded <= 2 * latent ? rows : 0;
+}
+
 int64_t decoder_bytes(const dims *d, const ops *k, const decoder_settings *s)
 {
     struct decoder_parts p;

@@ -202,7 +202,8 @@ static decoder_settings settings_of(const generation *g)
                               .sequences = 1,
                               .positions = option_or(o->decode_positions, auto_positions),
                               .longest = g->x.T,
-                              .cache = cache_of(o->decode_cache)};
+                              .cache = cache_of(o->decode_cache),
+                              .materialise = decoder_expands_from(&g->x.config.d, o->decode_rows) > 0};
 }
 
 static engine_request request_of(generation *g)
@@ -231,7 +232,10 @@ static status generate(generation *g, message *why)
 {
     uint64_t id;
     const engine_request r = request_of(g);
-    engine *e = engine_new(&g->x.decode, g->t, &(engine_settings){.running = 1, .queue = 1});
+    const engine_settings one = {.running = 1,
+                                 .queue = 1,
+                                 .materialise_from = decoder_expands_from(&g->x.config.d, g->o->decode_rows)};
+    engine *e = engine_new(&g->x.decode, g->t, &one);
     status s = engine_submit(e, &r, &id, why);
     stop_catch();
     stop_announce("stopping\n", NULL);

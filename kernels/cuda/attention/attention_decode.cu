@@ -118,11 +118,13 @@ __device__ __forceinline__ float row_sum(float x)
 
 /* Blocks that a multiprocessor should hold at a time: all of its registers. f32, and queries that are not in
  * a tile, would spill some. */
-template <bool TILE> constexpr int BLOCKS = ACT_TYPE == BF16 &&TILE ? 2 : 1;
+template <bool TILE> struct multiprocessor {
+    enum { BLOCKS = TILE && ACT_TYPE == BF16 ? 2 : 1 };
+};
 
 /* TILE: the queries are in shared memory. grid: units, ranges, heads G times chunks of value columns */
 template <int STRIPS, int COLUMNS, bool TILE>
-static __global__ void __launch_bounds__(DECODE_THREADS, BLOCKS<TILE>) decode(const problem p)
+static __global__ void __launch_bounds__(DECODE_THREADS, multiprocessor<TILE>::BLOCKS) decode(const problem p)
 {
     constexpr int ROWS = STRIPS * 16;
     DYN_SHARED(act, queries);

@@ -16,7 +16,7 @@ enum {
     CHUNK = 256,
     QUERIES = 64,     /* of a group, at most */
     VALUES = 1 << 15, /* and their values, in numbers */
-    WIDEST = 2304     /* numbers of a widened position: a tile lies on the stack */
+    WIDEST = 3072     /* numbers of a widened position: a tile lies on the stack */
 };
 
 typedef struct decode_call {

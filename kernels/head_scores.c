@@ -67,7 +67,7 @@ void CPU(head_scores)(tensor *scores, const tensor *hidden, const tensor *weight
                 target[n], (long long)V);
 
     for (int64_t from = 0; from < N; from += chunk) {
-        const int64_t rows = N - from < chunk ? N - from : chunk;
+        const int64_t rows = smaller(chunk, N - from);
         tensor logits = tensor_rows(scratch, 0, rows);
         const tensor inp = tensor_rows(hidden, from, rows);
         CPU(linear_rows)(&logits, operand_of(&inp), operand_of(weight), NULL, s);

@@ -1,11 +1,14 @@
 /* The requests' tokens are a tree (eval/prefix_tree.h), and a pass takes the first nodes, in the order of a
  * walk in depth, whose parents are computed: rest of a context here, choices of the question before there. A
- * node continues a fork of its parent's sequence; its last child takes the sequence over. What a row's hidden
- * state is asked for, its goals, belongs to the node that the row is in.
+ * node continues a fork of its parent's sequence; its last child takes the sequence over. The tokens
+ * whose log-probability a row's hidden state gives are its goals; they belong to the node of the row.
  *
- *     ... the question: | which is a metal?   | iron      node: a run of tokens. The goal "wood" is asked of
- *                       |                     | wood      the row of "?", in the node of the context: a
- * choice | what melts?         | ice       of one token has no row of its own
+ *     ... the question: | which is a metal?   | iron
+ *                       |                     | wood
+ *                       | what melts?         | ice
+ *
+ * Here every run of tokens between bars is a node. The goal "wood" belongs to the row of "?", in the node of
+ * the context; a choice of one token has no row of its own.
  *
  * Pages and sequences are booked when a node starts, and free again when nothing below it is left. Nodes may
  * be short of them; but the first path of the walk that is not done never is, since no other node may start
@@ -153,8 +156,7 @@ void score_plan_free(score_plan *p)
 
 const decoder_settings *score_plan_settings(const score_plan *p) { return &p->settings; }
 
-/* ---- nodes that may start, the first of the walk first: a heap -------------------------------------------
- */
+/* ---- nodes that may start, the first of the walk first: a heap ----------------------------------------- */
 
 typedef struct heap {
     int64_t *node;

@@ -1,5 +1,4 @@
-/* Reads what stands beside the weights: tokenizer_config.json, chat_template.jinja, generation_config.json.
- */
+/* Reads the files beside the weights: tokenizer_config.json, chat_template.jinja, generation_config.json. */
 #include "generate/chat_text.h"
 #include "base/file.h"
 #include "base/json_text.h"

@@ -122,9 +122,9 @@ engine *engine_new(decoder *d, const tokenizer *t, const engine_settings *s);
 void engine_free(engine *e);
 
 /* Puts a request into the queue. Fails with a sentence, and nothing else happens:
- *   ERR_USAGE   something in it is not possible, or it could never fit: prompt and max_tokens are longer than
- * a sequence may be, its choices more than run at once or than the pool has pages for ERR_DEVICE  the queue
- * is full: later it would be taken */
+ *   ERR_USAGE   it is malformed or can never fit: prompt and max_tokens exceed the longest sequence, or its
+ *               choices exceed what may run at once or what the pool has pages for
+ *   ERR_DEVICE  the queue is full: try again later */
 status engine_submit(engine *e, const engine_request *request, uint64_t *id, message *why);
 /* Ends a request: its choices that are not done finish with FINISH_CANCELLED, before this returns (from a
  * listener: before engine_step does). Returns false when there is no such request, or it is over. */

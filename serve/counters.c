@@ -77,8 +77,7 @@ void counters_finished(counters *m, const engine_event *e)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- as text
- * --------------------------------------------------------------------------------------------------- */
+/* ---- as text ------------------------------------------------------------------------------------------- */
 
 static void print(text_buffer *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void print(text_buffer *out, const char *format, ...)

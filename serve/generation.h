@@ -1,6 +1,6 @@
-/* What a client's request has become: one or more requests of an engine, and what they have said so far. The
- * worker's thread puts events in, the connection's thread takes them out; neither waits for the other's work.
- */
+/* A client's request as one or more requests of an engine, with the events that they have had so far. The
+ * worker's thread puts events in, and the connection's thread takes them out. Neither waits for the other's
+ * work. */
 #ifndef REMLA_SERVE_GENERATION_H
 #define REMLA_SERVE_GENERATION_H
 #include "generate/engine.h"

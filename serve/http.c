@@ -66,8 +66,7 @@ void http_watch(http_exchange *x, void (*gone)(void *state), void *state)
     watch_gone(x->watched, gone, state);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------------------------------------- */
 
 void http_add_header(http_exchange *x, const char *name, const char *value)
 {
@@ -130,8 +129,7 @@ void http_answer_stream(http_exchange *x, const char *type, const http_stream *s
                  MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE, read_stream, x, NULL));
 }
 
-/* ---- a request -------------------------------------------------------------------------------------------
- */
+/* ---- a request ----------------------------------------------------------------------------------------- */
 
 static enum MHD_Result queue(http_exchange *x)
 {
@@ -242,8 +240,7 @@ static void connected(void *context, struct MHD_Connection *connection, void **s
     watch_limit(*socket_context, server->settings.timeout);
 }
 
-/* ---- listening -------------------------------------------------------------------------------------------
- */
+/* ---- listening ----------------------------------------------------------------------------------------- */
 
 static status bind_to(const struct addrinfo *a, int *fd, const char *host, int port, message *why)
 {

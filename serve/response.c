@@ -40,8 +40,7 @@ struct response {
     finish_reason failure;
 };
 
-/* ---- pieces of JSON
- * ----------------------------------------------------------------------------------------------- */
+/* ---- pieces of JSON ------------------------------------------------------------------------------------ */
 
 static int append(const char *text, size_t bytes, void *out)
 {
@@ -210,9 +209,7 @@ static void append_event(text_buffer *out, json_t *json)
     text_buffer_append(out, "\n\n", 2);
 }
 
-/* ---- choices
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- choices ------------------------------------------------------------------------------------------- */
 
 response *response_new(const completion_request *q, const tokenizer *t, const char *id, const char *name,
                        int64_t hidden, int64_t prompt_tokens)
@@ -350,9 +347,7 @@ void response_end(response *r, text_buffer *out)
     response_json(out, whole);
 }
 
-/* ---- errors
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- errors -------------------------------------------------------------------------------------------- */
 
 static json_t *error_json(int code, const char *sentence)
 {

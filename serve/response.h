@@ -16,8 +16,7 @@ response *response_new(const completion_request *q, const tokenizer *t, const ch
 void response_free(response *r);
 
 /* Takes an event in; event->request is the number of the prompt. Events of one prompt come in the engine's
- * order. Whole: appends nothing. Stream: appends to `out` the events that the client should see now, if any.
- */
+ * order. Whole: appends nothing. Stream: appends to `out` the server-sent events that are due, if any. */
 void response_add(response *r, const engine_event *e, text_buffer *out);
 /* The end, when all choices are finished. Whole: the JSON. Stream: usage, if wanted, and [DONE]. */
 void response_end(response *r, text_buffer *out);

@@ -138,8 +138,7 @@ json_t *filter_dictsort(template_run *x, json_t *v, const arguments *a)
     return list;
 }
 
-/* ---- filters of elements --------------------------------------------------------------------------------
- */
+/* ---- filters of elements ------------------------------------------------------------------------------- */
 
 /* map(attribute="x", default=..) or map("filter") */
 static json_t *mapped(template_run *x, json_t *element, const arguments *a)

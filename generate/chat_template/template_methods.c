@@ -184,8 +184,7 @@ static json_t *removesuffix(template_run *x, json_t *v, const arguments *a)
     return without(x, v, a->given[0], true);
 }
 
-/* ---- splitting and joining ------------------------------------------------------------------------------
- */
+/* ---- splitting and joining ----------------------------------------------------------------------------- */
 
 /* At runs of white space. */
 static json_t *split_words(template_run *x, const json_t *v, int64_t most)

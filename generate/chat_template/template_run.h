@@ -53,8 +53,8 @@ typedef struct arguments {
     json_t *given[RUN_MAX_ARGUMENTS]; /* borrowed from `values`; NULL: not given */
     json_t *values;                   /* what was computed for them */
 } arguments;
-/* Computes the arguments of a call of `what`, for messages, and binds them; at least `least` must be there.
- */
+/* Computes the arguments of a call and binds them; at least `least` must be there. `what` names the call in
+ * messages. */
 bool run_arguments(template_run *x, const node *list, const char *what, const char *parameters, int least,
                    arguments *out);
 void arguments_free(arguments *a);

@@ -24,8 +24,7 @@ bool value_contains(const json_t *all, const json_t *item, bool *possible);
 /* Characters, elements or keys; -1: it has no length. */
 int64_t value_length(const json_t *v);
 const char *value_type(const json_t *v); /* "a string", for sentences */
-/* Levels of lists and objects in each other, as far as `most`. Adds to *visited the values that it looked at.
- */
+/* Levels of nested lists and objects, `most` at most. Adds to *visited how many values it looked at. */
 int value_depth(const json_t *v, int most, int64_t *visited);
 
 /* What str() gives; `quoted`: what repr() gives. */

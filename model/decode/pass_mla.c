@@ -1,8 +1,8 @@
 /* Multi-head latent attention in its two forms. With Wk and Wv a head's parts of kv_b, c the latent of a
  * position:
  *
- *     on latents ("absorbed")   q_nope . (Wk c) = (Wk^T q_nope) . c      sum_s p_s (Wv c_s) = Wv (sum_s p_s
- * c_s) expanded ("materialised") keys and values of all positions as in model/mla.c
+ *     absorbed, on latents    q_nope . (Wk c) = (Wk^T q_nope) . c,  sum_s p_s Wv c_s = Wv sum_s p_s c_s
+ *     materialised            keys Wk c and values Wv c of all positions are expanded, as in model/mla.c
  *
  * The first multiplies every new row by kv_b and no old one, but its heads are R+Dr and R wide. DeepSeek-V2,
  * arXiv:2405.04434, section 2.1.2 and appendix C; biases, query rank and norms as in model/mla.c. */

@@ -9,10 +9,12 @@
  * does not fit in N GiB (three quarters of what is free) is left out, and said.
  *
  * A time is the median of as many runs as take S (1) seconds, three at least. Attention's begin with nothing
- * of the cache in the processor's caches; in a whole step the weights see to that. share of limit   the least
- * time, of reading the bytes or of the operations at the peak of multiply-adds, over what it took gain the
- * original's time over this model's, same cache type, length and batch reached          gain over the ratio
- * of their bytes: 1 is all that a smaller cache gives where memory is the limit */
+ * of the cache in the processor's caches; in a whole step the weights see to that.
+ *
+ *     share_of_limit    the least possible time over the time taken: reading the bytes, or the operations at
+ *                       the peak of multiply-adds, whichever takes longer
+ *     gain              the original's time over this model's; same cache type, length and batch
+ *     reached           gain over the ratio of their bytes: 1 where memory is the only limit */
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/comm.h"

@@ -9,6 +9,10 @@
  * with names, "default"). *out is NULL where there is none. ERR_INPUT names the file. */
 status chat_template_of_folder(chat_template **out, const char *folder, message *why);
 
+/* A message of a conversation, {"role": .., "content": ..}; NULL: the text is not UTF-8. The caller owns it.
+ */
+json_t *chat_message(const char *role, const char *text, int64_t bytes);
+
 /* Appends the text after which the model answers. messages: [{"role": "user", "content": ".."}, ..]. The
  * template also gets the texts of bos_token, eos_token and pad_token, and the local time. ERR_INPUT when it
  * refuses the messages. */

@@ -3,7 +3,6 @@
  * on nothing but its logits. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vmath.h"
-#include <string.h>
 
 enum { PIECE = 32 };
 

@@ -54,7 +54,6 @@ int64_t http_body_bytes(const http_exchange *x) { return x->body.bytes; }
 double http_began(const http_exchange *x) { return x->began; }
 void *http_note(const http_exchange *x) { return x->note; }
 void http_set_note(http_exchange *x, void *note) { x->note = note; }
-bool http_is_answered(const http_exchange *x) { return x->response != NULL; }
 
 const char *http_header(const http_exchange *x, const char *name)
 {

@@ -125,7 +125,7 @@ static void detokenize(service *s, http_exchange *x)
 static json_t *special(const tokenizer *t, int64_t id)
 {
     text_buffer text = {0};
-    json_t *json = prompt_special_text(t, id, &text)
+    json_t *json = tokenizer_special_text(t, id, &text)
                        ? json_stringn(text.bytes ? text.text : "", (size_t)text.bytes)
                        : json_null();
     text_buffer_free(&text);

@@ -1,6 +1,5 @@
 /* Filters of lists and objects. */
 #include "generate/chat_template/template_filters.h"
-#include <string.h>
 
 json_t *filter_length(template_run *x, json_t *v, const arguments *a)
 {

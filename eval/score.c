@@ -20,7 +20,7 @@
 #include "eval/prefix_tree.h"
 #include <stdlib.h>
 
-/* A token asked for: at the row of `position`, in the walk's node; its log-probability goes to `slot`. */
+/* A token to score at the row of `position`, in its node; its log-probability goes to `slot`. */
 typedef struct goal {
     int64_t position, slot;
     int32_t token;

@@ -267,7 +267,7 @@ static status read_sampling(completion_request *r, message *why)
     return read_stop(r, why);
 }
 
-/* An answer that silently differs from what was asked for would be worse than none. */
+/* An answer that silently differs from the request would be worse than none. */
 static status refuse_unsupported(const completion_request *r, message *why)
 {
     static const char *const penalties[] = {"frequency_penalty", "presence_penalty"};

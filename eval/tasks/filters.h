@@ -18,8 +18,6 @@
  * ERR_INPUT, with a sentence about the chain or the text, when there is no such filter, or no A to cut at. */
 status filters_apply(const char *chain, int64_t length, text_buffer *text, message *why);
 
-/* Code points of a text. */
-int64_t filters_length(const char *text, int64_t bytes);
 /* Bytes of the text without the white space at its end. */
 int64_t filters_stripped(const char *text, int64_t bytes);
 

@@ -45,8 +45,7 @@ json_t *run_bool(bool value);
 json_t *run_whole(json_int_t value);
 bool run_append(template_run *x, json_t *list, json_t *value); /* takes value over; false if that is NULL */
 
-/* ---- calls: arguments by place and by name are put into the places of `parameters` ("old,new,count") ----
- */
+/* ---- calls: arguments, by place and by name, go to the places of `parameters` ("old,new,count") ---- */
 
 enum { RUN_MAX_ARGUMENTS = 4 };
 typedef struct arguments {

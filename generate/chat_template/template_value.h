@@ -32,6 +32,5 @@ void value_text(const json_t *v, bool quoted, text_buffer *out);
 
 /* The offset of character `index` of UTF-8 text; the number of bytes for the one behind the last. */
 int64_t text_offset(const char *text, int64_t bytes, int64_t index);
-int64_t text_characters(const char *text, int64_t bytes);
 
 #endif

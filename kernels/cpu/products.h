@@ -141,8 +141,8 @@ INLINE void dots_columns(int rows, vec sum[COLUMNS][ROWS], const real *const *a,
     }
 }
 
-/* Rows of b that are `fresh` come from memory, which gives most when asked for one row after the other;
- * others come from a cache and are read COLUMNS at a time. */
+/* Rows of b that are `fresh` come from memory, which is read fastest one row after the other; others come
+ * from a cache and are read COLUMNS at a time. */
 INLINE void dots_rows(int rows, bool fresh, real *out, int64_t out_stride, const real *const *a,
                       const real *b, int64_t b_stride, int64_t columns, int64_t K)
 {

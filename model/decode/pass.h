@@ -3,6 +3,7 @@
 #define REMLA_MODEL_DECODE_PASS_H
 #include "model/decode/decoder.h"
 #include "model/decode/pages.h"
+#include "model/parts.h"
 
 /* Holds what the rows of a pass are computed in: laid out for settings.rows of them, seen as the N of a pass
  * (pass_rows_first). What the model does not need has rank 0. It holds tensors alone. */
@@ -82,8 +83,6 @@ pass_rows pass_rows_first(const pass_rows *rows, int64_t N);
 tensor pass_heads(const tensor *t, int64_t heads);
 /* (N,H,D) seen as (1,N,H,D), as ops on sequences want it. */
 tensor pass_as_sequence(const tensor *t);
-
-static inline const tensor *pass_bias(const tensor *t) { return tensor_present(t) ? t : (const tensor *)0; }
 
 /* Whether this span's keys and values are expanded. */
 static inline bool pass_expands(const decoder *x, const span *s)

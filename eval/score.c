@@ -250,7 +250,7 @@ static void walk_free(walk *w)
     free(w->logprob);
 }
 
-/* Whether there is room for a node, beside the longest path or on the first one. */
+/* Returns whether there is room for a node, beside the longest path or on the first one. */
 static bool may_start(walk *w, int64_t n)
 {
     const prefix_node *node = w->p->tree.node;

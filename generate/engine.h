@@ -130,12 +130,12 @@ status engine_submit(engine *e, const engine_request *request, uint64_t *id, mes
  * listener: before engine_step does). Returns false when there is no such request, or it is over. */
 bool engine_cancel(engine *e, uint64_t id);
 
-/* Whether a request is running or waiting: engine_step has something to do. */
+/* Returns whether a request is running or waiting, so that engine_step has something to do. */
 bool engine_busy(const engine *e);
 /* Lets requests start, and makes one pass. */
 void engine_step(engine *e);
 
-/* Numbers since engine_new. */
+/* Counts since engine_new. */
 typedef struct engine_statistics {
     int64_t requests, finished, cancelled; /* that were taken; that are over; of these cancelled */
     int64_t prompt_tokens,

@@ -35,7 +35,7 @@ int generation_requests(const generation *j);
 /* Request i; its listener puts events into the generation. */
 const engine_request *generation_request(const generation *j, int i);
 int64_t generation_choices(const generation *j); /* of all its requests */
-/* Whether every choice has ended, or the generation was given up. */
+/* Returns whether every choice has ended, or the generation was given up. */
 bool generation_is_finished(generation *j);
 /* No request of it is taken: its listeners are deaf from now on. */
 void generation_give_up(generation *j);

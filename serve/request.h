@@ -1,4 +1,4 @@
-/* What a client asks for: the JSON body of a request, checked and with the defaults filled in. Functions of
+/* Parses the JSON body of a request: checks it, and fills in the defaults. Functions of
  * bytes alone, without a model: serve/prompt.h checks later whether ids are in the vocabulary and
  * lengths fit. Names, defaults and meaning are those of OpenAI's API, beside which top_k, min_p and
  * repetition_penalty are those of vLLM's. A key that is not known is ignored, null is as if the key were

@@ -1,4 +1,4 @@
-/* What a run has measured. When it resumes, the losses of the lines that stay go to the loss watch, their
+/* Records what a run measures. When it resumes, the losses of the lines that stay go to the loss watch, their
  * validations to m->val. */
 #include "train/metrics.h"
 #include "base/log.h"

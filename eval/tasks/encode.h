@@ -1,4 +1,4 @@
-/* From contexts and continuations to tokens that are scored.
+/* Turns contexts and continuations into tokens to score.
  *
  *   1. White space at the end of the context moves to the front of the continuation.
  *   2. C are the tokens of the context, W those of context and continuation as one text, both with what the

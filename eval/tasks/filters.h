@@ -1,5 +1,5 @@
-/* What a template may do to a text before it goes into a prompt. Texts are UTF-8, and characters are code
- * points: strip, capitalize and length are Python's, whose results published scores rest on. */
+/* Filters that a template applies to a text on its way into a prompt. Texts are UTF-8, and characters are
+ * code points: strip and capitalize are Python's, on which published scores rest. */
 #ifndef REMLA_EVAL_TASKS_FILTERS_H
 #define REMLA_EVAL_TASKS_FILTERS_H
 #include "base/status.h"

@@ -84,13 +84,13 @@ tensor pass_heads(const tensor *t, int64_t heads);
 /* (N,H,D) seen as (1,N,H,D), as ops on sequences want it. */
 tensor pass_as_sequence(const tensor *t);
 
-/* Whether this span's keys and values are expanded. */
+/* Returns whether this span's keys and values are expanded. */
 static inline bool pass_expands(const decoder *x, const span *s)
 {
     return s->materialised && x->m->d.kind == ATTENTION_MLA;
 }
 
-/* The most numbers that a pass uploads. */
+/* Returns the most numbers that a pass uploads. */
 int64_t pass_numbers(const dims *d, const decoder_settings *s);
 /* Appends the spans' positions to their sequences, for which there must be pages, and uploads what the pass
  * is: x->parts->now. */

@@ -250,7 +250,7 @@ typedef struct costs {
     int64_t cache_bytes;               /* of a position */
 } costs;
 
-/* Of a position over all layers. In F8 each row has a scale beside it. */
+/* Returns the bytes of a position over all layers. In F8 each row has a scale beside it. */
 static int64_t cache_bytes(const dims *d, dtype cache)
 {
     const int64_t elements = kv_bytes_per_token(d) / 2, rows = d->L * (d->kind == ATTENTION_MLA ? 1 : 2);

@@ -3,7 +3,6 @@
 #include "base/log.h"
 #include "model/hf/folder_check.h"
 #include "train/option_words.h"
-#include <jansson.h>
 
 enum {
     CONTEXT = 4096,   /* tokens of a text, where no option says it */
@@ -13,8 +12,7 @@ enum {
 /* Tokens of a text: what the option says, else what model and cache have. */
 static int64_t longest_of(const serving *s, const char *folder, const options *o)
 {
-    const json_t *most = json_object_get(s->x.config.json, "max_position_embeddings");
-    const int64_t made_for = json_is_integer(most) ? json_integer_value(most) : INT64_MAX;
+    const int64_t made_for = s->x.config.positions ? s->x.config.positions : INT64_MAX;
     const int64_t limits[] = {CONTEXT, made_for, option_or(o->decode_positions, CONTEXT),
                               s->x.config.d.window ? s->x.config.d.window : CONTEXT};
     int64_t longest = limits[0];

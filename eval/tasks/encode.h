@@ -1,4 +1,4 @@
-/* From contexts and continuations to tokens that are scored.
+/* Turns contexts and continuations into tokens to score.
  *
  *   1. White space at the end of the context moves to the front of the continuation.
  *   2. C are the tokens of the context, W those of context and continuation as one text, both with what the
@@ -6,7 +6,7 @@
  *      transmla: where that leaves nothing (len(W) = len(C)), W's last token, behind the others of W.
  *   3. An empty context is one token: the end-of-text token (transmla), or the one that begins a text
  *      and, where there is none, the end-of-text token (lm-eval).
- *   4. Of more than M + 1 tokens the last M + 1 are kept. M is the most positions of the model; in transmla
+ *   4. Of more than M + 1 tokens the last M + 1 are kept. M is the most positions of the model, in transmla
  * at most 2048. */
 #ifndef REMLA_EVAL_TASKS_ENCODE_H
 #define REMLA_EVAL_TASKS_ENCODE_H

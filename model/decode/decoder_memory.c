@@ -6,8 +6,7 @@
 
 /* At most this many logits exist at a time: 64 MiB as float. */
 enum { LOGIT_ELEMENTS = 1 << 24 };
-/* Attention over long sequences is cut into so many partial results, for cores that have no row of their own.
- */
+/* Partial results of attention, for cores that have no row of their own when sequences are few and long. */
 enum { PARTIAL_ROWS = 256 };
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -369,8 +369,7 @@ void launch(problem *p, const ragged *r, const tensor *scratch, stream *s)
     /* Every sequence may end in a unit that is not full. */
     const int64_t units = (r->N * p->group + r->sequences * (ROWS - 1)) / ROWS,
                   heads = (int64_t)p->G * p->chunks;
-    /* Ranges: for two blocks on every multiprocessor, of two tiles at least, and what scratch has room for.
-     */
+    /* Ranges: for two blocks on every multiprocessor, two tiles each at least, as scratch has room. */
     const int64_t busy = blocks_for(r->N * p->group, ROWS) * heads,
                   room = tensor_numel(scratch) / (p->rows * (p->Dv + 2));
     int64_t ranges = smaller(smaller(2 * s->device->multiprocessors / busy, blocks_for(tiles, 2)), room);

@@ -61,8 +61,7 @@ static void draw_tokens(int32_t *tokens, int64_t n, uint64_t seed)
     for (int64_t t = 0; t < n; t++) tokens[t] = (int32_t)draw_below(&seed, V);
 }
 
-/* ---- what is compared: (n,V) log-probabilities in double ------------------------------------------------
- */
+/* ---- what is compared: (n,V) log-probabilities in double ----------------------------------------------- */
 
 static tensor table_of(int64_t n) { return check_tensor(F64, "log-probabilities", n, V); }
 

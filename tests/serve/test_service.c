@@ -366,6 +366,7 @@ static void test_texts(void **state)
     assert_string_equal(text[2], alone);
     assert_non_null(strstr(r.body, "\"model\":\"original\""));
     assert_non_null(strstr(r.body, "\"usage\":{"));
+    assert_non_null(strstr(r.body, "\"usage\":null"));
     reply_free(&r);
     /* A stop string is not in the text, in a stream neither. */
     char stop[4] = {alone[4], alone[5], 0}, body[300], *quoted, cut[1000];

@@ -244,6 +244,13 @@ bool engine_cancel(engine *e, uint64_t id)
     return false;
 }
 
+bool engine_waits(const engine *e, uint64_t id)
+{
+    const job *j = e->waiting;
+    while (j && j->id != id) j = j->next;
+    return j;
+}
+
 bool engine_busy(const engine *e) { return e->waiting || e->running; }
 
 void engine_step(engine *e)

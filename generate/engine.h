@@ -57,8 +57,8 @@ typedef struct engine_event {
     int64_t index; /* of the token, in the prompt or in what was generated. FINISHED: tokens generated */
     int32_t token; /* -1: FINISHED */
     /* What this token adds to the text, whole characters: a character of several tokens comes with its last.
-     * The pieces of all tokens are the text, with stop strings and all. FINISHED: the rest of an unfinished
-     * character, as U+FFFD. */
+     * The pieces of all tokens are the text, with stop strings and all. A character that stays unfinished is
+     * U+FFFD: it comes with the last token, or FINISHED where the text is cut off before that one. */
     const char *piece;
     int64_t piece_bytes;
     /* What may be shown now: the same text without a stop string, and with what could be the beginning of one
@@ -130,6 +130,8 @@ status engine_submit(engine *e, const engine_request *request, uint64_t *id, mes
  * listener: before engine_step does). Returns false when there is no such request, or it is over. */
 bool engine_cancel(engine *e, uint64_t id);
 
+/* Returns whether a request is in the queue, and has not started. */
+bool engine_waits(const engine *e, uint64_t id);
 /* Returns whether a request is running or waiting, so that engine_step has something to do. */
 bool engine_busy(const engine *e);
 /* Lets requests start, and makes one pass. */

@@ -52,12 +52,14 @@ static bool ends_text(const job *j, int32_t token)
 }
 
 /* Puts the text of a token into e->piece, and what may be shown into e->text. Returns a stop string, or -1.
- * An end token has no text, however it is spelled. */
+ * An end token has no text, however it is spelled. Of a character that stays unfinished the last token has
+ * what is left. */
 static int add_token_text(engine *e, choice *c, int32_t token, bool end)
 {
     e->piece.bytes = e->text.bytes = 0;
-    if (!c->text || end) return -1;
-    token_text_push(c->text, token, &e->piece);
+    if (!c->text) return -1;
+    if (!end) token_text_push(c->text, token, &e->piece);
+    if (end || c->generated == c->of->r.max_tokens) token_text_end(c->text, &e->piece);
     return stop_strings_push(&c->stops, e->piece.text, e->piece.bytes, &e->text);
 }
 

@@ -27,8 +27,9 @@ typedef struct completion {
     generation *work; /* once the worker has it */
     response *response;
     generation_events events;
-    bool ended;       /* the last piece of a stream is made */
-    atomic_bool gone; /* the client */
+    text_buffer first; /* piece of a stream, until it is asked for */
+    bool ended;        /* the last piece of a stream is made */
+    atomic_bool gone;  /* the client */
 } completion;
 
 int completion_model(const completion_service *s, const char *name)
@@ -46,6 +47,7 @@ static void completion_free(completion *c)
     }
     if (c->response) response_free(c->response);
     generation_events_free(&c->events);
+    text_buffer_free(&c->first);
     completion_request_free(&c->request);
     token_list_free(&c->ids);
     free(c->begin);
@@ -159,7 +161,8 @@ static int code_of(const completion *c, const char **sentence)
     case FINISH_LENGTH:
         return 200;
     case FINISH_CANCELLED:
-        *sentence = "the server is stopping and has cancelled this request";
+        *sentence = generation_expired(c->work);
+        if (!*sentence) *sentence = "the server is stopping and has cancelled this request";
         return 503;
     case FINISH_ERROR:
         break;
@@ -168,15 +171,22 @@ static int code_of(const completion *c, const char **sentence)
     return 500;
 }
 
+/* Waits for events and adds them to the answer. False: there are no more. */
+static bool take_events(completion *c, text_buffer *out)
+{
+    if (!generation_take(c->work, &c->events)) return false;
+    for (int64_t i = 0; i < c->events.count; i++) response_add(c->response, &c->events.event[i], out);
+    return true;
+}
+
 static bool next_piece(void *state, text_buffer *out)
 {
     completion *c = state;
     const char *sentence;
+    if (c->first.bytes) text_buffer_append(out, c->first.text, c->first.bytes);
+    c->first.bytes = 0;
     while (!c->ended && !out->bytes) {
-        if (generation_take(c->work, &c->events)) {
-            for (int64_t i = 0; i < c->events.count; i++) response_add(c->response, &c->events.event[i], out);
-            continue;
-        }
+        if (take_events(c, out)) continue;
         c->ended = true;
         const int code = code_of(c, &sentence);
         if (sentence)
@@ -196,12 +206,28 @@ static void end_stream(void *state)
     completion_free(c);
 }
 
+/* Until the first piece is there, a failure has its code: behind it the answer has begun. */
+static void answer_stream(completion *c)
+{
+    const char *sentence;
+    while (!c->first.bytes && take_events(c, &c->first)) continue;
+    const int code = code_of(c, &sentence);
+    if (sentence) {
+        http_watch(c->exchange, NULL, NULL);
+        c->service->refuse(c->service->context, c->exchange, code, sentence);
+        completion_free(c);
+        return;
+    }
+    http_add_header(c->exchange, "X-Accel-Buffering", "no"); /* proxies shall pass pieces on as they come */
+    http_answer_stream(c->exchange, "text/event-stream; charset=utf-8",
+                       &(http_stream){next_piece, end_stream, c});
+}
+
 static void answer_whole(completion *c)
 {
     text_buffer out = {0};
     const char *sentence;
-    while (generation_take(c->work, &c->events))
-        for (int64_t i = 0; i < c->events.count; i++) response_add(c->response, &c->events.event[i], &out);
+    while (take_events(c, &out)) continue;
     http_watch(c->exchange, NULL, NULL);
     const int code = code_of(c, &sentence);
     if (sentence)
@@ -254,10 +280,8 @@ void completion_answer(const completion_service *s, http_exchange *x, bool chat)
     c->response =
         response_new(&c->request, c->model->tokenizer, c->id, c->model->name, c->hidden, c->ids.count);
     http_watch(x, vanished, c);
-    if (!c->request.stream) {
+    if (c->request.stream)
+        answer_stream(c);
+    else
         answer_whole(c);
-        return;
-    }
-    http_add_header(x, "X-Accel-Buffering", "no"); /* proxies shall pass pieces on as they come */
-    http_answer_stream(x, "text/event-stream; charset=utf-8", &(http_stream){next_piece, end_stream, c});
 }

@@ -22,6 +22,7 @@ struct generation {
     pthread_cond_t changed;
     int64_t left; /* choices that have not ended */
     bool given_up;
+    const char *expired;
     generation_events filling;
 };
 
@@ -139,6 +140,21 @@ void generation_give_up(generation *j)
     j->given_up = true;
     pthread_cond_signal(&j->changed);
     pthread_mutex_unlock(&j->lock);
+}
+
+void generation_expire(generation *j, const char *sentence)
+{
+    pthread_mutex_lock(&j->lock);
+    j->expired = sentence;
+    pthread_mutex_unlock(&j->lock);
+}
+
+const char *generation_expired(generation *j)
+{
+    pthread_mutex_lock(&j->lock);
+    const char *sentence = j->expired;
+    pthread_mutex_unlock(&j->lock);
+    return sentence;
 }
 
 void generation_observe(generation *j, void (*seen)(void *context, const engine_event *event), void *context)

@@ -29,6 +29,9 @@ void generation_free(generation *j);
  * come. */
 bool generation_take(generation *j, generation_events *out);
 
+/* Why the worker has ended it before its time; NULL: it has not. */
+const char *generation_expired(generation *j);
+
 /* ---- the worker's side ---- */
 
 int generation_requests(const generation *j);
@@ -39,6 +42,8 @@ int64_t generation_choices(const generation *j); /* of all its requests */
 bool generation_is_finished(generation *j);
 /* No request of it is taken: its listeners are deaf from now on. */
 void generation_give_up(generation *j);
+/* Says why it will be cancelled: a sentence that stays. */
+void generation_expire(generation *j, const char *sentence);
 /* `seen` is told of each last event of a choice, on the worker's thread. */
 void generation_observe(generation *j, void (*seen)(void *context, const engine_event *event), void *context);
 

@@ -192,8 +192,11 @@ static json_t *envelope(const response *r, json_t *choices)
     const char *object = !r->q->chat    ? "text_completion"
                          : r->q->stream ? "chat.completion.chunk"
                                         : "chat.completion";
-    return json_pack("{s:s,s:s,s:I,s:s,s:o}", "id", r->id, "object", object, "created",
-                     (json_int_t)r->created, "model", r->model, "choices", choices);
+    json_t *json = json_pack("{s:s,s:s,s:I,s:s,s:o}", "id", r->id, "object", object, "created",
+                             (json_int_t)r->created, "model", r->model, "choices", choices);
+    if (r->q->stream && r->q->stream_usage)
+        json_object_set_new(json, "usage", json_null()); /* until the end */
+    return json;
 }
 
 static void append_event(text_buffer *out, json_t *json)

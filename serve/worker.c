@@ -18,6 +18,7 @@ typedef struct entry {
     generation *work;
     int model;
     entry_state state;
+    double since;  /* when it was submitted */
     bool cancel;   /* wanted */
     uint64_t *id;  /* of its requests */
     status result; /* of REFUSED */
@@ -29,7 +30,7 @@ struct worker {
     engine_statistics statistics[WORKER_ENGINES];
     int64_t outstanding[WORKER_ENGINES]; /* choices */
     int engines;
-    int64_t capacity;
+    worker_limits limits;
     void (*observe)(void *context, const engine_event *event);
     void *context;
     pthread_mutex_t lock;
@@ -40,7 +41,7 @@ struct worker {
     bool news; /* something was submitted or is to be cancelled */
 };
 
-worker *worker_new(engine *const *engines, int count, int64_t capacity,
+worker *worker_new(engine *const *engines, int count, const worker_limits *limits,
                    void (*observe)(void *context, const engine_event *event), void *context)
 {
     REQUIRE(count >= 1 && count <= WORKER_ENGINES, "%d engines", count);
@@ -49,7 +50,7 @@ worker *worker_new(engine *const *engines, int count, int64_t capacity,
         w->engine[i] = engines[i];
         w->statistics[i] = engine_statistics_now(engines[i]);
     }
-    w->engines = count, w->capacity = capacity;
+    w->engines = count, w->limits = *limits;
     w->observe = observe, w->context = context;
     w->last = &w->first;
     pthread_condattr_t monotonic;
@@ -97,6 +98,30 @@ static void take_new(worker *w)
         pthread_mutex_lock(&w->lock);
         e->state = e->result == OK ? RUNNING : REFUSED;
         pthread_cond_broadcast(&w->settled);
+    }
+}
+
+static bool has_started(const worker *w, const entry *e)
+{
+    for (int i = 0; i < generation_requests(e->work); i++)
+        if (!engine_waits(w->engine[e->model], e->id[i])) return true;
+    return false;
+}
+
+/* Finds those that have waited, or taken, too long. */
+static void cancel_late(worker *w)
+{
+    const double now = clock_seconds();
+    for (entry *e = w->first; e; e = e->next) {
+        if (e->cancel || e->state != RUNNING) continue;
+        const char *sentence = NULL;
+        if (now - e->since > w->limits.duration)
+            sentence = "the request took longer than this server works on one (serve.duration)";
+        else if (now - e->since > w->limits.patience && !has_started(w, e))
+            sentence = "the server is busy: the request has waited for as long as it may (serve.patience)";
+        if (!sentence) continue;
+        generation_expire(e->work, sentence);
+        e->cancel = true;
     }
 }
 
@@ -174,6 +199,7 @@ int64_t worker_run(worker *w, int (*stop)(void), double grace)
             e->cancel = true;
         }
         take_new(w);
+        cancel_late(w);
         cancel_wanted(w);
         pthread_mutex_unlock(&w->lock);
         step(w);
@@ -206,13 +232,13 @@ static void unlink_entry(worker *w, entry *gone)
 static status check_room(const worker *w, int which, int64_t choices, message *why)
 {
     if (w->stopping) return fail(why, STOPPED, "the server is stopping and takes no new requests");
-    if (choices > w->capacity)
+    if (choices > w->limits.capacity)
         return fail(why, ERR_USAGE, "the request asks for %lld texts at once; this server takes %lld",
-                    (long long)choices, (long long)w->capacity);
-    if (w->outstanding[which] + choices > w->capacity)
+                    (long long)choices, (long long)w->limits.capacity);
+    if (w->outstanding[which] + choices > w->limits.capacity)
         return fail(why, ERR_DEVICE,
                     "the server is busy: %lld texts are running or waiting, of %lld that it takes",
-                    (long long)w->outstanding[which], (long long)w->capacity);
+                    (long long)w->outstanding[which], (long long)w->limits.capacity);
     return OK;
 }
 
@@ -227,8 +253,10 @@ status worker_submit(worker *w, int which, generation *j, message *why)
     }
     generation_observe(j, w->observe, w->context);
     entry *e = memory_new(1, sizeof *e, "a generation");
-    *e = (entry){
-        .work = j, .model = which, .id = memory_new(generation_requests(j), sizeof *e->id, "a generation")};
+    *e = (entry){.work = j,
+                 .model = which,
+                 .since = clock_seconds(),
+                 .id = memory_new(generation_requests(j), sizeof *e->id, "a generation")};
     *w->last = e, w->last = &e->next;
     w->outstanding[which] += choices;
     w->news = true;

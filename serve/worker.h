@@ -9,14 +9,20 @@ enum { WORKER_ENGINES = 2 };
 
 typedef struct worker worker;
 
-/* Borrows the engines, which nobody else may touch from worker_run on. capacity: choices (texts to generate)
- * that an engine is given at once, running and waiting; its own queue must have room for as many. observe
- * (NULL: none) is told, on the worker's thread, of every choice that ends. */
-worker *worker_new(engine *const *engines, int count, int64_t capacity,
+typedef struct worker_limits {
+    int64_t capacity; /* choices (texts to generate) that an engine is given at once, running and waiting */
+    double patience;  /* seconds in which one of a generation's requests must start */
+    double duration;  /* seconds in which a generation must end */
+} worker_limits;
+
+/* Borrows the engines, which nobody else may touch from worker_run on; their queues must have room for
+ * limits->capacity. observe (NULL: none) is told, on the worker's thread, of every choice that ends. */
+worker *worker_new(engine *const *engines, int count, const worker_limits *limits,
                    void (*observe)(void *context, const engine_event *event), void *context);
 void worker_free(worker *w); /* when all generations are released */
 
-/* Works on the calling thread until `stop` returns something else than 0, which it asks between passes. From
+/* Generations that take too long are cancelled, and generation_expired says so.
+ * Works on the calling thread until `stop` returns something else than 0, which it asks between passes. From
  * then on no generation is taken; those that run may go on for `grace` seconds, then they are cancelled.
  * Returns how many were. */
 int64_t worker_run(worker *w, int (*stop)(void), double grace);

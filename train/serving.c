@@ -49,12 +49,21 @@ static void set_first(serving *s, const options *o)
     }
 }
 
+/* A model whose template is none can still go on with texts. */
+static void open_chat(serving *s, const char *folder)
+{
+    message why;
+    if (chat_template_of_folder(&s->chat, folder, &why) == OK) return;
+    s->chat = NULL;
+    log_warning("%s; the server has no chats with this model", why.text);
+}
+
 status serving_open(serving *s, const char *folder, const options *o, message *why)
 {
     *s = (serving){0};
     TRY(model_path_check(folder, why));
     TRY(tokenizer_open(&s->tokenizer, folder, why));
-    TRY(chat_template_of_folder(&s->chat, folder, why));
+    open_chat(s, folder);
     TRY(end_tokens_of_folder(s->end, &s->as.ends, folder, s->tokenizer, why));
     TRY(config_read(&s->x.config, folder, why));
     s->as.longest = longest_of(s, folder, o);

@@ -97,6 +97,15 @@ check_exit 3 "$REMLA" serve original "serve.port=${url##*:}" device.kind=cpu
 grep -q "cannot listen on 127.0.0.1, port ${url##*:}" err || fail "$(cat err)"
 stop
 
+# A template that is none leaves texts.
+cp -r original untold
+echo '{"eos_token": "<|end|>", "chat_template": "{% for m in messages"}' >untold/tokenizer_config.json
+start serve.base=untold
+grep -q 'untold/tokenizer_config.json: chat template, line 1: .*no chats' err || fail "$(cat err)"
+ask 200 /v1/completions "${json[@]}" -d '{"model": "untold", "prompt": "abc", "max_tokens": 3}'
+ask 400 /v1/chat/completions "${json[@]}" -d '{"model": "untold", "messages": [{"role": "user", "content": "Hi"}]}' && expect 'no chat template'
+stop
+
 # A key, two models, a queue that is full, and a request that runs while the server stops.
 REMLA_SERVE_KEY=secret start serve.base=original decode.sequences=1 serve.queue=0
 ask 401 /v1/models && expect 'this server wants a key'

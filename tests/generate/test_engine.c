@@ -6,7 +6,9 @@
 #include "tests/support/check.h"
 #include "tests/support/draw.h"
 #include "tests/support/random_weights.h"
+#include "tests/support/scratch.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -333,6 +335,42 @@ static void likeliest_tokens(void **state)
     model_free(&s.m);
 }
 
+static void add_piece(void *context, const engine_event *event)
+{
+    if (event->kind == EVENT_TOKEN) text_buffer_append(context, event->piece, event->piece_bytes);
+}
+
+/* Every token is the first byte of a character: that of the last one is never finished, and is its piece. */
+static void pieces_are_the_text(void **state)
+{
+    (void)state;
+    setup s;
+    setup_init(&s, &shapes[0]);
+    char json[4000], *p = json + sprintf(json, "{\"decoder\": {\"type\": \"ByteLevel\"}, \"pre_tokenizer\": "
+                                               "{\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", "
+                                               "\"merges\": [], \"vocab\": {");
+    for (int i = 0; i < V; i++) p += sprintf(p, "%s\"\\u%04x\": %d", i ? ", " : "", 0xc2 + i, i);
+    sprintf(p, "}}}");
+    tokenizer *t;
+    message why;
+    if (tokenizer_open(&t, scratch_text("tokenizer.json", json), &why) != OK) fail_msg("%s", why.text);
+    decoder_init(&s.x, &s.m, &(decoder_settings){.rows = 16, .sequences = 1, .positions = 64, .longest = 64});
+    engine *e = engine_new(&s.x, t, &(engine_settings){.running = 1, .queue = 1});
+    text_buffer pieces = {0};
+    engine_request r = engine_request_default();
+    uint64_t id;
+    r.prompt = (const int32_t[]){1}, r.prompt_tokens = 1, r.max_tokens = 6;
+    r.listen = add_piece, r.context = &pieces;
+    if (engine_submit(e, &r, &id, &why) != OK) fail_msg("%s", why.text);
+    while (engine_busy(e)) engine_step(e);
+    assert_int_equal(pieces.bytes, 6 * 3); /* U+FFFD each */
+    text_buffer_free(&pieces);
+    engine_free(e);
+    decoder_free(&s.x);
+    tokenizer_close(t);
+    model_free(&s.m);
+}
+
 static void cancelled(void **state)
 {
     (void)state;
@@ -354,7 +392,10 @@ static void cancelled(void **state)
         if (engine_submit(e, &q[i].r, &id[i], &why) != OK) fail_msg("%s", why.text);
     }
     assert_int_equal(engine_submit(e, &q[0].r, &id[0], &why), ERR_DEVICE); /* the queue is full */
-    l[0].cancels = e, l[0].after = 4;                                      /* by its listener */
+    while (engine_statistics_now(e).running < 2) engine_step(e);
+    assert_false(engine_waits(e, id[1]));
+    assert_true(engine_waits(e, id[2]));
+    l[0].cancels = e, l[0].after = 4; /* by its listener */
     while (engine_statistics_now(e).generated_tokens < 10) engine_step(e);
     assert_true(engine_cancel(e, id[2])); /* waiting, or running since the first is gone */
     assert_int_equal(l[2].finished, 1);
@@ -448,6 +489,7 @@ int main(void)
                                        cmocka_unit_test(likeliest_tokens),
                                        cmocka_unit_test(next_turn),
                                        cmocka_unit_test(questions_are_computed_once),
+                                       cmocka_unit_test(pieces_are_the_text),
                                        cmocka_unit_test(cancelled),
                                        cmocka_unit_test(refusals),
                                        cmocka_unit_test(not_finite)};

@@ -260,6 +260,13 @@ bool engine_cancel(engine *e, uint64_t id)
     return true;
 }
 
+bool engine_waits(const engine *e, uint64_t id)
+{
+    const fake_request *f = e->first;
+    while (f && f->id != id) f = f->next;
+    return f && !f->started;
+}
+
 bool engine_busy(const engine *e) { return e->first != NULL; }
 
 void engine_step(engine *e)

@@ -28,6 +28,8 @@ typedef struct server {
     int64_t cancelled; /* by the stop */
 } server;
 
+static const worker_limits no_limits = {.capacity = RUNNING + WAITING, .patience = 1000, .duration = 1000};
+
 static atomic_int stopping;
 static int stop_asked(void) { return atomic_load(&stopping); }
 
@@ -39,7 +41,8 @@ static void *work(void *argument)
 }
 
 /* timeout: of requests and answers; grace: of running requests at the stop. In seconds. */
-static void server_start(server *s, const access_rules *access, double timeout, double grace)
+static void server_start_limited(server *s, const access_rules *access, double timeout, double grace,
+                                 const worker_limits *limits)
 {
     static const int32_t end[] = {0};
     char path[1000];
@@ -60,8 +63,8 @@ static void server_start(server *s, const access_rules *access, double timeout, 
         s->engine[i] = engine_new(NULL, s->t, &settings);
     }
     s->counters = counters_new();
-    s->worker = worker_new(s->engine, 2, RUNNING + WAITING,
-                           (void (*)(void *, const engine_event *))counters_finished, s->counters);
+    s->worker = worker_new(s->engine, 2, limits, (void (*)(void *, const engine_event *))counters_finished,
+                           s->counters);
     s->service = service_new(&(service_settings){.model = {&s->model[0], &s->model[1]},
                                                  .models = 2,
                                                  .worker = s->worker,
@@ -84,6 +87,11 @@ static void server_start(server *s, const access_rules *access, double timeout, 
     atomic_store(&fake_cancelled, 0);
     atomic_store(&fake_breaks, 0);
     pthread_create(&s->thread, NULL, work, s);
+}
+
+static void server_start(server *s, const access_rules *access, double timeout, double grace)
+{
+    server_start_limited(s, access, timeout, grace, &no_limits);
 }
 
 static void server_stop(server *s)
@@ -355,6 +363,7 @@ static void test_texts(void **state)
     assert_string_equal(text[2], alone);
     assert_non_null(strstr(r.body, "\"model\":\"original\""));
     assert_non_null(strstr(r.body, "\"usage\":{"));
+    assert_non_null(strstr(r.body, "\"usage\":null"));
     reply_free(&r);
     /* A stop string is not in the text, in a stream neither. */
     char stop[4] = {alone[4], alone[5], 0}, body[300], *quoted, cut[1000];
@@ -585,6 +594,61 @@ static void test_slow(void **state)
     server_stop(&s);
 }
 
+static void expect_late(int fd, const char *option)
+{
+    reply r = client_read(fd);
+    if (!r.head || !strcasestr(r.head, "Retry-After: 1\r\n")) fail_msg("no Retry-After: %s", r.head);
+    expect_refusal(r, 503, "unavailable_error", option);
+}
+
+/* What waits for too long is refused, also in a stream, where the answer has not begun; what runs is not. */
+static void test_patience(void **state)
+{
+    (void)state;
+    server s;
+    worker_limits limits = no_limits;
+    limits.patience = 0.2;
+    server_start_limited(&s, &open_to_all, 10, 5, &limits);
+    atomic_store(&fake_step_nanoseconds, 5000000);
+    const int first = begin(&s, "{\"prompt\": [47], \"max_tokens\": 200, \"temperature\": 0, \"n\": 4}");
+    until_metric(&s, "remla_running_sequences{model=\"recovered\"} 4\n");
+    const int second = begin(&s, "{\"prompt\": [47], \"max_tokens\": 2}"),
+              third = begin(&s, "{\"prompt\": [47], \"max_tokens\": 2, \"stream\": true}");
+    expect_late(second, "serve.patience");
+    expect_late(third, "serve.patience");
+    reply r = client_read(first); /* which is at work for longer */
+    assert_int_equal(r.code, 200);
+    reply_free(&r);
+    /* Of several prompts only the first must have begun. */
+    r = client_read(
+        begin(&s, "{\"prompt\": [[47],[47],[47],[47],[47],[47]], \"max_tokens\": 100, \"temperature\": 0}"));
+    assert_int_equal(r.code, 200);
+    reply_free(&r);
+    server_stop(&s);
+}
+
+/* What takes too long ends, whether it runs or waits. */
+static void test_duration(void **state)
+{
+    (void)state;
+    server s;
+    worker_limits limits = no_limits;
+    limits.duration = 0.2;
+    server_start_limited(&s, &open_to_all, 10, 5, &limits);
+    atomic_store(&fake_step_nanoseconds, 5000000);
+    const char *body = "{\"prompt\": [47], \"max_tokens\": 200, \"temperature\": 0, \"n\": 4}";
+    const int first = begin(&s, body), second = begin(&s, body);
+    expect_late(first, "serve.duration");
+    expect_late(second, "serve.duration");
+    reply r = client_post(s.port, "/v1/completions",
+                          "{\"prompt\": [47], \"max_tokens\": 200, \"temperature\": 0, \"stream\": true}");
+    assert_int_equal(r.code, 200);
+    assert_non_null(strstr(r.body, "data: {\"error\":{"));
+    assert_non_null(strstr(r.body, "serve.duration"));
+    reply_free(&r);
+    server_stop(&s);
+}
+
 /* What runs is finished, what comes is refused, what takes too long is cancelled. */
 static void test_stop(void **state)
 {
@@ -612,6 +676,8 @@ static void test_stop(void **state)
     const int streamed =
         begin(&s, "{\"prompt\": [47], \"temperature\": 0, \"max_tokens\": 200, \"stream\": true}");
     until_metric(&s, "remla_running_sequences{model=\"recovered\"} 2\n");
+    char some[1];
+    assert_int_equal(recv(streamed, some, 1, MSG_PEEK), 1); /* its answer has begun */
     atomic_store(&stopping, 1);
     expect_refusal(client_read(fd), 503, "unavailable_error", "cancelled this request");
     r = client_read(streamed);
@@ -658,6 +724,8 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_busy_and_vanished),
         cmocka_unit_test(test_slow),
+        cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_duration),
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_keeps_connection),
         cmocka_unit_test(test_first),

@@ -68,7 +68,10 @@ static void start_service(server *s, const options *o)
 {
     engine *engines[WORKER_ENGINES] = {s->model[0].engine, s->model[1].engine};
     s->counters = counters_new();
-    s->worker = worker_new(engines, s->models, s->capacity, observe, s->counters);
+    const worker_limits limits = {.capacity = s->capacity,
+                                  .patience = (double)o->serve_patience,
+                                  .duration = (double)o->serve_duration};
+    s->worker = worker_new(engines, s->models, &limits, observe, s->counters);
     service_settings settings = {.models = s->models,
                                  .worker = s->worker,
                                  .counters = s->counters,

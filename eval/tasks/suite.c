@@ -12,6 +12,7 @@ static status add_task(task_suite *s, const char *name, const suite_settings *se
 {
     for (int i = 0; i < s->tasks; i++)
         if (!strcmp(s->name[i], name)) return fail(why, ERR_USAGE, "the task %.100s is named twice", name);
+    if (!strcmp(name, "all")) return fail(why, ERR_USAGE, "all stands for tasks where it stands alone");
     if (s->tasks == MOST_TASKS) return fail(why, ERR_USAGE, "there are more than %d tasks", MOST_TASKS);
     TRY(recipe_find(&s->task[s->tasks], name, settings->style, settings->folder, why));
     s->name[s->tasks] = s->task[s->tasks].name;

@@ -72,6 +72,7 @@ refused() { # CODE PART COMMAND...
 eval_gqa=("$REMLA" eval gqa "$questions")
 refused 2 'unknown task arc_esay: .* did you mean arc_easy?' "${eval_gqa[@]}" --tasks piqa,arc_esay
 refused 2 'the task piqa is named twice' "${eval_gqa[@]}" --tasks piqa,piqa
+refused 2 'all stands for tasks where it stands alone' "${eval_gqa[@]}" --tasks piqa,all
 refused 2 'no task is named' "${eval_gqa[@]}" --tasks ,
 refused 2 '--style olmo: there are transmla and lm-eval' "${eval_gqa[@]}" --tasks piqa --style olmo
 refused 2 'none of these tasks takes examples in style transmla' "${eval_gqa[@]}" --tasks all --shots 5

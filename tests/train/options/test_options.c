@@ -100,6 +100,8 @@ static void test_frozen(void **state)
         "serve.max_tokens=1024",
         "serve.bos=auto",
         "serve.queue=512",
+        "serve.patience=300",
+        "serve.duration=3600",
         "serve.connections=256",
         "serve.max_body=8388608",
         "serve.timeout=60",

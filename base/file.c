@@ -235,14 +235,26 @@ static status open_part(file_writer *w, message *why)
                 w->path, part);
 }
 
+/* Copies the path of the file that is meant: a link's own name would be taken from it by the renaming. */
+static status take_path(file_writer *w, const char *path, message *why)
+{
+    struct stat s;
+    char *file = lstat(path, &s) == 0 && S_ISLNK(s.st_mode) ? realpath(path, NULL) : NULL;
+    const status result = path_print(w->path, why, "%s", file ? file : path);
+    free(file);
+    return result;
+}
+
 status file_create(file_writer *w, const char *path, int64_t expected, message *why)
 {
     struct stat s;
     *w = (file_writer){.fd = -1};
-    TRY(path_print(w->path, why, "%s", path));
+    TRY(take_path(w, path, why));
     /* Renaming would replace a device or a folder's link by a file. */
     if (stat(path, &s) == 0 && !S_ISREG(s.st_mode))
         return fail(why, ERR_INPUT, "%s: cannot be written: it is not a regular file", path);
+    if (path_leads_to(w->path, STDOUT_FILENO))
+        return fail(why, ERR_INPUT, "%s: cannot be written: it is the standard output", path);
     TRY(open_part(w, why));
     w->hash = hash_start();
     const int error = expected > 0 ? reserve(w->fd, expected) : 0;

@@ -1,5 +1,5 @@
 /* The generator splitmix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195). Its k-th number is
- * computed without those before it, so whoever draws needs no state but how often it has drawn. */
+ * computed without those before it, so a caller needs no state but the count of its draws. */
 #ifndef REMLA_BASE_SPLITMIX_H
 #define REMLA_BASE_SPLITMIX_H
 #include <stdint.h>

@@ -19,7 +19,7 @@ need_llama_cpp() {
     "$PYTHON" -c 'import llama_cpp' 2>/dev/null && return
     need_packages g++ cmake ninja-build
     say "compiling llama-cpp-python (about a quarter of an hour)"
-    CMAKE_BUILD_PARALLEL_LEVEL=$(nproc) CMAKE_ARGS="-DLLAVA_BUILD=OFF" pip_install llama-cpp-python
+    CMAKE_BUILD_PARALLEL_LEVEL=$(nproc) CMAKE_ARGS="-DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_OPENSSL=OFF" pip_install llama-cpp-python
 }
 [ "${LLAMA_CPP:-yes}" = no ] || need_llama_cpp || say "llama-cpp-python cannot be had here: transformers alone is compared"
 work=$(mktemp -d)

@@ -6,47 +6,31 @@
  * Models (NAME is how one begins; decode_models.h): SmolLM2-135M whole, with its head, as it is and
  * converted; and a layer of Llama-2-7B without the head, as it is and converted to three sizes. Weights are
  * random, and so are the rows that fill the cache (f32, then bf16): no time here depends on the numbers. What
- * does not fit in N GiB (three quarters of what is free) is left out, and said.
+ * does not fit in N GiB (0.85 of what is free, less 1) is left out, and said.
  *
  * A time is the median of as many runs as take S (1) seconds, three at least. Attention's begin with nothing
- * of the cache in the processor's caches; in a whole step the weights see to that. share of limit   the least
- * time, of reading the bytes or of the operations at the peak of multiply-adds, over what it took gain the
- * original's time over this model's, same cache type, length and batch reached          gain over the ratio
- * of their bytes: 1 is all that a smaller cache gives where memory is the limit */
+ * of the cache in the processor's caches; in a whole step the weights see to that.
+ *
+ * "Share of limit" is the least time over what it took: the least is that of reading the bytes, or that of
+ * the operations at the peak of multiply-adds if it is longer. "Gain" is the original's time over this
+ * model's, with the same type of cache, length and number of sequences. "Reached" is gain over the ratio of
+ * their bytes: 1 is all that a smaller cache gives where memory is the limit. */
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/comm.h"
-#include "base/device.h"
 #include "base/machine.h"
 #include "base/memory_available.h"
-#include "bench/decode_models.h"
+#include "bench/decode_table.h"
 #include "bench/random_model.h"
 #include "eval/compute.h"
 #include "model/decode/pass.h"
 #include "train/option_words.h"
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-enum { LENGTHS = 6, BATCHES = 4, CACHE_TYPES = 2, MOST_SEQUENCES = 64, MOST_REPEATS = 64, LEAST_REPEATS = 3 };
+enum { LENGTHS = 6, BATCHES = 4, CACHE_TYPES = 2, MOST_SEQUENCES = 64, MOST_REPEATS = 21, LEAST_REPEATS = 3 };
 static const int64_t lengths[LENGTHS] = {1024, 2048, 4096, 8192, 16384, 32768},
                      batches[BATCHES] = {1, 4, 16, MOST_SEQUENCES};
 static const dtype cache_types[CACHE_TYPES] = {F32, BF16};
-
-typedef struct bench {
-    const ops *k;
-    tensor cold;                   /* half a GiB: far more than a processor's caches hold */
-    float *logits;                 /* (MOST_SEQUENCES, most V) */
-    double read_speed, peak_flops; /* of this machine, bytes and operations a second */
-    const char *only;
-    double seconds, gib;
-    int64_t longest, sequences;
-} bench;
-
-/* Seconds; NaN: does not fit. */
-typedef struct point {
-    double step, attention;
-} point;
 
 static void finish(const ops *k)
 {
@@ -190,51 +174,7 @@ static point measure(const bench *b, const decode_model *s, decoder *x, int64_t 
     return (point){medians[0], medians[1]};
 }
 
-/* ---- the table ----------------------------------------------------------------------------------------- */
-
-static void print_head(const bench *b)
-{
-    printf("# %s; memory is read at %.1f GB/s; %.0f GFLOP/s of multiply-adds\n",
-           b->k->device ? device_text(b->k->device) : machine_text(), b->read_speed / 1e9,
-           b->peak_flops / 1e9);
-    printf("model,numbers_a_token,cache,batch,length,tok_s,weight_mb_a_token,cache_mb_a_token");
-    for (int what = 0; what < 2; what++) {
-        const char *of = what == 0 ? "step" : "attention";
-        printf(",%s_ms,%s_gb_s,%s_share_of_read_speed,%s_share_of_limit,%s_bytes_ratio,%s_gain,%s_reached",
-               of, of, of, of, of, of, of);
-    }
-    printf("\n");
-}
-
-/* A step or its attention, beside the original's. */
-static void print_part(const bench *b, cost mine, cost theirs, double seconds, double their_seconds)
-{
-    const double speed = mine.bytes / seconds,
-                 limit = fmax(mine.bytes / b->read_speed, mine.flops / b->peak_flops),
-                 ratio = theirs.bytes / mine.bytes, gain = their_seconds / seconds;
-    printf(",%.4g,%.4g,%.3f,%.3f,%.4g", seconds * 1e3, speed / 1e9, speed / b->read_speed, limit / seconds,
-           ratio);
-    if (isnan(gain))
-        printf(",,");
-    else
-        printf(",%.4g,%.3f", gain, gain / ratio);
-}
-
-static void print_point(const bench *b, const decode_model *s, const decode_model *original, dtype cache,
-                        int64_t batch, int64_t length, point mine, point theirs)
-{
-    const cost matrices = weights_cost(s, b->k->act, batch),
-               attention = attention_cost(&s->shape, cache, batch, length),
-               their_attention = attention_cost(&original->shape, cache, batch, length),
-               their_step = cost_sum(weights_cost(original, b->k->act, batch), their_attention);
-    printf("%s,%.0f,%s,%lld,%lld,%.5g,%.5g,%.5g", s->name, cache_numbers(&s->shape), dtype_name(cache),
-           (long long)batch, (long long)length, (double)batch / mine.step,
-           matrices.bytes / (double)batch / 1e6, attention.bytes / (double)batch / 1e6);
-    print_part(b, cost_sum(matrices, attention), their_step, mine.step, theirs.step);
-    print_part(b, attention, their_attention, mine.attention, theirs.attention);
-    printf("\n");
-    fflush(stdout);
-}
+/* ---- all points ---------------------------------------------------------------------------------------- */
 
 /* All lengths and batches of a model with one type of cache. Those of an original are written to `originals`,
  * those of others are compared with them. */
@@ -271,7 +211,7 @@ static void bench_cache(const bench *b, const decode_model *s, const decode_mode
                        (double)(lengths[l] * batches[i]) * row_bytes / 1073741824, b->gib);
             if (s == original) originals[l][i] = here;
             if (!isnan(here.step))
-                print_point(b, s, original, cache, batches[i], lengths[l], here, originals[l][i]);
+                decode_print_point(b, s, original, cache, batches[i], lengths[l], here, originals[l][i]);
         }
     decoder_free(&x);
 }
@@ -337,8 +277,8 @@ int main(int argc, char **argv)
     b.read_speed = read_speed(&b, &total);
     b.peak_flops = compute_peak_flops(&on);
     b.logits = memory_new(MOST_SEQUENCES * decode_models[0].shape.V, sizeof *b.logits, "logits");
-    if (!(b.gib > 0)) b.gib = on.device ? 32 : 0.75 * (double)memory_available_bytes() / 1073741824 - 2;
-    print_head(&b);
+    if (!(b.gib > 0)) b.gib = on.device ? 32 : 0.85 * (double)memory_available_bytes() / 1073741824 - 1;
+    decode_print_head(&b);
 
     static point originals[CACHE_TYPES][LENGTHS][BATCHES];
     for (int i = 0; i < CACHE_TYPES * LENGTHS * BATCHES; i++)

@@ -1,5 +1,4 @@
-/* The models of bench/decode, and what a token costs in them on paper: bytes that must be read, operations.
- */
+/* The models of bench/decode, and what a token costs in them on paper: bytes to read, operations. */
 #ifndef REMLA_BENCH_DECODE_MODELS_H
 #define REMLA_BENCH_DECODE_MODELS_H
 #include "model/weights.h"

@@ -2,17 +2,12 @@
 #ifndef REMLA_BENCH_RANDOM_MODEL_H
 #define REMLA_BENCH_RANDOM_MODEL_H
 #include "base/memory.h"
+#include "base/splitmix.h"
 #include "model/model.h"
 #include <stdlib.h>
 
-/* A splitmix64 stream; any numbers will do. */
-static inline uint64_t random_next(uint64_t *state)
-{
-    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
+/* Any numbers will do. *state counts them. */
+static inline uint64_t random_next(uint64_t *state) { return splitmix(0, (*state)++); }
 
 /* Uniform with this standard deviation. */
 static inline float random_number(uint64_t *state, float deviation)

@@ -1,6 +1,6 @@
-/* What token sequences have in common. Every node is a run of tokens; the sequences below it begin with the
- * tokens of the nodes above it, and with its own. So each token that several sequences begin with is in the
- * tree once. */
+/* Finds what token sequences have in common. Every node is a run of tokens; the sequences below it begin with
+ * the tokens of the nodes above it, and with its own. So each token that several sequences begin with is in
+ * the tree once. */
 #ifndef REMLA_EVAL_PREFIX_TREE_H
 #define REMLA_EVAL_PREFIX_TREE_H
 #include <stdint.h>
@@ -12,7 +12,7 @@ typedef struct sequence {
 
 /* The sequences in lexicographic order, as indices of `s`; equal ones by index. The caller frees. */
 int64_t *sequences_sort(const sequence *s, int64_t count);
-/* How many tokens both begin with. */
+/* Returns how many tokens both begin with. */
 int64_t sequences_common(const sequence *a, const sequence *b);
 
 typedef struct prefix_node {

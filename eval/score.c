@@ -1,11 +1,14 @@
 /* The requests' tokens are a tree (eval/prefix_tree.h), and a pass takes the first nodes, in the order of a
  * walk in depth, whose parents are computed: rest of a context here, choices of the question before there. A
- * node continues a fork of its parent's sequence; its last child takes the sequence over. What a row's hidden
- * state is asked for, its goals, belongs to the node that the row is in.
+ * node continues a fork of its parent's sequence; its last child takes the sequence over. The tokens
+ * whose log-probability a row's hidden state gives are its goals; they belong to the node of the row.
  *
- *     ... the question: | which is a metal?   | iron      node: a run of tokens. The goal "wood" is asked of
- *                       |                     | wood      the row of "?", in the node of the context: a
- * choice | what melts?         | ice       of one token has no row of its own
+ *     ... the question: | which is a metal?   | iron
+ *                       |                     | wood
+ *                       | what melts?         | ice
+ *
+ * Here every run of tokens between bars is a node. The goal "wood" belongs to the row of "?", in the node of
+ * the context; a choice of one token has no row of its own.
  *
  * Pages and sequences are booked when a node starts, and free again when nothing below it is left. Nodes may
  * be short of them; but the first path of the walk that is not done never is, since no other node may start
@@ -17,7 +20,7 @@
 #include "eval/prefix_tree.h"
 #include <stdlib.h>
 
-/* A token asked for: at the row of `position`, in the walk's node; its log-probability goes to `slot`. */
+/* A token to score at the row of `position`, in its node; its log-probability goes to `slot`. */
 typedef struct goal {
     int64_t position, slot;
     int32_t token;
@@ -153,8 +156,7 @@ void score_plan_free(score_plan *p)
 
 const decoder_settings *score_plan_settings(const score_plan *p) { return &p->settings; }
 
-/* ---- nodes that may start, the first of the walk first: a heap -------------------------------------------
- */
+/* ---- nodes that may start, the first of the walk first: a heap ----------------------------------------- */
 
 typedef struct heap {
     int64_t *node;
@@ -248,7 +250,7 @@ static void walk_free(walk *w)
     free(w->logprob);
 }
 
-/* Whether there is room for a node, beside the longest path or on the first one. */
+/* Returns whether there is room for a node, beside the longest path or on the first one. */
 static bool may_start(walk *w, int64_t n)
 {
     const prefix_node *node = w->p->tree.node;

@@ -15,7 +15,7 @@ typedef struct score_request {
     int64_t count, scored; /* 1 <= scored < count */
 } score_request;
 
-/* What was done, over all ranks. */
+/* The work done, over all ranks. */
 typedef struct score_work {
     int64_t asked, computed; /* tokens of all requests, if each were read alone; tokens that the model read */
     int64_t passes;
@@ -28,7 +28,7 @@ typedef struct score_work {
 typedef struct score_plan score_plan;
 score_plan *score_plan_new(const score_request *request, int64_t count, int64_t rows, const comm *c);
 void score_plan_free(score_plan *p); /* NULL is fine */
-/* What a decoder must have for it. */
+/* Returns the settings of a decoder for it. */
 const decoder_settings *score_plan_settings(const score_plan *p);
 
 /* Is told after every pass how many of this rank's tokens are done. May be NULL. */

@@ -1,5 +1,4 @@
-/* Reads what stands beside the weights: tokenizer_config.json, chat_template.jinja, generation_config.json.
- */
+/* Reads the files beside the weights: tokenizer_config.json, chat_template.jinja, generation_config.json. */
 #include "generate/chat_text.h"
 #include "base/file.h"
 #include "base/json_text.h"
@@ -69,11 +68,16 @@ status chat_template_of_folder(chat_template **out, const char *folder, message 
 
 /* ---- a conversation ------------------------------------------------------------------------------------ */
 
+json_t *chat_message(const char *role, const char *text, int64_t bytes)
+{
+    json_t *content = json_stringn(bytes ? text : "", (size_t)bytes);
+    return content ? memory_check(json_pack("{s:s,s:o}", "role", role, "content", content), "a chat") : NULL;
+}
+
 static void set_token(json_t *variables, const char *name, const tokenizer *t, int64_t id)
 {
     text_buffer text = {0};
-    message ignored;
-    if (id >= 0 && tokenizer_decode(t, (const uint32_t[]){(uint32_t)id}, 1, false, &text, &ignored) == OK)
+    if (tokenizer_special_text(t, id, &text))
         json_object_set_new(variables, name, json_stringn(text.bytes ? text.text : "", (size_t)text.bytes));
     text_buffer_free(&text);
 }

@@ -184,7 +184,7 @@ static job *job_new(engine *e, const engine_request *r)
 
 status engine_submit(engine *e, const engine_request *request, uint64_t *id, message *why)
 {
-    REQUIRE(request->listen, "a request has somebody who listens");
+    REQUIRE(request->listen, "a request without a listener");
     TRY(check_request(e, request, why));
     job *j = job_new(e, request), **end = &e->waiting;
     while (*end) end = &(*end)->next;

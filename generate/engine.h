@@ -122,22 +122,22 @@ engine *engine_new(decoder *d, const tokenizer *t, const engine_settings *s);
 void engine_free(engine *e);
 
 /* Puts a request into the queue. Fails with a sentence, and nothing else happens:
- *   ERR_USAGE   something in it is not possible, or it could never fit: prompt and max_tokens are longer than
- * a sequence may be, its choices more than run at once or than the pool has pages for ERR_DEVICE  the queue
- * is full: later it would be taken */
+ *   ERR_USAGE   it is malformed or can never fit: prompt and max_tokens exceed the longest sequence, or its
+ *               choices exceed what may run at once or what the pool has pages for
+ *   ERR_DEVICE  the queue is full: try again later */
 status engine_submit(engine *e, const engine_request *request, uint64_t *id, message *why);
 /* Ends a request: its choices that are not done finish with FINISH_CANCELLED, before this returns (from a
  * listener: before engine_step does). Returns false when there is no such request, or it is over. */
 bool engine_cancel(engine *e, uint64_t id);
 
-/* Whether a request is in the queue, and has not started. */
+/* Returns whether a request is in the queue, and has not started. */
 bool engine_waits(const engine *e, uint64_t id);
-/* Whether a request is running or waiting: engine_step has something to do. */
+/* Returns whether a request is running or waiting, so that engine_step has something to do. */
 bool engine_busy(const engine *e);
 /* Lets requests start, and makes one pass. */
 void engine_step(engine *e);
 
-/* Numbers since engine_new. */
+/* Counts since engine_new. */
 typedef struct engine_statistics {
     int64_t requests, finished, cancelled; /* that were taken; that are over; of these cancelled */
     int64_t prompt_tokens,

@@ -140,8 +140,7 @@ static bool make_room(engine *e, const job *j, int source, int64_t shared)
     return true;
 }
 
-/* ---- what is there already -------------------------------------------------------------------------------
- */
+/* ---- what is there already ----------------------------------------------------------------------------- */
 
 static int64_t common(const int32_t *a, int64_t n, const int32_t *b, int64_t m)
 {

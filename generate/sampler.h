@@ -37,11 +37,11 @@ void sampler_free(sampler *s); /* NULL is fine */
 
 /* Tells which tokens are in the text, of the prompt and those that were chosen. ids in [0,V). */
 void sampler_saw(sampler *s, const int32_t *tokens, int64_t count);
-/* Whether the choice follows from the likeliest token alone: greedy without a penalty. sampler_next is not
- * needed then. */
+/* Returns whether the choice follows from the likeliest token alone: greedy without a penalty. sampler_next
+ * is not needed then. */
 bool sampler_is_argmax(const sampler *s);
-/* The probabilities (V) that a token is drawn by: greedy, 1 for one of them. Overwrites logits (V). False
- * when those are not finite. */
+/* Computes the probabilities (V) that tokens are drawn with; greedy: 1 for one of them. Overwrites logits
+ * (V). Returns false when those are not finite. */
 bool sampler_chances(sampler *s, float *logits, double *chances);
 /* Chooses a token; the caller tells with sampler_saw that it is in the text. Overwrites logits (V). Returns
  * -1 when they are not finite. */

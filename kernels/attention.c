@@ -52,10 +52,6 @@ static real *attention_rows(const heads *x, int64_t b, int64_t t, int64_t h)
     return x->data + b * x->batch + t * x->row + h * x->head;
 }
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
-
 /* Query block i times key block j of sequence b, j from first_key_block to last_key_block: never empty. */
 static tile tile_of(const problem *p, int64_t b, int64_t i, int64_t j)
 {

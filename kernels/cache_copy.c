@@ -1,23 +1,13 @@
 /* Rows of a cache from one place to another, byte by byte. */
 #include "kernels/cpu/cached.h"
 
-static void require_rows(const char *function, const cached *c, const tensor *slot, int64_t N)
-{
-    tensor_require_shape(function, slot, I32, 1, (const int64_t[]){N});
-    REQUIRE_CONTIGUOUS(slot);
-    const int32_t *at = slot->data;
-    for (int64_t n = 0; n < N; n++)
-        REQUIRE(at[n] >= 0 && at[n] < c->rows.dim[0], "%s: %s[%lld] is %d of %lld", function, slot->name,
-                (long long)n, at[n], (long long)c->rows.dim[0]);
-}
-
 void CPU(cache_copy)(cached *x, const tensor *to, const tensor *from, stream *s)
 {
     (void)s;
     const int64_t N = to->dim[0], bytes = x->rows.dim[1] * dtype_bytes(x->rows.type);
     cached_require(__func__, x);
-    require_rows(__func__, x, to, N);
-    require_rows(__func__, x, from, N);
+    cached_require_slots(__func__, x, to, N);
+    cached_require_slots(__func__, x, from, N);
     const int32_t *t = to->data, *f = from->data;
     char *rows = x->rows.data;
     float *scale = x->scale.data;

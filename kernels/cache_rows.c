@@ -1,5 +1,4 @@
-/* Rows of a cache of keys and values, written and read by their place. A row is narrowed and widened alone.
- */
+/* Writes and reads rows of a cache of keys and values. Each row is narrowed or widened by itself. */
 #include "kernels/cpu/cached.h"
 
 static void store_f8(uint8_t *out, float *scale, const real *inp, int64_t count)
@@ -30,15 +29,10 @@ static void store(cached *c, int64_t row, const real *inp)
 /* Checks the arguments that both share. */
 static void require(const char *function, const cached *c, const tensor *rows, const tensor *slot)
 {
-    const int64_t N = slot->dim[0], count = c->rows.dim[0];
+    const int64_t N = slot->dim[0];
     cached_require(function, c);
     tensor_require_shape(function, rows, REAL_TYPE, 2, (const int64_t[]){N, c->rows.dim[1]});
-    tensor_require_shape(function, slot, I32, 1, (const int64_t[]){N});
-    REQUIRE_CONTIGUOUS(slot);
-    const int32_t *at = slot->data;
-    for (int64_t n = 0; n < N; n++)
-        REQUIRE(at[n] >= 0 && at[n] < count, "%s: slot[%lld] is %d of %lld", function, (long long)n, at[n],
-                (long long)count);
+    cached_require_slots(function, c, slot, N);
 }
 
 void CPU(cache_write)(cached *out, const tensor *inp, const tensor *slot, stream *s)

@@ -3,7 +3,6 @@
  * on nothing but its logits. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vmath.h"
-#include <string.h>
 
 enum { PIECE = 32 };
 
@@ -67,7 +66,7 @@ void CPU(head_scores)(tensor *scores, const tensor *hidden, const tensor *weight
                 target[n], (long long)V);
 
     for (int64_t from = 0; from < N; from += chunk) {
-        const int64_t rows = N - from < chunk ? N - from : chunk;
+        const int64_t rows = smaller(chunk, N - from);
         tensor logits = tensor_rows(scratch, 0, rows);
         const tensor inp = tensor_rows(hidden, from, rows);
         CPU(linear_rows)(&logits, operand_of(&inp), operand_of(weight), NULL, s);

@@ -33,10 +33,10 @@ void CPU(heads_matmul)(tensor *out, const tensor *inp, const tensor *weight, boo
     REQUIRE_SHAPE(inp, REAL_TYPE, N, H, K);
     REQUIRE_SHAPE(out, REAL_TYPE, N, H, O);
     REQUIRE_SHAPE(weight, REAL_TYPE, H, transposed ? K : O, transposed ? O : K);
-    const int64_t blocks = (N + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    const int64_t blocks = blocks_of(N, BLOCK_ROWS);
 #pragma omp parallel for schedule(dynamic) if (N * H * K * O >= SHARED)
     for (int64_t i = 0; i < H * blocks; i++) {
         const int64_t n = i % blocks * BLOCK_ROWS;
-        block(out, inp, weight, transposed, n, N - n < BLOCK_ROWS ? N - n : BLOCK_ROWS, i / blocks);
+        block(out, inp, weight, transposed, n, smaller(BLOCK_ROWS, N - n), i / blocks);
     }
 }

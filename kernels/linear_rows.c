@@ -9,15 +9,11 @@ enum {
     BLOCK_ROWS = 16 * ROWS
 };
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
-
 /* Outputs of a block: what fits, and few enough that every thread gets several blocks. */
 static int64_t block_outputs(int64_t K, int64_t O, int64_t threads)
 {
-    int64_t count = smaller(blocks_of(O, 4 * threads), BLOCK_WEIGHTS / (K > 0 ? K : 1));
-    count = blocks_of(count > 0 ? count : 1, COLUMNS) * COLUMNS;
-    return count;
+    const int64_t count = smaller(blocks_of(O, 4 * threads), BLOCK_WEIGHTS / larger(K, 1));
+    return blocks_of(larger(count, 1), COLUMNS) * COLUMNS;
 }
 
 /* Rows from n on, outputs from o on. */

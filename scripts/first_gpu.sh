@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # scripts/first_gpu.sh [MODEL SHARDS]: the first hour on a machine with an NVIDIA GPU. Builds the preset cuda, then: the tests on the GPU; NVIDIA's
 # four checkers over the op tests; cuDNN against flash against unfused; 50 training steps against the CPU's losses; the same
-# twice, and on two GPUs; at last speed. One verdict table at the end (build/first_gpu/verdict.txt), everything else in files beside it. MODEL (an MLA model
+# twice, and on two GPUs; at last speed, of training and of decoding. One verdict table at the end (build/first_gpu/verdict.txt), everything else in files beside it. MODEL (an MLA model
 # folder) and SHARDS to train on: those of scripts/demo.sh where they are, else the tiny model of the tests. Goes on after a failure; exit code 3 if anything failed.
 # REHEARSAL=FOLDER: the same on the emulator (preset emu, which must have been built), results in FOLDER; tests/e2e/first_gpu.sh does so, with tools of its own.
 set -euo pipefail
@@ -171,6 +171,11 @@ for attention in auto flash; do
     check "speed: 4 layers of Llama-2-7B, 4096, $attention" "speed-$attention.log" "$step" "${large[@]}" device.kind=cuda device.attention=$attention
 done
 check "speed: 140M model, 8 x 2048" speed-small.log "$step" "${small[@]}" device.kind=cuda
+if [ $preset = cuda ]; then # the emulator takes too long over so many positions
+    for shape in smollm2 llama2-7b; do
+        check "speed: decoding, $shape" "decode-$shape.csv" "$ROOT/build/cuda/bench/decode" --only $shape --longest 8192 --sequences 16 --seconds 0.2 device.kind=cuda
+    done
+fi
 
 say "verdict (also in $table)"
 cat "$table"

@@ -54,8 +54,7 @@ static void completion_free(completion *c)
     free(c);
 }
 
-/* ---- before the worker
- * ----------------------------------------------------------------------------------------------- */
+/* ---- before the worker --------------------------------------------------------------------------------- */
 
 static status encode_prompt(completion *c, const request_prompt *p, bool special, int64_t otherwise,
                             int64_t number, message *why)
@@ -142,8 +141,7 @@ static status submit(completion *c, message *why)
     return s;
 }
 
-/* ---- behind the worker
- * ------------------------------------------------------------------------------------------------- */
+/* ---- behind the worker --------------------------------------------------------------------------------- */
 
 /* On the thread that watches connections. */
 static void vanished(void *state)

@@ -3,7 +3,6 @@
 #include "serve/counters.h"
 #include "base/memory.h"
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,23 +76,11 @@ void counters_finished(counters *m, const engine_event *e)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- as text
- * --------------------------------------------------------------------------------------------------- */
-
-static void print(text_buffer *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void print(text_buffer *out, const char *format, ...)
-{
-    char line[512];
-    va_list arguments;
-    va_start(arguments, format);
-    const int n = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    text_buffer_append(out, line, n < (int)sizeof line ? n : (int)sizeof line - 1);
-}
+/* ---- as text ------------------------------------------------------------------------------------------- */
 
 static void print_head(text_buffer *out, const char *name, const char *kind, const char *help)
 {
-    print(out, "# HELP remla_%s %s\n# TYPE remla_%s %s\n", name, help, name, kind);
+    text_buffer_print(out, "# HELP remla_%s %s\n# TYPE remla_%s %s\n", name, help, name, kind);
 }
 
 static void print_histogram(text_buffer *out, const char *name, const char *help, const histogram *h)
@@ -102,10 +89,11 @@ static void print_histogram(text_buffer *out, const char *name, const char *help
     int64_t below = 0;
     for (int i = 0; i < BUCKETS; i++) {
         below += h->bucket[i];
-        print(out, "remla_%s_bucket{le=\"%g\"} %lld\n", name, bounds[i], (long long)below);
+        text_buffer_print(out, "remla_%s_bucket{le=\"%g\"} %lld\n", name, bounds[i], (long long)below);
     }
-    print(out, "remla_%s_bucket{le=\"+Inf\"} %lld\n", name, (long long)h->count);
-    print(out, "remla_%s_sum %.9g\nremla_%s_count %lld\n", name, h->sum, name, (long long)h->count);
+    text_buffer_print(out, "remla_%s_bucket{le=\"+Inf\"} %lld\n", name, (long long)h->count);
+    text_buffer_print(out, "remla_%s_sum %.9g\nremla_%s_count %lld\n", name, h->sum, name,
+                      (long long)h->count);
 }
 
 typedef struct number {
@@ -134,8 +122,8 @@ enum { NUM_NUMBERS = sizeof numbers / sizeof numbers[0] };
 static void print_label(text_buffer *out, const char *text)
 {
     for (; *text; text++) {
-        if (strchr("\\\"\n", *text)) print(out, "\\");
-        print(out, "%c", *text == '\n' ? 'n' : *text);
+        if (strchr("\\\"\n", *text)) text_buffer_print(out, "\\");
+        text_buffer_print(out, "%c", *text == '\n' ? 'n' : *text);
     }
 }
 
@@ -145,8 +133,8 @@ void counters_print(counters *m, const char *const *name, const engine_statistic
     pthread_mutex_lock(&m->lock);
     print_head(out, "requests_total", "counter", "Requests answered, by route and code.");
     for (int i = 0; i < m->num_answered; i++)
-        print(out, "remla_requests_total{route=\"%s\",code=\"%d\"} %lld\n", m->answered[i].route,
-              m->answered[i].code, (long long)m->answered[i].count);
+        text_buffer_print(out, "remla_requests_total{route=\"%s\",code=\"%d\"} %lld\n", m->answered[i].route,
+                          m->answered[i].code, (long long)m->answered[i].count);
     print_histogram(out, "request_seconds", "From a request's header to its answer.", &m->request);
     print_histogram(out, "queue_seconds", "From a request to its start.", &m->waited);
     print_histogram(out, "first_token_seconds", "From a request to its first token.", &m->first);
@@ -157,9 +145,9 @@ void counters_print(counters *m, const char *const *name, const engine_statistic
         for (int k = 0; k < models; k++) {
             int64_t value;
             memcpy(&value, (const char *)&statistics[k] + numbers[i].offset, sizeof value);
-            print(out, "remla_%s{model=\"", numbers[i].name);
+            text_buffer_print(out, "remla_%s{model=\"", numbers[i].name);
             print_label(out, name[k]);
-            print(out, "\"} %lld\n", (long long)value);
+            text_buffer_print(out, "\"} %lld\n", (long long)value);
         }
     }
 }

@@ -1,5 +1,5 @@
-/* What the server counts, as text for Prometheus (its exposition format, version 0.0.4). Any thread may call.
- */
+/* Counts what the server does, and prints it for Prometheus (its exposition format 0.0.4). Any thread may
+ * call. */
 #ifndef REMLA_SERVE_COUNTERS_H
 #define REMLA_SERVE_COUNTERS_H
 #include "generate/engine.h"

@@ -1,6 +1,6 @@
-/* What a client's request has become: one or more requests of an engine, and what they have said so far. The
- * worker's thread puts events in, the connection's thread takes them out; neither waits for the other's work.
- */
+/* A client's request as one or more requests of an engine, with the events that they have had so far. The
+ * worker's thread puts events in, and the connection's thread takes them out. Neither waits for the other's
+ * work. */
 #ifndef REMLA_SERVE_GENERATION_H
 #define REMLA_SERVE_GENERATION_H
 #include "generate/engine.h"
@@ -38,7 +38,7 @@ int generation_requests(const generation *j);
 /* Request i; its listener puts events into the generation. */
 const engine_request *generation_request(const generation *j, int i);
 int64_t generation_choices(const generation *j); /* of all its requests */
-/* Whether every choice has ended, or the generation was given up. */
+/* Returns whether every choice has ended, or the generation was given up. */
 bool generation_is_finished(generation *j);
 /* No request of it is taken: its listeners are deaf from now on. */
 void generation_give_up(generation *j);

@@ -54,7 +54,6 @@ int64_t http_body_bytes(const http_exchange *x) { return x->body.bytes; }
 double http_began(const http_exchange *x) { return x->began; }
 void *http_note(const http_exchange *x) { return x->note; }
 void http_set_note(http_exchange *x, void *note) { x->note = note; }
-bool http_is_answered(const http_exchange *x) { return x->response != NULL; }
 
 const char *http_header(const http_exchange *x, const char *name)
 {
@@ -66,8 +65,7 @@ void http_watch(http_exchange *x, void (*gone)(void *state), void *state)
     watch_gone(x->watched, gone, state);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------------------------------------- */
 
 void http_add_header(http_exchange *x, const char *name, const char *value)
 {
@@ -130,8 +128,7 @@ void http_answer_stream(http_exchange *x, const char *type, const http_stream *s
                  MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE, read_stream, x, NULL));
 }
 
-/* ---- a request -------------------------------------------------------------------------------------------
- */
+/* ---- a request ----------------------------------------------------------------------------------------- */
 
 static enum MHD_Result queue(http_exchange *x)
 {
@@ -242,8 +239,7 @@ static void connected(void *context, struct MHD_Connection *connection, void **s
     watch_limit(*socket_context, server->settings.timeout);
 }
 
-/* ---- listening -------------------------------------------------------------------------------------------
- */
+/* ---- listening ----------------------------------------------------------------------------------------- */
 
 static status bind_to(const struct addrinfo *a, int *fd, const char *host, int port, message *why)
 {

@@ -51,7 +51,6 @@ void http_set_note(http_exchange *x, void *note); /* borrowed */
 void http_add_header(http_exchange *x, const char *name, const char *value);
 /* Answers; takes the memory of `body` over and empties it. `type`: of the content. */
 void http_answer(http_exchange *x, int code, const char *type, text_buffer *body);
-bool http_is_answered(const http_exchange *x);
 
 /* Answers with 200 and a body that comes in pieces. `next` appends the next piece, waiting for it, and
  * returns false when there is none any more; `end` is called once, when the stream is over for whatever

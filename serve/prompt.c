@@ -11,12 +11,6 @@ struct prompt_encoder {
     tokenizer_work *work;
 };
 
-bool prompt_special_text(const tokenizer *t, int64_t id, text_buffer *out)
-{
-    message why;
-    return id >= 0 && tokenizer_decode(t, &(uint32_t){(uint32_t)id}, 1, false, out, &why) == OK;
-}
-
 prompt_encoder *prompt_encoder_new(const served_model *m)
 {
     prompt_encoder *e = memory_new(1, sizeof *e, "an encoder");

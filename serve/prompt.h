@@ -19,9 +19,6 @@ typedef struct served_model {
                           does */
 } served_model;
 
-/* Appends the text of a special token (tokenizer_eos ...); false: there is none. */
-bool prompt_special_text(const tokenizer *t, int64_t id, text_buffer *out);
-
 /* Turns texts into ids, one thread at a time. */
 typedef struct prompt_encoder prompt_encoder;
 prompt_encoder *prompt_encoder_new(const served_model *m);

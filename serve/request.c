@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A body of 8 MiB may hold four million numbers, of which jansson makes 200 MB: more than anybody's prompts.
- */
+/* A body of 8 MiB may hold four million numbers, of which jansson makes 200 MB. No prompt needs so many. */
 enum { MOST_VALUES = 1 << 20, MOST_DEPTH = 32 };
 
-/* ---- values
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 typedef struct found {
     char text[64];
@@ -131,8 +129,7 @@ static status parse(json_t **body, const char *text, int64_t bytes, message *why
     return OK;
 }
 
-/* ---- prompts
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- prompts ------------------------------------------------------------------------------------------- */
 
 static status read_ids(const json_t *list, const char *key, token_list *ids, message *why)
 {
@@ -181,8 +178,7 @@ static status read_prompts(completion_request *r, message *why)
     return OK;
 }
 
-/* ---- messages of a chat
- * -------------------------------------------------------------------------------------------- */
+/* ---- messages of a chat -------------------------------------------------------------------------------- */
 
 /* A string, or a list of parts {"type": "text", "text": ...}. */
 static status read_content(const json_t *value, text_buffer *out, message *why)
@@ -228,8 +224,7 @@ static status read_messages(completion_request *r, message *why)
     return OK;
 }
 
-/* ---- how to sample, and what to report
- * -------------------------------------------------------------------------------- */
+/* ---- how to sample, and what to report ----------------------------------------------------------------- */
 
 static status add_stop(completion_request *r, const json_t *value, message *why)
 {
@@ -272,7 +267,7 @@ static status read_sampling(completion_request *r, message *why)
     return read_stop(r, why);
 }
 
-/* An answer that silently differs from what was asked for would be worse than none. */
+/* An answer that silently differs from the request would be worse than none. */
 static status refuse_unsupported(const completion_request *r, message *why)
 {
     static const char *const penalties[] = {"frequency_penalty", "presence_penalty"};
@@ -358,8 +353,7 @@ void completion_request_free(completion_request *r)
     *r = (completion_request){0};
 }
 
-/* ---- texts to ids and back
- * --------------------------------------------------------------------------------------------- */
+/* ---- texts to ids and back ----------------------------------------------------------------------------- */
 
 status tokenize_request_parse(tokenize_request *r, bool back, const char *body, int64_t bytes, message *why)
 {

@@ -1,6 +1,6 @@
-/* What a client asks for: the JSON body of a request, checked and with the defaults filled in. Functions of
- * bytes alone, without a model: whether ids are in the vocabulary and lengths fit is asked later
- * (serve/routes.c). Names, defaults and meaning are those of OpenAI's API, beside which top_k, min_p and
+/* Parses the JSON body of a request: checks it, and fills in the defaults. Functions of
+ * bytes alone, without a model: serve/prompt.h checks later whether ids are in the vocabulary and
+ * lengths fit. Names, defaults and meaning are those of OpenAI's API, beside which top_k, min_p and
  * repetition_penalty are those of vLLM's. A key that is not known is ignored, null is as if the key were
  * missing, and a wrong type or range is an ERR_INPUT whose sentence begins with the key. */
 #ifndef REMLA_SERVE_REQUEST_H

@@ -3,6 +3,7 @@
 #include "serve/response.h"
 #include "base/json_text.h"
 #include "base/memory.h"
+#include "data/tokenizer/unicode.h"
 #include "generate/token_text.h"
 #include <jansson.h>
 #include <math.h>
@@ -40,8 +41,7 @@ struct response {
     finish_reason failure;
 };
 
-/* ---- pieces of JSON
- * ----------------------------------------------------------------------------------------------- */
+/* ---- pieces of JSON ------------------------------------------------------------------------------------ */
 
 static int append(const char *text, size_t bytes, void *out)
 {
@@ -62,13 +62,6 @@ static json_t *string(const char *text, int64_t bytes)
 }
 
 static json_t *number(double logprob) { return json_real(logprob > least_logprob ? logprob : least_logprob); }
-
-static int64_t code_points(const char *text, int64_t bytes)
-{
-    int64_t n = 0;
-    for (int64_t i = 0; i < bytes; i++) n += (text[i] & 0xc0) != 0x80;
-    return n;
-}
 
 static lists lists_new(const completion_request *q)
 {
@@ -170,7 +163,7 @@ static void add_token(const response *r, part *p, const engine_event *e, const c
         json_array_append_new(p->lists.top, e->scored ? alternatives(r, e, piece, bytes) : json_null());
         json_array_append_new(p->lists.offsets, json_integer(p->offset));
     }
-    p->offset += code_points(piece, bytes);
+    p->offset += utf8_length(piece, bytes);
 }
 
 static json_t *logprobs_json(const response *r, const part *p)
@@ -213,9 +206,7 @@ static void append_event(text_buffer *out, json_t *json)
     text_buffer_append(out, "\n\n", 2);
 }
 
-/* ---- choices
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- choices ------------------------------------------------------------------------------------------- */
 
 response *response_new(const completion_request *q, const tokenizer *t, const char *id, const char *name,
                        int64_t hidden, int64_t prompt_tokens)
@@ -353,9 +344,7 @@ void response_end(response *r, text_buffer *out)
     response_json(out, whole);
 }
 
-/* ---- errors
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- errors -------------------------------------------------------------------------------------------- */
 
 static json_t *error_json(int code, const char *sentence)
 {

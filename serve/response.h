@@ -16,13 +16,12 @@ response *response_new(const completion_request *q, const tokenizer *t, const ch
 void response_free(response *r);
 
 /* Takes an event in; event->request is the number of the prompt. Events of one prompt come in the engine's
- * order. Whole: appends nothing. Stream: appends to `out` the events that the client should see now, if any.
- */
+ * order. Whole: appends nothing. Stream: appends to `out` the server-sent events that are due, if any. */
 void response_add(response *r, const engine_event *e, text_buffer *out);
 /* The end, when all choices are finished. Whole: the JSON. Stream: usage, if wanted, and [DONE]. */
 void response_end(response *r, text_buffer *out);
-/* Whether a choice has ended because the server cancelled it, or the model's numbers were not finite: the
- * reason, or FINISH_STOP if all is well. */
+/* Returns why a choice has failed (the server cancelled it, the model's numbers were not finite), or
+ * FINISH_STOP if all is well. */
 finish_reason response_failure(const response *r);
 
 /* Appends {"error": {"message", "type", "code"}}. The type follows from the code. */

@@ -26,8 +26,7 @@ typedef struct route {
     void (*answer)(service *s, http_exchange *x);
 } route;
 
-/* ---- answering
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- answering ----------------------------------------------------------------------------------------- */
 
 static const char *route_name(const http_exchange *x)
 {
@@ -63,9 +62,7 @@ static void refuse(void *context, http_exchange *x, int code, const char *senten
     answer_text(context, x, code, "application/json", &body);
 }
 
-/* ---- routes
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- routes -------------------------------------------------------------------------------------------- */
 
 static void completions(service *s, http_exchange *x) { completion_answer(&s->completion, x, false); }
 static void chat_completions(service *s, http_exchange *x) { completion_answer(&s->completion, x, true); }
@@ -128,7 +125,7 @@ static void detokenize(service *s, http_exchange *x)
 static json_t *special(const tokenizer *t, int64_t id)
 {
     text_buffer text = {0};
-    json_t *json = prompt_special_text(t, id, &text)
+    json_t *json = tokenizer_special_text(t, id, &text)
                        ? json_stringn(text.bytes ? text.text : "", (size_t)text.bytes)
                        : json_null();
     text_buffer_free(&text);
@@ -177,7 +174,7 @@ static void page(service *s, http_exchange *x)
     answer_text(s, x, 200, "text/html; charset=utf-8", &body);
 }
 
-/* The page is without the key, for which it asks; and whoever looks after the machine wants to see that it
+/* The page is without the key, for which it asks; and the operator of the machine wants to see that it
  * lives. */
 static const route routes[] = {
     {"/v1/completions", "POST", true, completions},
@@ -199,8 +196,7 @@ static const route *find_route(const char *path)
     return NULL;
 }
 
-/* ---- the order of checks
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the order of checks ------------------------------------------------------------------------------- */
 
 static bool is_method(const http_exchange *x, const char *method) { return !strcmp(http_method(x), method); }
 

@@ -24,7 +24,7 @@ typedef struct service_settings {
 service *service_new(const service_settings *settings);
 void service_free(service *s);
 
-/* For http_settings; the context is the service. */
+/* The handlers of http_settings; the context is the service. */
 void service_admit(void *context, http_exchange *x);
 void service_handle(void *context, http_exchange *x);
 void service_too_large(void *context, http_exchange *x);

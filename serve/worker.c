@@ -72,8 +72,7 @@ void worker_free(worker *w)
     free(w);
 }
 
-/* ---- the worker's thread
- * ----------------------------------------------------------------------------------- */
+/* ---- the worker's thread ------------------------------------------------------------------------------- */
 
 /* Gives all requests of a generation to its engine, or none. Without the lock: engine_submit may take a
  * moment, and engine_cancel calls listeners. */
@@ -211,8 +210,7 @@ int64_t worker_run(worker *w, int (*stop)(void), double grace)
     return cancelled;
 }
 
-/* ---- the connections' threads
- * --------------------------------------------------------------------------------- */
+/* ---- the connections' threads -------------------------------------------------------------------------- */
 
 static entry *find(const worker *w, const generation *j)
 {

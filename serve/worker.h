@@ -39,7 +39,7 @@ void worker_cancel(worker *w, generation *j);
 void worker_release(worker *w, generation *j);
 
 bool worker_is_stopping(worker *w);
-/* As after the last pass. */
+/* Returns an engine's statistics, as of its last pass. */
 engine_statistics worker_statistics(worker *w, int which);
 
 #endif

@@ -10,12 +10,11 @@ typedef struct benchmarks {
     decoder decode;   /* of the model that is trained */
 } benchmarks;
 
-/* Reads the questions of eval.tasks, and makes tokens of them as the tokenizer of model.path does. Does
- * nothing where no task is set. Not collective. The caller ends with benchmarks_close, whatever the status.
- */
+/* Reads the questions of eval.tasks, and encodes them with the tokenizer of model.path. Does nothing where
+ * no task is set. Not collective. The caller ends with benchmarks_close, whatever the status. */
 status benchmarks_open(benchmarks *b, const options *o, const model_config *config, const comm *c,
                        message *why);
-/* Lays out what answers take. Borrows m. */
+/* Reserves the memory of a decoder over m, which is borrowed. */
 void benchmarks_start(benchmarks *b, const model *m);
 void benchmarks_close(benchmarks *b);
 
@@ -23,7 +22,7 @@ void benchmarks_close(benchmarks *b);
  * result and status. */
 status benchmarks_ask(benchmarks *b, const comm *c, suite_result *r, message *why);
 
-/* Says it in a line: "piqa 0.6900 | arc_easy 0.4300", main scores. Returns `buffer`. */
+/* Prints the scores in a line: "piqa 0.6900 | arc_easy 0.4300", main scores. Returns `buffer`. */
 enum { BENCHMARKS_TEXT_BYTES = 1024 };
 const char *benchmarks_text(const suite_result *r, char *buffer);
 

@@ -83,8 +83,7 @@ status line_log_open(line_log *l, const char *run, const char *name, int64_t ste
 
 /* ---- new lines ----------------------------------------------------------------------------------------- */
 
-/* Writes the waiting lines. On failure cuts the file back to where it was, so that no part of a line stays.
- */
+/* Writes the waiting lines. On failure truncates the file to its old size, so that no partial line stays. */
 static bool write_waiting(line_log *l)
 {
     const off_t before = lseek(l->fd, 0, SEEK_END);

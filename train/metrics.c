@@ -1,4 +1,4 @@
-/* What a run has measured. When it resumes, the losses of the lines that stay go to the loss watch, their
+/* Records what a run measures. When it resumes, the losses of the lines that stay go to the loss watch, their
  * validations to m->val. */
 #include "train/metrics.h"
 #include "base/log.h"
@@ -126,9 +126,10 @@ void metrics_validation(metrics *m, int64_t step, const evaluation *e)
 void metrics_answers(metrics *m, int64_t step, const suite_result *r)
 {
     if (m->answers.fd < 0) return;
-    json_t *json = json_pack("{s:I}", "step", (json_int_t)step), *scores = results_json(r, NULL);
+    json_t *json = memory_check(json_pack("{s:I}", "step", (json_int_t)step), "answers"),
+           *scores = results_json(r, NULL);
     json_object_update(json, scores);
-    char *text = json_dumps(json, JSON_REAL_PRECISION(9)), *line;
+    char *text = memory_check(json_dumps(json, JSON_REAL_PRECISION(9)), "answers"), *line;
     if (asprintf(&line, "%s\n", text) < 0) memory_failed("a line of eval.jsonl");
     line_log_add(&m->answers, line);
     m->answered = step;

@@ -1,4 +1,4 @@
-/* What a run has measured, a JSON object per line (train/line_log.h).
+/* Records what a run measures, a JSON object per line (train/line_log.h).
  *
  * RUN/metrics.jsonl. A training step: step, loss, grad_norm, lr, tokens (trained on so far), tok_s, seconds
  * (of this step), data_wait (seconds of these without data), mem (MiB, largest resident size of rank 0). A

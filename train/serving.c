@@ -3,19 +3,16 @@
 #include "base/log.h"
 #include "model/hf/folder_check.h"
 #include "train/option_words.h"
-#include <jansson.h>
 
 enum {
-    CONTEXT = 4096,    /* tokens of a text, where no option says it */
-    POSITIONS = 16384, /* of the cache, likewise */
-    MATERIALISE = 256  /* tokens of a prompt from which MLA computes keys and values rather than queries */
+    CONTEXT = 4096,   /* tokens of a text, where no option says it */
+    POSITIONS = 16384 /* of the cache, likewise */
 };
 
 /* Tokens of a text: what the option says, else what model and cache have. */
 static int64_t longest_of(const serving *s, const char *folder, const options *o)
 {
-    const json_t *most = json_object_get(s->x.config.json, "max_position_embeddings");
-    const int64_t made_for = json_is_integer(most) ? json_integer_value(most) : INT64_MAX;
+    const int64_t made_for = s->x.config.positions ? s->x.config.positions : INT64_MAX;
     const int64_t limits[] = {CONTEXT, made_for, option_or(o->decode_positions, CONTEXT),
                               s->x.config.d.window ? s->x.config.d.window : CONTEXT};
     int64_t longest = limits[0];
@@ -83,19 +80,20 @@ status serving_open(serving *s, const char *folder, const options *o, message *w
 
 status serving_start(serving *s, const options *o, int64_t capacity, const comm *c, message *why)
 {
-    const int64_t running = o->decode_sequences;
-    const decoder_settings settings = {.rows = o->decode_rows > running ? o->decode_rows : running,
+    const int64_t running = o->decode_sequences, rows = o->decode_rows > running ? o->decode_rows : running,
+                  expands_from = decoder_expands_from(&s->x.config.d, rows);
+    const decoder_settings settings = {.rows = rows,
                                        .sequences = 2 * running, /* as many prompts are kept */
                                        .positions = positions_of(s, o),
                                        .longest = s->as.longest,
                                        .cache = cache_of(o->decode_cache),
-                                       .materialise = true};
+                                       .materialise = expands_from > 0};
     const compute_settings wanted = compute_settings_of(o);
     TRY(loaded_model_decode(&s->x, &wanted, &settings, c, why));
     s->cache_bytes = decoder_bytes(&s->x.config.d, s->x.m.k, &settings);
     s->engine = engine_new(
         &s->x.decode, s->tokenizer,
-        &(engine_settings){.running = running, .queue = capacity, .materialise_from = MATERIALISE});
+        &(engine_settings){.running = running, .queue = capacity, .materialise_from = expands_from});
     return OK;
 }
 

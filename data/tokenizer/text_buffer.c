@@ -1,6 +1,9 @@
 /* Growing texts and lists. */
 #include "data/tokenizer/text_buffer.h"
 #include "base/memory.h"
+#include "base/status.h"
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +20,19 @@ void text_buffer_append(text_buffer *buffer, const char *text, int64_t bytes)
     if (!bytes) return;
     memcpy(text_buffer_reserve(buffer, bytes), text, (size_t)bytes);
     buffer->bytes += bytes;
+}
+
+void text_buffer_print(text_buffer *buffer, const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    const int bytes = vsnprintf(NULL, 0, format, arguments);
+    REQUIRE(bytes >= 0, "a text cannot be printed by \"%s\"", format);
+    vsnprintf(text_buffer_reserve(buffer, bytes), (size_t)bytes + 1, format, again); /* reserves one more */
+    buffer->bytes += bytes;
+    va_end(again);
+    va_end(arguments);
 }
 
 bool text_buffer_replace(text_buffer *buffer, const char *text, int64_t bytes, const text_buffer *from,

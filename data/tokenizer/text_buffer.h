@@ -23,6 +23,8 @@ void text_buffer_free(text_buffer *buffer);
  * buffer->bytes. */
 char *text_buffer_reserve(text_buffer *buffer, int64_t bytes);
 void text_buffer_append(text_buffer *buffer, const char *text, int64_t bytes);
+/* Appends what printf would print. */
+void text_buffer_print(text_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Appends the text with every `from` (not empty) replaced by `to`. Returns false, with a part appended, if
  * the buffer would come to hold more than `most` bytes. */
 bool text_buffer_replace(text_buffer *buffer, const char *text, int64_t bytes, const text_buffer *from,

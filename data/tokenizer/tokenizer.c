@@ -247,3 +247,9 @@ status tokenizer_decode(const tokenizer *t, const uint32_t *id, int64_t count, b
     pieces_free(&tokens);
     return s;
 }
+
+bool tokenizer_special_text(const tokenizer *t, int64_t id, text_buffer *out)
+{
+    message ignored;
+    return id >= 0 && tokenizer_decode(t, &(uint32_t){(uint32_t)id}, 1, false, out, &ignored) == OK;
+}

@@ -26,6 +26,8 @@ int64_t tokenizer_id(const tokenizer *t, const char *token);
 int64_t tokenizer_eos(const tokenizer *t);
 int64_t tokenizer_bos(const tokenizer *t);
 int64_t tokenizer_pad(const tokenizer *t);
+/* Appends the text of such an id. Returns false when the id is -1 or the file does not have it. */
+bool tokenizer_special_text(const tokenizer *t, int64_t id, text_buffer *out);
 /* The token that transformers put before a text that is not a chat (post_processor, or add_bos_token of
  * tokenizer_config.json: <s> for Llama), which tokenizer_encode does not; -1: none. */
 int64_t tokenizer_first(const tokenizer *t);

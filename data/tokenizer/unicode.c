@@ -40,6 +40,13 @@ static const range *find(const range *table, int count, uint32_t c)
 
 /* ---- UTF-8 --------------------------------------------------------------------------------------------- */
 
+int64_t utf8_length(const char *text, int64_t bytes)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < bytes; i++) count += ((uint8_t)text[i] & 0xc0) != 0x80;
+    return count;
+}
+
 static bool continues(const uint8_t *p, int count)
 {
     for (int i = 1; i <= count; i++)

@@ -25,6 +25,9 @@ static inline int utf8_bytes(char first)
     return b < 0x80 ? 1 : b < 0xe0 ? 2 : b < 0xf0 ? 3 : 4;
 }
 
+/* Returns how many characters (code points) a UTF-8 text has. */
+int64_t utf8_length(const char *text, int64_t bytes);
+
 int utf8_put(char *out, uint32_t c); /* returns how many bytes, at most 4 */
 
 /* Returns the twin of `c`: an older character, with as many bytes, in the same classes of regular

@@ -33,6 +33,7 @@ typedef struct worker {
     token_list context, whole; /* C and W */
     const char *encoded;       /* the context that C is of, or NULL */
     text_buffer text;
+    int64_t shortened; /* choices of more than M tokens */
 } worker;
 
 /* The ids of a text, with what the tokenizer puts in front where `front`. */
@@ -92,11 +93,11 @@ static status make_request(worker *w, score_request *r, message *why)
     }
     const int64_t count = w->whole.count > from ? w->whole.count : from, scored = w->whole.count - from;
     if (scored < 1 || from < 1) return fail(why, ERR_INPUT, "there are no tokens to score");
-    if (scored > e->M)
-        return fail(why, ERR_INPUT, "there are %lld tokens to score, and the model takes %lld",
-                    (long long)scored, (long long)e->M);
     const int64_t cut = count > e->M + 1 ? count - e->M - 1 : 0;
-    *r = (score_request){memory_new(count - cut, sizeof *r->tokens, "tokens"), count - cut, scored};
+    /* The first token that is kept has none before it, and so no log-probability. */
+    const int64_t seen = scored > e->M ? e->M : scored;
+    w->shortened += seen < scored;
+    *r = (score_request){memory_new(count - cut, sizeof *r->tokens, "tokens"), count - cut, seen};
     for (int64_t i = cut; i < count; i++) {
         const uint32_t id = (i < from ? begin : &w->whole)->id[i];
         if (id >= (uint64_t)e->V)
@@ -141,25 +142,28 @@ static void encode_question(worker *w, const question_list *list, int64_t i, con
 }
 
 status encode_questions(const encoding *e, const question_list *list, const char *const *task_names,
-                        score_request **request, int64_t *requests, message *why)
+                        score_request **request, int64_t *requests, int64_t *shortened, message *why)
 {
     int64_t *first = memory_new(list->count + 1, sizeof *first, "questions");
     for (int64_t i = 0; i < list->count; i++) first[i + 1] = first[i] + list->item[i].choices;
     *requests = first[list->count];
     *request = memory_new(*requests, sizeof **request, "choices of questions");
     first_failure failure = {.s = OK};
-#pragma omp parallel
+    int64_t many = 0;
+#pragma omp parallel reduction(+ : many)
     {
         worker w = {.e = e, .work = tokenizer_work_new(e->t)};
 #pragma omp for schedule(dynamic, 16)
         for (int64_t i = 0; i < list->count; i++)
             encode_question(&w, list, i, task_names, *request + first[i], &failure);
+        many += w.shortened;
         tokenizer_work_free(w.work);
         token_list_free(&w.context);
         token_list_free(&w.whole);
         text_buffer_free(&w.text);
     }
     free(first);
+    *shortened = many;
     if (failure.s != OK) *why = failure.why;
     return failure.s;
 }

@@ -13,13 +13,6 @@ static bool is_space(uint32_t c)
            p->bidi_class == UTF8PROC_BIDI_CLASS_B || p->bidi_class == UTF8PROC_BIDI_CLASS_S;
 }
 
-int64_t filters_length(const char *text, int64_t bytes)
-{
-    int64_t count = 0;
-    for (int64_t i = 0; i < bytes; i++) count += (text[i] & 0xc0) != 0x80;
-    return count;
-}
-
 int64_t filters_stripped(const char *text, int64_t bytes)
 {
     while (bytes > 0) {

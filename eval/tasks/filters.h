@@ -1,5 +1,5 @@
-/* What a template may do to a text before it goes into a prompt. Texts are UTF-8, and characters are code
- * points: strip, capitalize and length are Python's, whose results published scores rest on. */
+/* Filters that a template applies to a text on its way into a prompt. Texts are UTF-8, and characters are
+ * code points: strip and capitalize are Python's, on which published scores rest. */
 #ifndef REMLA_EVAL_TASKS_FILTERS_H
 #define REMLA_EVAL_TASKS_FILTERS_H
 #include "base/status.h"
@@ -18,8 +18,6 @@
  * ERR_INPUT, with a sentence about the chain or the text, when there is no such filter, or no A to cut at. */
 status filters_apply(const char *chain, int64_t length, text_buffer *text, message *why);
 
-/* Code points of a text. */
-int64_t filters_length(const char *text, int64_t bytes);
 /* Bytes of the text without the white space at its end. */
 int64_t filters_stripped(const char *text, int64_t bytes);
 

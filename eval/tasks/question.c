@@ -3,6 +3,7 @@
 #include "base/json_text.h"
 #include "base/memory.h"
 #include "data/prepare/text_reader.h"
+#include "data/tokenizer/unicode.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ void question_list_free(question_list *list)
 
 int64_t question_characters(const char *continuation)
 {
-    return filters_length(continuation, (int64_t)strlen(continuation)) - (continuation[0] == ' ');
+    return utf8_length(continuation, (int64_t)strlen(continuation)) - (continuation[0] == ' ');
 }
 
 status question_file(char *path, const char *folder, const char *name, message *why)

@@ -4,7 +4,6 @@
 #include "base/memory.h"
 #include <jansson.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,17 +197,6 @@ status results_comparable(const suite_result *base, const task_suite *s, const c
 /* ---- the table ----------------------------------------------------------------------------------------- */
 
 /* Columns of a line, which ends without spaces. */
-static void add(text_buffer *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void add(text_buffer *line, const char *format, ...)
-{
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    const int n = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    text_buffer_append(line, text, n < (int)sizeof text ? n : (int)sizeof text - 1);
-}
-
 static void print_line(text_buffer *line)
 {
     printf("%.*s\n", (int)filters_stripped(line->text, line->bytes), line->text);
@@ -218,39 +206,40 @@ static void print_line(text_buffer *line)
 static void add_score(text_buffer *line, double value, double error)
 {
     if (isnan(value))
-        add(line, "  %8s %7s", "-", "");
+        text_buffer_print(line, "  %8s %7s", "-", "");
     else if (isnan(error))
-        add(line, "  %8.4f %7s", value, "-");
+        text_buffer_print(line, "  %8.4f %7s", value, "-");
     else
-        add(line, "  %8.4f %7.4f", value, error);
+        text_buffer_print(line, "  %8.4f %7.4f", value, error);
 }
 
 static void add_base(text_buffer *line, double score, double original)
 {
     const double percent = recovered(score, original);
-    add(line, "  %8.4f", original);
+    text_buffer_print(line, "  %8.4f", original);
     if (isnan(percent))
-        add(line, "  %11s", "-");
+        text_buffer_print(line, "  %11s", "-");
     else
-        add(line, "  %11.1f", percent);
+        text_buffer_print(line, "  %11.1f", percent);
 }
 
 void results_print(const suite_result *r, const suite_result *base)
 {
     text_buffer line = {0};
-    add(&line, "%-16s %6s %5s  %8s %7s  %8s %7s", "task", "n", "shots", "acc", "+-", "acc_norm", "+-");
-    if (base) add(&line, "  %8s  %11s", "original", "recovered %");
+    text_buffer_print(&line, "%-16s %6s %5s  %8s %7s  %8s %7s", "task", "n", "shots", "acc", "+-", "acc_norm",
+                      "+-");
+    if (base) text_buffer_print(&line, "  %8s  %11s", "original", "recovered %");
     print_line(&line);
     for (int i = 0; i < r->tasks; i++) {
         const task_result *t = &r->task[i];
-        add(&line, "%-16s %6lld %5d", t->name, (long long)t->n, t->shots);
+        text_buffer_print(&line, "%-16s %6lld %5d", t->name, (long long)t->n, t->shots);
         add_score(&line, t->acc, t->acc_stderr);
         add_score(&line, t->acc_norm, t->acc_norm_stderr);
         if (base) add_base(&line, result_score(t), score_of(base, t->name));
         print_line(&line);
     }
     if (!isnan(r->average)) {
-        add(&line, "%-29s  %8.4f %26s", "average of main scores", r->average, "");
+        text_buffer_print(&line, "%-29s  %8.4f %26s", "average of main scores", r->average, "");
         if (base) add_base(&line, r->average, base->average);
         print_line(&line);
     }

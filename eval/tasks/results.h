@@ -1,4 +1,4 @@
-/* What the answers of a suite come to: picks, accuracies, samples, and the table beside an original's. */
+/* Computes the results of a suite: picks, accuracies, samples, and the table beside an original's. */
 #ifndef REMLA_EVAL_TASKS_RESULTS_H
 #define REMLA_EVAL_TASKS_RESULTS_H
 #include "eval/tasks/suite.h"
@@ -26,7 +26,7 @@ typedef struct suite_result {
 
 /* acc_norm where there is one, else acc. */
 double result_score(const task_result *r);
-/* Of the same task; NULL: there is none. */
+/* Returns the result of this task; NULL: there is none. */
 const task_result *result_find(const suite_result *r, const char *name);
 
 /* logprob: of every choice, as suite_run gives them. */

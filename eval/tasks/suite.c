@@ -1,6 +1,7 @@
 /* Tasks asked of a model. */
 #include "eval/tasks/suite.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include <math.h>
 #include <stdio.h>
@@ -49,13 +50,19 @@ static status read_questions(task_suite *s, const suite_settings *settings, mess
                 settings->shots, task_style_name(settings->style));
 }
 
-static status encode(task_suite *s, const suite_model *m, message *why)
+static status encode(task_suite *s, const suite_model *m, const comm *c, message *why)
 {
     tokenizer *t;
+    int64_t shortened;
     TRY(tokenizer_open(&t, m->folder, why));
     const encoding e = {t, s->style, encode_positions(s->style, m->positions), m->V};
-    const status got = encode_questions(&e, &s->questions, s->name, &s->request, &s->requests, why);
+    const status got =
+        encode_questions(&e, &s->questions, s->name, &s->request, &s->requests, &shortened, why);
     tokenizer_close(t);
+    if (got == OK && shortened && c->rank == 0)
+        log_warning(
+            "%lld choices have more tokens than the %lld that the model takes: their last ones are scored",
+            (long long)shortened, (long long)e.M);
     return got;
 }
 
@@ -67,7 +74,7 @@ status suite_open(task_suite *s, const suite_settings *settings, const suite_mod
         return fail(why, ERR_USAGE, "eval.data is not set: name the folder with the questions");
     TRY(add_tasks(s, settings, why));
     TRY(read_questions(s, settings, why));
-    TRY(encode(s, m, why));
+    TRY(encode(s, m, c, why));
     s->plan = score_plan_new(s->request, s->requests, settings->rows, c);
     return OK;
 }

@@ -1,4 +1,5 @@
-/* Tasks asked of a model: questions read, made into tokens and planned once, answered any number of times. */
+/* Asks a model the questions of tasks. They are read, encoded and planned once, and asked any number of
+ * times. */
 #ifndef REMLA_EVAL_TASKS_SUITE_H
 #define REMLA_EVAL_TASKS_SUITE_H
 #include "eval/tasks/encode.h"

@@ -17,7 +17,7 @@ typedef struct chat_template chat_template; /* does not change after it is opene
 status chat_template_open(chat_template **out, const char *source, int64_t bytes, message *why);
 void chat_template_close(chat_template *t); /* NULL is fine */
 
-/* What it was opened with, for other programs; borrowed, ends with a zero. */
+/* Returns the text that it was opened with; borrowed, zero-terminated. */
 const char *chat_template_source(const chat_template *t);
 
 /* Appends the text for these variables, a JSON object ("messages", "add_generation_prompt", "bos_token",

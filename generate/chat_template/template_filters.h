@@ -1,5 +1,4 @@
-/* Filters that are not in the file of their table. Private to template_filters.c and template_list_filters.c.
- */
+/* Private to template_filters.c and template_list_filters.c: filters whose table is in the other file. */
 #ifndef REMLA_GENERATE_CHAT_TEMPLATE_TEMPLATE_FILTERS_H
 #define REMLA_GENERATE_CHAT_TEMPLATE_TEMPLATE_FILTERS_H
 #include "generate/chat_template/template_run.h"

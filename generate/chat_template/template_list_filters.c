@@ -1,6 +1,5 @@
 /* Filters of lists and objects. */
 #include "generate/chat_template/template_filters.h"
-#include <string.h>
 
 json_t *filter_length(template_run *x, json_t *v, const arguments *a)
 {
@@ -138,8 +137,7 @@ json_t *filter_dictsort(template_run *x, json_t *v, const arguments *a)
     return list;
 }
 
-/* ---- filters of elements --------------------------------------------------------------------------------
- */
+/* ---- filters of elements ------------------------------------------------------------------------------- */
 
 /* map(attribute="x", default=..) or map("filter") */
 static json_t *mapped(template_run *x, json_t *element, const arguments *a)

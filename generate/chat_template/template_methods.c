@@ -133,7 +133,7 @@ static json_t *find_in(template_run *x, json_t *v, const arguments *a)
 {
     if (!wants_string(x, a->given[0], "find")) return NULL;
     const char *text = text_of(v), *found = find(text, text + bytes_of(v), a->given[0]);
-    return run_whole(found ? text_characters(text, found - text) : -1);
+    return run_whole(found ? utf8_length(text, found - text) : -1);
 }
 
 static json_t *count(template_run *x, json_t *v, const arguments *a)
@@ -184,8 +184,7 @@ static json_t *removesuffix(template_run *x, json_t *v, const arguments *a)
     return without(x, v, a->given[0], true);
 }
 
-/* ---- splitting and joining ------------------------------------------------------------------------------
- */
+/* ---- splitting and joining ----------------------------------------------------------------------------- */
 
 /* At runs of white space. */
 static json_t *split_words(template_run *x, const json_t *v, int64_t most)

@@ -45,16 +45,15 @@ json_t *run_bool(bool value);
 json_t *run_whole(json_int_t value);
 bool run_append(template_run *x, json_t *list, json_t *value); /* takes value over; false if that is NULL */
 
-/* ---- calls: arguments by place and by name are put into the places of `parameters` ("old,new,count") ----
- */
+/* ---- calls: arguments, by place and by name, go to the places of `parameters` ("old,new,count") ---- */
 
 enum { RUN_MAX_ARGUMENTS = 4 };
 typedef struct arguments {
     json_t *given[RUN_MAX_ARGUMENTS]; /* borrowed from `values`; NULL: not given */
     json_t *values;                   /* what was computed for them */
 } arguments;
-/* Computes the arguments of a call of `what`, for messages, and binds them; at least `least` must be there.
- */
+/* Computes the arguments of a call and binds them; at least `least` must be there. `what` names the call in
+ * messages. */
 bool run_arguments(template_run *x, const node *list, const char *what, const char *parameters, int least,
                    arguments *out);
 void arguments_free(arguments *a);

@@ -106,7 +106,7 @@ bool value_contains(const json_t *all, const json_t *item, bool *possible)
 
 int64_t value_length(const json_t *v)
 {
-    if (json_is_string(v)) return text_characters(json_string_value(v), (int64_t)json_string_length(v));
+    if (json_is_string(v)) return utf8_length(json_string_value(v), (int64_t)json_string_length(v));
     if (json_is_array(v)) return (int64_t)json_array_size(v);
     if (json_is_object(v)) return (int64_t)json_object_size(v);
     return v == UNDEFINED ? 0 : -1;
@@ -263,11 +263,4 @@ int64_t text_offset(const char *text, int64_t bytes, int64_t index)
     int64_t at = 0;
     for (; index > 0 && at < bytes; index--) at += utf8_bytes(text[at]);
     return at < bytes ? at : bytes;
-}
-
-int64_t text_characters(const char *text, int64_t bytes)
-{
-    int64_t n = 0;
-    for (int64_t i = 0; i < bytes; i++) n += ((uint8_t)text[i] & 0xc0) != 0x80;
-    return n;
 }

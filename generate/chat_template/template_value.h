@@ -19,20 +19,19 @@ bool value_is_true(const json_t *v);
 bool value_equal(const json_t *a, const json_t *b);
 /* -1, 0 or 1 in *order; false when the two have no order. */
 bool value_order(const json_t *a, const json_t *b, int *order);
-/* Whether `item` is an element of a list, a key, or a part of a string; false in *possible for others. */
+/* Returns whether `item` is an element of a list, a key, or a part of a string; false in *possible for
+ * others. */
 bool value_contains(const json_t *all, const json_t *item, bool *possible);
-/* Characters, elements or keys; -1: it has no length. */
+/* Returns the number of characters, elements or keys; -1: it has no length. */
 int64_t value_length(const json_t *v);
 const char *value_type(const json_t *v); /* "a string", for sentences */
-/* Levels of lists and objects in each other, as far as `most`. Adds to *visited the values that it looked at.
- */
+/* Levels of nested lists and objects, `most` at most. Adds to *visited how many values it looked at. */
 int value_depth(const json_t *v, int most, int64_t *visited);
 
-/* What str() gives; `quoted`: what repr() gives. */
+/* Appends what Python's str() gives; `quoted`: what repr() gives. */
 void value_text(const json_t *v, bool quoted, text_buffer *out);
 
 /* The offset of character `index` of UTF-8 text; the number of bytes for the one behind the last. */
 int64_t text_offset(const char *text, int64_t bytes, int64_t index);
-int64_t text_characters(const char *text, int64_t bytes);
 
 #endif

@@ -8,6 +8,7 @@
  * is computed by one thread. */
 #include "kernels/cpu/blas.h"
 #include "base/status.h"
+#include "kernels/cpu/blocks.h"
 #include <cblas.h>
 #include <dnnl.h>
 #include <lapacke.h>
@@ -21,7 +22,7 @@ typedef struct tiling {
 
 static int64_t tiles(int64_t m, int64_t n, tiling t)
 {
-    return (m + t.rows - 1) / t.rows * ((n + t.columns - 1) / t.columns);
+    return blocks_of(m, t.rows) * blocks_of(n, t.columns);
 }
 
 static tiling tiling_of(int64_t m, int64_t n)
@@ -29,8 +30,6 @@ static tiling tiling_of(int64_t m, int64_t n)
     static const tiling large = {192, 384}, small = {96, 192};
     return tiles(m, n, large) >= 64 ? large : small;
 }
-
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void multiply(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const float *a,
                      int64_t lda, const float *b, int64_t ldb, double beta, float *c, int64_t ldc)
@@ -51,7 +50,7 @@ void blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alp
         return;
     }
     const tiling t = tiling_of(m, n);
-    const int64_t across = (n + t.columns - 1) / t.columns, count = tiles(m, n, t);
+    const int64_t across = blocks_of(n, t.columns), count = tiles(m, n, t);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t tile = 0; tile < count; tile++) {
         const int64_t row = tile / across * t.rows, column = tile % across * t.columns;

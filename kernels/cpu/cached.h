@@ -1,5 +1,5 @@
-/* Private to kernels/: rows of a cache of keys and values, widened to the type that computes and narrowed
- * from it. Every function is straight-line code inside its loop, so that gcc vectorises it. */
+/* Private to kernels/: conversions between the storage types of a cache of keys and values and the type that
+ * computes, and checks of a cache. Loop bodies have no branches, so that gcc vectorises them. */
 #ifndef REMLA_KERNELS_CPU_CACHED_H
 #define REMLA_KERNELS_CPU_CACHED_H
 #include "kernels/cpu/cpu.h"
@@ -76,6 +76,17 @@ static inline void cached_require(const char *function, const cached *c)
     if (c->rows.type != F8) return;
     tensor_require_shape(function, &c->scale, F32, 1, (const int64_t[]){c->rows.dim[0]});
     REQUIRE_CONTIGUOUS(&c->scale);
+}
+
+/* `slot` (N) names rows of the cache. */
+static inline void cached_require_slots(const char *function, const cached *c, const tensor *slot, int64_t N)
+{
+    tensor_require_shape(function, slot, I32, 1, (const int64_t[]){N});
+    REQUIRE_CONTIGUOUS(slot);
+    const int32_t *at = slot->data;
+    for (int64_t n = 0; n < N; n++)
+        REQUIRE(at[n] >= 0 && at[n] < c->rows.dim[0], "%s: %s[%lld] is %d of %lld", function, slot->name,
+                (long long)n, at[n], (long long)c->rows.dim[0]);
 }
 
 #endif

@@ -4,6 +4,7 @@
 #define REMLA_KERNELS_CPU_CPU_H
 #include "base/status.h"
 #include "kernels/cpu/blas.h"
+#include "kernels/cpu/blocks.h"
 #include "kernels/kernels.h"
 #include <math.h>
 

@@ -1,10 +1,9 @@
 /* Private to kernels/: causal attention of the rows of a pass over cached keys and values (gqa_decode,
  * mla_decode).
  *
- * Chunks of positions (decode_chunk.h) do not know of each other: their results are combined in order at the
- * end
- * (`fold`), whether one thread computes all of them or each is left in scratch by a thread of its own. So
- * neither changes a bit.
+ * Chunks of positions (decode_chunk.h) do not know of each other. Their results are combined in order at the
+ * end (`fold`), whether one thread computes all of them, or each is left in scratch by a thread of its own.
+ * Either way gives the same bits.
  *
  * A thread takes a block: some rows, of one or more sequences, and some heads. Its queries of one sequence
  * are a `group`, for which each tile is read and widened once. */
@@ -72,7 +71,7 @@ static real *result_of(const decode_call *c, int64_t n, int64_t h)
     return (real *)c->out->data + n * c->out->stride[0] + h * c->out->stride[1];
 }
 
-/* What chunks have left in scratch becomes the result. */
+/* Combines what the chunks have left in scratch into the result. */
 static void combine(const decode_call *c, int64_t n, int64_t h, int64_t position)
 {
     real *result = result_of(c, n, h), highest = -(real)INFINITY, sum = 0;
@@ -104,8 +103,8 @@ static int64_t row_position(const ragged *r, int64_t sequence, int64_t n)
     return ((const int32_t *)r->length.data)[sequence] - (starts(r)[sequence + 1] - n);
 }
 
-/* `rows` rows of a sequence from n on, key/value heads from a->g on, of each `heads` query heads from h on.
- */
+/* `rows` rows of a sequence from n on, key/value heads from a->g on, of each `heads` query
+ * heads from h on. */
 static void group_rows(const decode_call *c, group *a, int64_t n, int64_t rows, int64_t h)
 {
     a->first = row_position(c->r, a->sequence, n);

@@ -1,5 +1,5 @@
-/* Private to kernels/: the attention of some queries over one chunk of cached positions (decode.h has the
- * rest).
+/* Private to kernels/: the attention of some queries over one chunk of cached positions. The rest is
+ * in decode.h.
  *
  * A query is one head of one row. Its positions go in chunks of CHUNK at multiples of it, and a chunk in
  * tiles of TILE, with an online softmax from tile to tile (Milakov and Gimelshein 2018, arXiv:1805.02867).
@@ -16,7 +16,7 @@ enum {
     CHUNK = 256,
     QUERIES = 64,     /* of a group, at most */
     VALUES = 1 << 15, /* and their values, in numbers */
-    WIDEST = 2304     /* numbers of a widened position: a tile lies on the stack */
+    WIDEST = 3072     /* numbers of a widened position: a tile lies on the stack */
 };
 
 typedef struct decode_call {
@@ -49,10 +49,6 @@ typedef struct partial {
     real *values[QUERIES];
 } partial;
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
-
 static const int32_t *starts(const ragged *r) { return r->start.data; }
 
 /* `count` rows of the cache from position p on, elements from .. from+width-1: where they lie, or widened in
@@ -73,8 +69,7 @@ static const real *tile_of(const decode_call *c, const cached *rows, int64_t seq
 }
 
 /* One query and one tile of `seen` keys: scores become weights relative to the largest score so far, and what
- * is kept of earlier tiles is scaled down to it. A function of its own, for the same instructions everywhere.
- */
+ * is kept of earlier tiles is scaled down to it. Not inlined, so that all callers run the same code. */
 static __attribute__((noinline)) void soften(real scores[TILE], int64_t seen, real scale, real *highest,
                                              real *sum, real *values, int64_t Dv)
 {
@@ -112,8 +107,8 @@ static void weigh(const decode_call *c, const group *a, int64_t p, int64_t count
     }
 }
 
-/* Memory that will be read soon, in two pieces. It is asked for a little at a time, so that it comes while
- * the processor computes. */
+/* Memory that will be read soon, in two pieces. It is prefetched a little at a time, while the processor
+ * computes. */
 typedef struct ahead {
     const char *at[2], *end[2];
 } ahead;

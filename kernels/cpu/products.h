@@ -1,5 +1,5 @@
-/* Private to kernels/: the two products of decoding, whose results for a row have the same bits in any
- * company.
+/* Private to kernels/: the two products of decoding. A row's result has the same bits whichever rows are
+ * computed with it.
  *
  *     dots:  out[r][j] = sum over k of a[r][k] * b[j][k]       rows with rows, both contiguous along k
  *     mix:   out[r][d] += sum over j of w[r][j] * v[j][d]      sums of rows, weighted
@@ -16,8 +16,8 @@
 #include <immintrin.h>
 #endif
 
-/* Vectors that the processor lacks are passed between functions in other ways: between none of these, which
- * are expanded where they are called. */
+/* gcc warns that vectors wider than the processor's change how arguments are passed. All functions here are
+ * inlined, so none is passed. */
 #pragma GCC diagnostic ignored "-Wpsabi"
 
 /* A vector's bytes, and how many rows go at once: ROWS * COLUMNS sums stay in registers. */
@@ -66,7 +66,7 @@ INLINE real fused(real a, real b, real c)
 #endif
 }
 
-/* a * b + c, rounded once. By the processor's name for it where gcc has no other. */
+/* a * b + c, rounded once. gcc has no portable vector form of it, hence the intrinsics. */
 INLINE vec fused_vec(vec a, vec b, vec c)
 {
 #if defined __AVX512F__ && defined REAL_IS_DOUBLE
@@ -141,8 +141,8 @@ INLINE void dots_columns(int rows, vec sum[COLUMNS][ROWS], const real *const *a,
     }
 }
 
-/* Rows of b that are `fresh` come from memory, which gives most when asked for one row after the other;
- * others come from a cache and are read COLUMNS at a time. */
+/* Rows of b that are `fresh` come from memory, which is read fastest one row after the other; others come
+ * from a cache and are read COLUMNS at a time. */
 INLINE void dots_rows(int rows, bool fresh, real *out, int64_t out_stride, const real *const *a,
                       const real *b, int64_t b_stride, int64_t columns, int64_t K)
 {
@@ -168,8 +168,8 @@ INLINE void dots_rows(int rows, bool fresh, real *out, int64_t out_stride, const
     }
 }
 
-/* out (rows,columns) with row stride out_stride; a: `rows` pointers; b (columns,K) with row stride b_stride.
- */
+/* out (rows,columns) with row stride out_stride; a: `rows` pointers; b (columns,K) with row stride
+ * b_stride. */
 static inline void dots(int64_t rows, real *out, int64_t out_stride, const real *const *a, const real *b,
                         int64_t b_stride, int64_t columns, int64_t K)
 {

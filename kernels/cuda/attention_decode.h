@@ -9,7 +9,8 @@ extern "C" {
 #endif
 
 /* Shapes are those of the pages: G key/value heads, D elements of a key, Dv of a value. With `v` NULL a value
- * is the first Dv elements of its key. Whoever calls has checked nothing. */
+ * is the first Dv elements of its key. Checks its
+ * arguments. */
 #define ATTENTION_DECODE                                                                                     \
     (const char *function, tensor *out, const tensor *q, const cached *k, const cached *v, int64_t G,        \
      int64_t D, int64_t Dv, const ragged *r, double scale, tensor *scratch, stream *s)

@@ -73,7 +73,7 @@ static void layer_forward(decoder *x, const layer_weights *w, int layer, pass_ro
         pass_mla(x, w, layer, r);
     else
         pass_gqa(x, w, layer, r);
-    k->linear_rows(&r->delta, operand_of(&r->heads), operand_of(&w->wo), pass_bias(&w->bo), k->stream);
+    k->linear_rows(&r->delta, operand_of(&r->heads), operand_of(&w->wo), part_bias(&w->bo), k->stream);
     k->residual_forward(&r->x, &r->x, &r->delta, k->stream);
 
     /* 2 feed-forward */

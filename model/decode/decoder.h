@@ -35,11 +35,10 @@ enum { DECODER_PAGE = 64 }; /* positions of a page */
 typedef struct decoder_settings {
     int64_t rows;      /* most tokens of a pass */
     int64_t sequences; /* most that are open at once */
-    int64_t
-        positions; /* of the pool, for all sequences together; a page at least. What is shared counts once */
-    int64_t longest;  /* most positions of one sequence */
-    dtype cache;      /* what keys and values are kept as: the table's `real` (F32), BF16 or F8 */
-    bool materialise; /* there is room for spans with `materialised`, in the size of `longest` (MLA) */
+    int64_t positions; /* of the pool, for all sequences; a page at least. Shared ones count once */
+    int64_t longest;   /* most positions of one sequence */
+    dtype cache;       /* what keys and values are kept as: the table's `real` (F32), BF16 or F8 */
+    bool materialise;  /* MLA: reserve room for expanded keys and values of one sequence (`materialised`) */
 } decoder_settings;
 
 typedef struct decoder {
@@ -81,15 +80,19 @@ typedef struct span {
     const int32_t *tokens; /* (count) ids, each in [0,V); read during the call alone */
     int64_t count;         /* 1 at least; settings.longest holds them with those before */
     bool materialised; /* MLA: expand keys and values of all positions of the sequence, rather than compute on
-                          latents. The same function in another order of additions, with other bits. It costs
-                          less where `count` is far above R(Dn+Dv)/(2R-Dn-Dv): for prompts of models whose
-                          latents are wide. No difference for GQA */
+                          latents. The same function in another order of additions, with other bits. No
+                          difference for GQA */
 } span;
+
+/* Returns the length, in tokens, from which a prompt should be `materialised` when passes have `rows` tokens:
+ * a full pass, if that saves at least a third of attention's arithmetic; 0 if it does not (narrow latents),
+ * and for GQA. */
+int64_t decoder_expands_from(const dims *d, int64_t rows);
 
 /* Computes the hidden states of all tokens of `count` spans, of different sequences, settings.rows tokens at
  * most, and appends them to their sequences. They are rows 0, 1, ... in the order of the spans, and stay
- * until the next pass. Returns false, and does nothing, when the pool has too few pages. Queued on a device.
- */
+ * until the next pass. Returns false, and does nothing, when the pool has too few pages. On a device the work
+ * is queued. */
 bool decoder_forward(decoder *x, const span *spans, int count);
 
 /* Log-probabilities in nats, as lm-eval scores a continuation. */

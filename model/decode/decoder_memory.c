@@ -6,8 +6,7 @@
 
 /* At most this many logits exist at a time: 64 MiB as float. */
 enum { LOGIT_ELEMENTS = 1 << 24 };
-/* Attention over long sequences is cut into so many partial results, for cores that have no row of their own.
- */
+/* Partial results of attention, for cores that have no row of their own when sequences are few and long. */
 enum { PARTIAL_ROWS = 256 };
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -96,6 +95,15 @@ static int64_t measure(struct decoder_parts *p, const dims *d, const ops *k, con
     arena size = {.name = p->memory.name};
     layout(p, d, k, s, &size);
     return size.used;
+}
+
+int64_t decoder_expands_from(const dims *d, int64_t rows)
+{
+    if (d->kind != ATTENTION_MLA) return 0;
+    /* Products of a head with a position, in a pass. */
+    const int64_t latent = rows * (2 * d->R + d->Dr),
+                  expanded = rows * (d->Dn + d->Dr + d->Dv) + d->R * (d->Dn + d->Dv);
+    return 3 * expanded <= 2 * latent ? rows : 0;
 }
 
 int64_t decoder_bytes(const dims *d, const ops *k, const decoder_settings *s)

@@ -1,7 +1,8 @@
-/* Says in which pages the positions of sequences lie. A page has room for a fixed number of positions; pages
+/* Tracks which pages hold the positions of sequences. A page has room for a fixed number of positions; pages
  * come from one pool, and go back to it when no sequence holds them. Sequences may hold the same page, so
- * that what they have in common lies there once. Who appends to a page that another one holds, too, gets a
- * copy of it first. Host numbers alone: what lies in a page is the caller's.
+ * that what they have in common is stored once. A sequence that appends to a page which another one also
+ * holds gets a copy of it first. This is bookkeeping on the host; the data in the pages belongs to the
+ * caller.
  *
  * Nothing is allocated after pages_init. A sequence that is not open, or more positions than fit, is a bug.
  */
@@ -48,8 +49,7 @@ int64_t pages_for(const pages *p, int sequence, int64_t count);
 /* Appends; so many pages must be unused. */
 page_copy pages_append(pages *p, int sequence, int64_t count);
 
-/* The row in which a position of a sequence lies, if a row is one position and pages lie one after another.
- */
+/* Returns the row of a position of a sequence: a row is one position, and pages follow one another. */
 int32_t pages_row(const pages *p, int sequence, int64_t position);
 
 /* An open sequence; stops the job when it is not. */

@@ -3,6 +3,7 @@
 #define REMLA_MODEL_DECODE_PASS_H
 #include "model/decode/decoder.h"
 #include "model/decode/pages.h"
+#include "model/parts.h"
 
 /* Holds what the rows of a pass are computed in: laid out for settings.rows of them, seen as the N of a pass
  * (pass_rows_first). What the model does not need has rank 0. It holds tensors alone. */
@@ -83,15 +84,13 @@ tensor pass_heads(const tensor *t, int64_t heads);
 /* (N,H,D) seen as (1,N,H,D), as ops on sequences want it. */
 tensor pass_as_sequence(const tensor *t);
 
-static inline const tensor *pass_bias(const tensor *t) { return tensor_present(t) ? t : (const tensor *)0; }
-
-/* Whether this span's keys and values are expanded. */
+/* Returns whether this span's keys and values are expanded. */
 static inline bool pass_expands(const decoder *x, const span *s)
 {
     return s->materialised && x->m->d.kind == ATTENTION_MLA;
 }
 
-/* The most numbers that a pass uploads. */
+/* Returns the most numbers that a pass uploads. */
 int64_t pass_numbers(const dims *d, const decoder_settings *s);
 /* Appends the spans' positions to their sequences, for which there must be pages, and uploads what the pass
  * is: x->parts->now. */

@@ -10,9 +10,9 @@ void pass_gqa(decoder *x, const layer_weights *w, int layer, pass_rows *r)
     const pass *a = &p->now;
 
     /* 1 queries, keys, values */
-    k->linear_rows(&r->q, operand_of(&r->h), operand_of(&w->wq), pass_bias(&w->bq), k->stream);
-    k->linear_rows(&r->k, operand_of(&r->h), operand_of(&w->wk), pass_bias(&w->bk), k->stream);
-    k->linear_rows(&r->v, operand_of(&r->h), operand_of(&w->wv), pass_bias(&w->bv), k->stream);
+    k->linear_rows(&r->q, operand_of(&r->h), operand_of(&w->wq), part_bias(&w->bq), k->stream);
+    k->linear_rows(&r->k, operand_of(&r->h), operand_of(&w->wk), part_bias(&w->bk), k->stream);
+    k->linear_rows(&r->v, operand_of(&r->h), operand_of(&w->wv), part_bias(&w->bv), k->stream);
 
     /* 2 rotation */
     const tensor q = pass_heads(&r->q, d->H), keys = pass_heads(&r->k, d->G);

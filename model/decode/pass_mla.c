@@ -1,8 +1,8 @@
 /* Multi-head latent attention in its two forms. With Wk and Wv a head's parts of kv_b, c the latent of a
  * position:
  *
- *     on latents ("absorbed")   q_nope . (Wk c) = (Wk^T q_nope) . c      sum_s p_s (Wv c_s) = Wv (sum_s p_s
- * c_s) expanded ("materialised") keys and values of all positions as in model/mla.c
+ *     absorbed, on latents    q_nope . (Wk c) = (Wk^T q_nope) . c,  sum_s p_s Wv c_s = Wv sum_s p_s c_s
+ *     materialised            keys Wk c and values Wv c of all positions are expanded, as in model/mla.c
  *
  * The first multiplies every new row by kv_b and no old one, but its heads are R+Dr and R wide. DeepSeek-V2,
  * arXiv:2405.04434, section 2.1.2 and appendix C; biases, query rank and norms as in model/mla.c. */
@@ -35,17 +35,17 @@ static void project(decoder *x, const layer_weights *w, pass_rows *r)
 
     /* 1 queries */
     if (d->Rq) {
-        k->linear_rows(&r->q_latent, operand_of(&r->h), operand_of(&w->wq_a), pass_bias(&w->bq_a), k->stream);
+        k->linear_rows(&r->q_latent, operand_of(&r->h), operand_of(&w->wq_a), part_bias(&w->bq_a), k->stream);
         if (d->latent_norm)
             k->rmsnorm_forward(&r->q_latent, &r->rstd, &r->q_latent, &w->q_a_norm, LATENT_NORM_EPS,
                                k->stream);
-        k->linear_rows(&r->q, operand_of(&r->q_latent), operand_of(&w->wq_b), pass_bias(&w->bq_b), k->stream);
+        k->linear_rows(&r->q, operand_of(&r->q_latent), operand_of(&w->wq_b), part_bias(&w->bq_b), k->stream);
     } else {
-        k->linear_rows(&r->q, operand_of(&r->h), operand_of(&w->wq), pass_bias(&w->bq), k->stream);
+        k->linear_rows(&r->q, operand_of(&r->h), operand_of(&w->wq), part_bias(&w->bq), k->stream);
     }
 
     /* 2 latent of keys and values, rotary key */
-    k->linear_rows(&r->kv_a, operand_of(&r->h), operand_of(&w->wkv_a), pass_bias(&w->bkv_a), k->stream);
+    k->linear_rows(&r->kv_a, operand_of(&r->h), operand_of(&w->wkv_a), part_bias(&w->bkv_a), k->stream);
     if (d->latent_norm) {
         tensor latent = tensor_slice(&r->kv_a, 0, d->R);
         k->rmsnorm_forward(&latent, &r->rstd, &latent, &w->kv_a_norm, LATENT_NORM_EPS, k->stream);

@@ -1,5 +1,5 @@
-/* What a pass is, in numbers: which token is in which row, at which position, where the cache has it. All of
- * them are written to one array on the host, which is uploaded at once. */
+/* Writes a pass as numbers: which token is in which row, at which position, and where the cache has it. They
+ * stand in one array on the host, which is uploaded in one piece. */
 #include "base/status.h"
 #include "model/decode/pass.h"
 #include <stddef.h>

@@ -311,6 +311,38 @@ static void test_refused(void **state)
     expect_names("folder ");
 }
 
+/* What a link leads to is written, and the link stays. */
+static void test_link(void **state)
+{
+    (void)state;
+    struct stat s;
+    const char *link = in_root("link"), *path = in_root("a");
+    expect_written(path, "old");
+    assert_int_equal(symlink("a", link), 0);
+    expect_ok(file_write(link, "new", 3, NULL, &why));
+    assert_true(lstat(link, &s) == 0 && S_ISLNK(s.st_mode));
+    expect_content(path, "new");
+    assert_int_equal(unlink(link), 0);
+    expect_names("a ");
+}
+
+static void test_standard_output(void **state)
+{
+    (void)state;
+    const char *path = in_root("a");
+    expect_written(path, "old");
+    const int kept = dup(STDOUT_FILENO), fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(kept >= 0 && fd >= 0);
+    fflush(stdout);
+    assert_int_equal(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
+    const status refused = file_write(path, "x", 1, NULL, &why);
+    assert_int_equal(dup2(kept, STDOUT_FILENO), STDOUT_FILENO);
+    close(kept);
+    close(fd);
+    expect_failure(refused, path, ": cannot be written: it is the standard output");
+    expect_content(path, "old");
+}
+
 /* A descriptor that cannot be written to stands for a disk that fails. */
 static void test_failing_disk(void **state)
 {
@@ -605,16 +637,28 @@ static void test_patterns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FILE_TEST(test_paths),      FILE_TEST(test_existence),
-        FILE_TEST(test_reading),    FILE_TEST(test_pipe),
-        FILE_TEST(test_writing),    FILE_TEST(test_hash),
-        FILE_TEST(test_replacing),  FILE_TEST(test_two_writers),
-        FILE_TEST(test_refused),    FILE_TEST(test_failing_disk),
-        FILE_TEST(test_full_disk),  FILE_TEST(test_patch),
-        FILE_TEST(test_file_limit), FILE_TEST(test_kill),
-        FILE_TEST(test_folders),    FILE_TEST(test_commit),
-        FILE_TEST(test_patterns),   FILE_TEST(test_vacant),
-        FILE_TEST(test_lock),       FILE_TEST(test_follows_a_folder),
+        FILE_TEST(test_paths),
+        FILE_TEST(test_existence),
+        FILE_TEST(test_reading),
+        FILE_TEST(test_pipe),
+        FILE_TEST(test_writing),
+        FILE_TEST(test_hash),
+        FILE_TEST(test_replacing),
+        FILE_TEST(test_two_writers),
+        FILE_TEST(test_refused),
+        FILE_TEST(test_link),
+        FILE_TEST(test_standard_output),
+        FILE_TEST(test_failing_disk),
+        FILE_TEST(test_full_disk),
+        FILE_TEST(test_patch),
+        FILE_TEST(test_file_limit),
+        FILE_TEST(test_kill),
+        FILE_TEST(test_folders),
+        FILE_TEST(test_commit),
+        FILE_TEST(test_patterns),
+        FILE_TEST(test_vacant),
+        FILE_TEST(test_lock),
+        FILE_TEST(test_follows_a_folder),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed ? failed : skipped ? SKIPPED_CODE : 0;

@@ -50,6 +50,10 @@ grep -v ' in .* s,' out >table
 check_exit 0 "$REMLA" eval mla --tasks all --style lm-eval --limit 1 --shots 3 "$questions" eval.base=gqa
 grep -v ' in .* s,' out | cmp - table || fail "another table with the original's folder than with its result"
 
+# What `train` reads from options, `eval` reads where no flag says it.
+check_exit 0 "$REMLA" eval gqa --tasks all --shots 3 "$questions" eval.style=lm-eval eval.limit=1 --samples by_options
+cmp few by_options || fail "eval.style and eval.limit are other than --style and --limit"
+
 # A task of one's own, as docs/EVALUATION.md has it.
 mkdir own
 awk '/^```jsonl/ { on = 1; next } /^```/ { on = 0 } on' "$REMLA_SOURCE/docs/EVALUATION.md" >own/capitals.jsonl
@@ -78,6 +82,8 @@ refused 2 'need --tasks' "${eval_gqa[@]}" --limit 3
 refused 2 'eval.data is not set' "$REMLA" eval gqa --tasks piqa
 refused 3 'there is neither piqa.jsonl nor piqa.jsonl.gz' "$REMLA" eval gqa --tasks piqa eval.data=own
 refused 3 'there is no tokenizer.json' "$REMLA" eval "$golden/gqa" --tasks piqa "$questions"
+refused 2 'eval.style=olmo: there are' "${eval_gqa[@]}" --tasks piqa eval.style=olmo
+refused 2 '--samples: expected the name of a file' "${eval_gqa[@]}" --tasks piqa --samples ''
 refused 3 'nowhere/out: cannot be' "${eval_gqa[@]}" --tasks piqa --samples nowhere/out
 refused 3 'few.json: its style is lm-eval' "${eval_gqa[@]}" --tasks piqa eval.base=few.json
 refused 3 'few.json: its piqa is of 1 questions with 0 examples, this one of 3 with 0' "${eval_gqa[@]}" --tasks piqa --style lm-eval eval.base=few.json

@@ -101,6 +101,14 @@ echo '{"chat_template": "\n{% frob %}"}' >chat/tokenizer_config.json
 bad 3 "chat/tokenizer_config.json: chat template, line 2: the tag frob is not supported here" chat x
 check_exit 0 "$REMLA" generate chat x generate.chat=never generate.max_tokens=1
 
+# A model that computes 0 / 0: norms of zeros, with an epsilon that is 0 as a float.
+cp -r gqa broken
+sed -i 's/"rms_norm_eps": [^,]*/"rms_norm_eps": 1e-300/' broken/config.json
+embeddings=$(grep -ao '"model.embed_tokens.weight":[^}]*"data_offsets":.[0-9]*' broken/model.safetensors | grep -o '[0-9]*$')
+header=$(od -An -t u8 -N 8 broken/model.safetensors)
+dd if=/dev/zero of=broken/model.safetensors bs=1 count=$((96 * 32 * 2)) seek=$((8 + header + embeddings)) conv=notrunc 2>dd.log
+bad 7 "broken computes numbers that are not finite" broken x generate.chat=never
+
 # Ctrl-C ends it: the text so far, and what it has cost. A model that knows no end does not stop by itself.
 cp -r mla endless
 sed -i '/"eos_token_id"/d' endless/config.json

@@ -1,7 +1,7 @@
 /* Decoding of grouped-query attention against the formula in double, over what the cache holds; and, on the
  * CPU, that a row's bits are its own: alone or among others, whole or cut into calls, in any pages, with much
- * scratch or little. Sizes are no whole numbers of vectors; one sequence is longer than a block of positions.
- */
+ * scratch or little. Sizes are no whole numbers of vectors, and one sequence is longer than a block of
+ * positions. */
 #include "tests/support/pages.h"
 #include <math.h>
 #include <stdlib.h>

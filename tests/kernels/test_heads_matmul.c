@@ -14,8 +14,7 @@ typedef struct problem {
     tensor wide_weight, wide_inp, out, inp, weight;
 } problem;
 
-/* Between the weights of two heads lie two rows that belong to neither, between two heads' inputs 5 numbers.
- */
+/* Between the weights of two heads lie two rows that belong to neither; between their inputs, 5 numbers. */
 static problem problem_of(const ops *k, heads_case c, bool transposed)
 {
     problem p = {.k = k, .transposed = transposed};

@@ -108,8 +108,7 @@ static void server_stop(server *s)
 
 static const access_rules open_to_all = {.host = "127.0.0.1"};
 
-/* ---- looking at answers
- * ------------------------------------------------------------------------------------------------ */
+/* ---- looking at answers -------------------------------------------------------------------------------- */
 
 static json_t *parse(const char *text)
 {
@@ -188,9 +187,7 @@ static int join_stream(const char *body, char text[][1000], int choices, bool ch
     return chunks;
 }
 
-/* ---- tests
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- tests --------------------------------------------------------------------------------------------- */
 
 static void test_tokens(void **state)
 {

@@ -73,11 +73,14 @@ static status settings_of(suite_settings *s, const command_line *line, const opt
 {
     *s = (suite_settings){.tasks = line->tasks,
                           .folder = o->eval_data,
-                          .limit = (int64_t)line->limit,
+                          .limit = line->limit ? (int64_t)line->limit : option_or(o->eval_limit, 0),
                           .shots = (int)line->shots,
                           .rows = o->eval_rows};
-    if (!line->style || task_style_find(line->style, &s->style)) return OK;
-    return fail(why, ERR_USAGE, "--style %.100s: there are transmla and lm-eval", line->style);
+    if (line->samples && !line->samples[0])
+        return fail(why, ERR_USAGE, "--samples: expected the name of a file");
+    if (task_style_find(line->style ? line->style : o->eval_style, &s->style)) return OK;
+    return fail(why, ERR_USAGE, "%s%.100s: there are transmla and lm-eval",
+                line->style ? "--style " : "eval.style=", line->style ? line->style : o->eval_style);
 }
 
 /* All that may be wrong with what the user gave. Rank 0 opens the samples, NULL where none are wanted. */

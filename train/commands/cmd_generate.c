@@ -64,21 +64,15 @@ static status given_prompt(const command_line *line, text_buffer *text, message 
     return OK;
 }
 
-static json_t *said(const char *role, const char *text, int64_t bytes)
-{
-    json_t *content = json_stringn(bytes ? text : "", (size_t)bytes);
-    return content ? json_pack("{s:s,s:o}", "role", role, "content", content) : NULL;
-}
-
 static status put_into_chat(const generation *g, text_buffer *text, message *why)
 {
     const char *system = g->o->generate_system;
-    json_t *messages = json_array(), *user = said("user", text->text, text->bytes);
+    json_t *messages = json_array(), *user = chat_message("user", text->text, text->bytes);
     if (!user) {
         json_decref(messages);
         return fail(why, ERR_INPUT, "the prompt is not UTF-8");
     }
-    if (system[0]) json_array_append_new(messages, said("system", system, (int64_t)strlen(system)));
+    if (system[0]) json_array_append_new(messages, chat_message("system", system, (int64_t)strlen(system)));
     json_array_append_new(messages, user);
     text->bytes = 0;
     const status s = chat_text(g->chat, g->t, messages, text, why);
@@ -157,10 +151,10 @@ static void read_stops(generation *g)
 /* Says when the text may become longer than the model has learned. */
 static void warn_of_length(const generation *g)
 {
-    const json_t *most = json_object_get(g->x.config.json, "max_position_embeddings");
-    if (json_is_integer(most) && json_integer_value(most) < g->x.T)
+    const int64_t most = g->x.config.positions;
+    if (most && most < g->x.T)
         log_warning("prompt and generate.max_tokens are %lld tokens; %s is made for %lld", (long long)g->x.T,
-                    g->x.folder, (long long)json_integer_value(most));
+                    g->x.folder, (long long)most);
 }
 
 /* All that can be wrong before memory is taken. */
@@ -202,7 +196,8 @@ static decoder_settings settings_of(const generation *g)
                               .sequences = 1,
                               .positions = option_or(o->decode_positions, auto_positions),
                               .longest = g->x.T,
-                              .cache = cache_of(o->decode_cache)};
+                              .cache = cache_of(o->decode_cache),
+                              .materialise = decoder_expands_from(&g->x.config.d, o->decode_rows) > 0};
 }
 
 static engine_request request_of(generation *g)
@@ -231,7 +226,10 @@ static status generate(generation *g, message *why)
 {
     uint64_t id;
     const engine_request r = request_of(g);
-    engine *e = engine_new(&g->x.decode, g->t, &(engine_settings){.running = 1, .queue = 1});
+    const engine_settings one = {.running = 1,
+                                 .queue = 1,
+                                 .materialise_from = decoder_expands_from(&g->x.config.d, g->o->decode_rows)};
+    engine *e = engine_new(&g->x.decode, g->t, &one);
     status s = engine_submit(e, &r, &id, why);
     stop_catch();
     stop_announce("stopping\n", NULL);
@@ -241,7 +239,7 @@ static status generate(generation *g, message *why)
     }
     engine_free(e);
     if (s == OK && g->finished.reason == FINISH_ERROR)
-        return fail(why, ERR_INPUT, "%s computes numbers that are not finite", g->x.folder);
+        return fail(why, DIVERGED, "%s computes numbers that are not finite", g->x.folder);
     return s;
 }
 
@@ -252,7 +250,7 @@ typedef struct costs {
     int64_t cache_bytes;               /* of a position */
 } costs;
 
-/* Of a position over all layers. In F8 each row has a scale beside it. */
+/* Returns the bytes of a position over all layers. In F8 each row has a scale beside it. */
 static int64_t cache_bytes(const dims *d, dtype cache)
 {
     const int64_t elements = kv_bytes_per_token(d) / 2, rows = d->L * (d->kind == ATTENTION_MLA ? 1 : 2);

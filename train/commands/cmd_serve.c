@@ -53,8 +53,7 @@ static status start_models(server *s, const options *o, const comm *c, message *
     return OK;
 }
 
-/* ---- listening
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- listening ----------------------------------------------------------------------------------------- */
 
 /* A key on the command line is in `ps` for all to see. */
 static const char *key_of(const options *o)

@@ -84,7 +84,7 @@ static const command commands[] = {
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0], NAME_BYTES = 128 };
 
-/* What a flag is followed by, and the type of its member of command_line. */
+/* The value behind a flag, and so the type of its member of command_line. */
 typedef enum flag_kind { FLAG_ALONE, FLAG_NUMBER, FLAG_TEXT } flag_kind;
 
 /* Flags of commands, beside --json and --help. To add one: a row here, a member of command_line. */

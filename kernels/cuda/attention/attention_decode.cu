@@ -118,11 +118,13 @@ __device__ __forceinline__ float row_sum(float x)
 
 /* Blocks that a multiprocessor should hold at a time: all of its registers. f32, and queries that are not in
  * a tile, would spill some. */
-template <bool TILE> constexpr int BLOCKS = ACT_TYPE == BF16 &&TILE ? 2 : 1;
+template <bool TILE> struct multiprocessor {
+    enum { BLOCKS = TILE && ACT_TYPE == BF16 ? 2 : 1 };
+};
 
 /* TILE: the queries are in shared memory. grid: units, ranges, heads G times chunks of value columns */
 template <int STRIPS, int COLUMNS, bool TILE>
-static __global__ void __launch_bounds__(DECODE_THREADS, BLOCKS<TILE>) decode(const problem p)
+static __global__ void __launch_bounds__(DECODE_THREADS, multiprocessor<TILE>::BLOCKS) decode(const problem p)
 {
     constexpr int ROWS = STRIPS * 16;
     DYN_SHARED(act, queries);
@@ -367,8 +369,7 @@ void launch(problem *p, const ragged *r, const tensor *scratch, stream *s)
     /* Every sequence may end in a unit that is not full. */
     const int64_t units = (r->N * p->group + r->sequences * (ROWS - 1)) / ROWS,
                   heads = (int64_t)p->G * p->chunks;
-    /* Ranges: for two blocks on every multiprocessor, of two tiles at least, and what scratch has room for.
-     */
+    /* Ranges: for two blocks on every multiprocessor, two tiles each at least, as scratch has room. */
     const int64_t busy = blocks_for(r->N * p->group, ROWS) * heads,
                   room = tensor_numel(scratch) / (p->rows * (p->Dv + 2));
     int64_t ranges = smaller(smaller(2 * s->device->multiprocessors / busy, blocks_for(tiles, 2)), room);

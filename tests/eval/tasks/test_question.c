@@ -117,9 +117,11 @@ static void compare_folder(const char *questions, const char *expected, const ch
         const encoding e = {t, (task_style)s, encode_positions((task_style)s, positions), MOST_IDS};
         question_list list = {0};
         score_request *request;
-        int64_t requests;
+        int64_t requests, shortened;
         read_all(&list, name, tasks, e.style, questions);
-        if (encode_questions(&e, &list, name, &request, &requests, &why) != OK) fail_msg("%s", why.text);
+        if (encode_questions(&e, &list, name, &request, &requests, &shortened, &why) != OK)
+            fail_msg("%s", why.text);
+        assert_int_equal(shortened, 0);
         assert_int_equal(compare_all(&list, name, request, expected, styles[s]), list.count);
         encode_free(request, requests);
         question_list_free(&list);
@@ -149,8 +151,9 @@ static void real_questions(void **state)
 
 /* ---- what a tokenizer puts in front -------------------------------------------------------------------- */
 
-static void encode_winogrande(const char *vocabulary, task_style style, question_list *list,
-                              score_request **request, int64_t *requests)
+/* Returns how many choices have more tokens than the model takes. */
+static int64_t encode_winogrande(const char *vocabulary, task_style style, int64_t positions,
+                                 question_list *list, score_request **request, int64_t *requests)
 {
     static const char *const name[] = {"winogrande"};
     char folder[PATH_BYTES];
@@ -161,9 +164,11 @@ static void encode_winogrande(const char *vocabulary, task_style style, question
     if (tokenizer_open(&t, vocabulary, &why) != OK) fail_msg("%s", why.text);
     assert_int_equal(recipe_find(&r, name[0], style, folder, &why), OK);
     assert_int_equal(question_list_read(list, &r, 0, folder, 0, 0, &why), OK);
-    const encoding e = {t, style, GOLDEN_POSITIONS, MOST_IDS};
-    if (encode_questions(&e, list, name, request, requests, &why) != OK) fail_msg("%s", why.text);
+    const encoding e = {t, style, positions, MOST_IDS};
+    int64_t shortened;
+    if (encode_questions(&e, list, name, request, requests, &shortened, &why) != OK) fail_msg("%s", why.text);
     tokenizer_close(t);
+    return shortened;
 }
 
 /* Both sequences of tokens have it, so the same is scored behind one token more. An empty context is that
@@ -187,8 +192,8 @@ static void token_in_front(void **state)
         question_list a = {0}, b = {0};
         score_request *without, *with;
         int64_t requests;
-        encode_winogrande(plain, (task_style)s, &a, &without, &requests);
-        encode_winogrande(front, (task_style)s, &b, &with, &requests);
+        encode_winogrande(plain, (task_style)s, GOLDEN_POSITIONS, &a, &without, &requests);
+        encode_winogrande(front, (task_style)s, GOLDEN_POSITIONS, &b, &with, &requests);
         for (int64_t i = 0; i < requests; i++) {
             const bool empty = without[i].tokens[0] == 95; /* stands for the context */
             assert_int_equal(with[i].scored, without[i].scored);
@@ -199,6 +204,36 @@ static void token_in_front(void **state)
         }
         encode_free(without, requests);
         encode_free(with, requests);
+        question_list_free(&a);
+        question_list_free(&b);
+    }
+}
+
+/* A model of few positions reads the end of a sequence; of a continuation that is longer than all of them it
+ * scores the end. */
+static void few_positions(void **state)
+{
+    (void)state;
+    char folder[PATH_BYTES];
+    place(folder, "tests/golden/eval");
+    for (int64_t s = 0, most = 1; most < 64; s = !s, most += s == 0) {
+        question_list a = {0}, b = {0};
+        score_request *all, *cut;
+        int64_t requests, longer = 0;
+        encode_winogrande(folder, (task_style)s, GOLDEN_POSITIONS, &a, &all, &requests);
+        const int64_t shortened = encode_winogrande(folder, (task_style)s, most, &b, &cut, &requests);
+        for (int64_t i = 0; i < requests; i++) {
+            const int64_t gone = all[i].count - cut[i].count;
+            longer += all[i].scored > most;
+            assert_int_equal(cut[i].count, all[i].count > most + 1 ? most + 1 : all[i].count);
+            assert_int_equal(cut[i].scored, all[i].scored > most ? most : all[i].scored);
+            assert_memory_equal(cut[i].tokens, all[i].tokens + gone,
+                                sizeof *cut[i].tokens * (size_t)cut[i].count);
+        }
+        assert_int_equal(shortened, longer);
+        assert_true(most > 1 || longer);
+        encode_free(all, requests);
+        encode_free(cut, requests);
         question_list_free(&a);
         question_list_free(&b);
     }
@@ -290,6 +325,7 @@ static void own_tasks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(golden), cmocka_unit_test(real_questions),
-                                       cmocka_unit_test(token_in_front), cmocka_unit_test(own_tasks)};
+                                       cmocka_unit_test(token_in_front), cmocka_unit_test(few_positions),
+                                       cmocka_unit_test(own_tasks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,8 +61,7 @@ static void draw_tokens(int32_t *tokens, int64_t n, uint64_t seed)
     for (int64_t t = 0; t < n; t++) tokens[t] = (int32_t)draw_below(&seed, V);
 }
 
-/* ---- what is compared: (n,V) log-probabilities in double ------------------------------------------------
- */
+/* ---- what is compared: (n,V) log-probabilities in double ----------------------------------------------- */
 
 static tensor table_of(int64_t n) { return check_tensor(F64, "log-probabilities", n, V); }
 
@@ -495,12 +494,26 @@ static void test_refused(void **state)
     setup_free(&s);
 }
 
+/* Llama-2-7B at a cache of 576 numbers: 512*1088 products in a pass of 512 rows, 512*320 + 512*256 expanded.
+ * Of 64 rows expanding pays nothing, and where latents are as narrow as heads nothing ever does. */
+static void test_expands_from(void **state)
+{
+    (void)state;
+    const dims llama = {.kind = ATTENTION_MLA, .Dn = 128, .Dr = 64, .Dv = 128, .R = 512},
+               narrow = {.kind = ATTENTION_MLA, .Dn = 64, .Dr = 32, .Dv = 64, .R = 96},
+               gqa = {.kind = ATTENTION_GQA, .D = 128};
+    assert_int_equal(decoder_expands_from(&llama, 512), 512);
+    assert_int_equal(decoder_expands_from(&llama, 64), 0);
+    assert_int_equal(decoder_expands_from(&narrow, 65536), 0);
+    assert_int_equal(decoder_expands_from(&gqa, 512), 0);
+}
+
 int main(void)
 {
     omp_set_num_threads(1); /* the shapes are too small to share */
     const struct CMUnitTest tests[] = {
         CHECK_TEST(test_forward),   CHECK_TEST(test_company),       CHECK_TEST(test_fork_and_rewind),
         CHECK_TEST(test_full_pool), CHECK_TEST(test_narrow_caches), CHECK_TEST(test_units),
-        CHECK_TEST(test_head),      CHECK_TEST(test_refused)};
+        CHECK_TEST(test_head),      CHECK_TEST(test_refused),       CHECK_TEST(test_expands_from)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,7 +98,7 @@ static void test_random(void **state)
     pages_free(&w.p);
 }
 
-/* What is shared lies there once; the copy is made for whoever appends first, and the other needs none. */
+/* What is shared is stored once. The sequence that appends first gets the copy; the other needs none. */
 static void test_shared(void **state)
 {
     (void)state;

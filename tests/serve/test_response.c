@@ -160,41 +160,19 @@ static void test_chat(void **state)
                                    "logprobs\":[{"
                                    "\"token\":\"A\",\"logprob\":-0.25,\"bytes\":[65]}]}]},\"finish_reason\":"
                                    "\"stop\"}" USAGE(1, 4));
+#define CHUNK    "data: " HEAD("chat.completion.chunk")
+#define NO_USAGE ",\"usage\":null}\n\n" /* until the end */
     expect(
         "{" CHAT ", \"stream\": true, \"stream_options\": {\"include_usage\": true}}", true,
         EVENTS(token(0, 1, "A", "A"), end(0, 1, FINISH_LENGTH)),
-        "data: " HEAD(
-            "chat.completion.chunk") "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
-                                     "\"logprobs\":null,\"finish_reason\":null}]}\n\n"
-                                     "data: " HEAD(
-                                         "chat.completion.chunk") "{\"index\":0,\"delta\":{\"content\":\"A\"}"
-                                                                  ",\"logprobs\":null,"
-                                                                  "\"finish_reason\":null}]}\n\n"
-                                                                  "data: " HEAD(
-                                                                      "chat.completion.chunk") "{\"index\":0,"
-                                                                                               "\"delta\":{},"
-                                                                                               "\"logprobs\":"
-                                                                                               "null,"
-                                                                                               "\"finish_"
-                                                                                               "reason\":"
-                                                                                               "\"length\"}]}"
-                                                                                               "\n\n"
-                                                                                               "data: " HEAD(
-                                                                                                   "chat."
-                                                                                                   "completio"
-                                                                                                   "n.chunk")
-                                                                                                   USAGE(
-                                                                                                       1,
-                                                                                                       4) "\n"
-                                                                                                          "\n"
-                                                                                                          "da"
-                                                                                                          "ta"
-                                                                                                          ": "
-                                                                                                          "[D"
-                                                                                                          "ON"
-                                                                                                          "E]"
-                                                                                                          "\n"
-                                                                                                          "\n");
+        CHUNK
+        "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
+        "\"finish_reason\":null}]" NO_USAGE CHUNK
+        "{\"index\":0,\"delta\":{\"content\":\"A\"},\"logprobs\":null,\"finish_reason\":null}]" NO_USAGE CHUNK
+        "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"length\"}]" NO_USAGE CHUNK USAGE(
+            1, 4) "\n\ndata: [DONE]\n\n");
+#undef CHUNK
+#undef NO_USAGE
 }
 
 static void test_errors(void **state)

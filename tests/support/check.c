@@ -144,13 +144,18 @@ static double from_f8(uint8_t code) /* E4M3 */
 
 static uint8_t to_f8(double value) /* the nearest code, the even one of two; NaN stays NaN */
 {
-    int best = isnan(value) ? 0x7f : 0;
-    for (int code = 1; code < 0x7f; code++) {
-        const double off = fabs(from_f8((uint8_t)code) - fabs(value)),
-                     least = fabs(from_f8((uint8_t)best) - fabs(value));
-        if (off < least || (off == least && code % 2 == 0)) best = code;
+    const double size = fabs(value);
+    int below = 0, above = 0x7e; /* sizes rise with the code */
+    while (above - below > 1) {
+        const int middle = (below + above) / 2;
+        if (from_f8((uint8_t)middle) <= size)
+            below = middle;
+        else
+            above = middle;
     }
-    return (uint8_t)(best | (signbit(value) ? 0x80 : 0));
+    const double down = size - from_f8((uint8_t)below), up = from_f8((uint8_t)above) - size;
+    const int nearest = up < down || (up == down && above % 2 == 0) ? above : below;
+    return (uint8_t)((isnan(value) ? 0x7f : nearest) | (signbit(value) ? 0x80 : 0));
 }
 
 static double get(const tensor *t, int64_t i)

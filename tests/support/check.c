@@ -331,6 +331,8 @@ void check_stops(void (*run)(void *context), void *context, status code, const c
     if (blocks && !on_host) fail_msg("check_stops forks: the test begins with check_on_host()");
     assert_int_equal(pipe(ends), 0);
     fflush(NULL);
+    /* A child has no threads but this one, and would wait for those of its parent. */
+    omp_pause_resource_all(omp_pause_soft);
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {

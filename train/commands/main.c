@@ -45,7 +45,7 @@ static const command commands[] = {
      "turn a GQA model folder into an MLA model folder", "convert calib data val eval.seq_len"},
     {"train", cmd_train, true, LOGS, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
      "train a model on token shards, or go on from its newest checkpoint",
-     "model data train optim val eval checkpoint device debug"},
+     "model data train parallel optim val eval checkpoint device debug"},
     {"eval", cmd_eval, true, 0, false, 1, 1,
      "MODEL (data.val=SHARDS | --tasks T,..|all eval.data=FOLDER [--style S] [--limit N] [--shots K] "
      "[--samples OUT.jsonl] [eval.base=ORIGINAL]) [section.key=value ...] [--json]",

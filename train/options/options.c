@@ -19,6 +19,7 @@ enum { FREE, SAME };
 #define TYPE_AND_WORDS_INT_OR_ALL          TYPE_INT_OR_WORD, "all"
 #define TYPE_AND_WORDS_INT_OR_AUTO_OR_NONE TYPE_INT_OR_WORD, "auto, none"
 #define TYPE_AND_WORDS_REAL                TYPE_REAL, NULL
+#define TYPE_AND_WORDS_REAL_OR_AUTO        TYPE_REAL_OR_WORD, "auto"
 #define TYPE_AND_WORDS_REAL_OR_NONE        TYPE_REAL_OR_WORD, "none"
 #define TYPE_AND_WORDS_BOOL                TYPE_BOOL, NULL
 #define TYPE_AND_WORDS_TEXT                TYPE_TEXT, NULL

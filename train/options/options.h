@@ -39,6 +39,7 @@ static inline double option_real_or(option_real value, double otherwise)
 typedef int64_t option_INT;
 typedef option_whole option_INT_OR_AUTO, option_INT_OR_NONE, option_INT_OR_ALL, option_INT_OR_AUTO_OR_NONE;
 typedef double option_REAL;
+typedef option_real option_REAL_OR_AUTO;
 typedef option_real option_REAL_OR_NONE;
 typedef bool option_BOOL;
 typedef char option_TEXT[PATH_BYTES];

@@ -337,7 +337,7 @@ static void count_step(const plan *p, int64_t layers)
     activations acts;
     model_init(&m, &d, &counting, 16 * p->ranks);
     gradients_init(&g, &m);
-    activations_init(&acts, &d, &counting, p->B, p->T, FORWARD_AND_BACKWARD);
+    activations_init(&acts, &d, &counting, p->B, p->T, FORWARD_AND_BACKWARD, RECOMPUTE_LIGHT);
     optimizer o = {0};
     arena size = {.name = "optimizer"}, memory = size;
     optimizer_init(&o, &counting, &ranks, &ranks, &m.table, m.w.unit, g.sum.unit, &size);

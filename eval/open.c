@@ -38,7 +38,7 @@ status loaded_model_start(loaded_model *x, const compute_settings *wanted, int64
                           message *why)
 {
     TRY(start(x, wanted, B, x->T, c, why));
-    activations_init(&x->acts, &x->config.d, x->m.k, B, x->T, FORWARD_ONLY);
+    activations_init(&x->acts, &x->config.d, x->m.k, B, x->T, FORWARD_ONLY, RECOMPUTE_NONE);
     return load(x, c, why);
 }
 

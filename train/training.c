@@ -246,7 +246,7 @@ status training_step(training *t, step_result *r, message *why)
 
     const double loss =
         loss_sum(&t->m, &t->acts) * mean; /* a device is waited for here, and nowhere before */
-    const double norm = optimizer_norm(&t->opt, mean);
+    const double norm = optimizer_norm(&t->opt);
     *r = (step_result){.loss = loss,
                        .grad_norm = norm,
                        .rate = rate,

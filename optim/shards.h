@@ -26,6 +26,8 @@
 #include "optim/shard_layout.h"
 #include "optim/two_sides.h"
 
+enum { SHARDS_LEVELS = 32 };
+
 typedef struct shards_settings {
     int stage; /* 0 to 3 */
     reduction how;
@@ -34,7 +36,7 @@ typedef struct shards_settings {
 
 /* Bytes of what shards_init lays out. */
 typedef struct shards_bytes {
-    int64_t weights;   /* what stays, of act */
+    int64_t weights;   /* that stay, of act */
     int64_t gradients; /* sums, of real: whole units or slices */
     int64_t sides;     /* where units lie while they are used */
 } shards_bytes;
@@ -47,24 +49,26 @@ typedef struct shards {
     shard_layout layout;
     shards_bytes bytes;
 
-    tensor *weight;         /* (units) act: (padded), in stage 3 (slice) */
-    comm_ticket *gathered;  /* (units) stages 1 and 2: of the new weights on their way */
-    two_sides weight_sides; /* stage 3 */
-    int last_acquired;      /* the unit, from which follows what a pass needs next */
+    /* weights: act */
+    tensor *weight;         /* (units) of (padded), in stage 3 of (slice) */
+    comm_ticket *gathered;  /* (units) stages 1 and 2: of the call that brings the others' new slices */
+    two_sides weight_sides; /* stage 3: units in use, whole */
+    int weight_held;        /* stage 3: the unit that a pass has acquired, or NO_UNIT */
+    int weight_before;      /* stage 3: the one that was acquired last */
 
-    tensor *whole;        /* (units) real: (padded) gradients, stages 0 and 1; NULL data where there are none */
-    tensor **level;       /* (levels)(units) real: (slice) sums of blocks of 2^j micro-batches; the sum of the step
-                             is in the last level */
-    int levels;           /* 1 where sums are not pairwise */
-    two_sides grad_sides; /* where gradients are those of one micro-batch */
-    int64_t micro_batch;  /* of the pass that acquires gradients */
-    bool *held;           /* (units) acquired, of gradients */
-    comm_ticket reduced;  /* the last reduction that was started */
+    /* gradients: real */
+    tensor *whole;        /* (units) of (padded): stage 0, and stage 1 unless sums are pairwise; else no data */
+    tensor *level[SHARDS_LEVELS]; /* each (units) of (slice): sums of 2^level micro-batches over all ranks; that
+                                     of the step ends in the last */
+    int levels;
+    two_sides grad_sides; /* gradients of one micro-batch */
+    bool *grad_held;      /* (units) */
+    int64_t micro_batch;  /* of the backward pass */
+    comm_ticket reduced;  /* the reduction that was started last */
 } shards;
 
 /* Lays out weights and gradients in `a`, which may be measuring: then nothing is needed but the table of ops and
- * `c` with its rank and size. With memory, weights are zero. Three of the arguments are borrowed for the life
- * of s. */
+ * the rank and size of `c`. With memory, weights are zero. All but `set` are borrowed for the life of s. */
 void shards_init(shards *s, const ops *k, const comm *c, const param_table *t, const shards_settings *set,
                  arena *a);
 /* Waits for what is on its way. The memory is the arena's. */
@@ -72,31 +76,30 @@ void shards_free(shards *s);
 
 /* ---- for passes: good as long as s. With several ranks acquire and release are collective ---- */
 
-/* For model.units. */
+/* For model.units. A pass holds one unit at a time. */
 units shards_weights(shards *s);
-/* For the backward of this rank's i-th micro-batch of the step, from 0; in order. */
+/* For the backward of this rank's i-th micro-batch of the step; 0, 1, ... */
 units shards_gradients(shards *s, int64_t micro_batch);
 
 /* ---- for the optimizer, while no unit is held ---- */
 
-/* After the last micro-batch: when it returns, what is queued behind sees the sums of the step. Collective. */
+/* After the last micro-batch: what is queued behind it sees the sums of the step. Collective. */
 void shards_sum(shards *s);
 
-/* Whether a rank updates slices. */
+/* Whether a rank updates a slice of each unit, or all of it. */
 static inline bool shards_cut(const shards *s) { return s->set.stage > 0; }
-/* Elements of a unit with its padding, of the part that this rank updates, and where that begins. */
+/* Elements of a unit with its padding, of the part of it that this rank updates, and before that part. */
 int64_t shards_padded(const shards *s, int u);
 int64_t shards_part(const shards *s, int u);
-int64_t shards_part_from(const shards *s, int u);
-/* That part of the unit's weights, act, and of the step's gradient, real. Waits for weights that are on their
- * way. */
+int64_t shards_before(const shards *s, int u);
+/* That part of the weights, act; waits for those that are on their way. And of the step's gradient, real. */
 tensor shards_weight_part(shards *s, int u);
 tensor shards_gradient_part(const shards *s, int u);
 
-/* The part of the unit's weights has new values: the other ranks get them, now or when a pass asks. Collective;
- * units in order. */
+/* The part of the unit's weights has new values: the other ranks get them now, or when a pass asks. Collective;
+ * units in order, from the first to the last. */
 void shards_updated(shards *s, int u);
-/* Sets the whole unit's weights, or this rank's slice of it, from `full` (padded, host). Not collective. */
+/* Sets the unit's weights, as far as this rank keeps them, from `full` (padded, host). Not collective. */
 void shards_set(shards *s, int u, const float *full);
 
 #endif

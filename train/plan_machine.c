@@ -48,7 +48,7 @@ enum { MACHINES = sizeof machines / sizeof *machines };
 /* Program and libraries: measured, with a model of no size 25 MB alone and 34 over MPI, with one of 167
  * million parameters 7 MB more, which oneDNN and OpenBLAS work in. The share is that of bench/results. */
 static const plan_machine cpu = {
-    .name = "cpu", .library = 30 * MB, .library_ranks = 12 * MB, .share = 0.75, .inside = 2e9, .across = 2e9};
+    .name = "cpu", .library = 30 * MB, .library_ranks = 12 * MB, .share = 0.75, .inside = 1e9, .across = 1e9};
 
 static void share_machine(plan_machine *m, int ranks)
 {

@@ -65,10 +65,9 @@ status serving_open(serving *s, const char *folder, const options *o, message *w
     TRY(tokenizer_open(&s->tokenizer, folder, why));
     open_chat(s, folder);
     TRY(end_tokens_of_folder(s->end, &s->as.ends, folder, s->tokenizer, why));
-    TRY(config_read(&s->x.config, folder, why));
+    TRY(loaded_model_open(&s->x, folder, why));
     s->as.longest = longest_of(s, folder, o);
-    config_free(&s->x.config);
-    TRY(loaded_model_open(&s->x, folder, "serve.context", s->as.longest, why));
+    TRY(loaded_model_length(&s->x, "serve.context", s->as.longest, why));
     s->as.name = tokenizer_name(s->tokenizer);
     s->as.tokenizer = s->tokenizer;
     s->as.chat = s->chat;

@@ -25,12 +25,11 @@ static void asked_close(asked *x)
 static status asked_open(asked *x, const char *folder, const suite_settings *settings, const comm *c,
                          message *why)
 {
-    TRY(loaded_model_open(&x->model, folder, "eval.tasks", 1, why));
+    TRY(loaded_model_open(&x->model, folder, why));
     const model_config *config = &x->model.config;
     const suite_model m = {folder, config->d.V, encode_window(config->positions, config->d.window)};
     TRY(suite_open(&x->suite, settings, &m, c, why));
-    x->model.T = score_plan_settings(x->suite.plan)->longest;
-    return OK;
+    return loaded_model_length(&x->model, "eval.tasks", score_plan_settings(x->suite.plan)->longest, why);
 }
 
 /* *logprob: the caller frees. */

@@ -167,8 +167,8 @@ static status open_inputs(generation *g, const command_line *line, message *why)
     TRY(make_prompt(g, line, why));
     TRY(end_tokens_of_folder(g->end, &g->ends, folder, g->t, why));
     read_stops(g);
-    TRY(loaded_model_open(&g->x, folder, "generate.max_tokens", g->prompt.count + g->o->generate_max_tokens,
-                          why));
+    TRY(loaded_model_open(&g->x, folder, why));
+    TRY(loaded_model_length(&g->x, "generate.max_tokens", g->prompt.count + g->o->generate_max_tokens, why));
     warn_of_length(g);
     return OK;
 }

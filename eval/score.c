@@ -45,10 +45,7 @@ struct score_plan {
 
 /* ---- the plan ------------------------------------------------------------------------------------------ */
 
-static int64_t pages_of(const prefix_node *n)
-{
-    return (n->to + DECODER_PAGE - 1) / DECODER_PAGE - n->from / DECODER_PAGE;
-}
+static int64_t pages_of(const prefix_node *n) { return decoder_pages_of(n->to) - n->from / DECODER_PAGE; }
 
 /* The model reads all tokens but the last. */
 static sequence *inputs_of(const score_request *request, int64_t count)

@@ -79,7 +79,6 @@ static inline int64_t job_positions(const job *j)
 {
     return j->r.prompt_tokens + (j->r.max_tokens > 1 ? j->r.max_tokens - 1 : 0);
 }
-static inline int64_t pages_of(int64_t positions) { return (positions + DECODER_PAGE - 1) / DECODER_PAGE; }
 /* Whether the log-probabilities of its prompt are wanted. */
 static inline bool job_scores(const job *j) { return j->r.echo && j->r.top >= 0; }
 /* Whether the decoder's scores are enough for these, without logits. */

@@ -93,7 +93,8 @@ static int64_t pages_promised(const engine *e)
 {
     int64_t pages = 0;
     for (const job *j = e->running; j; j = j->next) {
-        const int64_t all = job_positions(j), forked = pages_of(all) - j->r.prompt_tokens / DECODER_PAGE;
+        const int64_t all = job_positions(j),
+                      forked = decoder_pages_of(all) - j->r.prompt_tokens / DECODER_PAGE;
         for (int i = 0; i < j->r.choices; i++) {
             const choice *c = &j->choice[i];
             if (c->finished) continue;
@@ -130,7 +131,7 @@ static bool close_oldest(engine *e, int spared)
 /* Makes room for a request that begins with `shared` positions of `source` (-1). */
 static bool make_room(engine *e, const job *j, int source, int64_t shared)
 {
-    const int64_t all = pages_of(job_positions(j));
+    const int64_t all = decoder_pages_of(job_positions(j));
     const int64_t pages =
         all - shared / DECODER_PAGE + (j->r.choices - 1) * (all - j->r.prompt_tokens / DECODER_PAGE);
     if (e->running_count + j->r.choices > e->set.running) return false;

@@ -28,8 +28,7 @@ static int64_t longest_of(const serving *s, const char *folder, const options *o
 static int64_t positions_of(const serving *s, const options *o)
 {
     const int64_t most = o->decode_sequences * s->as.longest, wanted = POSITIONS < most ? POSITIONS : most;
-    const int64_t positions = option_or(o->decode_positions, wanted > s->as.longest ? wanted : s->as.longest);
-    return (positions + DECODER_PAGE - 1) / DECODER_PAGE * DECODER_PAGE;
+    return option_or(o->decode_positions, wanted > s->as.longest ? wanted : s->as.longest);
 }
 
 static void set_first(serving *s, const options *o)

@@ -191,10 +191,9 @@ static void listen(void *context, const engine_event *event)
 static decoder_settings settings_of(const generation *g)
 {
     const options *o = g->o;
-    const int64_t auto_positions = (g->x.T + DECODER_PAGE - 1) / DECODER_PAGE * DECODER_PAGE;
     return (decoder_settings){.rows = o->decode_rows,
                               .sequences = 1,
-                              .positions = option_or(o->decode_positions, auto_positions),
+                              .positions = option_or(o->decode_positions, g->x.T),
                               .longest = g->x.T,
                               .cache = cache_of(o->decode_cache),
                               .materialise = decoder_expands_from(&g->x.config.d, o->decode_rows) > 0};

@@ -80,26 +80,27 @@ static status put_into_chat(const generation *g, text_buffer *text, message *why
     return s;
 }
 
-static bool begins_with_bos(const generation *g)
+/* The token before the prompt; -1: none. A chat's template has its own. */
+static int64_t first_token(const generation *g)
 {
+    const int64_t first = tokenizer_first(g->t), bos = tokenizer_bos(g->t);
+    if (g->chat) return -1;
     switch (g->o->generate_bos) {
     case OPTION_generate_bos_always:
-        return !g->chat && tokenizer_bos(g->t) >= 0;
+        return bos >= 0 && first >= 0 ? first : bos;
     case OPTION_generate_bos_never:
-        return false;
+        return -1;
     case OPTION_generate_bos_auto:
         break;
     }
-    return !g->chat && tokenizer_first(g->t) >= 0;
+    return first;
 }
 
 static status encode_prompt(generation *g, text_buffer *text, message *why)
 {
     tokenizer_work *w = tokenizer_work_new(g->t);
-    if (begins_with_bos(g)) {
-        const int64_t first = tokenizer_first(g->t), bos = tokenizer_bos(g->t);
-        token_list_add(&g->prompt, (uint32_t)(first >= 0 ? first : bos));
-    }
+    const int64_t first = first_token(g);
+    if (first >= 0) token_list_add(&g->prompt, (uint32_t)first);
     const status s = tokenizer_encode(w, text->bytes ? text->text : "", text->bytes, &g->prompt, why);
     tokenizer_work_free(w);
     if (s == OK && !g->prompt.count) return fail(why, ERR_INPUT, "the prompt is empty");

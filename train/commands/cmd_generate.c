@@ -278,7 +278,7 @@ static json_t *ids_of(const token_list *tokens)
 static void print_json(const generation *g)
 {
     const costs c = costs_of(g);
-    json_t *text = json_stringn(g->text.bytes ? g->text.text : "", (size_t)g->text.bytes);
+    json_t *text = json_text_stringn(g->text.text, g->text.bytes);
     memory_check(text, "the text to print");
     json_text_print(json_pack("{s:o,s:o,s:s,s:I,s:I,s:b,s:f,s:f,s:f,s:I}", "text", text, "tokens",
                               ids_of(&g->tokens), "finish_reason", finish_reason_text(g->finished.reason),

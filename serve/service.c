@@ -91,13 +91,12 @@ static void tokenize(service *s, http_exchange *x)
     if (result == OK)
         result =
             prompt_encode(s->completion.encoder[which], &q.prompt, q.add_special_tokens, &ids, &hidden, &why);
-    if (result == OK) {
-        json_t *list = json_array();
-        for (int64_t i = 0; i < ids.count; i++) json_array_append_new(list, json_integer(ids.id[i]));
+    if (result == OK)
         answer_json(s, x,
                     json_pack("{s:I,s:I,s:o}", "count", (json_int_t)ids.count, "max_model_len",
-                              (json_int_t)s->settings.model[which]->longest, "tokens", list));
-    } else
+                              (json_int_t)s->settings.model[which]->longest, "tokens",
+                              token_list_json(&ids)));
+    else
         refuse(s, x, 400, why.text);
     token_list_free(&ids);
     tokenize_request_free(&q);

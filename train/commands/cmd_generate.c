@@ -268,24 +268,18 @@ static costs costs_of(const generation *g)
     return c;
 }
 
-static json_t *ids_of(const token_list *tokens)
-{
-    json_t *list = json_array();
-    for (int64_t i = 0; i < tokens->count; i++) json_array_append_new(list, json_integer(tokens->id[i]));
-    return list;
-}
-
 static void print_json(const generation *g)
 {
     const costs c = costs_of(g);
     json_t *text = json_text_stringn(g->text.text, g->text.bytes);
     memory_check(text, "the text to print");
     json_text_print(json_pack("{s:o,s:o,s:s,s:I,s:I,s:b,s:f,s:f,s:f,s:I}", "text", text, "tokens",
-                              ids_of(&g->tokens), "finish_reason", finish_reason_text(g->finished.reason),
-                              "prompt_tokens", (json_int_t)g->prompt.count, "completion_tokens",
-                              (json_int_t)g->tokens.count, "chat", g->chat != NULL, "first_token_seconds",
-                              c.first, "prompt_tok_s", c.prompt_tok_s, "tok_s", c.tok_s,
-                              "cache_bytes_per_token", (json_int_t)c.cache_bytes),
+                              token_list_json(&g->tokens), "finish_reason",
+                              finish_reason_text(g->finished.reason), "prompt_tokens",
+                              (json_int_t)g->prompt.count, "completion_tokens", (json_int_t)g->tokens.count,
+                              "chat", g->chat != NULL, "first_token_seconds", c.first, "prompt_tok_s",
+                              c.prompt_tok_s, "tok_s", c.tok_s, "cache_bytes_per_token",
+                              (json_int_t)c.cache_bytes),
                     JSON_COMPACT);
 }
 

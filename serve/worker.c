@@ -4,11 +4,10 @@
 #include "serve/worker.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "serve/tick.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { IDLE_MILLISECONDS = 100 };
 
 typedef enum entry_state { SUBMITTED, RUNNING, REFUSED } entry_state;
 
@@ -53,11 +52,7 @@ worker *worker_new(engine *const *engines, int count, const worker_limits *limit
     w->engines = count, w->limits = *limits;
     w->observe = observe, w->context = context;
     w->last = &w->first;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    tick_init(&w->wake);
     pthread_cond_init(&w->settled, NULL);
     pthread_mutex_init(&w->lock, NULL);
     return w;
@@ -171,23 +166,14 @@ static void step(worker *w)
     }
 }
 
-/* Until there is something to do, or it is time to ask whether to stop. */
-static void wait_for_news(worker *w)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += IDLE_MILLISECONDS * 1000000;
-    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-    if (!w->news) pthread_cond_timedwait(&w->wake, &w->lock, &until);
-}
-
 int64_t worker_run(worker *w, int (*stop)(void), double grace)
 {
     double deadline = 0;
     int64_t cancelled = 0;
     pthread_mutex_lock(&w->lock);
     while (!w->stopping || w->first) {
-        if (!any_busy(w)) wait_for_news(w);
+        /* Until there is something to do, or it is time to ask whether to stop. */
+        if (!any_busy(w) && !w->news) tick_wait(&w->wake, &w->lock);
         w->news = false;
         if (!w->stopping && stop()) {
             w->stopping = true;

@@ -125,6 +125,27 @@ static status stream_open(device *d, stream *s, bool urgent, message *why)
     return OK;
 }
 
+static status copies_open(device *d, device_copies *c, message *why)
+{
+    TRY(stream_open(d, &c->in, false, why));
+    TRY(stream_open(d, &c->out, false, why));
+    OPENING(cudaEventCreateWithFlags(&c->computed, cudaEventDisableTiming));
+    OPENING(cudaEventCreateWithFlags(&c->left, cudaEventDisableTiming));
+    for (int i = 0; i < COPY_EVENTS; i++)
+        OPENING(cudaEventCreateWithFlags(&c->arrived[i], cudaEventDisableTiming));
+    return OK;
+}
+
+static void copies_close(device_copies *c)
+{
+    for (int i = 0; i < COPY_EVENTS; i++)
+        if (c->arrived[i]) CUDA_OK(cudaEventDestroy(c->arrived[i]));
+    if (c->left) CUDA_OK(cudaEventDestroy(c->left));
+    if (c->computed) CUDA_OK(cudaEventDestroy(c->computed));
+    if (c->in.cuda) CUDA_OK(cudaStreamDestroy(c->in.cuda));
+    if (c->out.cuda) CUDA_OK(cudaStreamDestroy(c->out.cuda));
+}
+
 static status workspace_open(device *d, stream *s, int64_t bytes, message *why)
 {
     OPENING(cudaMalloc(&s->workspace, (size_t)bytes));
@@ -143,6 +164,7 @@ static status open_device(device *d, int local_rank, message *why)
     /* Communication has priority: it needs few blocks, and other ranks wait for it. */
     TRY(stream_open(d, &d->communication, true, why));
     OPENING(cudaEventCreateWithFlags(&d->computed, cudaEventDisableTiming));
+    TRY(copies_open(d, &d->copies, why));
     TRY(staging_open(&d->compute, why));
     return workspace_open(d, &d->compute, WORKSPACE, why);
 }
@@ -154,6 +176,7 @@ static void give_back(device *d)
     if (s->cudnn) s->cudnn_free(s->cudnn);
     if (s->cublas) s->cublas_free(s->cublas);
     staging_close(s);
+    copies_close(&d->copies);
     if (s->workspace) CUDA_OK(cudaFree(s->workspace));
     if (d->computed) CUDA_OK(cudaEventDestroy(d->computed));
     if (s->cuda) CUDA_OK(cudaStreamDestroy(s->cuda));

@@ -85,4 +85,5 @@ void device_sync(device *d)
 {
     device_wait_stream(&d->compute, "waiting for the device");
     device_wait_stream(&d->communication, "waiting for the other ranks");
+    device_copies_finish(d);
 }

@@ -129,6 +129,9 @@ bug nobody_waits_for_ranks base/cuda/comm_nccl.c 's/CUDA_OK\(cudaStreamWaitEvent
 bug another_call_waited_for base/cuda/comm_nccl.c 's/done\[ticket\.call % EVENTS\], 0/done[(ticket.call - 1) % EVENTS], 0/' base_cuda_test_comm_nccl plain
 bug every_call_waited_for base/cuda/comm_nccl.c 's/done\[ticket\.call % EVENTS\], 0/done[ranks.calls % EVENTS], 0/' base_cuda_test_comm_nccl plain
 bug calls_not_seen_through base/cuda/comm_nccl.c 's/result = poll_call\(result\);/if (result == ncclInProgress) return;/' remla ranks
+bug copy_not_waited_for base/cuda/copies.c 's/CUDA_OK\(cudaStreamWaitEvent\(d->compute\.cuda, [^\n]*/(void)c;/' base_cuda_test_copies plain
+bug copied_before_computed base/cuda/copies.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(s->cuda, d->copies\.computed[^\n]*//' base_cuda_test_copies plain
+bug filled_before_emptied base/cuda/copies.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(in, c->left[^\n]*//' base_cuda_test_copies plain
 bug slot_used_too_soon base/cuda/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
 bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
 bug gradients_never_cleared model/model.c 's/\n *for \(int u = 0; u < w->num_units; u\+\+\) m->k->zero[^\n]*//' remla curve

@@ -2,7 +2,7 @@
  * instead of MPI's collectives, for three reasons: sums run in rank order whatever algorithm the library
  * would pick, memory is bounded, and no count exceeds MPI's int.
  *
- * reduce_scatter_f32 cuts every rank's shard into chunks. For one chunk with 3 ranks, seen by rank 1:
+ * reduce_scatter cuts every rank's shard into chunks. For one chunk with 3 ranks, seen by rank 1:
  *
  *     rank 0 --- its part of shard 1 --->  received[0]
  *     own memory, nothing is sent          part[1]       out = part[0] + part[1] + part[2], in this order
@@ -10,7 +10,9 @@
  *
  * and rank 1 sends the same chunk of shards 0 and 2 to their owners. Two exchanges alternate: while one is
  * added up, the messages of the next chunk travel. */
+#include "base/bf16.h"
 #include "base/comm_calls.h"
+#include "base/comm_sums.h"
 #include "base/memory.h"
 #include <limits.h>
 #include <mpi.h>
@@ -50,6 +52,8 @@ static void max_i64(const comm *c, int64_t *values, int64_t count)
     }
 }
 
+static int64_t sent; /* bytes */
+
 /* In step s every rank sends its part to the rank s places on and receives from the rank s places back. Each
  * part crosses the network once per receiver, which is the minimum, and no rank receives two parts at once.
  */
@@ -57,6 +61,7 @@ static void all_gather(const comm *c, void *all, const void *part, int64_t bytes
 {
     char *own = (char *)all + c->rank * bytes;
     if (part != own) memcpy(own, part, (size_t)bytes);
+    sent += (c->size - 1) * bytes;
     for (int step = 1; step < c->size; step++) {
         const int to = (c->rank + step) % c->size, source = (c->rank - step + c->size) % c->size;
         char *theirs = (char *)all + source * bytes;
@@ -75,7 +80,7 @@ static void all_gather(const comm *c, void *all, const void *part, int64_t bytes
 typedef struct exchange {
     MPI_Request *request; /* (2*size), MPI_REQUEST_NULL at the rank itself */
     float *received;      /* (size, chunk) */
-    const float **part;   /* (size): each rank's contribution; our own lies in the caller's memory */
+    const void **part;    /* (size): each rank's contribution; our own lies in the caller's memory */
     int64_t from, n;
 } exchange;
 
@@ -109,35 +114,21 @@ static void exchange_start(exchange *x, const comm *c, const float *full, int64_
         MPI_OK(MPI_Irecv(theirs, n, MPI_FLOAT, source, 0, MPI_COMM_WORLD, &x->request[2 * step]));
         MPI_OK(MPI_Isend(full + to * shard + from, n, MPI_FLOAT, to, 0, MPI_COMM_WORLD,
                          &x->request[2 * step + 1]));
+        sent += n * (int64_t)sizeof(float);
     }
 }
 
-/* Computes out = part[0] + part[1] + ..., in this order on every rank. `out` may be one of the parts. */
-static void add_up(float *out, const float *const *part, int parts, int64_t n)
+static void reduce_scatter(const comm *c, float *out, float *full, int64_t shard, const reduction *how)
 {
-    enum { BLOCK = 2048 }; /* stays in the first-level cache */
-#pragma omp parallel for schedule(static)
-    for (int64_t from = 0; from < n; from += BLOCK) {
-        const int64_t count = n - from < BLOCK ? n - from : BLOCK;
-        float sum[BLOCK];
-        memcpy(sum, part[0] + from, sizeof(float) * (size_t)count);
-        for (int p = 1; p < parts; p++) {
-            const float *next = part[p] + from;
-#pragma omp simd
-            for (int64_t i = 0; i < count; i++) sum[i] += next[i];
-        }
-        memcpy(out + from, sum, sizeof(float) * (size_t)count);
-    }
-}
-
-static void reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)
-{
+    const reduction order = {.sent = F32, .pairwise = how->pairwise};
+    if (how->sent == BF16)
+        for (int64_t i = 0; i < c->size * shard; i++) full[i] = bf16_float(bf16_of(full[i]));
     exchange *now = &exchanges[0], *next = &exchanges[1];
     if (shard > 0) exchange_start(now, c, full, shard, 0);
     for (int64_t from = 0; from < shard; from += chunk) {
         if (from + chunk < shard) exchange_start(next, c, full, shard, from + chunk);
         MPI_OK(MPI_Waitall(2 * c->size, now->request, MPI_STATUSES_IGNORE));
-        add_up(out + now->from, now->part, c->size, now->n);
+        comm_sums_f32(out + now->from, now->part, c->size, now->n, &order);
         exchange *done = now;
         now = next;
         next = done;
@@ -147,6 +138,12 @@ static void reduce_scatter_f32(const comm *c, float *out, float *full, int64_t s
 /* ---- start and stop ----------------------------------------------------------------------------------- */
 
 static void abort_job(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
+
+static int64_t bytes_sent(const comm *c)
+{
+    (void)c;
+    return sent;
+}
 
 static void stop(void)
 {
@@ -199,7 +196,8 @@ const comm *comm_mpi_start(void)
     static const struct comm_calls calls = {.broadcast = broadcast,
                                             .max_i64 = max_i64,
                                             .all_gather = all_gather,
-                                            .reduce_scatter_f32 = reduce_scatter_f32,
+                                            .reduce_scatter = reduce_scatter,
+                                            .bytes_sent = bytes_sent,
                                             .stop = stop};
     static comm world;
     long processes = 0;
@@ -208,12 +206,15 @@ const comm *comm_mpi_start(void)
     world.mpirun = !strcmp(variable, "OMPI_COMM_WORLD_SIZE");
     if (world.mpirun) end_with_launcher();
     int provided;
-    MPI_Comm host;
+    MPI_Comm together;
     MPI_OK(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
     MPI_OK(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     MPI_OK(MPI_Comm_rank(MPI_COMM_WORLD, &world.rank));
     MPI_OK(MPI_Comm_size(MPI_COMM_WORLD, &world.size));
-    die_hook(world.rank, abort_job);
+    char host[MPI_MAX_PROCESSOR_NAME];
+    int length;
+    MPI_OK(MPI_Get_processor_name(host, &length));
+    die_hook(world.rank, host, abort_job);
     if (provided < MPI_THREAD_FUNNELED)
         die(ERR_DEVICE, "this MPI library cannot be used by a program with threads");
     /* Otherwise each process would believe to be alone and do the whole job. */
@@ -223,10 +224,10 @@ const comm *comm_mpi_start(void)
             "with its "
             "--mpi=pmix",
             variable, processes, world.size);
-    MPI_OK(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world.rank, MPI_INFO_NULL, &host));
-    MPI_OK(MPI_Comm_rank(host, &world.local_rank));
-    MPI_OK(MPI_Comm_size(host, &world.local_size));
-    MPI_OK(MPI_Comm_free(&host));
+    MPI_OK(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world.rank, MPI_INFO_NULL, &together));
+    MPI_OK(MPI_Comm_rank(together, &world.local_rank));
+    MPI_OK(MPI_Comm_size(together, &world.local_size));
+    MPI_OK(MPI_Comm_free(&together));
     if (world.size > 1) exchanges_make(world.size);
     world.calls = &calls;
     return &world;

@@ -1,5 +1,6 @@
 /* The public face of comm.h, and the communicator of one process: with one rank every function is the
- * identity. */
+ * identity (a sum may round what it adds). */
+#include "base/bf16.h"
 #include "base/comm_calls.h"
 #include "base/memory.h"
 #include <stdbool.h>
@@ -73,10 +74,13 @@ comm_ticket comm_sum_f64(const comm *c, double *values, int64_t count)
  * device's own calls can copy. */
 static bool copies(const comm *c) { return c->size == 1 && !c->device; }
 
-comm_ticket comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)
+comm_ticket comm_reduce_scatter(const comm *c, float *out, float *full, int64_t shard, const reduction *how)
 {
+    REQUIRE(how->sent == F32 || how->sent == BF16, "a sum of parts sent as %s", dtype_name(how->sent));
     if (!copies(c))
-        c->calls->reduce_scatter_f32(c, out, full, shard);
+        c->calls->reduce_scatter(c, out, full, shard, how);
+    else if (how->sent == BF16)
+        for (int64_t i = 0; i < shard; i++) out[i] = bf16_float(bf16_of(full[i]));
     else if (out != full)
         memcpy(out, full, sizeof(float) * (size_t)shard);
     return ticket_of_last(c);
@@ -97,6 +101,16 @@ void comm_wait(const comm *c, comm_ticket ticket)
     REQUIRE(c->calls && c->calls->wait, "the ticket of call %llu is another communicator's",
             (unsigned long long)ticket.call);
     c->calls->wait(c, ticket);
+}
+
+void comm_limit(const comm *c, double seconds)
+{
+    if (c->calls && c->calls->limit) c->calls->limit(c, seconds);
+}
+
+int64_t comm_bytes_sent(const comm *c)
+{
+    return c->calls && c->calls->bytes_sent ? c->calls->bytes_sent(c) : 0;
 }
 
 status comm_agree(const comm *c, status mine, message *why)

@@ -300,17 +300,17 @@ static const ops counting = {
 
 /* ---- ranks that only count: the bytes that one sends, which are also those that it receives ------------ */
 
-static void count_reduce_scatter(const comm *c, float *out, float *full, int64_t shard)
+static void count_reduce_scatter(const comm *c, float *out, float *full, int64_t shard, const reduction *how)
 {
     (void)out, (void)full;
-    count("ranks: sum of gradients", (double)(c->size - 1) * (double)shard * 4, 0);
+    count("ranks: sum of gradients", (double)(c->size - 1) * (double)(shard * dtype_bytes(how->sent)), 0);
 }
 static void count_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes)
 {
     (void)all, (void)part;
     count("ranks: gathering weights", (double)(c->size - 1) * (double)part_bytes, 0);
 }
-static const struct comm_calls counting_calls = {.reduce_scatter_f32 = count_reduce_scatter,
+static const struct comm_calls counting_calls = {.reduce_scatter = count_reduce_scatter,
                                                  .all_gather = count_all_gather};
 
 /* ---- a step -------------------------------------------------------------------------------------------- */

@@ -64,6 +64,8 @@ void optimizer_free(optimizer *o)
 
 static tensor grad_acquire(void *owner, int u) { return ((const optimizer *)owner)->grad[u]; }
 
+static const reduction in_rank_order = {.sent = F32};
+
 /* Sums over ranks into this rank's slice. */
 static void grad_reduce(void *owner, int u)
 {
@@ -71,7 +73,7 @@ static void grad_reduce(void *owner, int u)
     if (o->c->size == 1) return;
     const tensor grad = o->grad[u], mine = slice_of(o, &grad, u);
     REQUIRE(grad.type == F32, "gradients of type %s between ranks", dtype_name(grad.type));
-    o->summed = comm_reduce_scatter_f32(o->tensors, mine.data, grad.data, shard_of(o, u));
+    o->summed = comm_reduce_scatter(o->tensors, mine.data, grad.data, shard_of(o, u), &in_rank_order);
 }
 
 static void grad_keep(void *owner, int u) { (void)owner, (void)u; }
@@ -162,7 +164,7 @@ void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
     const tensor mine = part_of(o, part, u);
     float *own = full + o->c->rank * shard_of(o, u);
     o->k->download(own, &mine, o->k->stream);
-    comm_all_gather(o->c, full, own, shard_of(o, u) * (int64_t)sizeof(float));
+    comm_wait(o->c, comm_all_gather(o->c, full, own, shard_of(o, u) * (int64_t)sizeof(float)));
 }
 
 void optimizer_set(optimizer *o, optim_part part, int u, const float *full)

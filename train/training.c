@@ -226,7 +226,7 @@ status training_step(training *t, step_result *r, message *why)
     forward_backward(t, batch);
 
     double targets = (double)token_batch_counted(batch); /* of all ranks, now */
-    comm_sum_f64(t->c, &targets, 1);
+    comm_wait(t->c, comm_sum_f64(t->c, &targets, 1));
     int64_t most[2] = {stop_requested(), (int64_t)(waited * 1e9)}; /* of all ranks */
     comm_max_i64(t->c, most, 2);
     if (!(targets > 0))

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+static const reduction in_rank_order = {.sent = F32};
+
 static const comm *world;
 
 /* None, one, fewer than there are in a message, exactly one message and one more, several and a bit
@@ -102,7 +104,7 @@ static void test_reduce_scatter(void **state)
             float *full = floats(count), *elsewhere = floats(shard);
             for (int64_t i = 0; i < count; i++) full[i] = noise(world->rank, i);
             float *out = in_place ? full + world->rank * shard : elsewhere;
-            comm_reduce_scatter_f32(world, out, full, shard);
+            comm_reduce_scatter(world, out, full, shard, &in_rank_order);
             check_sums(out, shard);
             REQUIRE(elsewhere[shard] != elsewhere[shard] && full[count] != full[count],
                     "wrote beyond the end");
@@ -140,7 +142,7 @@ static void test_tickets(void **state)
         float *full = floats(count), *sums = floats(SHARD), *part = floats(SHARD), *all = floats(count);
         for (int64_t i = 0; i < count; i++) full[i] = noise(world->rank, i);
         for (int64_t i = 0; i < SHARD; i++) part[i] = noise(world->rank, i);
-        const comm_ticket a = comm_reduce_scatter_f32(world, sums, full, SHARD),
+        const comm_ticket a = comm_reduce_scatter(world, sums, full, SHARD, &in_rank_order),
                           b = comm_all_gather(world, all, part, SHARD * (int64_t)sizeof(float));
         comm_wait(world, last_first ? b : a);
         comm_wait(world, last_first ? a : b);

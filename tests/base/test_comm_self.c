@@ -3,6 +3,8 @@
 #include "tests/support/check.h"
 #include <string.h>
 
+static const reduction in_rank_order = {.sent = F32};
+
 static void test_identity(void **state)
 {
     (void)state;
@@ -22,9 +24,9 @@ static void test_identity(void **state)
     assert_true(largest[0] == -3 && largest[1] == 4);
     assert_string_equal(text, "text");
     float full[] = {1, 2, 3}, out[3] = {0};
-    comm_reduce_scatter_f32(c, out, full, 3);
+    comm_reduce_scatter(c, out, full, 3, &in_rank_order);
     assert_memory_equal(out, full, sizeof full);
-    comm_reduce_scatter_f32(c, full, full, 3);
+    comm_reduce_scatter(c, full, full, 3, &in_rank_order);
     assert_memory_equal(out, full, sizeof full);
     memset(full, 0, sizeof full);
     comm_all_gather(c, full, out, 3 * sizeof(float));

@@ -1,7 +1,6 @@
 /* Sums over ranks on a device, in the orders of base/comm_sums.c. Both kernels are bound by memory: rounding
  * reads 4 and writes 2 bytes an element, a sum reads each part once and writes 4. A thread takes V elements
- * of all parts. The tree's levels are registers: loops over them are unrolled, and how far a part carries is
- * the same for all threads. */
+ * of all parts. The tree's levels are registers, and how far a part carries is the same for all threads. */
 #include "base/cuda/comm_sums.h"
 #include "base/cuda/vectors.h"
 
@@ -67,6 +66,19 @@ static __global__ void __launch_bounds__(THREADS) sum_in_order(float *out, parts
     store(out + i, sum);
 }
 
+/* Brings part p to its level, with what it meets on the levels below. A loop over levels would not be
+ * unrolled always, and then they lie in memory. */
+template <int L, int V>
+static __device__ __forceinline__ void carry(float (&level)[LEVELS][V], float (&x)[V], int p)
+{
+    if (p >> L & 1) {
+        add(x, level[L]);
+        if constexpr (L + 1 < LEVELS) carry<L + 1>(level, x, p);
+    } else {
+        for (int j = 0; j < V; j++) level[L][j] = x[j];
+    }
+}
+
 template <int V, class Sent>
 static __global__ void __launch_bounds__(THREADS) sum_pairwise(float *out, parts_of<Sent> all, int64_t n)
 {
@@ -76,14 +88,7 @@ static __global__ void __launch_bounds__(THREADS) sum_pairwise(float *out, parts
     for (int p = 0; p < all.count; p++) {
         float x[V];
         load_part(x, all, p, i, n);
-#pragma unroll
-        for (int l = 0; l < LEVELS; l++) {
-            if (!(p >> l & 1)) {
-                for (int j = 0; j < V; j++) level[l][j] = x[j];
-                break;
-            }
-            add(x, level[l]);
-        }
+        carry<0>(level, x, p);
     }
     /* The levels that are left, the smallest first. */
     float sum[V];

@@ -56,7 +56,9 @@ struct device {
     const struct watcher *watcher; /* NULL: only the clock ends a wait */
     cudaEvent_t computed;          /* the communication stream waits for the compute stream with it */
     device_copies copies;
-    double wait_limit; /* seconds */
+    double wait_limit; /* seconds, as limit_name says */
+    const char *limit_name;
+    double own_limit; /* of REMLA_DEVICE_SECONDS; holds where no other is set */
 };
 
 /* Stops the job unless `call` returned cudaSuccess. CUDA reports faults of kernels late: the call that is
@@ -72,6 +74,9 @@ void cuda_failed(cudaError_t code, const char *call, const char *file, int line)
  * in the first millisecond it only yields to other threads of this core, later it sleeps for 50 microseconds.
  */
 void device_wait_pause(double waited);
+
+/* Sets the limit of waits that begin from now on; 0: the environment's. */
+void device_wait_limit(struct device *d, double seconds);
 
 /* Wait for everything queued on `s` so far, or for an event. After the device's time limit, or when a peer is
  * lost, they stop the job with a sentence that begins with `what`: "waiting for a download". */

@@ -107,12 +107,15 @@ static status read_limit(device *d, message *why)
 {
     const char *const text = getenv("REMLA_DEVICE_SECONDS");
     char *end;
-    d->wait_limit = 600;
-    if (!text) return OK;
-    d->wait_limit = strtod(text, &end);
-    if (end != text && !*end && d->wait_limit > 0 && d->wait_limit <= 1e7) return OK;
-    return fail(why, ERR_USAGE,
-                "the environment's REMLA_DEVICE_SECONDS is '%s', expected a number of seconds", text);
+    d->own_limit = 600;
+    if (text) {
+        d->own_limit = strtod(text, &end);
+        if (end == text || *end || !(d->own_limit > 0 && d->own_limit <= 1e7))
+            return fail(why, ERR_USAGE,
+                        "the environment's REMLA_DEVICE_SECONDS is '%s', expected a number of seconds", text);
+    }
+    device_wait_limit(d, 0);
+    return OK;
 }
 
 static status stream_open(device *d, stream *s, bool urgent, message *why)

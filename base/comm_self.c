@@ -2,7 +2,6 @@
  * identity (a sum may round what it adds). */
 #include "base/bf16.h"
 #include "base/comm_calls.h"
-#include "base/memory.h"
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,24 +39,6 @@ void comm_max_i64(const comm *c, int64_t *values, int64_t count)
     if (c->size > 1) of_host(c)->max_i64(c, values, count);
 }
 
-/* Gathers the values of all ranks, a piece at a time, and adds them up in rank order. */
-static void sum_f64(const comm *c, double *values, int64_t count)
-{
-    enum { PIECE = 1 << 16 };
-    const int64_t most = count < PIECE ? count : PIECE;
-    double *all = memory_new(most * c->size, sizeof *all, "a sum over %d ranks", c->size);
-    for (int64_t from = 0; from < count; from += PIECE) {
-        const int64_t n = count - from < PIECE ? count - from : PIECE;
-        c->calls->all_gather(c, all, values + from, n * (int64_t)sizeof(double));
-        for (int64_t i = 0; i < n; i++) {
-            double sum = all[i];
-            for (int r = 1; r < c->size; r++) sum += all[r * n + i];
-            values[from + i] = sum;
-        }
-    }
-    free(all);
-}
-
 static comm_ticket ticket_of_last(const comm *c)
 {
     return c->calls && c->calls->ticket ? c->calls->ticket(c) : (comm_ticket){0};
@@ -66,7 +47,7 @@ static comm_ticket ticket_of_last(const comm *c)
 comm_ticket comm_sum_f64(const comm *c, double *values, int64_t count)
 {
     if (c->size == 1) return (comm_ticket){0};
-    (c->calls->sum_f64 ? c->calls->sum_f64 : sum_f64)(c, values, count);
+    c->calls->sum_f64(c, values, count);
     return ticket_of_last(c);
 }
 

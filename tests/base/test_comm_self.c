@@ -28,6 +28,12 @@ static void test_identity(void **state)
     assert_memory_equal(out, full, sizeof full);
     comm_reduce_scatter(c, full, full, 3, &in_rank_order);
     assert_memory_equal(out, full, sizeof full);
+    /* bf16 keeps 8 bits: 257 lies in the middle, and goes to the even neighbour */
+    float fine[] = {257, 259, 1.00390625f}, coarse[3];
+    comm_reduce_scatter(c, coarse, fine, 3, &(reduction){.sent = BF16});
+    assert_true(coarse[0] == 256 && coarse[1] == 260 && coarse[2] == 1);
+    comm_reduce_scatter(c, fine, fine, 3, &(reduction){.sent = BF16, .pairwise = true});
+    assert_memory_equal(fine, coarse, sizeof fine);
     memset(full, 0, sizeof full);
     comm_all_gather(c, full, out, 3 * sizeof(float));
     assert_memory_equal(out, full, sizeof full);
@@ -37,6 +43,8 @@ static void test_identity(void **state)
     assert_int_equal(comm_agree(c, ERR_INPUT, &why), ERR_INPUT);
     assert_int_equal(comm_agree(c, OK, &why), OK);
     assert_string_equal(why.text, "why");
+    comm_limit(c, 1);
+    assert_int_equal(comm_bytes_sent(c), 0);
     comm_stop(c);
 }
 

@@ -18,7 +18,7 @@ static void log_source(const training *t, int i)
 void progress_start(progress *p, const training *t)
 {
     const int64_t T = t->acts.T, tokens = t->sequences * T;
-    const int64_t of_model = t->m.memory.size + t->g.memory.size,
+    const int64_t of_model = t->parameters_arena.size,
                   bytes = of_model + t->acts.memory.size + t->optimizer_arena.size;
     double peak = compute_peak_flops(&t->backend);
     comm_wait(t->c, comm_sum_f64(t->c, &peak, 1));

@@ -132,6 +132,9 @@ bug calls_not_seen_through base/cuda/comm_nccl.c 's/result = poll_call\(result\)
 bug copy_not_waited_for base/cuda/copies.c 's/CUDA_OK\(cudaStreamWaitEvent\(d->compute\.cuda, [^\n]*/(void)c;/' base_cuda_test_copies plain
 bug copied_before_computed base/cuda/copies.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(s->cuda, d->copies\.computed[^\n]*//' base_cuda_test_copies plain
 bug filled_before_emptied base/cuda/copies.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(in, c->left[^\n]*//' base_cuda_test_copies plain
+bug states_not_waited_for optim/states.c 's/\n *device_wait\([^\n]*//' optim_cuda_test_states plain
+bug states_fetched_too_early optim/states.c 's/i < STATE_SLOTS - 1/i < STATE_SLOTS/' optim_cuda_test_states plain
+bug states_read_too_soon optim/states.c 's/\n *device_copies_finish\([^\n]*//g' optim_cuda_test_states plain
 bug slot_used_too_soon base/cuda/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
 bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
 bug gradients_never_cleared model/model.c 's/\n *for \(int u = 0; u < w->num_units; u\+\+\) m->k->zero[^\n]*//' remla curve

@@ -22,10 +22,21 @@ void optimizer_init(optimizer *o, const comm *c, shards *s, arena *a)
     o->norm = arena_tensor(a, F64, "norm", 1);
 }
 
+void optimizer_reserve(optimizer *o, const comm *c, shards *s, arena *a)
+{
+    arena size = {.name = a->name}, offloaded = {.pinned = true}, *const offload = o->offload;
+    if (offload) o->offload = &offloaded;
+    optimizer_init(o, c, s, &size);
+    optimizer_free(o);
+    o->offload = offload;
+    arena_reserve(a, size.used);
+    if (offload) arena_reserve(offload, offloaded.used);
+    optimizer_init(o, c, s, a);
+}
+
 void optimizer_free(optimizer *o) { states_free(&o->states); }
 
-/* ---- a step ---------------------------------------------------------------------------------------------
- */
+/* ---- a step -------------------------------------------------------------------------------------------- */
 
 void optimizer_begin(optimizer *o) { o->k->zero(&o->losses, o->k->stream); }
 
@@ -116,8 +127,7 @@ void optimizer_update(optimizer *o, double rate, int64_t step)
     }
 }
 
-/* ---- whole units ----------------------------------------------------------------------------------------
- */
+/* ---- whole units --------------------------------------------------------------------------------------- */
 
 /* Whether a part is among the states, and of which kind. */
 static bool is_state(const optimizer *o, optim_part part, state_kind *kind)

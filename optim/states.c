@@ -51,8 +51,7 @@ void states_free(states *x)
     *x = (states){0};
 }
 
-/* ---- an update ------------------------------------------------------------------------------------------
- */
+/* ---- an update ----------------------------------------------------------------------------------------- */
 
 static int64_t piece_bytes(const state_piece *p) { return p->count * (int64_t)sizeof(float); }
 
@@ -115,8 +114,7 @@ void states_give_back(states *x, const state_piece *p)
         device_copy_out(x->s->k->device, on_host(x, p, kind), p->of[kind].data, piece_bytes(p));
 }
 
-/* ---- between updates ------------------------------------------------------------------------------------
- */
+/* ---- between updates ----------------------------------------------------------------------------------- */
 
 void states_read(const states *x, state_kind kind, int u, float *to)
 {

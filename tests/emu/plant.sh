@@ -129,12 +129,18 @@ bug nobody_waits_for_ranks base/cuda/comm_nccl.c 's/CUDA_OK\(cudaStreamWaitEvent
 bug another_call_waited_for base/cuda/comm_nccl.c 's/done\[ticket\.call % EVENTS\], 0/done[(ticket.call - 1) % EVENTS], 0/' base_cuda_test_comm_nccl plain
 bug every_call_waited_for base/cuda/comm_nccl.c 's/done\[ticket\.call % EVENTS\], 0/done[ranks.calls % EVENTS], 0/' base_cuda_test_comm_nccl plain
 bug calls_not_seen_through base/cuda/comm_nccl.c 's/result = poll_call\(result\);/if (result == ncclInProgress) return;/' remla ranks
+bug copy_not_waited_for base/cuda/copies.c 's/CUDA_OK\(cudaStreamWaitEvent\(d->compute\.cuda, [^\n]*/(void)c;/' base_cuda_test_copies plain
+bug copied_before_computed base/cuda/copies.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(s->cuda, d->copies\.computed[^\n]*//' base_cuda_test_copies plain
+bug filled_before_emptied base/cuda/copies.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(in, c->left[^\n]*//' base_cuda_test_copies plain
+bug states_not_waited_for optim/states.c 's/\n *device_wait\([^\n]*//' optim_cuda_test_states plain
+bug states_fetched_too_early optim/states.c 's/i < STATE_SLOTS - 1/i < STATE_SLOTS/' optim_cuda_test_states plain
+bug states_read_too_soon optim/states.c 's/\n *device_copies_finish\([^\n]*//g' optim_cuda_test_states plain
 bug slot_used_too_soon base/cuda/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
 bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
 bug gradients_never_cleared model/model.c 's/\n *for \(int u = 0; u < w->num_units; u\+\+\) m->k->zero[^\n]*//' remla curve
 bug moments_never_cleared optim/optimizer.c 's/\n *k->zero\(&o->v\[u\][^\n]*//' remla curve
 bug copy_too_long kernels/transfer.cu 's/workspace<H>\(s, count\);\n(.*?)\(size_t\)bytes, cudaMemcpyHostToDevice/workspace<H>(s, count);\n$1(size_t)bytes + STAGING_BYTES, cudaMemcpyHostToDevice/s' kernels_test_transfer plain
-bug null_stream kernels/cuda/kernel.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)0 : (s)->cuda)/' kernels_test_swiglu plain
+bug null_stream base/cuda/vectors.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)0 : (s)->cuda)/' kernels_test_swiglu plain
 bug pointer_of_the_host kernels/clip.cu 's/data<double>\(squares\), m, mean/\&mean, m, mean/' remla curve
 bug host_writes_device_memory base/arena.c 's/(a->base = device_reserve\([^\n]*\n)/$1    a->base[0] = 0;\n/' remla curve
 bug memory_never_given_back base/arena.c 's/device_release\(a->device, a->base\)/(void)0/' remla curve

@@ -172,12 +172,12 @@ void training_close(training *t)
     if (t->m.k) {
         optimizer_free(&t->opt);
         shards_free(&t->parameters);
+        arena_release(&t->offload_arena);
+        arena_release(&t->optimizer_arena);
+        arena_release(&t->parameters_arena);
         activations_free(&t->acts);
         model_free(&t->m);
     }
-    arena_release(&t->offload_arena);
-    arena_release(&t->optimizer_arena);
-    arena_release(&t->parameters_arena);
     compute_close(&t->backend);
     feed_close(&t->data);
     dataset_close(&t->held_out);

@@ -33,17 +33,8 @@ static const param_table the_table = {.param = params,
 typedef struct run {
     shards s;
     optimizer o;
-    arena device, host;
+    arena parameters, device, host;
 } run;
-
-static void lay_out(run *r, const ops *k, arena *a, arena *host)
-{
-    static const shards_settings set = {.stage = 1, .how = {.sent = F32}, .micro_batches = 1};
-    r->o.offload = host;
-    shards_init(&r->s, k, comm_self(), &the_table, &set, a);
-    optimizer_init(&r->o, comm_self(), &r->s, a);
-    r->o.states.piece_most = PIECE; /* of slots that have room for more */
-}
 
 static void fill(float *x, int64_t n, int seed)
 {
@@ -72,16 +63,16 @@ static void step(run *r, int number, float *full)
  * units) and then the weights. */
 static float *after_steps(const ops *k, bool offload, int64_t *count)
 {
+    static const shards_settings set = {.stage = 1, .how = {.sent = F32}, .micro_batches = 1};
     run r = {.o = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-3, .decay = 0.1},
-             .device = {.name = "device", .device = k->device},
+             .parameters = {.name = "parameters", .device = k->device},
+             .device = {.name = "optimizer", .device = k->device},
              .host = {.name = "states", .device = k->device, .pinned = true}};
-    arena size = {.name = "device"}, host_size = {.name = "states", .pinned = true};
-    lay_out(&r, k, &size, offload ? &host_size : NULL);
-    optimizer_free(&r.o);
-    shards_free(&r.s);
-    arena_reserve(&r.device, size.used);
-    arena_reserve(&r.host, host_size.used);
-    lay_out(&r, k, &r.device, offload ? &r.host : NULL);
+    if (offload) r.o.offload = &r.host;
+    shards_reserve(&r.s, k, comm_self(), &the_table, &set, &r.parameters);
+    optimizer_reserve(&r.o, comm_self(), &r.s, &r.device);
+    assert_int_equal(r.host.size > 0, offload);
+    r.o.states.piece_most = PIECE; /* of slots that have room for more */
     int64_t all = 0, most = 0, at = 0;
     for (int u = 0; u < UNITS; u++) {
         all += shards_padded(&r.s, u);
@@ -114,6 +105,7 @@ static float *after_steps(const ops *k, bool offload, int64_t *count)
     shards_free(&r.s);
     arena_release(&r.host);
     arena_release(&r.device);
+    arena_release(&r.parameters);
     free(full);
     return result;
 }

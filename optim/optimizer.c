@@ -1,99 +1,85 @@
-/* AdamW over units that are cut evenly over ranks. A rank's slice of a unit is elements [rank*shard,
- * (rank+1)*shard). Its summed gradient and its new weights lie at the slice's own place in the unit's memory;
- * m, v and masters exist for the slice only. Padding at the end of a unit belongs to no parameter: nothing
- * ever writes there, so it stays zero and counts nothing in norms. */
+/* AdamW over the parts of units that this rank updates. Padding at the end of a unit belongs to no parameter:
+ * nothing ever writes there, so it stays zero and counts nothing in norms. */
 #include "optim/optimizer.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include <math.h>
 #include <stdlib.h>
 
-static int64_t shard_of(const optimizer *o, int u) { return o->weight[u].dim[0] / o->c->size; }
+static bool has_masters(const optimizer *o) { return o->states.kinds == STATE_KINDS; }
 
-static tensor slice_of(const optimizer *o, const tensor *whole, int u)
+static int64_t all_micro_batches(const optimizer *o) { return o->s->set.micro_batches * o->c->size; }
+
+void optimizer_init(optimizer *o, const comm *c, shards *s, arena *a)
 {
-    return tensor_slice(whole, o->c->rank * shard_of(o, u), shard_of(o, u));
-}
-
-static void unit_check(const optimizer *o, int u)
-{
-    const int64_t numel = o->weight[u].dim[0], multiple = 16 * o->c->size;
-    REQUIRE(numel % multiple == 0 && numel >= o->table->unit_numel[u],
-            "unit %d has %lld elements, expected %lld padded to a multiple of %lld", u, (long long)numel,
-            (long long)o->table->unit_numel[u], (long long)multiple);
-    tensor_require_shape(__func__, &o->weight[u], o->k->act, 1, &numel);
-    tensor_require_shape(__func__, &o->grad[u], o->k->real, 1, &numel);
-}
-
-static bool has_masters(const optimizer *o) { return o->k->act != o->k->real; }
-
-void optimizer_init(optimizer *o, const ops *k, const comm *c, const comm *tensors, const param_table *table,
-                    const tensor *weight, const tensor *grad, arena *a)
-{
-    o->k = k;
+    o->k = s->k;
     o->c = c;
-    o->tensors = tensors;
-    o->table = table;
-    o->weight = weight;
-    o->grad = grad;
-    o->m = memory_new(table->num_units, sizeof *o->m, "the list of %d units", table->num_units);
-    o->v = memory_new(table->num_units, sizeof *o->v, "the list of %d units", table->num_units);
-    o->master = memory_new(table->num_units, sizeof *o->master, "the list of %d units", table->num_units);
-    for (int u = 0; u < table->num_units; u++) {
-        unit_check(o, u);
-        o->m[u] = arena_tensor(a, k->real, "m", shard_of(o, u));
-        o->v[u] = arena_tensor(a, k->real, "v", shard_of(o, u));
-        o->master[u] =
-            has_masters(o) ? arena_tensor(a, k->real, "master", shard_of(o, u)) : slice_of(o, &weight[u], u);
-        if (!a->base) continue;
-        k->zero(&o->m[u], k->stream);
-        k->zero(&o->v[u], k->stream);
-    }
-    o->summed = (comm_ticket){0};
-    o->squares = arena_tensor(a, F64, "squares", table->num_units);
+    o->s = s;
+    states_init(&o->states, s, a, o->offload);
+    o->losses = arena_tensor(a, F64, "losses", all_micro_batches(o));
+    o->squares = arena_tensor(a, F64, "squares", s->layout.first[s->table->num_units]);
     o->factor = arena_tensor(a, F64, "factor", 1);
     o->norm = arena_tensor(a, F64, "norm", 1);
 }
 
-void optimizer_free(optimizer *o)
+void optimizer_reserve(optimizer *o, const comm *c, shards *s, arena *a)
 {
-    free(o->m);
-    free(o->v);
-    free(o->master);
-    o->m = o->v = o->master = NULL;
+    arena size = {.name = a->name}, offloaded = {.pinned = true}, *const offload = o->offload;
+    if (offload) o->offload = &offloaded;
+    optimizer_init(o, c, s, &size);
+    optimizer_free(o);
+    o->offload = offload;
+    arena_reserve(a, size.used);
+    if (offload) arena_reserve(offload, offloaded.used);
+    optimizer_init(o, c, s, a);
 }
 
-static tensor grad_acquire(void *owner, int u) { return ((const optimizer *)owner)->grad[u]; }
+void optimizer_free(optimizer *o) { states_free(&o->states); }
 
-/* Sums over ranks into this rank's slice. */
-static void grad_reduce(void *owner, int u)
+/* ---- a step -------------------------------------------------------------------------------------------- */
+
+void optimizer_begin(optimizer *o) { o->k->zero(&o->losses, o->k->stream); }
+
+tensor optimizer_loss(const optimizer *o, int64_t micro_batch)
 {
-    optimizer *o = owner;
-    if (o->c->size == 1) return;
-    const tensor grad = o->grad[u], mine = slice_of(o, &grad, u);
-    REQUIRE(grad.type == F32, "gradients of type %s between ranks", dtype_name(grad.type));
-    o->summed = comm_reduce_scatter_f32(o->tensors, mine.data, grad.data, shard_of(o, u));
+    return tensor_rows(&o->losses, micro_batch * o->c->size + o->c->rank, 1);
 }
 
-static void grad_keep(void *owner, int u) { (void)owner, (void)u; }
-
-units optimizer_gradients(optimizer *o, bool last)
+/* The squares of the segments of a unit that this rank has. */
+static tensor squares_of(const optimizer *o, int u)
 {
-    return (units){.acquire = grad_acquire, .release = last ? grad_reduce : grad_keep, .owner = o};
+    const shard_layout *l = &o->s->layout;
+    const int64_t segment = l->padded[u] / l->segments[u];
+    return tensor_rows(&o->squares, l->first[u] + shards_before(o->s, u) / segment,
+                       shards_part(o->s, u) / segment);
 }
 
-void optimizer_clip(optimizer *o, tensor *loss, double mean, double limit)
+void optimizer_clip(optimizer *o, double mean, double limit)
 {
     const ops *k = o->k;
-    comm_wait(o->tensors, o->summed); /* the sums of the last units may be on their way */
-    for (int u = 0; u < o->table->num_units; u++) {
-        const tensor mine = slice_of(o, &o->grad[u], u);
-        tensor square = tensor_slice(&o->squares, u, 1);
-        k->squared_norms(&square, &mine, k->stream);
+    const comm *ranks = o->s->c;
+    shards_sum(o->s);
+    k->zero(&o->squares, k->stream);
+    for (int u = 0; u < o->s->table->num_units; u++) {
+        tensor squares = squares_of(o, u);
+        const tensor grad = shards_gradient_part(o->s, u);
+        k->squared_norms(&squares, &grad, k->stream);
     }
-    comm_sum_f64(o->tensors, loss->data, 1);
-    comm_wait(o->tensors,
-              comm_sum_f64(o->tensors, o->squares.data, o->table->num_units)); /* and so for the loss */
-    k->clip_factor(&o->factor, &o->norm, loss, &o->squares, mean, limit, k->stream);
+    /* One rank has a number that is not zero for each place: these sums are exact in any order. */
+    comm_ticket summed = comm_sum_f64(ranks, o->losses.data, tensor_numel(&o->losses));
+    if (shards_cut(o->s)) summed = comm_sum_f64(ranks, o->squares.data, tensor_numel(&o->squares));
+    comm_wait(ranks, summed); /* and for the call before */
+    k->clip_factor(&o->factor, &o->norm, &o->losses, &o->squares, mean, limit, k->stream);
+}
+
+double optimizer_loss_sum(const optimizer *o)
+{
+    const int64_t count = all_micro_batches(o);
+    double *loss = memory_new(count, sizeof *loss, "%lld losses", (long long)count), sum = 0;
+    o->k->download_f64(loss, &o->losses, o->k->stream);
+    for (int64_t g = 0; g < count; g++) sum += loss[g];
+    free(loss);
+    return sum;
 }
 
 double optimizer_norm(const optimizer *o)
@@ -103,72 +89,82 @@ double optimizer_norm(const optimizer *o)
     return norm;
 }
 
-/* Updates the part of a parameter that lies in this rank's slice. */
-static void param_update(optimizer *o, const param *p, adamw_scalars *a)
+/* Updates what lies of a parameter in a piece of the rank's part of its unit. */
+static void param_update(optimizer *o, const param *p, const state_piece *x, adamw_scalars *a)
 {
-    const int u = p->unit;
-    const int64_t low = o->c->rank * shard_of(o, u), high = low + shard_of(o, u);
+    const int64_t before = shards_before(o->s, x->unit), low = before + x->from, high = low + x->count;
     const int64_t end = p->offset + p->numel;
     const int64_t from = p->offset > low ? p->offset : low, count = (end < high ? end : high) - from;
     if (count <= 0) return;
-    tensor weight = tensor_slice(&o->weight[u], from, count);
-    tensor master = tensor_slice(&o->master[u], from - low, count),
-           m = tensor_slice(&o->m[u], from - low, count), v = tensor_slice(&o->v[u], from - low, count);
-    const tensor grad = tensor_slice(&o->grad[u], from, count);
+    const tensor weights = shards_weight_part(o->s, x->unit), gradient = shards_gradient_part(o->s, x->unit);
+    const tensor grad = tensor_slice(&gradient, from - before, count);
+    tensor weight = tensor_slice(&weights, from - before, count), master = weight,
+           m = tensor_slice(&x->of[STATE_M], from - low, count),
+           v = tensor_slice(&x->of[STATE_V], from - low, count);
+    if (has_masters(o)) master = tensor_slice(&x->of[STATE_MASTER], from - low, count);
     a->decay = p->rank == 2 ? o->decay : 0;
     o->k->adamw_update(&weight, &master, &m, &v, &grad, &o->factor, a, o->k->stream);
+}
+
+static void unit_update(optimizer *o, int u, adamw_scalars *a)
+{
+    const param_table *t = o->s->table;
+    for (int64_t from = 0; from < shards_part(o->s, u);) {
+        const state_piece x = states_take(&o->states, u, from);
+        for (int i = t->unit_first[u]; i < t->unit_first[u + 1]; i++) param_update(o, &t->param[i], &x, a);
+        states_give_back(&o->states, &x);
+        from += x.count;
+    }
 }
 
 void optimizer_update(optimizer *o, double rate, int64_t step)
 {
     adamw_scalars a = {.rate = rate, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .step = step};
-    const param_table *t = o->table;
-    comm_ticket gathered = {0}; /* the last unit */
-    for (int u = 0; u < t->num_units; u++) {
-        for (int i = t->unit_first[u]; i < t->unit_first[u + 1]; i++) param_update(o, &t->param[i], &a);
-        if (o->c->size == 1) continue;
-        /* Travels while the next unit is updated. */
-        const tensor weight = o->weight[u], mine = slice_of(o, &weight, u);
-        gathered =
-            comm_all_gather(o->tensors, weight.data, mine.data, shard_of(o, u) * dtype_bytes(weight.type));
+    states_begin(&o->states);
+    for (int u = 0; u < o->s->table->num_units; u++) {
+        unit_update(o, u, &a);
+        shards_updated(o->s, u); /* travels while the next unit is updated */
     }
-    comm_wait(o->tensors, gathered);
 }
 
-void optimizer_zero_grad(optimizer *o)
+/* ---- whole units --------------------------------------------------------------------------------------- */
+
+/* Whether a part is among the states, and of which kind. */
+static bool is_state(const optimizer *o, optim_part part, state_kind *kind)
 {
-    for (int u = 0; u < o->table->num_units; u++) {
-        tensor grad = o->grad[u];
-        o->k->zero(&grad, o->k->stream);
-    }
+    *kind = part == OPTIM_M ? STATE_M : part == OPTIM_V ? STATE_V : STATE_MASTER;
+    return part == OPTIM_M || part == OPTIM_V || (part == OPTIM_MASTER && has_masters(o));
 }
 
+/* The others: gradients, and weights that are their own masters. */
 static tensor part_of(const optimizer *o, optim_part part, int u)
 {
-    switch (part) {
-    case OPTIM_M:
-        return o->m[u];
-    case OPTIM_V:
-        return o->v[u];
-    case OPTIM_MASTER:
-        return o->master[u];
-    case OPTIM_GRAD:
-        break;
-    }
-    return slice_of(o, &o->grad[u], u);
+    return part == OPTIM_MASTER ? shards_weight_part(o->s, u) : shards_gradient_part(o->s, u);
 }
 
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
 {
-    const tensor mine = part_of(o, part, u);
-    float *own = full + o->c->rank * shard_of(o, u);
-    o->k->download(own, &mine, o->k->stream);
-    comm_all_gather(o->c, full, own, shard_of(o, u) * (int64_t)sizeof(float));
+    float *own = full + shards_before(o->s, u);
+    state_kind kind;
+    if (is_state(o, part, &kind)) {
+        states_read(&o->states, kind, u, own);
+    } else {
+        const tensor mine = part_of(o, part, u);
+        o->k->download(own, &mine, o->k->stream);
+    }
+    if (shards_cut(o->s))
+        comm_wait(o->c, comm_all_gather(o->c, full, own, shards_part(o->s, u) * (int64_t)sizeof(float)));
 }
 
 void optimizer_set(optimizer *o, optim_part part, int u, const float *full)
 {
-    tensor mine = part_of(o, part, u), weight = o->weight[u];
-    o->k->upload(&mine, full + o->c->rank * shard_of(o, u), o->k->stream);
-    if (part == OPTIM_MASTER) o->k->upload(&weight, full, o->k->stream);
+    const float *own = full + shards_before(o->s, u);
+    state_kind kind;
+    if (is_state(o, part, &kind)) {
+        states_write(&o->states, kind, u, own);
+    } else {
+        tensor mine = part_of(o, part, u);
+        o->k->upload(&mine, own, o->k->stream);
+    }
+    if (part == OPTIM_MASTER) shards_set(o->s, u, full);
 }

@@ -20,6 +20,8 @@ typedef struct checkpoint_state {
     uint64_t fingerprint; /* of the training data */
     /* Filled in for a checkpoint only. */
     int64_t ranks, micro_batch; /* of the run that wrote it; 0: not recorded */
+    int stage;                  /* parallel.zero of that run */
+    bool pairwise;              /* its sums were exact */
     int64_t threads;            /* of a rank of that run; a record only */
     uint64_t weights, moments;  /* XXH3-64 of their values, in the order of train/unit_file.h */
     bool hashed;                /* the two hashes are recorded */
@@ -41,6 +43,9 @@ status checkpoint_clean(const char *run, message *why);
  * checkpoints are untouched. MPI: collective; every rank returns the same status. */
 status checkpoint_save(const char *run, const model_config *config, optimizer *optim,
                        const checkpoint_state *state, const options *o, const comm *c, message *why);
+
+/* Bytes of the weights and moments in a checkpoint of a model with these parameters. Its other files are small. */
+int64_t checkpoint_bytes(const param_table *table);
 
 /* Removes the checkpoints that are older than the newest `keep` complete ones, except that of step `best`
  * (-1: none). Damaged ones do not count. A warning names each once, and they stay, unless they are older and

@@ -2,6 +2,7 @@
  * library is not needed. What forks comes first: who has spoken to a GPU cannot. */
 #include "tests/support/check.h"
 #include "tests/support/device.h"
+#include "base/bf16.h"
 #include "base/comm.h"
 #include "base/cuda/cuda.h"
 #include <stdio.h>
@@ -9,6 +10,8 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static const reduction in_rank_order = {.sent = F32};
 
 enum { N = 1000 };
 static bool emulated;
@@ -48,7 +51,7 @@ static bool saw_wrong(int look, int wait)
     device_put(d, x, want, sizeof want);
     comm_ticket call[2];
     call[0] = comm_all_gather(c, y, x, sizeof *x);
-    call[1] = comm_reduce_scatter_f32(c, y + 1, x + 1, 1);
+    call[1] = comm_reduce_scatter(c, y + 1, x + 1, 1, &in_rank_order);
     if (wait >= 0) comm_wait(c, call[wait]);
     device_get(d, got + look, y + look, sizeof *y);
     comm_wait(c, call[1 - look]);
@@ -103,12 +106,12 @@ static void test_identity(void **state)
         assert_true(c->size == 1 && c->rank == 0 && c->device == d);
         for (int i = 0; i < N; i++) host[i] = (float)(i + times);
         device_put(d, a, host, sizeof host);
-        comm_wait(c, comm_reduce_scatter_f32(c, b, a, N));
+        comm_wait(c, comm_reduce_scatter(c, b, a, N, &in_rank_order));
         CUDA_OK(cudaMemsetAsync(a, 0, sizeof host, d->compute.cuda));
         comm_all_gather(c, a, b, sizeof host - 3); /* any number of bytes */
         comm_all_gather(c, a, a, sizeof host);     /* in place */
-        comm_reduce_scatter_f32(c, b, b, N);
-        comm_reduce_scatter_f32(c, b, a, 0);
+        comm_reduce_scatter(c, b, b, N, &in_rank_order);
+        comm_reduce_scatter(c, b, a, 0, &in_rank_order);
         comm_wait(c, comm_all_gather(c, b, a, 0));
         device_get(d, back, b, sizeof back);
         assert_memory_equal(back, host, sizeof host);
@@ -118,6 +121,12 @@ static void test_identity(void **state)
         comm_wait(c, comm_sum_f64(c, (double *)(void *)a, N / 2));
         device_get(d, back, a, sizeof back);
         assert_memory_equal(back, host, sizeof host - 3);
+        for (int i = 0; i < N; i++) host[i] = 1 + (float)i / 3000; /* no bf16s */
+        device_put(d, a, host, sizeof host);
+        comm_wait(c, comm_reduce_scatter(c, times ? a : b, a, N, &(const reduction){BF16, times}));
+        device_get(d, back, times ? a : b, sizeof back);
+        for (int i = 0; i < N; i++) assert_true(back[i] == bf16_float(bf16_of(host[i])));
+        assert_int_equal(comm_bytes_sent(c), 0);
         message why = {"why"};
         assert_int_equal(comm_agree(c, ERR_INPUT, &why), ERR_INPUT);
         comm_stop(c);

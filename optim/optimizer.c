@@ -5,7 +5,6 @@
 #include "optim/optimizer.h"
 #include "base/memory.h"
 #include "base/status.h"
-#include <math.h>
 #include <stdlib.h>
 
 static int64_t shard_of(const optimizer *o, int u) { return o->weight[u].dim[0] / o->c->size; }
@@ -50,8 +49,9 @@ void optimizer_init(optimizer *o, const ops *k, const comm *c, const comm *tenso
         k->zero(&o->v[u], k->stream);
     }
     o->summed = (comm_ticket){0};
-    o->squares = arena_tensor(a, F64, "squares", 1);
+    o->squares = arena_tensor(a, F64, "squares", table->num_units);
     o->factor = arena_tensor(a, F64, "factor", 1);
+    o->norm = arena_tensor(a, F64, "norm", 1);
 }
 
 void optimizer_free(optimizer *o)
@@ -87,21 +87,22 @@ void optimizer_clip(optimizer *o, tensor *loss, double mean, double limit)
 {
     const ops *k = o->k;
     comm_wait(o->tensors, o->summed); /* the sums of the last units may be on their way */
-    k->zero(&o->squares, k->stream);
     for (int u = 0; u < o->table->num_units; u++) {
         const tensor mine = slice_of(o, &o->grad[u], u);
-        k->squared_norm(&o->squares, &mine, k->stream);
+        tensor square = tensor_slice(&o->squares, u, 1);
+        k->squared_norms(&square, &mine, k->stream);
     }
     comm_sum_f64(o->tensors, loss->data, 1);
-    comm_wait(o->tensors, comm_sum_f64(o->tensors, o->squares.data, 1)); /* and so for the loss */
-    k->clip_factor(&o->factor, loss, &o->squares, mean, limit, k->stream);
+    comm_wait(o->tensors,
+              comm_sum_f64(o->tensors, o->squares.data, o->table->num_units)); /* and so for the loss */
+    k->clip_factor(&o->factor, &o->norm, loss, &o->squares, mean, limit, k->stream);
 }
 
-double optimizer_norm(const optimizer *o, double mean)
+double optimizer_norm(const optimizer *o)
 {
-    double squares;
-    o->k->download_f64(&squares, &o->squares, o->k->stream);
-    return sqrt(squares) * mean;
+    double norm;
+    o->k->download_f64(&norm, &o->norm, o->k->stream);
+    return norm;
 }
 
 /* Updates the part of a parameter that lies in this rank's slice. */

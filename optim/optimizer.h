@@ -19,7 +19,8 @@ typedef struct optimizer {
     const tensor *weight, *grad; /* (units) of (padded numel): act, real; borrowed */
     tensor *m, *v, *master;      /* (units) of (padded numel/ranks): this rank's slice of each unit */
     comm_ticket summed;          /* the last unit that was reduced */
-    tensor squares, factor;      /* (1) f64: of the summed gradient; what it is multiplied by */
+    tensor squares;              /* (units) f64: of the summed gradient */
+    tensor factor, norm;         /* (1) f64: what it is multiplied by; of the mean gradient */
     double beta1, beta2, eps, decay;
 } optimizer;
 
@@ -39,7 +40,7 @@ units optimizer_gradients(optimizer *o, bool last);
  * by: `mean` (1 / counted targets) and the clipping at `limit` (0: none). Collective. */
 void optimizer_clip(optimizer *o, tensor *loss, double mean, double limit);
 /* Norm of the mean gradient before clipping. Waits for the device. After optimizer_clip. */
-double optimizer_norm(const optimizer *o, double mean);
+double optimizer_norm(const optimizer *o);
 /* One AdamW step (`step` from 1), then the weights are gathered on every rank; nothing changes where loss or
  * norm is not finite. Matrices decay, parameters of one axis do not. Collective. */
 void optimizer_update(optimizer *o, double rate, int64_t step);

@@ -129,7 +129,8 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     const int pad = 16 * c->size; /* every rank's slice of a unit starts at a multiple of 64 bytes */
     model_init(&t->m, &t->config.d, k, pad);
     gradients_init(&t->g, &t->m);
-    activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD);
+    activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD,
+                     recompute_of(o->train_recompute));
     benchmarks_start(&t->questions, &t->m);
     optimizer_open(t);
     TRY_ALL(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why);
@@ -246,7 +247,7 @@ status training_step(training *t, step_result *r, message *why)
 
     const double loss =
         loss_sum(&t->m, &t->acts) * mean; /* a device is waited for here, and nowhere before */
-    const double norm = optimizer_norm(&t->opt, mean);
+    const double norm = optimizer_norm(&t->opt);
     *r = (step_result){.loss = loss,
                        .grad_norm = norm,
                        .rate = rate,

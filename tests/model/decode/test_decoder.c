@@ -106,7 +106,7 @@ static tensor forward_scores(const model *m, const int32_t *tokens, int64_t T)
 {
     activations a;
     int32_t *first = memory_new(T, sizeof *first, "first");
-    activations_init(&a, &m->d, m->k, 1, T, FORWARD_ONLY);
+    activations_init(&a, &m->d, m->k, 1, T, FORWARD_ONLY, RECOMPUTE_NONE);
     model_forward(m, &a, &(token_batch){.sequences = 1, .T = T, .tokens = (int32_t *)tokens, .first = first});
     tensor logits = check_tensor(m->k->act, "logits", T, V), out = table_of(T);
     const tensor head = weights_head(&m->table, &m->units);
@@ -332,6 +332,7 @@ static void test_full_pool(void **state)
     int32_t tokens[LENGTH];
     draw_tokens(tokens, LENGTH, 9);
     const int a = decoder_open(x), b = decoder_open(x);
+    assert_int_equal(x->settings.positions, 256); /* whole pages */
     assert_int_equal(decoder_pages_free(x), 4);
     tensor before = table_of(100), after = table_of(100);
     assert_true(decoder_forward(x, &(span){.sequence = a, .tokens = tokens, .count = 100}, 1));

@@ -1,9 +1,11 @@
-/* Two ranks: all stages, both kinds of sums. */
+/* Two ranks, whose calls take long: all stages, both kinds of sums. */
 #include "base/machine.h"
+#include <stdlib.h>
 #include "tests/optim/shards_trial.h"
 
 int main(void)
 {
+    setenv("REMLA_COMM_DELAY_MS", "1", 1); /* so that who does not wait is too early */
     const comm *world = comm_start();
     if (world->size != 2) return 77;
     message why;

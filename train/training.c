@@ -152,7 +152,8 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     t->loader = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len, 0);
     model_init_bare(&t->m, &t->config.d, k);
     parameters_open(t);
-    activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD);
+    activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD,
+                     recompute_of(o->train_recompute));
     benchmarks_start(&t->questions, &t->m);
     TRY_ALL(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};

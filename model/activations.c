@@ -6,9 +6,8 @@
 #include <stdlib.h>
 
 /* At most this many logits exist at a time: 128 MiB as float. With fewer rows the head's products get slower;
- * a device, on which every chunk reads and writes the gradient of the whole head, gets this many rows at
- * least. */
-enum { LOGIT_ELEMENTS = 1 << 25, DEVICE_ROWS = 1024 };
+ * the ops say how many they want at least. */
+enum { LOGIT_ELEMENTS = 1 << 25 };
 
 /* All that the layout depends on. */
 typedef struct shape {
@@ -109,8 +108,8 @@ static layer_scratch scratch_layout(const shape *z, arena *a)
 /* Rows of a chunk of the head: as many as fit, in chunks of equal size. */
 static int64_t logit_rows(const dims *d, const ops *k, int64_t N)
 {
-    const int64_t least = k->device ? DEVICE_ROWS : 1, fit = LOGIT_ELEMENTS / d->V,
-                  most = fit > least ? fit : least, chunks = (N + most - 1) / most;
+    const int64_t fit = LOGIT_ELEMENTS / d->V, most = fit > k->head_rows ? fit : k->head_rows,
+                  chunks = (N + most - 1) / most;
     return (N + chunks - 1) / chunks;
 }
 

@@ -18,9 +18,9 @@
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
 /* batch_tokens must be a whole number of micro-batches on every rank. */
-static status batch_arithmetic(const options *o, const comm *c, message *why)
+static status batch_arithmetic(const options *o, int ranks, message *why)
 {
-    const int64_t unit = o->train_seq_len * o->train_micro_batch * c->size;
+    const int64_t unit = o->train_seq_len * o->train_micro_batch * ranks;
     if (o->train_batch_tokens % unit == 0) return OK;
     const int64_t below = o->train_batch_tokens / unit * unit, above = below + unit;
     char near[80];
@@ -32,7 +32,23 @@ static status batch_arithmetic(const options *o, const comm *c, message *why)
                 "train.batch_tokens=%lld is not a multiple of train.seq_len * train.micro_batch * ranks = "
                 "%lld * %lld * %d = %lld; the nearest values that are: %s",
                 (long long)o->train_batch_tokens, (long long)o->train_seq_len,
-                (long long)o->train_micro_batch, c->size, (long long)unit, near);
+                (long long)o->train_micro_batch, ranks, (long long)unit, near);
+}
+
+/* Blocks of a power of two of micro-batches are what ranks can share out. */
+static status sums_check(const options *o, int ranks, message *why)
+{
+    if (o->parallel_sum != OPTION_parallel_sum_exact || (ranks & (ranks - 1)) == 0) return OK;
+    return fail(why, ERR_USAGE,
+                "parallel.sum=exact with %d ranks: it takes 1, 2, 4, 8 or another power of 2; parallel.sum=fast "
+                "takes any number",
+                ranks);
+}
+
+status training_check(const options *o, int ranks, message *why)
+{
+    TRY(batch_arithmetic(o, ranks, why));
+    return sums_check(o, ranks, why);
 }
 
 static status held_out_open(training *t, message *why)
@@ -85,24 +101,13 @@ static void parameters_open(training *t)
     t->m.units = shards_weights(&t->parameters);
 }
 
-/* Blocks of a power of two of micro-batches are what ranks can share out. */
-static status sums_check(const options *o, const comm *c, message *why)
-{
-    if (o->parallel_sum != OPTION_parallel_sum_exact || (c->size & (c->size - 1)) == 0) return OK;
-    return fail(why, ERR_USAGE,
-                "parallel.sum=exact with %d ranks: it takes 1, 2, 4, 8 or another power of 2; parallel.sum=fast "
-                "takes any number",
-                c->size);
-}
-
 /* What can fail, on any rank by itself. */
 static status open_alone(training *t, message *why)
 {
     const options *o = t->o;
     if (!o->model_path[0])
         return fail(why, ERR_USAGE, "model.path is not set: name the model folder to start from");
-    TRY(batch_arithmetic(o, t->c, why));
-    TRY(sums_check(o, t->c, why));
+    TRY(training_check(o, t->c->size, why));
     TRY(model_folder_read(&t->config, o->model_path, why));
     return dims_check_length(&t->config.d, "train.seq_len", o->train_seq_len, why);
 }

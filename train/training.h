@@ -44,6 +44,9 @@ typedef struct step_result {
     int signal;       /* a signal that some rank has received, or 0 */
 } step_result;
 
+/* Checks the options that must go with the number of ranks: ERR_USAGE. */
+status training_check(const options *o, int ranks, message *why);
+
 /* Reads config, data and weights of the run and lays it out. MPI: collective; every rank returns the same
  * status. */
 status training_open(training *t, const options *o, const comm *c, message *why);

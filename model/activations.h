@@ -57,7 +57,7 @@ typedef struct activations {
                         backward */
     tensor dx;       /* (N,C) gradient of the residual stream */
     tensor loss;     /* (N) */
-    tensor loss_sum; /* (1) f64: of the micro-batches since loss_zero */
+    tensor loss_sum; /* (1) f64: of loss_forward since loss_zero */
     tensor logits;   /* (rows,V) scratch of head_loss */
     arena memory;
 } activations;

@@ -18,10 +18,10 @@ static void log_source(const training *t, int i)
 void progress_start(progress *p, const training *t)
 {
     const int64_t T = t->acts.T, tokens = t->sequences * T;
-    const int64_t of_model = t->m.memory.size + t->g.memory.size,
+    const int64_t of_model = t->parameters_arena.size,
                   bytes = of_model + t->acts.memory.size + t->optimizer_arena.size;
     double peak = compute_peak_flops(&t->backend);
-    comm_sum_f64(t->c, &peak, 1);
+    comm_wait(t->c, comm_sum_f64(t->c, &peak, 1));
     *p = (progress){.peak_flops = peak, .flops_per_step = model_flops_per_token(&t->m.d, T) * (double)tokens};
     log_line("model  %s: %.1fM parameters, %lld layers, %s", t->o->model_path,
              (double)param_table_numel(&t->m.table) / 1e6, (long long)t->m.d.L,

@@ -8,6 +8,7 @@
 #include "optim/schedule.h"
 #include "train/benchmarks.h"
 #include "train/checkpoint.h"
+#include "train/patience.h"
 #include "eval/compute.h"
 #include "train/options/options.h"
 
@@ -19,17 +20,18 @@ typedef struct training {
     feed data;
     dataset held_out;     /* held_out.samples is 0 without data.val */
     benchmarks questions; /* of eval.tasks */
-    model m;
-    gradients g;
+    model m;          /* its weights are in `parameters` */
     activations acts; /* of a micro-batch; validation runs in them too */
-    optimizer opt;    /* of the units of m and g */
-    arena optimizer_arena;
+    shards parameters;
+    optimizer opt; /* of the parameters */
+    arena parameters_arena, optimizer_arena;
     schedule rate;
     loader *loader;         /* reads this rank's sequences of a step ahead */
     int64_t sequences;      /* of a step, over all ranks */
     int64_t steps;          /* of the whole run */
     checkpoint_state state; /* where it stands */
     bool gradients_dumped;  /* debug.dump_gradients has been written */
+    patience patience;      /* how long ranks wait for each other in a step */
 } training;
 
 typedef struct step_result {

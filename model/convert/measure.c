@@ -46,8 +46,8 @@ void measure_inputs(conversion_work *w, const stream *s, double first_weight, do
         gram_add(first_tokens, w->chunk_augmented, h, c.rows / T, C, 1, 1);
     }
     layer_model_release(s->through, UNIT_LAYER);
-    comm_sum_f64(w->job->c, inputs, elements);
-    if (first_tokens) comm_sum_f64(w->job->c, first_tokens, elements);
+    comm_wait(w->job->c, comm_sum_f64(w->job->c, inputs, elements));
+    if (first_tokens) comm_wait(w->job->c, comm_sum_f64(w->job->c, first_tokens, elements));
 }
 
 void measure_latents(conversion_work *w, const stream *s, latent_sums *sums, bool constant_last)
@@ -68,5 +68,6 @@ void measure_latents(conversion_work *w, const stream *s, latent_sums *sums, boo
         }
     }
     layer_model_release(s->through, UNIT_LAYER);
-    comm_sum_f64(w->job->c, (double *)sums, LATENT_KINDS * (int64_t)(sizeof *sums / sizeof(double)));
+    comm_wait(w->job->c, comm_sum_f64(w->job->c, (double *)sums,
+                                      LATENT_KINDS * (int64_t)(sizeof *sums / sizeof(double))));
 }

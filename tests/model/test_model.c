@@ -107,7 +107,7 @@ static double train_on(trainee *t, sample *s)
 {
     const token_batch batch = batch_of(s);
     loss_zero(&t->m, &t->a);
-    model_train(&t->m, &t->a, &t->sums, &batch);
+    model_train(&t->m, &t->a, &t->sums, &batch, &t->a.loss_sum);
     return loss_sum(&t->m, &t->a);
 }
 
@@ -212,7 +212,7 @@ static void accumulates(void **state)
     const tensor *unit = &t.sum[1];
     double *once = malloc(sizeof(double) * (size_t)unit->dim[0]);
     memcpy(once, unit->data, sizeof(double) * (size_t)unit->dim[0]);
-    model_train(&t.m, &t.a, &t.sums, &batch);
+    model_train(&t.m, &t.a, &t.sums, &batch, &t.a.loss_sum);
     assert_true(loss_sum(&t.m, &t.a) == 2 * first);
     const double *twice = unit->data;
     for (int64_t n = 0; n < unit->dim[0]; n++)
@@ -326,7 +326,7 @@ static void another_loss(void **state)
 
     const token_batch batch = batch_of(&s);
     model_forward(&t.m, &t.a, &batch);
-    loss_backward(&t.m, &t.a, &t.sums, &batch);
+    loss_backward(&t.m, &t.a, &t.sums, &batch, &t.a.loss_sum);
     double *dhidden = t.a.dhidden.data;
     for (int64_t i = 0; i < tensor_numel(&t.a.dhidden); i++) dhidden[i] /= 2;
     model_backward(&t.m, &t.a, &t.sums);
@@ -355,7 +355,7 @@ static void side_by_side(const ops *k, storage where)
     double *alone[2];
     for (int i = 0; i < 2; i++) {
         trainee *t = both[i];
-        model_train(&t->m, &t->a, &t->sums, i ? &one : &batch);
+        model_train(&t->m, &t->a, &t->sums, i ? &one : &batch, &t->a.loss_sum);
         alone[i] = results(t);
         sums_zero(t);
     }
@@ -363,8 +363,8 @@ static void side_by_side(const ops *k, storage where)
 
     model_forward(&x.m, &x.a, &batch);
     model_forward(&y.m, &y.a, &one);
-    loss_backward(&x.m, &x.a, &x.sums, &batch);
-    loss_backward(&y.m, &y.a, &y.sums, &one);
+    loss_backward(&x.m, &x.a, &x.sums, &batch, &x.a.loss_sum);
+    loss_backward(&y.m, &y.a, &y.sums, &one, &y.a.loss_sum);
     model_backward(&x.m, &x.a, &x.sums);
     assert_true(model_evaluate(&y.m, &other_length, &batch) == alone_other);
     model_backward(&y.m, &y.a, &y.sums);

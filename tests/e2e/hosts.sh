@@ -54,7 +54,7 @@ on_host() { nsenter -t "$(cat "pid-$1")" --net --uts "${@:2}"; }
 host_ranks() {
     local n=$1
     shift
-    ASAN_OPTIONS=detect_leaks=0 on_host a mpirun -q --hostfile "$PWD/hosts" --map-by node --bind-to none --mca plm_rsh_agent "$PWD/agent.sh" \
+    ASAN_OPTIONS=detect_leaks=0 on_host a mpirun --hostfile "$PWD/hosts" --map-by node --bind-to none --mca plm_rsh_agent "$PWD/agent.sh" \
         --mca btl tcp,self --mca btl_tcp_if_include 10.99.0.0/24 --mca oob_tcp_if_include 10.99.0.0/24 -n "$n" "$@"
 }
 

@@ -120,3 +120,8 @@ json_t *json_text_string(const char *text)
     free(ascii);
     return string;
 }
+
+json_t *json_text_stringn(const char *text, int64_t bytes)
+{
+    return json_stringn(bytes ? text : "", (size_t)bytes);
+}

@@ -35,4 +35,8 @@ void json_text_print(json_t *json, size_t layout);
  * marks replace all that is not ASCII. The caller owns the string. */
 json_t *json_text_string(const char *text);
 
+/* Makes a JSON string of `bytes` bytes, zeros among them or not; text may be NULL where there are none.
+ * Returns NULL if they are not UTF-8. The caller owns the string. */
+json_t *json_text_stringn(const char *text, int64_t bytes);
+
 #endif

@@ -11,11 +11,17 @@ status model_folder_read(model_config *config, const char *folder, message *why)
     return s;
 }
 
-status loaded_model_open(loaded_model *x, const char *folder, const char *key, int64_t T, message *why)
+status loaded_model_open(loaded_model *x, const char *folder, message *why)
 {
-    *x = (loaded_model){.folder = folder, .T = T};
-    TRY(model_folder_read(&x->config, folder, why));
-    return dims_check_length(&x->config.d, key, T, why);
+    *x = (loaded_model){.folder = folder};
+    return model_folder_read(&x->config, folder, why);
+}
+
+status loaded_model_length(loaded_model *x, const char *key, int64_t T, message *why)
+{
+    TRY(dims_check_length(&x->config.d, key, T, why));
+    x->T = T;
+    return OK;
 }
 
 /* Opens the device and makes room for the weights; B and T are those for which its attention is chosen. */
@@ -37,6 +43,7 @@ static status load(loaded_model *x, const comm *c, message *why)
 status loaded_model_start(loaded_model *x, const compute_settings *wanted, int64_t B, const comm *c,
                           message *why)
 {
+    REQUIRE(x->T >= 1, "no length was checked");
     TRY(start(x, wanted, B, x->T, c, why));
     activations_init(&x->acts, &x->config.d, x->m.k, B, x->T, FORWARD_ONLY);
     return load(x, c, why);

@@ -11,7 +11,7 @@
 typedef struct loaded_model {
     const char *folder; /* borrowed */
     model_config config;
-    int64_t T;        /* tokens per sequence */
+    int64_t T;        /* tokens per sequence, from loaded_model_length on; 0 before */
     compute on;       /* the device; from loaded_model_start or loaded_model_decode on, like the following */
     model m;          /* m.k is NULL before */
     activations acts; /* loaded_model_start: of a micro-batch, FORWARD_ONLY */
@@ -22,13 +22,16 @@ typedef struct loaded_model {
  * what is wrong; then there is nothing to free. Not collective. */
 status model_folder_read(model_config *config, const char *folder, message *why);
 
-/* Reads and checks the folder as above, for sequences of T tokens; `key` is the option that says T
- * (dims_check_length). The caller ends with loaded_model_close, whatever the status. Not collective: a rank
- * may fail by itself. */
-status loaded_model_open(loaded_model *x, const char *folder, const char *key, int64_t T, message *why);
+/* Reads and checks the folder as above. The caller ends with loaded_model_close, whatever the status. Not
+ * collective: a rank may fail by itself. */
+status loaded_model_open(loaded_model *x, const char *folder, message *why);
 
-/* Opens the device, and loads the weights for micro-batches of B sequences. MPI: collective; every rank
- * returns the same status. */
+/* Checks that the model reads sequences of T tokens, and notes T; `key` is the option that says T
+ * (dims_check_length). Not collective, likewise. */
+status loaded_model_length(loaded_model *x, const char *key, int64_t T, message *why);
+
+/* Opens the device, and loads the weights for micro-batches of B sequences of T tokens. MPI: collective;
+ * every rank returns the same status. */
 status loaded_model_start(loaded_model *x, const compute_settings *wanted, int64_t B, const comm *c,
                           message *why);
 

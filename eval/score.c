@@ -1,193 +1,16 @@
-/* The requests' tokens are a tree (eval/prefix_tree.h), and a pass takes the first nodes, in the order of a
- * walk in depth, whose parents are computed: rest of a context here, choices of the question before there. A
- * node continues a fork of its parent's sequence; its last child takes the sequence over. The tokens
- * whose log-probability a row's hidden state gives are its goals; they belong to the node of the row.
- *
- *     ... the question: | which is a metal?   | iron
- *                       |                     | wood
- *                       | what melts?         | ice
- *
- * Here every run of tokens between bars is a node. The goal "wood" belongs to the row of "?", in the node of
- * the context; a choice of one token has no row of its own.
+/* A pass takes the first nodes of the tree, in the order of a walk in depth, whose parents are computed: rest
+ * of a context here, choices of the question before there. A node continues a fork of its parent's sequence;
+ * its last child takes the sequence over.
  *
  * Pages and sequences are booked when a node starts, and free again when nothing below it is left. Nodes may
  * be short of them; but the first path of the walk that is not done never is, since no other node may start
  * unless what is left is enough for the longest path. So the walk ends, in a pool of any size that holds one
  * path. */
-#include "eval/score.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include "eval/prefix_tree.h"
+#include "eval/node_heap.h"
+#include "eval/score_parts.h"
 #include <stdlib.h>
-
-/* A token to score at the row of `position`, in its node; its log-probability goes to `slot`. */
-typedef struct goal {
-    int64_t position, slot;
-    int32_t token;
-} goal;
-
-typedef struct booking {
-    int64_t pages, sequences;
-} booking;
-
-struct score_plan {
-    const score_request *request;
-    int64_t count;
-    decoder_settings settings;
-    prefix_tree tree;
-    booking path;   /* of the longest path */
-    goal *goal;     /* by node */
-    int64_t *goals; /* (nodes + 1) goals of node n: goals[n] to goals[n+1]-1 */
-    int64_t *slot;  /* (count + 1) of a request's first score */
-    int64_t tokens; /* of the tree */
-    int64_t asked;  /* of all requests */
-};
-
-/* ---- the plan ------------------------------------------------------------------------------------------ */
-
-static int64_t pages_of(const prefix_node *n)
-{
-    return (n->to + DECODER_PAGE - 1) / DECODER_PAGE - n->from / DECODER_PAGE;
-}
-
-/* The model reads all tokens but the last. */
-static sequence *inputs_of(const score_request *request, int64_t count)
-{
-    sequence *s = memory_new(count, sizeof *s, "sequences to score");
-    for (int64_t i = 0; i < count; i++) {
-        REQUIRE(request[i].scored >= 1 && request[i].scored < request[i].count,
-                "request %lld: %lld of %lld tokens", (long long)i, (long long)request[i].scored,
-                (long long)request[i].count);
-        s[i] = (sequence){request[i].tokens, request[i].count - 1};
-    }
-    return s;
-}
-
-/* Cuts the sorted sequences into parts that take equally long, as counted in rows: those of tokens that the
- * sequence before has not, and those of the head. This rank's is [*first, *end). */
-static void share(const score_request *request, const sequence *s, const int64_t *order, int64_t count,
-                  const comm *c, int64_t *first, int64_t *end)
-{
-    int64_t *cost = memory_new(count + 1, sizeof *cost, "costs of requests"); /* of those before */
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t known = i ? sequences_common(&s[order[i - 1]], &s[order[i]]) : 0;
-        cost[i + 1] = cost[i] + s[order[i]].count - known + request[order[i]].scored;
-    }
-    for (*first = 0; *first < count && cost[*first] * c->size < cost[count] * c->rank;) ++*first;
-    for (*end = *first; *end < count && cost[*end] * c->size < cost[count] * (c->rank + 1);) ++*end;
-    free(cost);
-}
-
-/* The walk's goals, in the order of the nodes. */
-static void find_goals(score_plan *p)
-{
-    const prefix_node *node = p->tree.node;
-    p->goals = memory_new(p->tree.count + 2, sizeof *p->goals, "goals");
-    p->goal = memory_new(p->slot[p->count], sizeof *p->goal, "goals");
-    int64_t *next = p->goals + 1; /* counts first, then where a node's next goal goes; in the end, its end */
-    for (int filling = 0; filling < 2; filling++) {
-        for (int64_t i = 0; i < p->count; i++) {
-            const score_request *r = &p->request[i];
-            int64_t n = p->tree.end[i];
-            for (int64_t at = r->count - 2, left = r->scored; n >= 0 && left > 0; at--, left--) {
-                while (at < node[n].from) n = node[n].parent;
-                if (filling)
-                    p->goal[next[n]++] = (goal){at, p->slot[i] + left - 1, r->tokens[at + 1]};
-                else
-                    next[n + 1]++;
-            }
-        }
-        for (int64_t n = 0; !filling && n < p->tree.count; n++) next[n + 1] += next[n];
-    }
-}
-
-static void measure_tree(score_plan *p, int64_t rows)
-{
-    booking *path = memory_new(p->tree.count, sizeof *path, "paths");
-    int64_t longest = 1;
-    for (int64_t i = 0; i < p->tree.count; i++) {
-        const prefix_node *n = &p->tree.node[i];
-        const booking before = n->parent >= 0 ? path[n->parent] : (booking){0};
-        path[i] = (booking){before.pages + pages_of(n), before.sequences + 1};
-        if (path[i].pages > p->path.pages) p->path.pages = path[i].pages;
-        if (path[i].sequences > p->path.sequences) p->path.sequences = path[i].sequences;
-        if (n->to > longest) longest = n->to;
-        p->tokens += n->to - n->from;
-    }
-    free(path);
-    /* A continuation has about eight tokens: so many of them fill a pass; contexts have more pages. */
-    const int64_t beside = rows / 8 + 16;
-    p->settings = (decoder_settings){.rows = rows,
-                                     .sequences = p->path.sequences + beside,
-                                     .positions = (p->path.pages + beside + beside / 2 + 1) * DECODER_PAGE,
-                                     .longest = longest,
-                                     .cache = F32};
-}
-
-score_plan *score_plan_new(const score_request *request, int64_t count, int64_t rows, const comm *c)
-{
-    score_plan *p = memory_new(1, sizeof *p, "a plan of scores");
-    *p = (score_plan){.request = request, .count = count};
-    p->slot = memory_new(count + 1, sizeof *p->slot, "places of scores");
-    for (int64_t i = 0; i < count; i++) {
-        p->slot[i + 1] = p->slot[i] + request[i].scored;
-        p->asked += request[i].count - 1;
-    }
-    sequence *inputs = inputs_of(request, count);
-    int64_t *order = sequences_sort(inputs, count), first, end;
-    share(request, inputs, order, count, c, &first, &end);
-    prefix_tree_init(&p->tree, inputs, count, order + first, end - first);
-    free(order);
-    free(inputs);
-    find_goals(p);
-    measure_tree(p, rows);
-    return p;
-}
-
-void score_plan_free(score_plan *p)
-{
-    if (!p) return;
-    prefix_tree_free(&p->tree);
-    free(p->goal);
-    free(p->goals);
-    free(p->slot);
-    free(p);
-}
-
-const decoder_settings *score_plan_settings(const score_plan *p) { return &p->settings; }
-
-/* ---- nodes that may start, the first of the walk first: a heap ----------------------------------------- */
-
-typedef struct heap {
-    int64_t *node;
-    int64_t count;
-} heap;
-
-static void heap_swap(heap *h, int64_t i, int64_t j)
-{
-    const int64_t node = h->node[i];
-    h->node[i] = h->node[j];
-    h->node[j] = node;
-}
-
-static void heap_add(heap *h, int64_t node)
-{
-    int64_t i = h->count++;
-    h->node[i] = node;
-    for (; i && h->node[i] < h->node[(i - 1) / 2]; i = (i - 1) / 2) heap_swap(h, i, (i - 1) / 2);
-}
-
-static void heap_drop_first(heap *h)
-{
-    h->node[0] = h->node[--h->count];
-    for (int64_t i = 0, child; (child = 2 * i + 1) < h->count; i = child) {
-        if (child + 1 < h->count && h->node[child + 1] < h->node[child]) child++;
-        if (h->node[i] <= h->node[child]) break;
-        heap_swap(h, i, child);
-    }
-}
-
-/* ---- the walk ------------------------------------------------------------------------------------------ */
 
 typedef struct visit {
     int sequence;
@@ -205,7 +28,7 @@ typedef struct walk {
     const score_plan *p;
     decoder *x;
     visit *at;
-    heap ready;
+    node_heap ready; /* nodes that may start, the first of the walk first */
     booking left;
     int64_t partial; /* the only node that is begun and not complete; -1: none */
     int64_t lane;    /* the first leaf that is not finished */
@@ -233,7 +56,7 @@ static void walk_init(walk *w, const score_plan *p, decoder *x)
     for (int64_t i = 0; i < n; i++) {
         const prefix_node *node = &p->tree.node[i];
         w->at[i] = (visit){.unstarted = node->children, .unfinished = node->children};
-        if (node->parent < 0) heap_add(&w->ready, i);
+        if (node->parent < 0) node_heap_add(&w->ready, i);
     }
 }
 
@@ -254,7 +77,7 @@ static void walk_free(walk *w)
 static bool may_start(walk *w, int64_t n)
 {
     const prefix_node *node = w->p->tree.node;
-    if (w->left.pages - pages_of(&node[n]) >= w->p->path.pages && w->left.sequences > w->p->path.sequences)
+    if (w->left.pages - node_pages(&node[n]) >= w->p->path.pages && w->left.sequences > w->p->path.sequences)
         return true;
     while (node[w->lane].children || w->at[w->lane].finished) w->lane++;
     return n <= w->lane && w->lane < node[n].end;
@@ -272,7 +95,7 @@ static void start(walk *w, int64_t n)
     else
         *s = decoder_fork(w->x, parent->sequence, node->from);
     REQUIRE(*s >= 0, "node %lld of %lld: no sequence is left", (long long)n, (long long)w->p->tree.count);
-    w->left.pages -= pages_of(node);
+    w->left.pages -= node_pages(node);
     w->left.sequences--;
 }
 
@@ -298,7 +121,7 @@ static void fill_pass(walk *w)
     while (w->rows < w->p->settings.rows && w->count < w->p->settings.sequences && w->ready.count &&
            may_start(w, w->ready.node[0])) {
         const int64_t n = w->ready.node[0];
-        heap_drop_first(&w->ready);
+        node_heap_drop_first(&w->ready);
         start(w, n);
         take(w, n);
     }
@@ -334,7 +157,7 @@ static void finish(walk *w, int64_t n)
     const prefix_node *node = w->p->tree.node;
     for (; n >= 0 && w->at[n].unfinished == 0; n = node[n].parent) {
         w->at[n].finished = true;
-        w->left.pages += pages_of(&node[n]);
+        w->left.pages += node_pages(&node[n]);
         w->left.sequences++;
         if (node[n].parent >= 0) w->at[node[n].parent].unfinished--;
     }
@@ -346,7 +169,8 @@ static void end_pass(walk *w)
     for (int i = 0; i < w->count; i++) {
         const int64_t n = w->pieces[i].node;
         if (n == w->partial) continue;
-        for (int64_t child = n + 1; child < node[n].end; child = node[child].end) heap_add(&w->ready, child);
+        for (int64_t child = n + 1; child < node[n].end; child = node[child].end)
+            node_heap_add(&w->ready, child);
         if (node[n].children) continue;
         decoder_close(w->x, w->at[n].sequence);
         finish(w, n);

@@ -70,7 +70,7 @@ status chat_template_of_folder(chat_template **out, const char *folder, message 
 
 json_t *chat_message(const char *role, const char *text, int64_t bytes)
 {
-    json_t *content = json_stringn(bytes ? text : "", (size_t)bytes);
+    json_t *content = json_text_stringn(text, bytes);
     return content ? memory_check(json_pack("{s:s,s:o}", "role", role, "content", content), "a chat") : NULL;
 }
 
@@ -78,7 +78,7 @@ static void set_token(json_t *variables, const char *name, const tokenizer *t, i
 {
     text_buffer text = {0};
     if (tokenizer_special_text(t, id, &text))
-        json_object_set_new(variables, name, json_stringn(text.bytes ? text.text : "", (size_t)text.bytes));
+        json_object_set_new(variables, name, json_text_stringn(text.text, text.bytes));
     text_buffer_free(&text);
 }
 

@@ -125,7 +125,7 @@ static status check_room(const engine *e, const engine_request *r, message *why)
             why, ERR_USAGE,
             "the prompt has %lld tokens and max_tokens is %lld: more than the %lld of a sequence together",
             (long long)r->prompt_tokens, (long long)r->max_tokens, (long long)longest);
-    const int64_t all = pages_of(job_positions(&(job){.r = *r}));
+    const int64_t all = decoder_pages_of(job_positions(&(job){.r = *r}));
     const int64_t pages = all + (r->choices - 1) * (all - r->prompt_tokens / DECODER_PAGE);
     if (pages > e->pages)
         return fail(why, ERR_USAGE,
@@ -274,7 +274,7 @@ engine_statistics engine_statistics_now(const engine *e)
     s.pages = e->pages;
     s.used = e->pages - decoder_pages_free(e->d);
     for (int i = 0; i < (int)e->d->settings.sequences; i++)
-        if (e->held[i].open && e->held[i].by) needed += pages_of(e->held[i].count);
+        if (e->held[i].open && e->held[i].by) needed += decoder_pages_of(e->held[i].count);
     s.kept = s.used > needed ? s.used - needed : 0;
     return s;
 }

@@ -79,11 +79,18 @@ static inline int64_t job_positions(const job *j)
 {
     return j->r.prompt_tokens + (j->r.max_tokens > 1 ? j->r.max_tokens - 1 : 0);
 }
-static inline int64_t pages_of(int64_t positions) { return (positions + DECODER_PAGE - 1) / DECODER_PAGE; }
 /* Whether the log-probabilities of its prompt are wanted. */
 static inline bool job_scores(const job *j) { return j->r.echo && j->r.top >= 0; }
 /* Whether the decoder's scores are enough for these, without logits. */
 static inline bool job_scores_suffice(const job *j) { return j->r.top <= 1; }
+
+/* logprob and top of a token. */
+typedef struct token_chances {
+    bool known;
+    double logprob;
+    token_chance top[ENGINE_MAX_TOP];
+    int tops;
+} token_chances;
 
 /* ---- engine_start.c ---- */
 void engine_start_jobs(engine *e);
@@ -100,15 +107,11 @@ void held_close(engine *e, int sequence);
 void engine_pass(engine *e);
 void engine_pass_init(engine *e);
 void engine_pass_free(engine *e);
+/* What a score says, as far as the request wants it: of its target, or of the likeliest token, which was
+ * `chosen`. */
+token_chances chances_of_score(const job *j, const token_score *s, bool chosen);
 
 /* ---- engine_tell.c ---- */
-/* logprob and top of a token. */
-typedef struct token_chances {
-    bool known;
-    double logprob;
-    token_chance top[ENGINE_MAX_TOP];
-    int tops;
-} token_chances;
 /* Tells the next token of the prompt. */
 void tell_prompt_token(engine *e, job *j, const token_chances *chances);
 /* Takes a token that was chosen: tells it, and finishes the choice when it is the last. */

@@ -192,7 +192,7 @@ static double log_sum(const float *logits, int64_t V)
     return (double)most + log(sum);
 }
 
-static token_chances from_logits(const engine *e, const job *j, const float *logits, int32_t token)
+static token_chances chances_of_logits(const engine *e, const job *j, const float *logits, int32_t token)
 {
     token_chances c = {.known = j->r.top >= 0};
     if (!c.known) return c;
@@ -203,7 +203,7 @@ static token_chances from_logits(const engine *e, const job *j, const float *log
     return c;
 }
 
-static token_chances from_score(const job *j, const token_score *s, bool chosen)
+token_chances chances_of_score(const job *j, const token_score *s, bool chosen)
 {
     token_chances c = {.known = j->r.top >= 0, .logprob = chosen ? s->best_logprob : s->logprob};
     c.tops = j->r.top > 0;
@@ -223,12 +223,12 @@ static void answer_prompt(engine *e, const ask *a)
 {
     const struct pass *p = e->pass;
     if (a->logits) {
-        const token_chances chances = from_logits(e, a->j, logits_of(e, a->at), a->target);
+        const token_chances chances = chances_of_logits(e, a->j, logits_of(e, a->at), a->target);
         tell_prompt_chances(e, a->j, &chances);
         return;
     }
     const token_score *score = &p->score[a->at];
-    const token_chances chances = from_score(a->j, score, false);
+    const token_chances chances = chances_of_score(a->j, score, false);
     held_add_score(&e->held[a->j->choice[0].sequence], score);
     tell_prompt_chances(e, a->j, &chances);
 }
@@ -242,10 +242,10 @@ static void answer_choice(engine *e, const ask *a)
         const float *logits = logits_of(e, a->at);
         memcpy(e->draft, logits, (size_t)e->V * sizeof *logits);
         token = sampler_next(a->c->sampler, e->draft);
-        if (token >= 0) chances = from_logits(e, a->j, logits, token);
+        if (token >= 0) chances = chances_of_logits(e, a->j, logits, token);
     } else {
         const token_score *score = &p->score[a->at];
-        chances = from_score(a->j, score, true);
+        chances = chances_of_score(a->j, score, true);
         token = isfinite(score->best_logprob) ? score->best : -1;
     }
     if (token < 0)

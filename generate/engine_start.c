@@ -93,7 +93,8 @@ static int64_t pages_promised(const engine *e)
 {
     int64_t pages = 0;
     for (const job *j = e->running; j; j = j->next) {
-        const int64_t all = job_positions(j), forked = pages_of(all) - j->r.prompt_tokens / DECODER_PAGE;
+        const int64_t all = job_positions(j),
+                      forked = decoder_pages_of(all) - j->r.prompt_tokens / DECODER_PAGE;
         for (int i = 0; i < j->r.choices; i++) {
             const choice *c = &j->choice[i];
             if (c->finished) continue;
@@ -130,7 +131,7 @@ static bool close_oldest(engine *e, int spared)
 /* Makes room for a request that begins with `shared` positions of `source` (-1). */
 static bool make_room(engine *e, const job *j, int source, int64_t shared)
 {
-    const int64_t all = pages_of(job_positions(j));
+    const int64_t all = decoder_pages_of(job_positions(j));
     const int64_t pages =
         all - shared / DECODER_PAGE + (j->r.choices - 1) * (all - j->r.prompt_tokens / DECODER_PAGE);
     if (e->running_count + j->r.choices > e->set.running) return false;
@@ -227,13 +228,6 @@ static void copy_scores(engine *e, job *j, int source, int64_t shared)
     for (int64_t i = 0; i <= shared; i++) held_add_score(h, &e->held[source].score[i]);
 }
 
-static token_chances chances_of(const job *j, const token_score *s)
-{
-    token_chances c = {.known = true, .logprob = s->logprob, .tops = j->r.top > 0};
-    c.top[0] = (token_chance){s->best, s->best_logprob};
-    return c;
-}
-
 /* The tokens of the prompt whose scores are known from the start, or all where none are wanted. */
 static void tell_what_is_known(engine *e, job *j)
 {
@@ -241,7 +235,8 @@ static void tell_what_is_known(engine *e, job *j)
     if (!j->r.echo) return;
     const int64_t until = !job_scores(j) ? j->r.prompt_tokens : h->scored > 1 ? h->scored : 1;
     for (int64_t i = 0; i < until; i++) {
-        const token_chances chances = i && job_scores(j) ? chances_of(j, &h->score[i]) : (token_chances){0};
+        const token_chances chances =
+            i && job_scores(j) ? chances_of_score(j, &h->score[i], false) : (token_chances){0};
         tell_prompt_token(e, j, &chances);
     }
 }

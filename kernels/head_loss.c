@@ -1,6 +1,6 @@
 /* The vocabulary head and the loss, a chunk of rows at a time: logits of the chunk by one product, softmax
  * and gradient in place, two more products for the gradients. Only the chunk's logits exist. */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/head.h"
 #include "kernels/cpu/vmath.h"
 #include <string.h>
 
@@ -14,10 +14,7 @@ static real row_loss(real *row, int64_t V, int32_t target, bool gradient)
         if (gradient) memset(row, 0, (size_t)V * sizeof *row);
         return 0;
     }
-    real highest = row[0];
-#pragma omp simd reduction(max : highest)
-    for (int64_t v = 0; v < V; v++) highest = row[v] > highest ? row[v] : highest;
-    const real logit = row[target] - highest;
+    const real highest = highest_of(row, V), logit = row[target] - highest;
     double sum = 0;
     for (int64_t from = 0; from < V; from += PIECE) {
         const int64_t to = V - from < PIECE ? V : from + PIECE;
@@ -42,28 +39,19 @@ static void head_loss(const char *function, tensor *dhidden, tensor *dweight, te
 {
     const int64_t N = hidden->dim[0], C = hidden->dim[1], V = weight->dim[0], chunk = scratch->dim[0];
     const bool gradient = dhidden != NULL;
-    tensor_require_shape(function, hidden, REAL_TYPE, 2, (const int64_t[]){N, C});
-    tensor_require_shape(function, weight, REAL_TYPE, 2, (const int64_t[]){V, C});
-    tensor_require_shape(function, targets, I32, 1, (const int64_t[]){N});
+    require_head(function, hidden, weight, targets, scratch);
     tensor_require_shape(function, loss, REAL_TYPE, 1, (const int64_t[]){N});
-    tensor_require_shape(function, scratch, REAL_TYPE, 2, (const int64_t[]){chunk, V});
-    REQUIRE(chunk >= 1, "%s: no room for a row", function);
     REQUIRE_CONTIGUOUS(hidden);
     REQUIRE_CONTIGUOUS(weight);
-    REQUIRE_CONTIGUOUS(targets);
     REQUIRE_CONTIGUOUS(loss);
-    REQUIRE_CONTIGUOUS(scratch);
     if (gradient) {
         tensor_require_shape(function, dhidden, REAL_TYPE, 2, (const int64_t[]){N, C});
         tensor_require_shape(function, dweight, REAL_TYPE, 2, (const int64_t[]){V, C});
         REQUIRE_CONTIGUOUS(dhidden);
         REQUIRE_CONTIGUOUS(dweight);
     }
-    const int32_t *target = targets->data;
-    for (int64_t n = 0; n < N; n++)
-        REQUIRE(target[n] >= -1 && target[n] < V, "%s: targets[%lld] is %d of %lld", function, (long long)n,
-                target[n], (long long)V);
 
+    const int32_t *target = targets->data;
     real *logits = scratch->data, *losses = loss->data;
     for (int64_t from = 0; from < N; from += chunk) {
         const int64_t rows = N - from < chunk ? N - from : chunk;

@@ -1,7 +1,7 @@
 /* Log-probabilities of targets and of the likeliest tokens, a chunk of rows of logits at a time. A row goes
  * in pieces of fixed size from its start, the last filled up, whose lanes keep partial sums: its bits depend
  * on nothing but its logits. */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/head.h"
 #include "kernels/cpu/vmath.h"
 
 enum { PIECE = 32 };
@@ -9,9 +9,7 @@ enum { PIECE = 32 };
 /* The lowest index of the largest of a row. */
 static int64_t likeliest(const real *row, int64_t V)
 {
-    real highest = row[0];
-#pragma omp simd reduction(max : highest)
-    for (int64_t v = 0; v < V; v++) highest = row[v] > highest ? row[v] : highest;
+    const real highest = highest_of(row, V);
     int64_t best = 0;
     while (best + 1 < V && row[best] != highest) best++;
     return best;
@@ -50,21 +48,11 @@ static void row_scores(double *scores, const real *row, int64_t V, int32_t targe
 void CPU(head_scores)(tensor *scores, const tensor *hidden, const tensor *weight, const tensor *targets,
                       tensor *scratch, stream *s)
 {
-    const int64_t N = hidden->dim[0], C = hidden->dim[1], V = weight->dim[0], chunk = scratch->dim[0];
-    REQUIRE_SHAPE(hidden, REAL_TYPE, N, C);
-    REQUIRE_SHAPE(weight, REAL_TYPE, V, C);
-    REQUIRE_SHAPE(targets, I32, N);
+    const int64_t N = hidden->dim[0], V = weight->dim[0], chunk = scratch->dim[0];
+    require_head(__func__, hidden, weight, targets, scratch);
     REQUIRE_SHAPE(scores, F64, N, 3);
-    REQUIRE_SHAPE(scratch, REAL_TYPE, chunk, V);
-    REQUIRE(chunk >= 1, "%s: no room for a row", __func__);
     REQUIRE_CONTIGUOUS(scores);
-    REQUIRE_CONTIGUOUS(targets);
-    REQUIRE_CONTIGUOUS(scratch);
     const int32_t *target = targets->data;
-    for (int64_t n = 0; n < N; n++)
-        REQUIRE(target[n] >= -1 && target[n] < V, "%s: targets[%lld] is %d of %lld", __func__, (long long)n,
-                target[n], (long long)V);
-
     for (int64_t from = 0; from < N; from += chunk) {
         const int64_t rows = smaller(chunk, N - from);
         tensor logits = tensor_rows(scratch, 0, rows);

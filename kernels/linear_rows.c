@@ -1,6 +1,7 @@
 /* Linear layers whose rows have the same bits in any company (kernels/cpu/products.h). Work is a block of
  * outputs times a block of rows: the weights of a block stay in the second cache while its rows pass. With
  * few rows there is one block of rows, and each weight is read from memory once. */
+#include "kernels/cpu/linear.h"
 #include "kernels/cpu/products.h"
 #include <omp.h>
 
@@ -36,11 +37,7 @@ void CPU(linear_rows)(tensor *out, operand input, operand weights, const tensor 
     (void)s;
     const tensor *inp = input.value, *weight = weights.value;
     const int64_t N = inp->dim[0], K = inp->dim[1], O = weight->dim[0];
-    REQUIRE_SHAPE(inp, REAL_TYPE, N, K);
-    REQUIRE_SHAPE(weight, REAL_TYPE, O, K);
-    REQUIRE_SHAPE(out, REAL_TYPE, N, O);
-    REQUIRE_CONTIGUOUS(weight);
-    if (bias) REQUIRE_SHAPE(bias, REAL_TYPE, O);
+    require_linear(__func__, out, inp, weight, bias);
     const int64_t outputs = block_outputs(K, O, omp_get_max_threads()), across = blocks_of(O, outputs),
                   count = across * blocks_of(N, BLOCK_ROWS);
 #pragma omp parallel for schedule(dynamic) if (N * K * O >= SHARED)

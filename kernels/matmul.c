@@ -1,7 +1,8 @@
 /* Linear layers: one matrix product each (kernels/cpu/blas.h), plus the bias and its gradient. Forward
  * multiplies by the weight, the input's gradient by the same weight from the other side, the weight's
  * gradient is dout times the input. The last two are products of their own, so either can be left out. */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/linear.h"
+#include <stddef.h>
 
 /* Rows may be strided: the row stride is the leading dimension that the library asks for. */
 static int64_t row_stride(const tensor *t) { return t->dim[0] > 1 ? t->stride[0] : t->dim[1]; }
@@ -11,12 +12,8 @@ void CPU(matmul_forward)(tensor *out, operand input, operand weights, const tens
     (void)s;
     const tensor *inp = input.value, *weight = weights.value;
     const int64_t N = inp->dim[0], K = inp->dim[1], O = weight->dim[0];
-    REQUIRE_SHAPE(inp, REAL_TYPE, N, K);
-    REQUIRE_SHAPE(weight, REAL_TYPE, O, K);
-    REQUIRE_SHAPE(out, REAL_TYPE, N, O);
-    REQUIRE_CONTIGUOUS(weight);
+    require_linear(__func__, out, inp, weight, bias);
     if (bias) {
-        REQUIRE_SHAPE(bias, REAL_TYPE, O);
         const real *from = bias->data;
         /* The product is then added to the bias. */
 #pragma omp parallel for
@@ -48,10 +45,7 @@ static void backward(const char *function, tensor *dinp, tensor *dweight, tensor
 {
     const tensor *dout = gradient.value, *inp = input.value, *weight = weights.value;
     const int64_t N = inp->dim[0], K = inp->dim[1], O = weight->dim[0];
-    tensor_require_shape(function, inp, REAL_TYPE, 2, (const int64_t[]){N, K});
-    tensor_require_shape(function, weight, REAL_TYPE, 2, (const int64_t[]){O, K});
-    tensor_require_shape(function, dout, REAL_TYPE, 2, (const int64_t[]){N, O});
-    REQUIRE_CONTIGUOUS(weight);
+    require_linear(function, dout, inp, weight, NULL);
     if (dinp) {
         tensor_require_shape(function, dinp, REAL_TYPE, 2, (const int64_t[]){N, K});
         gemm(false, false, N, K, O, 1, dout->data, row_stride(dout), weight->data, K, keep, dinp->data,

@@ -56,11 +56,6 @@ void response_json(text_buffer *out, json_t *json)
     json_decref(json);
 }
 
-static json_t *string(const char *text, int64_t bytes)
-{
-    return json_stringn(bytes ? text : "", (size_t)bytes);
-}
-
 static json_t *number(double logprob) { return json_real(logprob > least_logprob ? logprob : least_logprob); }
 
 static lists lists_new(const completion_request *q)
@@ -135,8 +130,8 @@ static json_t *chat_token(const char *text, int64_t bytes, double logprob)
 {
     json_t *list = json_array();
     for (int64_t i = 0; i < bytes; i++) json_array_append_new(list, json_integer((unsigned char)text[i]));
-    return json_pack("{s:o,s:o,s:o}", "token", string(text, bytes), "logprob", number(logprob), "bytes",
-                     list);
+    return json_pack("{s:o,s:o,s:o}", "token", json_text_stringn(text, bytes), "logprob", number(logprob),
+                     "bytes", list);
 }
 
 static json_t *chat_entry(const response *r, const engine_event *e)
@@ -158,7 +153,7 @@ static void add_token(const response *r, part *p, const engine_event *e, const c
 {
     if (p->lists.tokens && r->q->chat) json_array_append_new(p->lists.tokens, chat_entry(r, e));
     if (p->lists.offsets) {
-        json_array_append_new(p->lists.tokens, string(piece, bytes));
+        json_array_append_new(p->lists.tokens, json_text_stringn(piece, bytes));
         json_array_append_new(p->lists.logprobs, e->scored ? number(e->logprob) : json_null());
         json_array_append_new(p->lists.top, e->scored ? alternatives(r, e, piece, bytes) : json_null());
         json_array_append_new(p->lists.offsets, json_integer(p->offset));
@@ -261,7 +256,7 @@ static void send_role(const response *r, int64_t index, text_buffer *out)
 static void send_chunk(const response *r, choice *c, int64_t index, bool finished, text_buffer *out)
 {
     part *p = &c->part;
-    json_t *text = string(p->text.text, p->text.bytes), *logprobs = logprobs_json(r, p);
+    json_t *text = json_text_stringn(p->text.text, p->text.bytes), *logprobs = logprobs_json(r, p);
     json_t *one = r->q->chat ? json_pack("{s:I,s:o,s:o,s:o}", "index", (json_int_t)index, "delta",
                                          p->text.bytes ? json_pack("{s:o}", "content", text) : json_object(),
                                          "logprobs", logprobs, "finish_reason", reason_json(c, finished))
@@ -315,7 +310,8 @@ void response_add(response *r, const engine_event *e, text_buffer *out)
 
 static json_t *whole_choice(const response *r, const choice *c, int64_t index)
 {
-    json_t *text = string(c->part.text.text, c->part.text.bytes), *logprobs = logprobs_json(r, &c->part);
+    json_t *text = json_text_stringn(c->part.text.text, c->part.text.bytes),
+           *logprobs = logprobs_json(r, &c->part);
     if (r->q->chat)
         return json_pack("{s:I,s:{s:s,s:o},s:o,s:o}", "index", (json_int_t)index, "message", "role",
                          "assistant", "content", text, "logprobs", logprobs, "finish_reason",

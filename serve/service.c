@@ -2,6 +2,7 @@
  * header can say what is wrong: who asks, what for, how. */
 #include "serve/service.h"
 #include "base/clock.h"
+#include "base/json_text.h"
 #include "base/memory.h"
 #include "generate/chat_template/chat_template.h"
 #include "serve/completion.h"
@@ -90,13 +91,12 @@ static void tokenize(service *s, http_exchange *x)
     if (result == OK)
         result =
             prompt_encode(s->completion.encoder[which], &q.prompt, q.add_special_tokens, &ids, &hidden, &why);
-    if (result == OK) {
-        json_t *list = json_array();
-        for (int64_t i = 0; i < ids.count; i++) json_array_append_new(list, json_integer(ids.id[i]));
+    if (result == OK)
         answer_json(s, x,
                     json_pack("{s:I,s:I,s:o}", "count", (json_int_t)ids.count, "max_model_len",
-                              (json_int_t)s->settings.model[which]->longest, "tokens", list));
-    } else
+                              (json_int_t)s->settings.model[which]->longest, "tokens",
+                              token_list_json(&ids)));
+    else
         refuse(s, x, 400, why.text);
     token_list_free(&ids);
     tokenize_request_free(&q);
@@ -112,9 +112,7 @@ static void detokenize(service *s, http_exchange *x)
     if (result == OK)
         result = tokenizer_decode(m->tokenizer, q.prompt.ids.id, q.prompt.ids.count, false, &text, &why);
     if (result == OK)
-        answer_json(
-            s, x,
-            json_pack("{s:o}", "prompt", json_stringn(text.bytes ? text.text : "", (size_t)text.bytes)));
+        answer_json(s, x, json_pack("{s:o}", "prompt", json_text_stringn(text.text, text.bytes)));
     else
         refuse(s, x, 400, why.text);
     text_buffer_free(&text);
@@ -125,9 +123,8 @@ static void detokenize(service *s, http_exchange *x)
 static json_t *special(const tokenizer *t, int64_t id)
 {
     text_buffer text = {0};
-    json_t *json = tokenizer_special_text(t, id, &text)
-                       ? json_stringn(text.bytes ? text.text : "", (size_t)text.bytes)
-                       : json_null();
+    json_t *json =
+        tokenizer_special_text(t, id, &text) ? json_text_stringn(text.text, text.bytes) : json_null();
     text_buffer_free(&text);
     return json;
 }

@@ -1,16 +1,15 @@
-/* The list of connections under one lock, and the thread that walks it ten times a second. The lock is held
+/* The list of connections under one lock, and the thread that walks it every tick. The lock is held
  * while it acts, so that no socket is closed, and its number given to another file, meanwhile. */
 #include "serve/watch.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include "serve/tick.h"
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-
-enum { MILLISECONDS = 100 };
 
 struct watched {
     watch *in;
@@ -54,11 +53,7 @@ static void *walk(void *argument)
     while (!w->stopping) {
         const double now = clock_seconds();
         for (watched *c = w->first; c; c = c->next) look_at(c, now);
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += MILLISECONDS * 1000000;
-        if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-        pthread_cond_timedwait(&w->stop, &w->lock, &until);
+        tick_wait(&w->stop, &w->lock);
     }
     pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -67,11 +62,7 @@ static void *walk(void *argument)
 watch *watch_start(void)
 {
     watch *w = memory_new(1, sizeof *w, "the list of connections");
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->stop, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    tick_init(&w->stop);
     pthread_mutex_init(&w->lock, NULL);
     if (pthread_create(&w->thread, NULL, walk, w)) memory_failed("a thread that watches connections");
     return w;

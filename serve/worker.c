@@ -4,11 +4,10 @@
 #include "serve/worker.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "serve/tick.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { IDLE_MILLISECONDS = 100 };
 
 typedef enum entry_state { SUBMITTED, RUNNING, REFUSED } entry_state;
 
@@ -53,11 +52,7 @@ worker *worker_new(engine *const *engines, int count, const worker_limits *limit
     w->engines = count, w->limits = *limits;
     w->observe = observe, w->context = context;
     w->last = &w->first;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    tick_init(&w->wake);
     pthread_cond_init(&w->settled, NULL);
     pthread_mutex_init(&w->lock, NULL);
     return w;
@@ -70,6 +65,27 @@ void worker_free(worker *w)
     pthread_cond_destroy(&w->settled);
     pthread_mutex_destroy(&w->lock);
     free(w);
+}
+
+/* ---- the list ------------------------------------------------------------------------------------------ */
+
+/* Returns where the list has the entry of a generation; *result is NULL when it has none. */
+static entry **find(worker *w, const generation *j)
+{
+    entry **link = &w->first;
+    while (*link && (*link)->work != j) link = &(*link)->next;
+    return link;
+}
+
+/* Removes the entry at *link, whose choices are no longer outstanding. */
+static void forget(worker *w, entry **link)
+{
+    entry *gone = *link;
+    w->outstanding[gone->model] -= generation_choices(gone->work);
+    *link = gone->next;
+    if (!gone->next) w->last = link;
+    free(gone->id);
+    free(gone);
 }
 
 /* ---- the worker's thread ------------------------------------------------------------------------------- */
@@ -141,11 +157,7 @@ static void forget_finished(worker *w)
     for (entry **link = &w->first; *link;) {
         entry *e = *link;
         if (e->state == RUNNING && generation_is_finished(e->work)) {
-            w->outstanding[e->model] -= generation_choices(e->work);
-            *link = e->next;
-            if (!e->next) w->last = link;
-            free(e->id);
-            free(e);
+            forget(w, link);
             some = true;
         } else
             link = &e->next;
@@ -171,23 +183,14 @@ static void step(worker *w)
     }
 }
 
-/* Until there is something to do, or it is time to ask whether to stop. */
-static void wait_for_news(worker *w)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += IDLE_MILLISECONDS * 1000000;
-    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-    if (!w->news) pthread_cond_timedwait(&w->wake, &w->lock, &until);
-}
-
 int64_t worker_run(worker *w, int (*stop)(void), double grace)
 {
     double deadline = 0;
     int64_t cancelled = 0;
     pthread_mutex_lock(&w->lock);
     while (!w->stopping || w->first) {
-        if (!any_busy(w)) wait_for_news(w);
+        /* Until there is something to do, or it is time to ask whether to stop. */
+        if (!any_busy(w) && !w->news) tick_wait(&w->wake, &w->lock);
         w->news = false;
         if (!w->stopping && stop()) {
             w->stopping = true;
@@ -212,23 +215,6 @@ int64_t worker_run(worker *w, int (*stop)(void), double grace)
 
 /* ---- the connections' threads -------------------------------------------------------------------------- */
 
-static entry *find(const worker *w, const generation *j)
-{
-    entry *e = w->first;
-    while (e && e->work != j) e = e->next;
-    return e;
-}
-
-static void unlink_entry(worker *w, entry *gone)
-{
-    entry **link = &w->first;
-    while (*link != gone) link = &(*link)->next;
-    *link = gone->next;
-    if (!gone->next) w->last = link;
-    free(gone->id);
-    free(gone);
-}
-
 static status check_room(const worker *w, int which, int64_t choices, message *why)
 {
     if (w->stopping) return fail(why, STOPPED, "the server is stopping and takes no new requests");
@@ -252,7 +238,7 @@ status worker_submit(worker *w, int which, generation *j, message *why)
         return s;
     }
     generation_observe(j, w->observe, w->context);
-    entry *e = memory_new(1, sizeof *e, "a generation");
+    entry *e = memory_new(1, sizeof *e, "a generation"), **link;
     *e = (entry){.work = j,
                  .model = which,
                  .since = clock_seconds(),
@@ -262,11 +248,11 @@ status worker_submit(worker *w, int which, generation *j, message *why)
     w->news = true;
     pthread_cond_signal(&w->wake);
     /* A generation that was taken may be over, and its entry gone, before this thread wakes up. */
-    while ((e = find(w, j)) && e->state == SUBMITTED) pthread_cond_wait(&w->settled, &w->lock);
+    while (*(link = find(w, j)) && (*link)->state == SUBMITTED) pthread_cond_wait(&w->settled, &w->lock);
+    e = *link;
     if (e && e->state == REFUSED) {
         s = e->result, *why = e->why;
-        w->outstanding[which] -= choices;
-        unlink_entry(w, e);
+        forget(w, link);
     }
     pthread_mutex_unlock(&w->lock);
     return s;
@@ -275,7 +261,7 @@ status worker_submit(worker *w, int which, generation *j, message *why)
 void worker_cancel(worker *w, generation *j)
 {
     pthread_mutex_lock(&w->lock);
-    entry *e = find(w, j);
+    entry *e = *find(w, j);
     if (e) e->cancel = w->news = true;
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
@@ -285,7 +271,7 @@ void worker_release(worker *w, generation *j)
 {
     worker_cancel(w, j);
     pthread_mutex_lock(&w->lock);
-    while (find(w, j)) pthread_cond_wait(&w->settled, &w->lock);
+    while (*find(w, j)) pthread_cond_wait(&w->settled, &w->lock);
     pthread_mutex_unlock(&w->lock);
 }
 

@@ -23,3 +23,16 @@ int64_t eval_micro_batch(const options *o)
     say_old_name("eval", "micro_batch");
     return o->train_micro_batch;
 }
+
+status eval_style(task_style *style, const options *o, const char *flag, message *why)
+{
+    const char *name = flag ? flag : o->eval_style;
+    if (task_style_find(name, style)) return OK;
+    return fail(why, ERR_USAGE, "%s%.100s: there are transmla and lm-eval",
+                flag ? "--style " : "eval.style=", name);
+}
+
+suite_model eval_suite_model(const char *folder, const model_config *config)
+{
+    return (suite_model){folder, config->d.V, encode_window(config->positions, config->d.window)};
+}

@@ -28,8 +28,7 @@ static int64_t longest_of(const serving *s, const char *folder, const options *o
 static int64_t positions_of(const serving *s, const options *o)
 {
     const int64_t most = o->decode_sequences * s->as.longest, wanted = POSITIONS < most ? POSITIONS : most;
-    const int64_t positions = option_or(o->decode_positions, wanted > s->as.longest ? wanted : s->as.longest);
-    return (positions + DECODER_PAGE - 1) / DECODER_PAGE * DECODER_PAGE;
+    return option_or(o->decode_positions, wanted > s->as.longest ? wanted : s->as.longest);
 }
 
 static void set_first(serving *s, const options *o)
@@ -65,10 +64,9 @@ status serving_open(serving *s, const char *folder, const options *o, message *w
     TRY(tokenizer_open(&s->tokenizer, folder, why));
     open_chat(s, folder);
     TRY(end_tokens_of_folder(s->end, &s->as.ends, folder, s->tokenizer, why));
-    TRY(config_read(&s->x.config, folder, why));
+    TRY(loaded_model_open(&s->x, folder, why));
     s->as.longest = longest_of(s, folder, o);
-    config_free(&s->x.config);
-    TRY(loaded_model_open(&s->x, folder, "serve.context", s->as.longest, why));
+    TRY(loaded_model_length(&s->x, "serve.context", s->as.longest, why));
     s->as.name = tokenizer_name(s->tokenizer);
     s->as.tokenizer = s->tokenizer;
     s->as.chat = s->chat;

@@ -71,18 +71,17 @@ static void parameters_open(training *t)
                          .beta2 = o->optim_beta2,
                          .eps = o->optim_eps,
                          .decay = o->optim_weight_decay};
-    shards measured;
-    arena size = {.name = "weights and gradients"}, optimizer_size = {.name = "optimizer"};
-    shards_init(&measured, t->m.k, tensors, &t->m.table, &set, &size);
-    optimizer_init(&t->opt, t->c, &measured, &optimizer_size);
-    optimizer_free(&t->opt);
-    shards_free(&measured);
-    t->parameters_arena = (arena){.name = size.name, .device = t->backend.device};
-    t->optimizer_arena = (arena){.name = optimizer_size.name, .device = t->backend.device};
-    arena_reserve(&t->parameters_arena, size.used);
-    arena_reserve(&t->optimizer_arena, optimizer_size.used);
-    shards_init(&t->parameters, t->m.k, tensors, &t->m.table, &set, &t->parameters_arena);
-    optimizer_init(&t->opt, t->c, &t->parameters, &t->optimizer_arena);
+    t->parameters_arena = (arena){.name = "weights and gradients", .device = t->backend.device};
+    t->optimizer_arena = (arena){.name = "optimizer", .device = t->backend.device};
+    t->offload_arena = (arena){.name = "states", .device = t->backend.device, .pinned = true};
+    const bool offload = o->optim_offload && t->backend.device;
+    if (offload) t->opt.offload = &t->offload_arena;
+    if (o->optim_offload && !offload) log_line("optim.offload: moments are in the host's memory anyway");
+    shards_reserve(&t->parameters, t->m.k, tensors, &t->m.table, &set, &t->parameters_arena);
+    optimizer_reserve(&t->opt, t->c, &t->parameters, &t->optimizer_arena);
+    if (offload)
+        log_line("optim.offload: %.1f MiB of states in the host's memory, %.1f MiB on the device",
+                 (double)t->offload_arena.size / 1048576, (double)t->optimizer_arena.size / 1048576);
     t->m.units = shards_weights(&t->parameters);
 }
 
@@ -168,11 +167,12 @@ void training_close(training *t)
     if (t->m.k) {
         optimizer_free(&t->opt);
         shards_free(&t->parameters);
+        arena_release(&t->offload_arena);
+        arena_release(&t->optimizer_arena);
+        arena_release(&t->parameters_arena);
         activations_free(&t->acts);
         model_free(&t->m);
     }
-    arena_release(&t->optimizer_arena);
-    arena_release(&t->parameters_arena);
     compute_close(&t->backend);
     feed_close(&t->data);
     dataset_close(&t->held_out);

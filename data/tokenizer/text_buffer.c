@@ -2,6 +2,7 @@
 #include "data/tokenizer/text_buffer.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,4 +60,11 @@ void token_list_free(token_list *list)
 {
     free(list->id);
     *list = (token_list){0};
+}
+
+json_t *token_list_json(const token_list *list)
+{
+    json_t *ids = json_array();
+    for (int64_t i = 0; i < list->count; i++) json_array_append_new(ids, json_integer(list->id[i]));
+    return ids;
 }

@@ -5,12 +5,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+typedef struct json_t json_t;
+
 /* Ids that grow. Starts as {0}; the caller frees it. */
 typedef struct token_list {
     uint32_t *id;
     int64_t count, capacity;
 } token_list;
 void token_list_free(token_list *list);
+/* Makes a JSON array of the ids; the caller owns it. */
+json_t *token_list_json(const token_list *list);
 
 /* Bytes that grow, not zero-terminated. Starts as {0}; the caller frees it. */
 typedef struct text_buffer {

@@ -5,6 +5,7 @@
 #include "data/prepare/text_reader.h"
 #include "data/tokenizer/unicode.h"
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,26 +67,26 @@ static void close_file(task_file *f)
     json_decref(f->asked);
 }
 
-static status wrong(const task_file *f, const task_line *l, message *why, const char *what)
+static status wrong(const task_file *f, const task_line *l, message *why, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+static status wrong(const task_file *f, const task_line *l, message *why, const char *format, ...)
 {
-    return fail(why, ERR_INPUT, "%s:%lld: %.800s", f->path, (long long)l->number, what);
+    message what;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what.text, sizeof what.text, format, args);
+    va_end(args);
+    return fail(why, ERR_INPUT, "%s:%lld: %.800s", f->path, (long long)l->number, what.text);
 }
 
 static status parse(task_file *f, const char *text, const text_record *record, message *why)
 {
     json_error_t error;
     task_line l = {.number = record->line};
-    message sentence;
     const char *excess = json_text_excess(text, record->bytes, MOST_DEPTH, TEXT_LINE_COMMAS);
-    if (excess) {
-        fail(&sentence, ERR_INPUT, "its JSON %s", excess);
-        return wrong(f, &l, why, sentence.text);
-    }
+    if (excess) return wrong(f, &l, why, "its JSON %s", excess);
     l.json = json_loadb(text, (size_t)record->bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!l.json) {
-        fail(&sentence, ERR_INPUT, "not JSON at byte %d of the line: %s", error.position, error.text);
-        return wrong(f, &l, why, sentence.text);
-    }
+    if (!l.json) return wrong(f, &l, why, "not JSON at byte %d of the line: %s", error.position, error.text);
     f->line = array_reserve(f->line, &f->capacity, f->lines + 1, sizeof *f->line);
     f->line[f->lines++] = l;
     return json_is_object(l.json) ? OK : wrong(f, &l, why, "expected a JSON object on every line");
@@ -120,11 +121,8 @@ static status read_file(task_file *f, message *why)
 static status text_field(const task_file *f, const task_line *l, const char *name, const char **text,
                          message *why)
 {
-    message sentence;
     *text = name[0] ? json_string_value(json_object_get(l->json, name)) : "";
-    if (*text) return OK;
-    fail(&sentence, ERR_INPUT, "there is no text \"%s\"", name);
-    return wrong(f, l, why, sentence.text);
+    return *text ? OK : wrong(f, l, why, "there is no text \"%s\"", name);
 }
 
 /* Copies the first of "sol1,sol2", and moves *names behind it. */
@@ -144,7 +142,6 @@ static status take_choices(const task_file *f, const task_line *l, const char **
     const json_t *list = json_object_get(l->json, f->r->choices);
     const char *names = f->r->choices;
     char name[64];
-    message sentence;
     for (*count = 0;; ++*count) {
         const bool listed = json_is_array(list);
         if (listed ? (size_t)*count == json_array_size(list) : *count && !*names) return OK;
@@ -153,27 +150,21 @@ static status take_choices(const task_file *f, const task_line *l, const char **
             choice[*count] = json_string_value(json_array_get(list, (size_t)*count));
         else
             choice[*count] = json_string_value(json_object_get(l->json, next_name(&names, name)));
-        if (!choice[*count]) {
-            fail(&sentence, ERR_INPUT, "choice %d is not a text (%.100s)", *count, f->r->choices);
-            return wrong(f, l, why, sentence.text);
-        }
+        if (!choice[*count])
+            return wrong(f, l, why, "choice %d is not a text (%.100s)", *count, f->r->choices);
     }
 }
 
 static status take_gold(const task_file *f, const task_line *l, int choices, int *gold, message *why)
 {
     const json_t *value = json_object_get(l->json, "gold");
-    message sentence;
     if (!json_is_integer(value))
         return wrong(f, l, why, "there is no whole number \"gold\", the index of the right choice");
     const long long index = (long long)json_integer_value(value);
     *gold = (int)index;
-    if (choices >= 2 && index >= 0 && index < choices) return OK;
-    if (choices < 2)
-        fail(&sentence, ERR_INPUT, "a question has two choices at least, this one %d", choices);
-    else
-        fail(&sentence, ERR_INPUT, "gold is %lld, but the choices are 0 to %d", index, choices - 1);
-    return wrong(f, l, why, sentence.text);
+    if (choices < 2) return wrong(f, l, why, "a question has two choices at least, this one %d", choices);
+    if (index >= 0 && index < choices) return OK;
+    return wrong(f, l, why, "gold is %lld, but the choices are 0 to %d", index, choices - 1);
 }
 
 static status take_id(const task_file *f, const task_line *l, char **id, message *why)
@@ -217,7 +208,7 @@ static status append_example(text_buffer *out, const task_file *f, const task_li
     message inner;
     status s = append_context(out, f, &v, &inner);
     if (s == OK) s = template_render(out, f->r->continuation, &v, &inner);
-    if (s != OK) return wrong(f, l, why, inner.text);
+    if (s != OK) return wrong(f, l, why, "%s", inner.text);
     text_buffer_append(out, f->r->separator, (int64_t)strlen(f->r->separator));
     return OK;
 }
@@ -260,10 +251,10 @@ static status render(const task_file *f, const task_line *l, question *q, const 
     TRY(take_gold(f, l, v.choices, &q->gold, why));
     TRY(take_id(f, l, &q->id, why));
     status s = template_render(&before, f->r->header, &v, &inner);
-    if (s != OK) s = wrong(f, l, why, inner.text);
+    if (s != OK) s = wrong(f, l, why, "%s", inner.text);
     if (s == OK && f->shots) s = append_examples(&before, f, group, why);
     for (; s == OK && v.current < v.choices; v.current++)
-        if (render_choice(f, q, &v, &before, &inner) != OK) s = wrong(f, l, why, inner.text);
+        if (render_choice(f, q, &v, &before, &inner) != OK) s = wrong(f, l, why, "%s", inner.text);
     text_buffer_free(&before);
     return s;
 }

@@ -31,11 +31,16 @@
 #include "model/model.h"
 
 enum { DECODER_PAGE = 64 }; /* positions of a page */
+/* Pages that so many positions of a sequence fill, the last one perhaps in part. */
+static inline int64_t decoder_pages_of(int64_t positions)
+{
+    return (positions + DECODER_PAGE - 1) / DECODER_PAGE;
+}
 
 typedef struct decoder_settings {
     int64_t rows;      /* most tokens of a pass */
     int64_t sequences; /* most that are open at once */
-    int64_t positions; /* of the pool, for all sequences; a page at least. Shared ones count once */
+    int64_t positions; /* of the pool, for all sequences, rounded up to whole pages. Shared ones count once */
     int64_t longest;   /* most positions of one sequence */
     dtype cache;       /* what keys and values are kept as: the table's `real` (F32), BF16 or F8 */
     bool materialise;  /* MLA: reserve room for expanded keys and values of one sequence (`materialised`) */
@@ -47,7 +52,8 @@ typedef struct decoder {
     struct decoder_parts *parts; /* owned; private to model/decode */
 } decoder;
 
-/* Lays out and reserves memory on the device of the model's table. Stops the job when it is short. */
+/* Lays out and reserves memory on the device of the model's table. Stops the job when it is short. In
+ * x->settings the positions are those of the pool. */
 void decoder_init(decoder *x, const model *m, const decoder_settings *s);
 void decoder_free(decoder *x); /* or one of zeros */
 /* Bytes that decoder_init reserves there. */

@@ -11,7 +11,8 @@ enum { PARTIAL_ROWS = 256 };
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t pages_of(int64_t positions) { return (positions + DECODER_PAGE - 1) / DECODER_PAGE; }
+/* Positions of the pages that so many fill. */
+static int64_t whole_pages(int64_t positions) { return decoder_pages_of(positions) * DECODER_PAGE; }
 
 static bool expands(const dims *d, const decoder_settings *s)
 {
@@ -49,7 +50,7 @@ static pass_rows rows_layout(const dims *d, const ops *k, int64_t N, arena *a)
 static cached cached_layout(const decoder_settings *s, const ops *k, const char *name, int64_t width,
                             arena *a)
 {
-    const int64_t rows = pages_of(s->positions) * DECODER_PAGE;
+    const int64_t rows = whole_pages(s->positions);
     cached c = {.rows = arena_tensor(a, s->cache == F32 ? k->real : s->cache, name, rows, width)};
     if (s->cache == F8) c.scale = arena_tensor(a, F32, "scale", rows);
     return c;
@@ -68,7 +69,7 @@ static void layout(struct decoder_parts *p, const dims *d, const ops *k, const d
     p->scratch =
         arena_tensor(a, real, "scratch", PARTIAL_ROWS * d->H * (larger(mla ? d->R : d->D, d->Dv) + 2));
     if (expands(d, s)) {
-        const int64_t rows = pages_of(s->longest) * DECODER_PAGE;
+        const int64_t rows = whole_pages(s->longest);
         p->keys.rows = arena_tensor(a, act, "expanded keys", rows, d->H * (d->Dn + d->Dr));
         p->values.rows = arena_tensor(a, act, "expanded values", rows, d->H * d->Dv);
         p->piece = arena_tensor(a, act, "piece", EXPANDED_ROWS, d->R + d->Dr);
@@ -118,12 +119,13 @@ void decoder_init(decoder *x, const model *m, const decoder_settings *s)
 {
     const dims *d = &m->d;
     *x = (decoder){.m = m, .settings = *s, .parts = memory_new(1, sizeof *x->parts, "a decoder")};
+    x->settings.positions = whole_pages(s->positions);
     struct decoder_parts *p = x->parts;
     arena_reserve(&p->memory, measure(p, d, m->k, s));
     layout(p, d, m->k, s, &p->memory);
     angles_upload(&p->cosine, &p->sine, d, m->k);
 
-    pages_init(&p->pages, DECODER_PAGE, pages_of(s->positions), (int)s->sequences, s->longest);
+    pages_init(&p->pages, DECODER_PAGE, decoder_pages_of(s->positions), (int)s->sequences, s->longest);
     p->copy = memory_new(s->sequences, sizeof *p->copy, "copies of pages");
     p->seen = memory_new(s->sequences, sizeof *p->seen, "sequences of a pass");
     p->now.expanded = memory_new(s->sequences, sizeof *p->now.expanded, "spans of a pass");

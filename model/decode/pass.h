@@ -70,7 +70,7 @@ struct decoder_parts {
     tensor picked;         /* (rows,C) their hidden states */
     tensor scores;         /* (rows,3) f64 */
     tensor logits;         /* (some rows,V) real */
-    int32_t *host_picks;   /* (2,rows) */
+    int32_t *host_picks;   /* (rows) */
     double *host_scores;   /* (rows,3) */
     arena memory;
 };

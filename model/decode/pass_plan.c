@@ -6,20 +6,16 @@
 
 enum { ALIGNMENT = 4 }; /* numbers: pieces begin at multiples of 16 bytes */
 
-static int64_t most_pages(const decoder_settings *s)
-{
-    return (s->longest + DECODER_PAGE - 1) / DECODER_PAGE;
-}
-
 int64_t pass_numbers(const dims *d, const decoder_settings *s)
 {
-    const int64_t spans = s->rows < s->sequences ? s->rows : s->sequences;
-    int64_t pieces = 8, numbers = 3 * s->rows;              /* tokens, position, slot */
-    numbers += (spans + 1) + spans + spans * most_pages(s); /* start, length, table */
-    numbers += 2 * spans * DECODER_PAGE;                    /* copies */
+    const int64_t spans = s->rows < s->sequences ? s->rows : s->sequences,
+                  most_pages = decoder_pages_of(s->longest);
+    int64_t pieces = 8, numbers = 3 * s->rows;           /* tokens, position, slot */
+    numbers += (spans + 1) + spans + spans * most_pages; /* start, length, table */
+    numbers += 2 * spans * DECODER_PAGE;                 /* copies */
     if (s->materialise && d->kind == ATTENTION_MLA) {
         pieces += 1 + 3 * spans;
-        numbers += most_pages(s) + spans * (2 + 1 + s->longest); /* table; start, length and slots of each */
+        numbers += most_pages + spans * (2 + 1 + s->longest); /* table; start, length and slots of each */
     }
     return numbers + pieces * (ALIGNMENT - 1);
 }

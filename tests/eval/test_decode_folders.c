@@ -33,7 +33,7 @@ static void forward(const char *folder, int32_t *tokens, int64_t T, float *out)
     loaded_model x;
     message why;
     int32_t *first = memory_new(T, sizeof *first, "first");
-    if (loaded_model_open(&x, folder, "eval.seq_len", T, &why) != OK ||
+    if (loaded_model_open(&x, folder, &why) != OK || loaded_model_length(&x, "eval.seq_len", T, &why) != OK ||
         loaded_model_start(&x, &cpu, 1, comm_self(), &why) != OK)
         fail_msg("%s", why.text);
     const ops *k = x.m.k;
@@ -92,7 +92,7 @@ static void compare(const char *folder)
     uint64_t seed = 1;
     for (int64_t t = 0; t < T; t++) tokens[t] = (int32_t)draw_below(&seed, (uint64_t)V);
     forward(folder, tokens, T, want);
-    if (loaded_model_open(&x, folder, "eval.seq_len", T, &why) != OK ||
+    if (loaded_model_open(&x, folder, &why) != OK || loaded_model_length(&x, "eval.seq_len", T, &why) != OK ||
         loaded_model_decode(&x, &cpu,
                             &(decoder_settings){.rows = PASS,
                                                 .sequences = 1,

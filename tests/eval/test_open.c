@@ -27,7 +27,7 @@ static void refusals(void **state)
     model_config config;
     message why;
     assert_int_equal(model_folder_read(&config, "nowhere", &why), ERR_INPUT);
-    assert_int_equal(loaded_model_open(&x, "nowhere", "eval.seq_len", 8, &why), ERR_INPUT);
+    assert_int_equal(loaded_model_open(&x, "nowhere", &why), ERR_INPUT);
     assert_non_null(strstr(why.text, "nowhere"));
     loaded_model_close(&x);
     loaded_model_close(&x); /* zeros by now */
@@ -38,12 +38,17 @@ static void what_it_loads(void **state)
     (void)state;
     loaded_model x;
     message why;
-    if (loaded_model_open(&x, folder, "eval.seq_len", 8, &why) != OK) fail_msg("%s", why.text);
+    if (loaded_model_open(&x, folder, &why) != OK) fail_msg("%s", why.text);
     assert_int_equal(x.config.d.kind, ATTENTION_MLA);
     assert_null(x.m.k);
+    x.config.d.window = 7;
+    assert_int_equal(loaded_model_length(&x, "eval.seq_len", 8, &why), ERR_USAGE);
+    assert_non_null(strstr(why.text, "eval.seq_len=8"));
+    assert_int_equal(x.T, 0);
     loaded_model_close(&x); /* without having started */
 
-    assert_int_equal(loaded_model_open(&x, folder, "eval.seq_len", 8, &why), OK);
+    assert_int_equal(loaded_model_open(&x, folder, &why), OK);
+    assert_int_equal(loaded_model_length(&x, "eval.seq_len", 8, &why), OK);
     if (loaded_model_start(&x, &cpu, 2, comm_self(), &why) != OK) fail_msg("%s", why.text);
     assert_ptr_equal(x.m.k, ops_cpu_f32());
     assert_true(x.acts.B == 2 && x.acts.T == 8);
@@ -76,10 +81,12 @@ static void side_by_side(void **state)
                 halves = batch;
     halves.sequences = 2;
     halves.T = 4;
-    assert_int_equal(loaded_model_open(&x, folder, "eval.seq_len", 8, &why), OK);
+    assert_int_equal(loaded_model_open(&x, folder, &why), OK);
+    assert_int_equal(loaded_model_length(&x, "eval.seq_len", 8, &why), OK);
     assert_int_equal(loaded_model_start(&x, &cpu, 1, comm_self(), &why), OK);
     const double alone = model_evaluate(&x.m, &x.acts, &batch);
-    assert_int_equal(loaded_model_open(&y, folder, "eval.seq_len", 4, &why), OK);
+    assert_int_equal(loaded_model_open(&y, folder, &why), OK);
+    assert_int_equal(loaded_model_length(&y, "eval.seq_len", 4, &why), OK);
     assert_int_equal(loaded_model_start(&y, &cpu, 2, comm_self(), &why), OK);
     model_evaluate(&y.m, &y.acts, &halves);
     assert_true(model_evaluate(&x.m, &x.acts, &batch) == alone);

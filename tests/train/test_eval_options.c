@@ -1,6 +1,5 @@
 /* eval.seq_len and eval.micro_batch: their own value, else that of their old names, else what the command
- * has.
- */
+ * has. The style of questions: the flag's, else the option's. */
 #include "train/eval_options.h"
 #include "base/log.h"
 #include "tests/support/check.h"
@@ -40,9 +39,29 @@ static void lengths(void **state)
     options_free(&o);
 }
 
+static void styles(void **state)
+{
+    (void)state;
+    options o;
+    task_style style;
+    message why;
+    options_init(&o);
+    set(&o, "eval.style=lm-eval");
+    assert_int_equal(eval_style(&style, &o, NULL, &why), OK);
+    assert_int_equal(style, STYLE_LM_EVAL);
+    assert_int_equal(eval_style(&style, &o, "transmla", &why), OK);
+    assert_int_equal(style, STYLE_TRANSMLA);
+    assert_int_equal(eval_style(&style, &o, "own", &why), ERR_USAGE);
+    assert_string_equal(why.text, "--style own: there are transmla and lm-eval");
+    set(&o, "eval.style=own");
+    assert_int_equal(eval_style(&style, &o, NULL, &why), ERR_USAGE);
+    assert_string_equal(why.text, "eval.style=own: there are transmla and lm-eval");
+    options_free(&o);
+}
+
 int main(void)
 {
     log_start(1, false); /* as a rank that does not speak */
-    const struct CMUnitTest tests[] = {cmocka_unit_test(lengths)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(lengths), cmocka_unit_test(styles)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* remla data encode MODEL, remla data decode MODEL: text to token ids and back, a line at a time, so that
  * another program can hold a conversation over pipes. JSON strings on one side, JSON arrays of ids on the
  * other. */
+#include "base/json_text.h"
 #include "base/memory.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/hf/folder_check.h"
@@ -62,7 +63,7 @@ static status read_ids(conversation *c, const json_t *line, message *why)
 /* In ASCII: some readers take U+2028 for the end of a line. */
 static void print_text(const text_buffer *text)
 {
-    json_t *string = json_stringn(text->bytes ? text->text : "", (size_t)text->bytes);
+    json_t *string = json_text_stringn(text->text, text->bytes);
     if (!string || json_dumpf(string, stdout, JSON_ENCODE_ANY | JSON_ENSURE_ASCII))
         if (!ferror(stdout)) memory_failed("the text to print");
     putchar('\n');

@@ -29,7 +29,8 @@ static status open_inputs(loaded_model *x, dataset *data, const char *folder, co
     if (!o->data_val.count)
         return fail(why, ERR_USAGE, "data.val is not set: name the shards to evaluate on");
     const named_length length = eval_length(o, "eval", (named_length){TOKENS, "eval.seq_len"});
-    TRY(loaded_model_open(x, folder, length.key, length.T, why));
+    TRY(loaded_model_open(x, folder, why));
+    TRY(loaded_model_length(x, length.key, length.T, why));
     return feed_held_out_from_options(data, o, length.T, x->config.d.V, folder, why);
 }
 

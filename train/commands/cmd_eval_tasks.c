@@ -5,6 +5,7 @@
 #include "eval/open.h"
 #include "eval/tasks/results.h"
 #include "train/commands/commands.h"
+#include "train/eval_options.h"
 #include "train/option_words.h"
 #include <jansson.h>
 #include <stdlib.h>
@@ -25,12 +26,10 @@ static void asked_close(asked *x)
 static status asked_open(asked *x, const char *folder, const suite_settings *settings, const comm *c,
                          message *why)
 {
-    TRY(loaded_model_open(&x->model, folder, "eval.tasks", 1, why));
-    const model_config *config = &x->model.config;
-    const suite_model m = {folder, config->d.V, encode_window(config->positions, config->d.window)};
+    TRY(loaded_model_open(&x->model, folder, why));
+    const suite_model m = eval_suite_model(folder, &x->model.config);
     TRY(suite_open(&x->suite, settings, &m, c, why));
-    x->model.T = score_plan_settings(x->suite.plan)->longest;
-    return OK;
+    return loaded_model_length(&x->model, "eval.tasks", score_plan_settings(x->suite.plan)->longest, why);
 }
 
 /* *logprob: the caller frees. */
@@ -78,9 +77,7 @@ static status settings_of(suite_settings *s, const command_line *line, const opt
                           .rows = o->eval_rows};
     if (line->samples && !line->samples[0])
         return fail(why, ERR_USAGE, "--samples: expected the name of a file");
-    if (task_style_find(line->style ? line->style : o->eval_style, &s->style)) return OK;
-    return fail(why, ERR_USAGE, "%s%.100s: there are transmla and lm-eval",
-                line->style ? "--style " : "eval.style=", line->style ? line->style : o->eval_style);
+    return eval_style(&s->style, o, line->style, why);
 }
 
 /* All that may be wrong with what the user gave. Rank 0 opens the samples, NULL where none are wanted. */

@@ -80,26 +80,27 @@ static status put_into_chat(const generation *g, text_buffer *text, message *why
     return s;
 }
 
-static bool begins_with_bos(const generation *g)
+/* The token before the prompt; -1: none. A chat's template has its own. */
+static int64_t first_token(const generation *g)
 {
+    const int64_t first = tokenizer_first(g->t), bos = tokenizer_bos(g->t);
+    if (g->chat) return -1;
     switch (g->o->generate_bos) {
     case OPTION_generate_bos_always:
-        return !g->chat && tokenizer_bos(g->t) >= 0;
+        return bos >= 0 && first >= 0 ? first : bos;
     case OPTION_generate_bos_never:
-        return false;
+        return -1;
     case OPTION_generate_bos_auto:
         break;
     }
-    return !g->chat && tokenizer_first(g->t) >= 0;
+    return first;
 }
 
 static status encode_prompt(generation *g, text_buffer *text, message *why)
 {
     tokenizer_work *w = tokenizer_work_new(g->t);
-    if (begins_with_bos(g)) {
-        const int64_t first = tokenizer_first(g->t), bos = tokenizer_bos(g->t);
-        token_list_add(&g->prompt, (uint32_t)(first >= 0 ? first : bos));
-    }
+    const int64_t first = first_token(g);
+    if (first >= 0) token_list_add(&g->prompt, (uint32_t)first);
     const status s = tokenizer_encode(w, text->bytes ? text->text : "", text->bytes, &g->prompt, why);
     tokenizer_work_free(w);
     if (s == OK && !g->prompt.count) return fail(why, ERR_INPUT, "the prompt is empty");
@@ -167,8 +168,8 @@ static status open_inputs(generation *g, const command_line *line, message *why)
     TRY(make_prompt(g, line, why));
     TRY(end_tokens_of_folder(g->end, &g->ends, folder, g->t, why));
     read_stops(g);
-    TRY(loaded_model_open(&g->x, folder, "generate.max_tokens", g->prompt.count + g->o->generate_max_tokens,
-                          why));
+    TRY(loaded_model_open(&g->x, folder, why));
+    TRY(loaded_model_length(&g->x, "generate.max_tokens", g->prompt.count + g->o->generate_max_tokens, why));
     warn_of_length(g);
     return OK;
 }
@@ -191,10 +192,9 @@ static void listen(void *context, const engine_event *event)
 static decoder_settings settings_of(const generation *g)
 {
     const options *o = g->o;
-    const int64_t auto_positions = (g->x.T + DECODER_PAGE - 1) / DECODER_PAGE * DECODER_PAGE;
     return (decoder_settings){.rows = o->decode_rows,
                               .sequences = 1,
-                              .positions = option_or(o->decode_positions, auto_positions),
+                              .positions = option_or(o->decode_positions, g->x.T),
                               .longest = g->x.T,
                               .cache = cache_of(o->decode_cache),
                               .materialise = decoder_expands_from(&g->x.config.d, o->decode_rows) > 0};
@@ -268,24 +268,18 @@ static costs costs_of(const generation *g)
     return c;
 }
 
-static json_t *ids_of(const token_list *tokens)
-{
-    json_t *list = json_array();
-    for (int64_t i = 0; i < tokens->count; i++) json_array_append_new(list, json_integer(tokens->id[i]));
-    return list;
-}
-
 static void print_json(const generation *g)
 {
     const costs c = costs_of(g);
-    json_t *text = json_stringn(g->text.bytes ? g->text.text : "", (size_t)g->text.bytes);
+    json_t *text = json_text_stringn(g->text.text, g->text.bytes);
     memory_check(text, "the text to print");
     json_text_print(json_pack("{s:o,s:o,s:s,s:I,s:I,s:b,s:f,s:f,s:f,s:I}", "text", text, "tokens",
-                              ids_of(&g->tokens), "finish_reason", finish_reason_text(g->finished.reason),
-                              "prompt_tokens", (json_int_t)g->prompt.count, "completion_tokens",
-                              (json_int_t)g->tokens.count, "chat", g->chat != NULL, "first_token_seconds",
-                              c.first, "prompt_tok_s", c.prompt_tok_s, "tok_s", c.tok_s,
-                              "cache_bytes_per_token", (json_int_t)c.cache_bytes),
+                              token_list_json(&g->tokens), "finish_reason",
+                              finish_reason_text(g->finished.reason), "prompt_tokens",
+                              (json_int_t)g->prompt.count, "completion_tokens", (json_int_t)g->tokens.count,
+                              "chat", g->chat != NULL, "first_token_seconds", c.first, "prompt_tok_s",
+                              c.prompt_tok_s, "tok_s", c.tok_s, "cache_bytes_per_token",
+                              (json_int_t)c.cache_bytes),
                     JSON_COMPACT);
 }
 

@@ -332,6 +332,7 @@ static void test_full_pool(void **state)
     int32_t tokens[LENGTH];
     draw_tokens(tokens, LENGTH, 9);
     const int a = decoder_open(x), b = decoder_open(x);
+    assert_int_equal(x->settings.positions, 256); /* whole pages */
     assert_int_equal(decoder_pages_free(x), 4);
     tensor before = table_of(100), after = table_of(100);
     assert_true(decoder_forward(x, &(span){.sequence = a, .tokens = tokens, .count = 100}, 1));

@@ -142,8 +142,18 @@ echo "    every rank is gone after $((($(date +%s%N) - from) / 1000000)) ms"
 wait_for 60 log_has '^train.sbatch: ' || fail "train.sbatch does not end"
 grep '^train.sbatch\|^srun' train.log | sed 's/^/    /'
 log_has 'a fault of the machine: job .* is queued again' || fail "not queued again"
+
+# ---- a job that somebody cancels ----
+say "the job again; scancel"
+rm train.log
+wait_for 60 running || fail "job $job does not come back: $(state)"
+wait_for 60 log_has '^step 1[0-9][0-9]/' || fail "job $job does not train: $(state)"
 scancel "$job"
-wait_for 30 gone || fail "ranks are left"
+wait_for 30 log_has '^train.sbatch: ' || fail "train.sbatch does not end"
+grep '^remla: signal\|^remla train: stopped\|^train.sbatch\|^srun' train.log | sed 's/^/    /'
+sleep 7 # a job that is queued again waits for five seconds
+[ -z "$(squeue -h)" ] || fail "queued again: $(squeue -h)"
+gone || fail "ranks are left"
 
 # ---- launchers that do not fit ----
 for type in none pmi2; do

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries train.sbatch on a cluster of one machine: makes slurmctld, slurmd and munged in a temporary folder and in namespaces of their own
-# (processes, network, mounts), so that nothing of them is left and no running Slurm is touched; submits a run of the tiny golden model on two
+# Tries train.sbatch on a cluster of one machine: makes slurmctld, slurmd and munged in namespaces of their own (processes, network, mounts) and
+# in a temporary file system of these, so that nothing of them is left and no running Slurm is touched; submits a run of the tiny golden model on two
 # tasks; lets the time limit's signal come; sees exit code 85, the job queued again, the checkpoint read, the end; then kills a rank. As root:
 #
 #     REMLA=build/cpu/remla scripts/slurm/try_cluster.sh
@@ -23,16 +23,15 @@ if [ "${1:-}" != inside ]; then
     for program in slurmctld slurmd munged srun; do
         command -v $program >/dev/null || skip "$program is missing: apt-get install --no-install-recommends slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"
     done
-    folder=$(mktemp -d "${TMPDIR:-/tmp}/remla-slurm.XXXXXX")
-    trap 'rm -rf "$folder"' EXIT
-    unshare --mount --net --pid --fork --kill-child --mount-proc true 2>/dev/null || skip "no right to make namespaces"
-    REMLA=$REMLA folder=$folder unshare --mount --net --pid --fork --kill-child --mount-proc bash "${BASH_SOURCE[0]}" inside
-    exit
+    namespaces=(unshare --mount --net --pid --fork --kill-child --mount-proc)
+    "${namespaces[@]}" true 2>/dev/null || skip "no right to make namespaces"
+    REMLA=$REMLA exec "${namespaces[@]}" bash "${BASH_SOURCE[0]}" inside
 fi
 
 # ---- inside the namespaces ----
-: "${folder:?}"
-cd "$folder"
+folder=/mnt
+mount -t tmpfs none $folder
+cd $folder
 show_logs() {
     local file
     for file in slurmctld.log slurmd.log munged.log train.log; do

@@ -11,6 +11,8 @@ in_namespaces() {
     local flags=(--mount --net --pid --fork --kill-child --mount-proc)
     if [ -n "${REMLA_IN_NAMESPACES:-}" ]; then
         ip link set lo up # Open MPI wants an interface
+        mount -t tmpfs none /mnt
+        export TMPDIR=/mnt # of which nothing is left
         return
     fi
     [ "$(id -u)" = 0 ] || flags+=(--map-root-user)

@@ -2,7 +2,7 @@
  * one block, for there are some hundred thousand numbers at most. */
 #include "kernels/cuda/kernel.h"
 
-enum { THREADS = 1024 };
+enum { THREADS = 512 };
 
 static __global__ void __launch_bounds__(THREADS)
     factor_of_step(double *factor, double *norm, const double *loss, int64_t n, const double *square,

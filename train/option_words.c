@@ -119,3 +119,16 @@ dtype cache_of(option_decode_cache word)
     }
     return F32;
 }
+
+recompute recompute_of(option_train_recompute word)
+{
+    switch (word) {
+    case OPTION_train_recompute_none:
+        return RECOMPUTE_NONE;
+    case OPTION_train_recompute_layer:
+        return RECOMPUTE_LAYER;
+    case OPTION_train_recompute_light:
+        break;
+    }
+    return RECOMPUTE_LIGHT;
+}

@@ -3,8 +3,11 @@
  * peak. */
 #include "train/progress.h"
 #include "base/clock.h"
+#include "base/device.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "train/plan_print.h"
+#include <string.h>
 
 static void log_source(const training *t, int i)
 {
@@ -15,11 +18,37 @@ static void log_source(const training *t, int i)
              share * (double)(t->steps * t->sequences) / (double)d->samples);
 }
 
+/* The name under which there are figures for what it computes on; those of an H100 for a GPU without. */
+static const char *planned_device(const compute *x)
+{
+    if (!x->device) return "cpu";
+    return strstr(device_text(x->device), "A100") ? "a100" : "h100";
+}
+
+/* What it was planned to take: what was laid out is as large, to the byte. */
+static void log_plan(const training *t)
+{
+    plan_run r = {.o = t->o,
+                  .d = &t->m.d,
+                  .ranks = t->c->size,
+                  .steps = t->steps,
+                  .questions = benchmarks_decoder(&t->questions)};
+    plan p;
+    message ignored; /* there are these */
+    plan_machine_find(&r.machine, planned_device(&t->backend), t->c->local_size, &ignored);
+    /* What this rank holds already is not free any more, and counts as its own. */
+    if (!t->backend.device && r.machine.bytes != INT64_MAX) r.machine.bytes += memory_peak_bytes();
+    plan_make(&p, &r);
+    plan_print_short(&p, &r);
+    if (!t->backend.device && !p.fits)
+        log_warning("memory: a rank needs %.2f GB and can get %.2f%s%s", (double)p.peak_bytes / 1e9,
+                    (double)r.machine.bytes / 1e9, p.advices ? "; it would fit with " : "",
+                    p.advices ? p.advice[0] : "");
+}
+
 void progress_start(progress *p, const training *t)
 {
     const int64_t T = t->acts.T, tokens = t->sequences * T;
-    const int64_t of_model = t->parameters_arena.size,
-                  bytes = of_model + t->acts.memory.size + t->optimizer_arena.size;
     double peak = compute_peak_flops(&t->backend);
     comm_wait(t->c, comm_sum_f64(t->c, &peak, 1));
     *p = (progress){.peak_flops = peak, .flops_per_step = model_flops_per_token(&t->m.d, T) * (double)tokens};
@@ -29,11 +58,8 @@ void progress_start(progress *p, const training *t)
     log_line("data   %lld samples of %lld tokens a step, %lld steps", (long long)t->sequences, (long long)T,
              (long long)t->steps);
     for (int i = 0; i < t->data.sources; i++) log_source(t, i);
-    log_line("memory %.0f MiB a rank (weights and gradients %.0f, optimizer %.0f, activations %.0f); peak of "
-             "all ranks %.0f GFLOP/s",
-             (double)bytes / 1048576.0, (double)of_model / 1048576.0,
-             (double)t->optimizer_arena.size / 1048576.0, (double)t->acts.memory.size / 1048576.0,
-             peak / 1e9);
+    log_plan(t);
+    log_line("peak   %.0f GFLOP/s of all ranks", peak / 1e9);
     progress_pause(p);
 }
 

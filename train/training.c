@@ -18,9 +18,9 @@
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
 /* batch_tokens must be a whole number of micro-batches on every rank. */
-static status batch_arithmetic(const options *o, const comm *c, message *why)
+static status batch_arithmetic(const options *o, int ranks, message *why)
 {
-    const int64_t unit = o->train_seq_len * o->train_micro_batch * c->size;
+    const int64_t unit = o->train_seq_len * o->train_micro_batch * ranks;
     if (o->train_batch_tokens % unit == 0) return OK;
     const int64_t below = o->train_batch_tokens / unit * unit, above = below + unit;
     char near[80];
@@ -32,7 +32,23 @@ static status batch_arithmetic(const options *o, const comm *c, message *why)
                 "train.batch_tokens=%lld is not a multiple of train.seq_len * train.micro_batch * ranks = "
                 "%lld * %lld * %d = %lld; the nearest values that are: %s",
                 (long long)o->train_batch_tokens, (long long)o->train_seq_len,
-                (long long)o->train_micro_batch, c->size, (long long)unit, near);
+                (long long)o->train_micro_batch, ranks, (long long)unit, near);
+}
+
+/* Blocks of a power of two of micro-batches are what ranks can share out. */
+static status sums_check(const options *o, int ranks, message *why)
+{
+    if (o->parallel_sum != OPTION_parallel_sum_exact || (ranks & (ranks - 1)) == 0) return OK;
+    return fail(why, ERR_USAGE,
+                "parallel.sum=exact with %d ranks: it takes 1, 2, 4, 8 or another power of 2; "
+                "parallel.sum=fast takes any number",
+                ranks);
+}
+
+status training_check(const options *o, int ranks, message *why)
+{
+    TRY(batch_arithmetic(o, ranks, why));
+    return sums_check(o, ranks, why);
 }
 
 static status held_out_open(training *t, message *why)
@@ -85,24 +101,13 @@ static void parameters_open(training *t)
     t->m.units = shards_weights(&t->parameters);
 }
 
-/* Blocks of a power of two of micro-batches are what ranks can share out. */
-static status sums_check(const options *o, const comm *c, message *why)
-{
-    if (o->parallel_sum != OPTION_parallel_sum_exact || (c->size & (c->size - 1)) == 0) return OK;
-    return fail(why, ERR_USAGE,
-                "parallel.sum=exact with %d ranks: it takes 1, 2, 4, 8 or another power of 2; parallel.sum=fast "
-                "takes any number",
-                c->size);
-}
-
 /* What can fail, on any rank by itself. */
 static status open_alone(training *t, message *why)
 {
     const options *o = t->o;
     if (!o->model_path[0])
         return fail(why, ERR_USAGE, "model.path is not set: name the model folder to start from");
-    TRY(batch_arithmetic(o, t->c, why));
-    TRY(sums_check(o, t->c, why));
+    TRY(training_check(o, t->c->size, why));
     TRY(model_folder_read(&t->config, o->model_path, why));
     return dims_check_length(&t->config.d, "train.seq_len", o->train_seq_len, why);
 }
@@ -152,7 +157,8 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     t->loader = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len, 0);
     model_init_bare(&t->m, &t->config.d, k);
     parameters_open(t);
-    activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD);
+    activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD,
+                     recompute_of(o->train_recompute));
     benchmarks_start(&t->questions, &t->m);
     TRY_ALL(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
@@ -179,8 +185,9 @@ void training_close(training *t)
     *t = (training){0};
 }
 
-/* A sum's rounding depends on its parts: one that is cut otherwise than before gives other bits. Pairwise sums are
- * cut by micro-batches alone; the others by ranks, and by the micro-batches of a rank from stage 2 on. */
+/* A sum's rounding depends on its parts: one that is cut otherwise than before gives other bits. Pairwise
+ * sums are cut by micro-batches alone; the others by ranks, and by the micro-batches of a rank from stage 2
+ * on. */
 static void say_differences(const training *t, const checkpoint_state *then)
 {
     const bool pairwise = t->parameters.set.how.pairwise, both = pairwise && then->pairwise;
@@ -197,7 +204,8 @@ static void say_differences(const training *t, const checkpoint_state *then)
     char text[200] = "";
     size_t used = 0;
     if (pairwise != then->pairwise)
-        used += (size_t)snprintf(text, sizeof text, "parallel.sum %s", pairwise ? "fast -> exact" : "exact -> fast");
+        used += (size_t)snprintf(text, sizeof text, "parallel.sum %s",
+                                 pairwise ? "fast -> exact" : "exact -> fast");
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (parts[i].tells && parts[i].then != parts[i].now)
             used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %lld -> %lld", used ? ", " : "",
@@ -236,8 +244,8 @@ static status step_batch(training *t, const token_batch **batch, double *waited,
     return loader_next(t->loader, t->state.position, next, batch, waited, why);
 }
 
-/* Forward and backward over this rank's micro-batches. A unit's gradient is summed over the ranks as soon as it
- * is complete. */
+/* Forward and backward over this rank's micro-batches. A unit's gradient is summed over the ranks as soon as
+ * it is complete. */
 static void forward_backward(training *t, const token_batch *batch)
 {
     const int64_t B = t->acts.B;

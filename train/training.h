@@ -20,8 +20,8 @@ typedef struct training {
     feed data;
     dataset held_out;     /* held_out.samples is 0 without data.val */
     benchmarks questions; /* of eval.tasks */
-    model m;          /* its weights are in `parameters` */
-    activations acts; /* of a micro-batch; validation runs in them too */
+    model m;              /* its weights are in `parameters` */
+    activations acts;     /* of a micro-batch; validation runs in them too */
     shards parameters;
     optimizer opt; /* of the parameters */
     arena parameters_arena, optimizer_arena;
@@ -43,6 +43,9 @@ typedef struct step_result {
     bool skipped;     /* loss or gradient was not finite: the weights were left as they were */
     int signal;       /* a signal that some rank has received, or 0 */
 } step_result;
+
+/* Checks the options that must go with the number of ranks: ERR_USAGE. */
+status training_check(const options *o, int ranks, message *why);
 
 /* Reads config, data and weights of the run and lays it out. MPI: collective; every rank returns the same
  * status. */

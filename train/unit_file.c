@@ -30,6 +30,14 @@ static safetensors_spec *specs(const param_table *table, const char *const *pref
     return spec;
 }
 
+int64_t unit_file_bytes(const param_table *table, const char *const *prefix, int parts)
+{
+    safetensors_spec *spec = specs(table, prefix, parts);
+    const int64_t bytes = safetensors_bytes(spec, table->count * parts);
+    free(spec);
+    return bytes;
+}
+
 status unit_file_write(const char *path, optimizer *o, const optim_part *part, const char *const *prefix,
                        int parts, double scale, const comm *c, written_files *written, uint64_t *values,
                        message *why)

@@ -39,7 +39,7 @@ void measure_inputs(conversion_work *w, const stream *s, double first_weight, do
     EACH_CHUNK(c, s->text)
     {
         attention_input(s, &layer, c);
-        chunk_read(w->job->k, h, &s->acts->s.h, c);
+        chunk_read(w->job->k, h, &activations_layer(s->acts, 0)->attn_h, c);
         gram_add(inputs, w->chunk_augmented, h, c.rows, C, T, first_weight);
         if (!first_tokens) continue;
         for (int64_t i = 0; i < c.rows / T; i++) memmove(h + i * C, h + i * T * C, sizeof *h * (size_t)C);

@@ -346,7 +346,7 @@ static void count_step(const plan *p, int64_t layers)
     model_init_bare(&m, &d, &counting);
     shards_reserve(&parameters, &counting, &ranks, &m.table, &set, &memory[0]);
     optimizer_reserve(&o, &ranks, &parameters, &memory[1]);
-    activations_init(&acts, &d, &counting, p->B, p->T, FORWARD_AND_BACKWARD);
+    activations_init(&acts, &d, &counting, p->B, p->T, FORWARD_AND_BACKWARD, RECOMPUTE_LIGHT);
     m.units = shards_weights(&parameters);
 
     num_costs = 0; /* laying out is no part of a step */

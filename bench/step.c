@@ -153,14 +153,16 @@ int main(int argc, char **argv)
     model m;
     activations acts;
     model_init_bare(&m, &s.shape, k);
-    activations_init(&acts, &s.shape, k, s.batch, s.seq_len, FORWARD_AND_BACKWARD);
+    activations_init(&acts, &s.shape, k, s.batch, s.seq_len, FORWARD_AND_BACKWARD,
+                     recompute_of(s.o.train_recompute));
     double *seconds = memory_new(s.steps, sizeof *seconds, "times of steps");
     token_batch batch;
     token_batch_init(&batch, s.batch, s.seq_len);
     batch_random(&batch, s.shape.V);
     shards parameters;
     optimizer o;
-    arena memory[] = {{.name = "weights and gradients", .device = on.device}, {.name = "optimizer", .device = on.device}};
+    arena memory[] = {{.name = "weights and gradients", .device = on.device},
+                      {.name = "optimizer", .device = on.device}};
     parameters_setup(&parameters, &o, &on, memory, &m);
 
     /* The first step touches all memory, and the library compiles its code: it is not timed. */

@@ -1,40 +1,18 @@
 /* `remla plan` as a user calls it: its JSON, what it does without data and without a model, and what it
  * refuses. */
 #include "base/file.h"
-#include "tests/support/scratch.h"
+#include "tests/train/commands/program.h"
 #include <jansson.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <cmocka.h>
 
-static char out[65536], err[65536];
-
-static void slurp(const char *name, char *text, size_t size)
-{
-    FILE *file = fopen(scratch_path(name), "r");
-    assert_non_null(file);
-    text[fread(text, 1, size - 1, file)] = 0;
-    fclose(file);
-}
-
-/* Runs `remla COMMAND ARGUMENTS` in the root of the sources; fills `out` and `err`; returns the exit code. */
+/* In the root of the sources. */
 static int run_command(const char *name, const char *arguments)
 {
-    char command[6144];
+    char before[4096], all[4608];
     const char *source = getenv("REMLA_SOURCE");
-    snprintf(command, sizeof command, "cd '%s' && '%s' %s %s >%s 2>%s", source ? source : ".",
-             getenv("REMLA"), name, arguments, scratch_path("out"), scratch_path("err"));
-    const int result = system(command);
-    assert_true(WIFEXITED(result));
-    slurp("out", out, sizeof out);
-    slurp("err", err, sizeof err);
-    return WEXITSTATUS(result);
+    snprintf(before, sizeof before, "cd '%s' &&", source ? source : ".");
+    snprintf(all, sizeof all, "%s %s", name, arguments);
+    return program_run(before, all);
 }
 
 static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -1,19 +1,28 @@
 /* Communication between ranks. Three implementations behind one type: comm_self (one process), comm_mpi (host
- * memory) and comm_nccl (memory of devices). Every function here but comm_self, comm_start, comm_stop and
- * comm_wait is collective: all ranks call it, with the same counts, in the same order. A fault of the network
- * stops the job (ERR_DEVICE). Sums run in rank order, so that the bits do not depend on which algorithm the
- * MPI library picks.
+ * memory) and comm_nccl (memory of devices). Every function here but comm_self, comm_start, comm_wait,
+ * comm_limit and comm_bytes_sent is collective: all ranks call it, with the same counts, in the same order. A
+ * fault of the network stops the job (ERR_DEVICE). Sums run in an order of this file's, so that the bits do
+ * not depend on which algorithm the MPI library picks.
  *
- * A communicator over devices has sum_f64, reduce_scatter_f32, all_gather and wait; the host's does the
- * rest. Its pointers are device pointers, and its functions return when their work is queued, behind what was
- * queued on the device's stream until then. They return a ticket: what is queued on that stream after
- * comm_wait for the ticket sees the call's results. Until then the caller must not touch the memory that the
- * call works on. All ranks get the same bits, and the same again in another run on the same machines, unless
- * the environment's NCCL_NVLS_ENABLE lets NVLink's switches add, which is faster; with more than two ranks
- * NCCL picks the order of the sums. */
+ * A call that returns a ticket is queued: it returns at once, and the memory that it works on, to read or to
+ * write, is the communicator's until comm_wait for the ticket. Calls of a communicator run one after another,
+ * in the order in which they were made. On the host a thread of the communicator runs them while the caller
+ * computes; calls without a ticket are done when they return, behind all that was queued before them. With
+ * one rank a call is done when it returns.
+ *
+ * A communicator over devices has sum_f64, reduce_scatter, all_gather and wait; the host's does the rest. Its
+ * pointers are device pointers, and its calls run behind what was queued on the device's stream until then.
+ * What is queued on that stream after comm_wait for a ticket sees the call's results. All ranks get the same
+ * bits, and the same again in another run on the same machines, unless the environment's NCCL_NVLS_ENABLE
+ * lets NVLink's switches add, which is faster; with more than two ranks NCCL picks the order of sums in rank
+ * order.
+ *
+ * For tests and measurements, the environment's REMLA_COMM_DELAY_MS=n makes every reduce_scatter and
+ * all_gather between ranks take n ms longer. */
 #ifndef REMLA_BASE_COMM_H
 #define REMLA_BASE_COMM_H
 #include "base/status.h"
+#include "base/tensor.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -35,14 +44,29 @@ const comm *comm_self(void);
 
 /* Starts MPI when the process was launched by mpirun or srun (their environment tells), else gives comm_self,
  * so that a program run alone needs no working MPI. Sets die_hook. A rank that mpirun started dies with
- * mpirun, so that a leftover rank does not block the next start. Not thread-safe; call once. */
+ * mpirun, so that a leftover rank does not block the next start. With several ranks it starts the thread that
+ * runs the calls; from then on no other code may call MPI. Not thread-safe; call once. */
 const comm *comm_start(void);
-void comm_stop(const comm *c); /* finalises MPI if comm_start began it; ends one over devices, collectively */
+/* Waits for the other ranks to come here too, and finalises MPI if comm_start began it; ends one over
+ * devices. */
+void comm_stop(const comm *c);
 
 /* The communicator of the same ranks over their devices, one at a time. Collective. Stops the job when NCCL's
  * library is missing (with several ranks) or the devices cannot reach each other; waits no longer than
  * device.h says. comm_stop it before the device is closed and `host` is stopped. */
 const comm *comm_nccl_start(struct device *d, const comm *host);
+
+/* How long a call made from now on may wait for other ranks, in seconds; 0: for ever, which is also how it
+ * begins. A call that waits longer stops the job with ERR_DEVICE, and a sentence that names the call and the
+ * ranks that have not come. On the host it holds for calls with a ticket; comm_max_i64, comm_broadcast and
+ * comm_agree may wait as long as another rank works, say writes a checkpoint. In all of them ranks watch each
+ * other: one whose process is stopped, gone or cut off for longer than the last limit that was not 0 (600 s
+ * where there was none, and never less than 3 s) stops the job in the same way. */
+void comm_limit(const comm *c, double seconds);
+
+/* Bytes that this rank has sent to other ranks in reduce_scatter, all_gather and sum_f64 since the start, in
+ * calls that are done: (size-1) times the shard, the part, the values (on a device: as a ring sends them). */
+int64_t comm_bytes_sent(const comm *c);
 
 void comm_max_i64(const comm *c, int64_t *values, int64_t count); /* in place */
 void comm_broadcast(const comm *c, void *bytes, int64_t count, int root);
@@ -50,17 +74,25 @@ void comm_broadcast(const comm *c, void *bytes, int64_t count, int root);
 /* Sums over the ranks in place, in rank order. */
 comm_ticket comm_sum_f64(const comm *c, double *values, int64_t count);
 
+/* How floats are summed over ranks. Sums are f32 in any case. */
+typedef struct reduction {
+    dtype sent;    /* F32; or BF16: each rank's part, the rank's own one too, is rounded to it before it is
+                      added, with one rank as well */
+    bool pairwise; /* ((p0+p1)+(p2+p3))+..., a tree whose left parts are as large a power of 2 as there is
+                      room for; else in rank order */
+} reduction;
+
 /* Sums full[size*shard] over ranks; rank r keeps elements [r*shard, (r+1)*shard) in `out` (shard), which may
- * be the same place inside `full`. `full` is overwritten. */
-comm_ticket comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard);
+ * be the same place inside `full`. `full` is overwritten. `how` is read before the call returns. */
+comm_ticket comm_reduce_scatter(const comm *c, float *out, float *full, int64_t shard, const reduction *how);
 
 /* all (size*part_bytes) on every rank from each rank's `part`, which may lie at its own place in `all`. */
 comm_ticket comm_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes);
 
-/* Makes work queued on the device's stream from now on run after that call; the host goes on at once.
- * Calls end in the order in which they were made: this waits for those before it too, and for none after it
- * (unless dozens were made since: see comm_nccl.c). In host memory a call is done when it returns, and there
- * is nothing to wait for. Not collective. */
+/* On the host: returns when that call is done. On a device: makes work queued on the device's stream from
+ * now on run after it; the host goes on at once. Calls end in the order in which they were made: this waits
+ * for those before it too, and for none after it (on a device: unless dozens were made since, see
+ * comm_nccl.c). */
 void comm_wait(const comm *c, comm_ticket ticket);
 
 /* Every rank brings its status; all return the worst one (the largest code), with the sentence of the lowest

@@ -1,160 +1,50 @@
-/* Ranks over MPI, in host memory. Calls that move much data are written here on point-to-point messages
- * instead of MPI's collectives, for three reasons: sums run in rank order whatever algorithm the library
- * would pick, memory is bounded, and no count exceeds MPI's int.
- *
- * reduce_scatter_f32 cuts every rank's shard into chunks. For one chunk with 3 ranks, seen by rank 1:
- *
- *     rank 0 --- its part of shard 1 --->  received[0]
- *     own memory, nothing is sent          part[1]       out = part[0] + part[1] + part[2], in this order
- *     rank 2 --- its part of shard 1 --->  received[2]
- *
- * and rank 1 sends the same chunk of shards 0 and 2 to their owners. Two exchanges alternate: while one is
- * added up, the messages of the next chunk travel. */
-#include "base/comm_calls.h"
+/* Starts ranks over MPI and stops them. Between that, only the thread of comm_mpi_thread.c makes MPI calls,
+ * but for MPI_Abort, which any thread may need. */
+#include "base/comm_mpi.h"
 #include "base/memory.h"
-#include <limits.h>
-#include <mpi.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-static void checked(int code, const char *call)
-{
-    if (code == MPI_SUCCESS) return;
-    char text[MPI_MAX_ERROR_STRING];
-    int length = 0;
-    MPI_Error_string(code, text, &length);
-    die(ERR_DEVICE, "%s: %.*s", call, length, text);
-}
-#define MPI_OK(call) checked(call, #call)
+enum { NAME = 64 };
+static char (*hosts)[NAME]; /* (size) */
 
-enum { MESSAGE_BYTES = 1 << 30 };
+const char *comm_mpi_host(int r) { return hosts[r]; }
 
-static void broadcast(const comm *c, void *bytes, int64_t count, int root)
+static volatile sig_atomic_t last_code;
+
+static void leave_alone(int number)
 {
-    (void)c;
-    for (int64_t done = 0; done < count; done += MESSAGE_BYTES) {
-        const int n = (int)(count - done < MESSAGE_BYTES ? count - done : MESSAGE_BYTES);
-        MPI_OK(MPI_Bcast((char *)bytes + done, n, MPI_BYTE, root, MPI_COMM_WORLD));
-    }
+    (void)number;
+    _exit(last_code);
 }
 
-static void max_i64(const comm *c, int64_t *values, int64_t count)
+/* MPI_Abort talks to the launcher, which may be out of reach. */
+static void abort_job(int code)
 {
-    (void)c;
-    for (int64_t done = 0; done < count; done += MESSAGE_BYTES / 8) {
-        const int n = (int)(count - done < MESSAGE_BYTES / 8 ? count - done : MESSAGE_BYTES / 8);
-        MPI_OK(MPI_Allreduce(MPI_IN_PLACE, values + done, n, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD));
-    }
+    enum { PATIENCE = 10 }; /* seconds */
+    struct sigaction action = {.sa_handler = leave_alone};
+    sigset_t alarms;
+    last_code = code;
+    sigaction(SIGALRM, &action, NULL);
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
+    alarm(PATIENCE);
+    MPI_Abort(MPI_COMM_WORLD, code);
 }
-
-/* In step s every rank sends its part to the rank s places on and receives from the rank s places back. Each
- * part crosses the network once per receiver, which is the minimum, and no rank receives two parts at once.
- */
-static void all_gather(const comm *c, void *all, const void *part, int64_t bytes)
-{
-    char *own = (char *)all + c->rank * bytes;
-    if (part != own) memcpy(own, part, (size_t)bytes);
-    for (int step = 1; step < c->size; step++) {
-        const int to = (c->rank + step) % c->size, source = (c->rank - step + c->size) % c->size;
-        char *theirs = (char *)all + source * bytes;
-        for (int64_t done = 0; done < bytes; done += MESSAGE_BYTES) {
-            const int n = (int)(bytes - done < MESSAGE_BYTES ? bytes - done : MESSAGE_BYTES);
-            MPI_OK(MPI_Sendrecv(own + done, n, MPI_BYTE, to, 0, theirs + done, n, MPI_BYTE, source, 0,
-                                MPI_COMM_WORLD, MPI_STATUS_IGNORE));
-        }
-    }
-}
-
-/* ---- sums --------------------------------------------------------------------------------------------- */
-
-/* The messages of one chunk: this rank sends each other rank its part of that rank's shard, and receives the
- * others' parts of its own shard. There are two, so that one travels while the other is added up. */
-typedef struct exchange {
-    MPI_Request *request; /* (2*size), MPI_REQUEST_NULL at the rank itself */
-    float *received;      /* (size, chunk) */
-    const float **part;   /* (size): each rank's contribution; our own lies in the caller's memory */
-    int64_t from, n;
-} exchange;
-
-static exchange exchanges[2];
-static int64_t chunk; /* floats */
-
-/* Chooses the chunk and allocates. 256 KiB a message is enough for full speed; with many ranks it shrinks to
- * 64 KiB, so that 256 ranks need no more than 32 MiB. */
-static void exchanges_make(int size)
-{
-    enum { MOST = 1 << 16, LEAST = 1 << 14, ALL = 1 << 22 };
-    chunk = ALL / size > MOST ? MOST : ALL / size < LEAST ? LEAST : ALL / size;
-    for (exchange *x = exchanges; x < exchanges + 2; x++) {
-        x->request = memory_new(2 * size, sizeof *x->request, "the exchange of gradients");
-        x->received = memory_new(size * chunk, sizeof *x->received, "the exchange of gradients");
-        x->part = memory_new(size, sizeof *x->part, "the exchange of gradients");
-    }
-}
-
-static void exchange_start(exchange *x, const comm *c, const float *full, int64_t shard, int64_t from)
-{
-    x->from = from;
-    x->n = shard - from < chunk ? shard - from : chunk;
-    x->request[0] = x->request[1] = MPI_REQUEST_NULL;
-    x->part[c->rank] = full + c->rank * shard + from;
-    for (int step = 1; step < c->size; step++) {
-        const int to = (c->rank + step) % c->size, source = (c->rank - step + c->size) % c->size,
-                  n = (int)x->n;
-        float *theirs = x->received + source * chunk;
-        x->part[source] = theirs;
-        MPI_OK(MPI_Irecv(theirs, n, MPI_FLOAT, source, 0, MPI_COMM_WORLD, &x->request[2 * step]));
-        MPI_OK(MPI_Isend(full + to * shard + from, n, MPI_FLOAT, to, 0, MPI_COMM_WORLD,
-                         &x->request[2 * step + 1]));
-    }
-}
-
-/* Computes out = part[0] + part[1] + ..., in this order on every rank. `out` may be one of the parts. */
-static void add_up(float *out, const float *const *part, int parts, int64_t n)
-{
-    enum { BLOCK = 2048 }; /* stays in the first-level cache */
-#pragma omp parallel for schedule(static)
-    for (int64_t from = 0; from < n; from += BLOCK) {
-        const int64_t count = n - from < BLOCK ? n - from : BLOCK;
-        float sum[BLOCK];
-        memcpy(sum, part[0] + from, sizeof(float) * (size_t)count);
-        for (int p = 1; p < parts; p++) {
-            const float *next = part[p] + from;
-#pragma omp simd
-            for (int64_t i = 0; i < count; i++) sum[i] += next[i];
-        }
-        memcpy(out + from, sum, sizeof(float) * (size_t)count);
-    }
-}
-
-static void reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)
-{
-    exchange *now = &exchanges[0], *next = &exchanges[1];
-    if (shard > 0) exchange_start(now, c, full, shard, 0);
-    for (int64_t from = 0; from < shard; from += chunk) {
-        if (from + chunk < shard) exchange_start(next, c, full, shard, from + chunk);
-        MPI_OK(MPI_Waitall(2 * c->size, now->request, MPI_STATUSES_IGNORE));
-        add_up(out + now->from, now->part, c->size, now->n);
-        exchange *done = now;
-        now = next;
-        next = done;
-    }
-}
-
-/* ---- start and stop ----------------------------------------------------------------------------------- */
-
-static void abort_job(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
 
 static void stop(void)
 {
-    for (exchange *x = exchanges; x < exchanges + 2; x++) {
-        free(x->request);
-        free(x->received);
-        free(x->part);
-        *x = (exchange){0};
+    if (hosts) {
+        comm_mpi_thread_stop();
+        comm_mpi_heartbeat_stop();
+        comm_mpi_exchange_stop();
+        free(hosts);
+        hosts = NULL;
     }
     MPI_OK(MPI_Finalize());
 }
@@ -194,13 +84,27 @@ static void end_with_launcher(void)
     launcher_ended(0); /* the launcher may have ended before prctl was called */
 }
 
+static void name_host(char *host)
+{
+    char name[MPI_MAX_PROCESSOR_NAME];
+    int length;
+    MPI_OK(MPI_Get_processor_name(name, &length));
+    snprintf(host, NAME, "%.*s", length < NAME ? length : NAME - 1, name);
+}
+
 const comm *comm_mpi_start(void)
 {
-    static const struct comm_calls calls = {.broadcast = broadcast,
-                                            .max_i64 = max_i64,
-                                            .all_gather = all_gather,
-                                            .reduce_scatter_f32 = reduce_scatter_f32,
-                                            .stop = stop};
+    static const struct comm_calls calls = {.broadcast = comm_mpi_broadcast,
+                                            .max_i64 = comm_mpi_max_i64,
+                                            .sum_f64 = comm_mpi_sum_f64,
+                                            .all_gather = comm_mpi_all_gather,
+                                            .reduce_scatter = comm_mpi_reduce_scatter,
+                                            .ticket = comm_mpi_ticket,
+                                            .wait = comm_mpi_done,
+                                            .limit = comm_mpi_limit,
+                                            .bytes_sent = comm_mpi_bytes_sent,
+                                            .stop = stop},
+                                   alone = {.stop = stop};
     static comm world;
     long processes = 0;
     const char *variable = launched(&processes);
@@ -208,13 +112,16 @@ const comm *comm_mpi_start(void)
     world.mpirun = !strcmp(variable, "OMPI_COMM_WORLD_SIZE");
     if (world.mpirun) end_with_launcher();
     int provided;
-    MPI_Comm host;
-    MPI_OK(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
+    MPI_Comm together;
+    char host[NAME] = "";
+    MPI_OK(MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided));
     MPI_OK(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     MPI_OK(MPI_Comm_rank(MPI_COMM_WORLD, &world.rank));
     MPI_OK(MPI_Comm_size(MPI_COMM_WORLD, &world.size));
-    die_hook(world.rank, abort_job);
-    if (provided < MPI_THREAD_FUNNELED)
+    name_host(host);
+    die_hook(world.rank, host, abort_job);
+    if (provided <
+        MPI_THREAD_SERIALIZED) /* what we call, but for MPI_Abort, comes from one thread at a time */
         die(ERR_DEVICE, "this MPI library cannot be used by a program with threads");
     /* Otherwise each process would believe to be alone and do the whole job. */
     if (processes && processes != world.size)
@@ -223,11 +130,17 @@ const comm *comm_mpi_start(void)
             "with its "
             "--mpi=pmix",
             variable, processes, world.size);
-    MPI_OK(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world.rank, MPI_INFO_NULL, &host));
-    MPI_OK(MPI_Comm_rank(host, &world.local_rank));
-    MPI_OK(MPI_Comm_size(host, &world.local_size));
-    MPI_OK(MPI_Comm_free(&host));
-    if (world.size > 1) exchanges_make(world.size);
-    world.calls = &calls;
+    MPI_OK(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world.rank, MPI_INFO_NULL, &together));
+    MPI_OK(MPI_Comm_rank(together, &world.local_rank));
+    MPI_OK(MPI_Comm_size(together, &world.local_size));
+    MPI_OK(MPI_Comm_free(&together));
+    world.calls = world.size > 1 ? &calls : &alone;
+    if (world.size > 1) {
+        hosts = memory_new(world.size, sizeof *hosts, "the hosts of %d ranks", world.size);
+        MPI_OK(MPI_Allgather(host, NAME, MPI_CHAR, hosts, NAME, MPI_CHAR, MPI_COMM_WORLD));
+        comm_mpi_exchange_start(&world);
+        comm_mpi_heartbeat_start(&world);
+        comm_mpi_thread_start(&world);
+    }
     return &world;
 }

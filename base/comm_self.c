@@ -1,7 +1,7 @@
 /* The public face of comm.h, and the communicator of one process: with one rank every function is the
- * identity. */
+ * identity (a sum may round what it adds). */
+#include "base/bf16.h"
 #include "base/comm_calls.h"
-#include "base/memory.h"
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,24 +39,6 @@ void comm_max_i64(const comm *c, int64_t *values, int64_t count)
     if (c->size > 1) of_host(c)->max_i64(c, values, count);
 }
 
-/* Gathers the values of all ranks, a piece at a time, and adds them up in rank order. */
-static void sum_f64(const comm *c, double *values, int64_t count)
-{
-    enum { PIECE = 1 << 16 };
-    const int64_t most = count < PIECE ? count : PIECE;
-    double *all = memory_new(most * c->size, sizeof *all, "a sum over %d ranks", c->size);
-    for (int64_t from = 0; from < count; from += PIECE) {
-        const int64_t n = count - from < PIECE ? count - from : PIECE;
-        c->calls->all_gather(c, all, values + from, n * (int64_t)sizeof(double));
-        for (int64_t i = 0; i < n; i++) {
-            double sum = all[i];
-            for (int r = 1; r < c->size; r++) sum += all[r * n + i];
-            values[from + i] = sum;
-        }
-    }
-    free(all);
-}
-
 static comm_ticket ticket_of_last(const comm *c)
 {
     return c->calls && c->calls->ticket ? c->calls->ticket(c) : (comm_ticket){0};
@@ -65,7 +47,7 @@ static comm_ticket ticket_of_last(const comm *c)
 comm_ticket comm_sum_f64(const comm *c, double *values, int64_t count)
 {
     if (c->size == 1) return (comm_ticket){0};
-    (c->calls->sum_f64 ? c->calls->sum_f64 : sum_f64)(c, values, count);
+    c->calls->sum_f64(c, values, count);
     return ticket_of_last(c);
 }
 
@@ -73,10 +55,13 @@ comm_ticket comm_sum_f64(const comm *c, double *values, int64_t count)
  * device's own calls can copy. */
 static bool copies(const comm *c) { return c->size == 1 && !c->device; }
 
-comm_ticket comm_reduce_scatter_f32(const comm *c, float *out, float *full, int64_t shard)
+comm_ticket comm_reduce_scatter(const comm *c, float *out, float *full, int64_t shard, const reduction *how)
 {
+    REQUIRE(how->sent == F32 || how->sent == BF16, "a sum of parts sent as %s", dtype_name(how->sent));
     if (!copies(c))
-        c->calls->reduce_scatter_f32(c, out, full, shard);
+        c->calls->reduce_scatter(c, out, full, shard, how);
+    else if (how->sent == BF16)
+        for (int64_t i = 0; i < shard; i++) out[i] = bf16_float(bf16_of(full[i]));
     else if (out != full)
         memcpy(out, full, sizeof(float) * (size_t)shard);
     return ticket_of_last(c);
@@ -97,6 +82,16 @@ void comm_wait(const comm *c, comm_ticket ticket)
     REQUIRE(c->calls && c->calls->wait, "the ticket of call %llu is another communicator's",
             (unsigned long long)ticket.call);
     c->calls->wait(c, ticket);
+}
+
+void comm_limit(const comm *c, double seconds)
+{
+    if (c->calls && c->calls->limit) c->calls->limit(c, seconds);
+}
+
+int64_t comm_bytes_sent(const comm *c)
+{
+    return c->calls && c->calls->bytes_sent ? c->calls->bytes_sent(c) : 0;
 }
 
 status comm_agree(const comm *c, status mine, message *why)

@@ -36,11 +36,16 @@ typedef struct message {
  * ERR_INPUT, "...")`. */
 status fail(message *why, status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Stops the whole job (every rank) with `code` after printing "remla: rank R: sentence" on standard error. */
+/* Stops the whole job (every rank) with `code` after printing "remla: sentence" on standard error; in a job
+ * of several ranks "remla: rank R on HOST, PLACE: sentence". When several threads die at once, one speaks. */
 void die(status code, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 
-/* Called by die instead of exit, so that the other ranks stop too; base/comm_mpi.c sets it to MPI_Abort. */
-void die_hook(int rank, void (*abort_job)(int code));
+/* Called by die instead of exit, so that the other ranks stop too; base/comm_mpi.c sets it to MPI_Abort.
+ * `host` is copied. */
+void die_hook(int rank, const char *host, void (*abort_job)(int code));
+
+/* Notes where the job is ("step 12"), for the sentences of die in a job of several ranks. "": nowhere. */
+void die_place(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Returns from the calling function if `call` fails. */
 #define TRY(call)                                                                                            \

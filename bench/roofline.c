@@ -56,6 +56,11 @@ static void residual_forward(tensor *out, const tensor *a, const tensor *b, stre
     (void)s;
     count("residual", bytes(out) + bytes(a) + bytes(b), numel(out));
 }
+static void add(tensor *out, const tensor *a, const tensor *b, stream *s)
+{
+    (void)s;
+    count("add", bytes(out) + bytes(a) + bytes(b), numel(out));
+}
 static void embedding_forward(tensor *out, const tensor *tokens, const tensor *weight, stream *s)
 {
     (void)weight, (void)s;
@@ -271,15 +276,15 @@ static void sum(tensor *result, const tensor *inp, stream *s)
     (void)result, (void)s;
     count("sums", bytes(inp), numel(inp));
 }
-static void squared_norm(tensor *result, const tensor *inp, stream *s)
+static void squared_norms(tensor *out, const tensor *inp, stream *s)
 {
-    (void)result, (void)s;
+    (void)out, (void)s;
     count("gradient norm", bytes(inp), 2 * numel(inp));
 }
-static void clip_factor(tensor *factor, const tensor *loss, const tensor *squares, double mean, double limit,
-                        stream *s)
+static void clip_factor(tensor *factor, tensor *norm, const tensor *losses, const tensor *squares,
+                        double mean, double limit, stream *s)
 {
-    (void)factor, (void)loss, (void)squares, (void)mean, (void)limit, (void)s;
+    (void)factor, (void)norm, (void)losses, (void)squares, (void)mean, (void)limit, (void)s;
 }
 static void adamw_update(tensor *weight, tensor *master, tensor *m, tensor *v, const tensor *grad,
                          const tensor *factor, const adamw_scalars *a, stream *s)
@@ -300,17 +305,17 @@ static const ops counting = {
 
 /* ---- ranks that only count: the bytes that one sends, which are also those that it receives ------------ */
 
-static void count_reduce_scatter(const comm *c, float *out, float *full, int64_t shard)
+static void count_reduce_scatter(const comm *c, float *out, float *full, int64_t shard, const reduction *how)
 {
     (void)out, (void)full;
-    count("ranks: sum of gradients", (double)(c->size - 1) * (double)shard * 4, 0);
+    count("ranks: sum of gradients", (double)(c->size - 1) * (double)(shard * dtype_bytes(how->sent)), 0);
 }
 static void count_all_gather(const comm *c, void *all, const void *part, int64_t part_bytes)
 {
     (void)all, (void)part;
     count("ranks: gathering weights", (double)(c->size - 1) * (double)part_bytes, 0);
 }
-static const struct comm_calls counting_calls = {.reduce_scatter_f32 = count_reduce_scatter,
+static const struct comm_calls counting_calls = {.reduce_scatter = count_reduce_scatter,
                                                  .all_gather = count_all_gather};
 
 /* ---- a step -------------------------------------------------------------------------------------------- */
@@ -332,7 +337,7 @@ static void count_step(const plan *p, int64_t layers)
     activations acts;
     model_init(&m, &d, &counting, 16 * p->ranks);
     gradients_init(&g, &m);
-    activations_init(&acts, &d, &counting, p->B, p->T, FORWARD_AND_BACKWARD);
+    activations_init(&acts, &d, &counting, p->B, p->T, FORWARD_AND_BACKWARD, RECOMPUTE_LIGHT);
     optimizer o = {0};
     arena size = {.name = "optimizer"}, memory = size;
     optimizer_init(&o, &counting, &ranks, &ranks, &m.table, m.w.unit, g.sum.unit, &size);
@@ -348,7 +353,7 @@ static void count_step(const plan *p, int64_t layers)
     }
     for (int u = 0; u < m.table.num_units; u++) {
         const tensor mine = tensor_slice(&g.sum.unit[u], 0, g.sum.unit[u].dim[0] / p->ranks);
-        squared_norm(NULL, &mine, NULL);
+        squared_norms(NULL, &mine, NULL);
     }
     optimizer_update(&o, 1e-5, 1);
     optimizer_zero_grad(&o);

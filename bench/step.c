@@ -139,7 +139,8 @@ int main(int argc, char **argv)
     activations acts;
     model_init(&m, &s.shape, k, 16);
     gradients_init(&g, &m);
-    activations_init(&acts, &s.shape, k, s.batch, s.seq_len, FORWARD_AND_BACKWARD);
+    activations_init(&acts, &s.shape, k, s.batch, s.seq_len, FORWARD_AND_BACKWARD,
+                     recompute_of(s.o.train_recompute));
     random_weights(&m);
     double *seconds = memory_new(s.steps, sizeof *seconds, "times of steps");
     token_batch batch;

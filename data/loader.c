@@ -16,8 +16,7 @@
 #include "data/loader.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include <pthread.h>
-#include <signal.h>
+#include "base/thread.h"
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,17 +64,6 @@ static void *run(void *context)
     return NULL;
 }
 
-/* Starts the thread with all signals blocked: those that request a stop are for the main thread. */
-static int start_without_signals(loader *l)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    const int error = pthread_create(&l->thread, NULL, run, l);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
-}
-
 static void read_ahead(loader *l, int64_t position)
 {
     pthread_mutex_lock(&l->lock);
@@ -98,7 +86,7 @@ loader *loader_start(loader_read read, const void *context, int64_t sequences, i
     l->ahead = &l->slots[1];
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
-    const int error = start_without_signals(l);
+    const int error = thread_start(&l->thread, run, l);
     if (error) die(ERR_DEVICE, "no thread to load data: %s", strerror(error));
     read_ahead(l, first);
     return l;

@@ -45,7 +45,7 @@ status loaded_model_start(loaded_model *x, const compute_settings *wanted, int64
 {
     REQUIRE(x->T >= 1, "no length was checked");
     TRY(start(x, wanted, B, x->T, c, why));
-    activations_init(&x->acts, &x->config.d, x->m.k, B, x->T, FORWARD_ONLY);
+    activations_init(&x->acts, &x->config.d, x->m.k, B, x->T, FORWARD_ONLY, RECOMPUTE_NONE);
     return load(x, c, why);
 }
 

@@ -207,9 +207,9 @@ void score_run(const score_plan *p, decoder *x, const comm *c, double *out, scor
         for (int64_t slot = p->slot[i]; slot < p->slot[i + 1]; slot++) out[i] += w.logprob[slot];
     }
     walk_free(&w);
-    comm_sum_f64(c, out, p->count);
+    comm_wait(c, comm_sum_f64(c, out, p->count));
     double sums[] = {(double)w.done, (double)passes};
-    comm_sum_f64(c, sums, 2);
+    comm_wait(c, comm_sum_f64(c, sums, 2));
     *work = (score_work){.asked = p->asked,
                          .computed = (int64_t)sums[0],
                          .passes = (int64_t)sums[1],

@@ -18,7 +18,7 @@ static void store(cached *c, int64_t row, const real *inp)
     const int64_t width = c->rows.dim[1], first = row * width;
     if (c->rows.type == BF16) {
         uint16_t *half = (uint16_t *)c->rows.data + first;
-        for (int64_t i = 0; i < width; i++) half[i] = to_bf16((float)inp[i]);
+        for (int64_t i = 0; i < width; i++) half[i] = bf16_of((float)inp[i]);
     } else if (c->rows.type == F8) {
         store_f8((uint8_t *)c->rows.data + first, (float *)c->scale.data + row, inp, width);
     } else {

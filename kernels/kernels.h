@@ -55,12 +55,26 @@ typedef struct ops {
     const char *name; /* "cpu f32" */
     dtype act;        /* activations, their gradients, and the weights that ops read */
     dtype real; /* statistics of rows, gradients of weights, master weights and moments: never a half type */
-    device *device; /* where this table's tensors live */
-    stream *stream; /* the last argument of every op */
+    int64_t head_rows; /* the head's ops want at least so many rows at a time (model/activations.c) */
+    device *device;    /* where this table's tensors live */
+    stream *stream;    /* the last argument of every op */
 #define OP(op, params) void(*op) params;
 #include "kernels/ops.def"
 #undef OP
 } ops;
+
+/* On a device every chunk of the head reads and writes the gradient of the whole head. */
+enum { HEAD_ROWS_CPU = 1, HEAD_ROWS_DEVICE = 1024 };
+
+/* A table without ops, of the CPU or of a device that need not be there: memory can be laid out with it on
+ * measuring arenas (base/arena.h), and nothing computed. */
+static inline ops ops_for_layout(dtype act, dtype real, bool of_device)
+{
+    return (ops){.name = "layout",
+                 .act = act,
+                 .real = real,
+                 .head_rows = of_device ? HEAD_ROWS_DEVICE : HEAD_ROWS_CPU};
+}
 #endif
 
 const struct ops *ops_cpu_f32(void);

@@ -1,6 +1,8 @@
-/* Sums of all elements in double. Blocks of fixed size are summed on all threads, then their sums are
- * added up in order by one: which thread had a block changes no bit. */
+/* Sums in double, of all elements or of equal parts. Blocks of fixed size, which begin anew in every part,
+ * are summed on all threads, then their sums are added up in order by one: which thread had a block changes
+ * no bit. */
 #include "kernels/cpu/cpu.h"
+#include <string.h>
 
 enum {
     BLOCK = 4096, /* elements per partial sum */
@@ -23,35 +25,42 @@ static double block_squares(const real *x, int64_t n)
     return sum;
 }
 
-static void total(const char *function, tensor *result, const tensor *inp,
-                  double (*sum_of)(const real *x, int64_t n))
+/* Adds to sum[i] that of the i-th of `parts` equal parts of inp. */
+static void add_sums(const char *function, double *sum, int64_t parts, const tensor *inp,
+                     double (*sum_of)(const real *x, int64_t n))
 {
-    tensor_require_shape(function, result, F64, 1, (int64_t[]){1});
     tensor_require_shape(function, inp, REAL_TYPE, inp->rank, inp->dim);
     REQUIRE_CONTIGUOUS(inp);
+    REQUIRE(tensor_numel(inp) % parts == 0, "%s has %lld elements, no multiple of %lld", inp->name,
+            (long long)tensor_numel(inp), (long long)parts);
     const real *x = inp->data;
-    const int64_t n = tensor_numel(inp), num_blocks = (n + BLOCK - 1) / BLOCK;
-    double sum = *(double *)result->data, partial[BATCH];
+    const int64_t n = tensor_numel(inp) / parts; /* of a part */
+    const int64_t blocks = (n + BLOCK - 1) / BLOCK, num_blocks = parts * blocks;
+    double partial[BATCH];
     for (int64_t first = 0; first < num_blocks; first += BATCH) {
         const int64_t count = num_blocks - first < BATCH ? num_blocks - first : BATCH;
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < count; i++) {
-            const int64_t from = (first + i) * BLOCK;
-            partial[i] = sum_of(x + from, n - from < BLOCK ? n - from : BLOCK);
+            const int64_t part = (first + i) / blocks, from = (first + i) % blocks * BLOCK;
+            partial[i] = sum_of(x + part * n + from, n - from < BLOCK ? n - from : BLOCK);
         }
-        for (int64_t i = 0; i < count; i++) sum += partial[i];
+        for (int64_t i = 0; i < count; i++) sum[(first + i) / blocks] += partial[i];
     }
-    *(double *)result->data = sum;
 }
 
 void CPU(sum)(tensor *result, const tensor *inp, stream *s)
 {
     (void)s;
-    total(__func__, result, inp, block_sum);
+    REQUIRE_SHAPE(result, F64, 1);
+    add_sums(__func__, result->data, 1, inp, block_sum);
 }
 
-void CPU(squared_norm)(tensor *result, const tensor *inp, stream *s)
+void CPU(squared_norms)(tensor *out, const tensor *inp, stream *s)
 {
     (void)s;
-    total(__func__, result, inp, block_squares);
+    const int64_t n = out->dim[0];
+    REQUIRE_SHAPE(out, F64, n);
+    REQUIRE_CONTIGUOUS(out);
+    memset(out->data, 0, (size_t)n * sizeof(double));
+    add_sums(__func__, out->data, n, inp, block_squares);
 }

@@ -6,9 +6,8 @@
 #include <stdlib.h>
 
 /* At most this many logits exist at a time: 128 MiB as float. With fewer rows the head's products get slower;
- * a device, on which every chunk reads and writes the gradient of the whole head, gets this many rows at
- * least. */
-enum { LOGIT_ELEMENTS = 1 << 25, DEVICE_ROWS = 1024 };
+ * the ops say how many they want at least. */
+enum { LOGIT_ELEMENTS = 1 << 25 };
 
 /* All that the layout depends on. */
 typedef struct shape {
@@ -16,37 +15,65 @@ typedef struct shape {
     const ops *k;
     int64_t B, T;
     activations_use use;
+    recompute again;
 } shape;
 
-static layer_acts layer_layout(const shape *z, arena *a)
+/* What is kept unless whole layers are computed again. */
+static void kept_layout(layer_acts *l, const shape *z, arena *a)
 {
     const dims *d = z->d;
     const dtype act = z->k->act, real = z->k->real;
     const int64_t N = z->B * z->T;
     const bool mla = d->kind == ATTENTION_MLA;
-    layer_acts l = {
-        .x = arena_tensor(a, act, "x", N, d->C),
-        .attn_rstd = arena_tensor(a, real, "attn_rstd", N),
-        .q = arena_tensor(a, act, "q", N, mla ? d->H * (d->Dn + d->Dr) : d->H * d->D),
-        .heads = arena_tensor(a, act, "heads", N, d->H * (mla ? d->Dv : d->D)),
-        .lse = arena_tensor(a, real, "lse", z->B, d->H, z->T),
-        .mid = arena_tensor(a, act, "mid", N, d->C),
-        .mlp_rstd = arena_tensor(a, real, "mlp_rstd", N),
-        .gate = arena_tensor(a, act, "gate", N, d->F),
-        .up = arena_tensor(a, act, "up", N, d->F),
-    };
+    l->attn_rstd = arena_tensor(a, real, "attn_rstd", N);
+    l->q = arena_tensor(a, act, "q", N, mla ? d->H * (d->Dn + d->Dr) : d->H * d->D);
+    l->heads = arena_tensor(a, act, "heads", N, d->H * (mla ? d->Dv : d->D));
+    l->lse = arena_tensor(a, real, "lse", z->B, d->H, z->T);
+    l->mid = arena_tensor(a, act, "mid", N, d->C);
+    l->mlp_rstd = arena_tensor(a, real, "mlp_rstd", N);
+    l->gate = arena_tensor(a, act, "gate", N, d->F);
+    l->up = arena_tensor(a, act, "up", N, d->F);
     if (mla) {
         if (d->Rq) {
-            l.q_latent = arena_tensor(a, act, "q_latent", N, d->Rq);
-            l.q_rstd = arena_tensor(a, real, "q_rstd", N);
+            l->q_latent = arena_tensor(a, act, "q_latent", N, d->Rq);
+            l->q_rstd = arena_tensor(a, real, "q_rstd", N);
         }
-        l.kv_a = arena_tensor(a, act, "kv_a", N, d->R + d->Dr);
-        l.kv_rstd = arena_tensor(a, real, "kv_rstd", N);
+        l->kv_a = arena_tensor(a, act, "kv_a", N, d->R + d->Dr);
+        l->kv_rstd = arena_tensor(a, real, "kv_rstd", N);
     } else {
-        l.k = arena_tensor(a, act, "k", N, d->G * d->D);
-        l.v = arena_tensor(a, act, "v", N, d->G * d->D);
+        l->k = arena_tensor(a, act, "k", N, d->G * d->D);
+        l->v = arena_tensor(a, act, "v", N, d->G * d->D);
     }
-    return l;
+}
+
+/* What is kept only where nothing is computed again. */
+static void cheap_layout(layer_acts *l, const shape *z, arena *a)
+{
+    const dims *d = z->d;
+    const dtype act = z->k->act;
+    const int64_t N = z->B * z->T;
+    const bool lasts = z->use == FORWARD_AND_BACKWARD && z->again != RECOMPUTE_LIGHT;
+    l->attn_h = arena_tensor(a, act, "attn_h", N, d->C);
+    l->mlp_h = lasts ? arena_tensor(a, act, "mlp_h", N, d->C) : l->attn_h;
+    l->act = arena_tensor(a, act, "act", N, d->F);
+    if (d->kind != ATTENTION_MLA) return;
+    if (d->Rq) l->q_normed = arena_tensor(a, act, "q_normed", N, d->Rq);
+    l->kv_normed = arena_tensor(a, act, "kv_normed", N, d->R);
+    l->kv = arena_tensor(a, act, "kv", N, d->H * (d->Dn + d->Dv));
+    l->keys = arena_tensor(a, act, "keys", N, d->H * (d->Dn + d->Dr));
+}
+
+/* A layer takes over the memory of the first one where it has none of its own. */
+static void layers_layout(layer_acts *layer, const shape *z, arena *a)
+{
+    const int64_t count = z->use == FORWARD_AND_BACKWARD ? z->d->L : 1;
+    for (int64_t i = 0; i < count; i++) {
+        layer_acts *l = &layer[i];
+        *l = layer[0];
+        l->x = arena_tensor(a, z->k->act, "x", z->B * z->T, z->d->C);
+        if (i == 0 || z->again < RECOMPUTE_LAYER) kept_layout(l, z, a);
+        if (i == 0 || z->again < RECOMPUTE_LIGHT) cheap_layout(l, z, a);
+    }
 }
 
 static layer_scratch scratch_layout(const shape *z, arena *a)
@@ -55,17 +82,7 @@ static layer_scratch scratch_layout(const shape *z, arena *a)
     const dtype act = z->k->act;
     const int64_t N = z->B * z->T;
     const bool mla = d->kind == ATTENTION_MLA, backward = z->use == FORWARD_AND_BACKWARD;
-    layer_scratch s = {
-        .h = arena_tensor(a, act, "h", N, d->C),
-        .delta = arena_tensor(a, act, "delta", N, d->C),
-        .act = arena_tensor(a, act, "act", N, d->F),
-    };
-    if (mla) {
-        if (d->Rq) s.q_normed = arena_tensor(a, act, "q_normed", N, d->Rq);
-        s.kv_normed = arena_tensor(a, act, "kv_normed", N, d->R);
-        s.kv = arena_tensor(a, act, "kv", N, d->H * (d->Dn + d->Dv));
-        s.k = arena_tensor(a, act, "k", N, d->H * (d->Dn + d->Dr));
-    }
+    layer_scratch s = {.delta = arena_tensor(a, act, "delta", N, d->C)};
     if (!backward) return s;
     s.dh = arena_tensor(a, act, "dh", N, d->C);
     s.dheads = arena_tensor(a, act, "dheads", N, d->H * (mla ? d->Dv : d->D));
@@ -91,8 +108,8 @@ static layer_scratch scratch_layout(const shape *z, arena *a)
 /* Rows of a chunk of the head: as many as fit, in chunks of equal size. */
 static int64_t logit_rows(const dims *d, const ops *k, int64_t N)
 {
-    const int64_t least = k->device ? DEVICE_ROWS : 1, fit = LOGIT_ELEMENTS / d->V,
-                  most = fit > least ? fit : least, chunks = (N + most - 1) / most;
+    const int64_t fit = LOGIT_ELEMENTS / d->V, most = fit > k->head_rows ? fit : k->head_rows,
+                  chunks = (N + most - 1) / most;
     return (N + chunks - 1) / chunks;
 }
 
@@ -106,8 +123,7 @@ static void layout(activations *x, const shape *z, arena *a)
     x->first = arena_tensor(a, I32, "first", z->B, z->T);
     angles_layout(&x->cosine, &x->sine, d, z->k, z->T, a);
     x->position = arena_tensor(a, I32, "position", z->B, z->T);
-    const int64_t kept = z->use == FORWARD_AND_BACKWARD ? d->L : 1;
-    for (int64_t l = 0; l < kept; l++) x->layer[l] = layer_layout(z, a);
+    layers_layout(x->layer, z, a);
     x->last = arena_tensor(a, act, "last", N, d->C);
     x->last_rstd = arena_tensor(a, real, "last_rstd", N);
     x->hidden = arena_tensor(a, act, "hidden", N, d->C);
@@ -125,6 +141,7 @@ static int64_t measure(activations *x, const shape *z)
     *x = (activations){.B = z->B,
                        .T = z->T,
                        .use = z->use,
+                       .recompute = z->again,
                        .layer = memory_new(z->d->L, sizeof *x->layer, "%lld layers", (long long)z->d->L),
                        .memory = {.name = "activations", .device = z->k->device}};
     arena size = {.name = "activations"};
@@ -132,10 +149,11 @@ static int64_t measure(activations *x, const shape *z)
     return size.used;
 }
 
-int64_t activations_bytes(const dims *d, const ops *k, int64_t B, int64_t T, activations_use use)
+int64_t activations_bytes(const dims *d, const ops *k, int64_t B, int64_t T, activations_use use,
+                          recompute again)
 {
     activations x;
-    const int64_t bytes = measure(&x, &(shape){d, k, B, T, use});
+    const int64_t bytes = measure(&x, &(shape){d, k, B, T, use, again});
     free(x.layer);
     return bytes;
 }
@@ -149,9 +167,10 @@ static void positions_upload(activations *a, const ops *k)
     free(position);
 }
 
-void activations_init(activations *a, const dims *d, const ops *k, int64_t B, int64_t T, activations_use use)
+void activations_init(activations *a, const dims *d, const ops *k, int64_t B, int64_t T, activations_use use,
+                      recompute again)
 {
-    const shape z = {d, k, B, T, use};
+    const shape z = {d, k, B, T, use, again};
     const int64_t bytes = measure(a, &z);
     arena_reserve(&a->memory, bytes);
     layout(a, &z, &a->memory);

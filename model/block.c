@@ -15,7 +15,7 @@ tensor part_heads(const activations *acts, const tensor *t, int64_t heads)
 void block_attention_input(const model *m, const layer_weights *w, activations *acts, int layer)
 {
     layer_acts *a = activations_layer(acts, layer);
-    m->k->rmsnorm_forward(&acts->s.h, &a->attn_rstd, &a->x, &w->attn_norm, m->d.norm_eps, m->k->stream);
+    m->k->rmsnorm_forward(&a->attn_h, &a->attn_rstd, &a->x, &w->attn_norm, m->d.norm_eps, m->k->stream);
 }
 
 void block_attention(const model *m, const layer_weights *w, activations *acts, int layer)
@@ -32,15 +32,26 @@ void block_attention_output(const model *m, const layer_weights *w, activations 
                          operand_of(&w->wo), part_bias(&w->bo), m->k->stream);
 }
 
+static void feed_forward_input(const model *m, const layer_weights *w, activations *acts, int layer)
+{
+    layer_acts *a = activations_layer(acts, layer);
+    m->k->rmsnorm_forward(&a->mlp_h, &a->mlp_rstd, &a->mid, &w->mlp_norm, m->d.norm_eps, m->k->stream);
+}
+
+/* x and delta to mid, and to the product of gate and up. */
+static void to_product(const model *m, const layer_weights *w, activations *acts, int layer)
+{
+    layer_acts *a = activations_layer(acts, layer);
+    m->k->residual_forward(&a->mid, &a->x, &acts->s.delta, m->k->stream);
+    feed_forward_input(m, w, acts, layer);
+    ffn_forward(m, w, acts, layer);
+}
+
 void block_rest(const model *m, const layer_weights *w, activations *acts, int layer, tensor *out)
 {
-    const ops *k = m->k;
-    layer_acts *a = activations_layer(acts, layer);
-    layer_scratch *s = &acts->s;
-    k->residual_forward(&a->mid, &a->x, &s->delta, k->stream);
-    k->rmsnorm_forward(&s->h, &a->mlp_rstd, &a->mid, &w->mlp_norm, m->d.norm_eps, k->stream);
-    ffn_forward(m, w, acts, layer);
-    k->residual_forward(out, &a->mid, &s->delta, k->stream);
+    to_product(m, w, acts, layer);
+    ffn_output(m, w, acts, layer);
+    m->k->residual_forward(out, &activations_layer(acts, layer)->mid, &acts->s.delta, m->k->stream);
 }
 
 void block_forward(const model *m, const layer_weights *w, activations *acts, int layer, tensor *out)
@@ -53,20 +64,37 @@ void block_forward(const model *m, const layer_weights *w, activations *acts, in
     block_rest(m, w, acts, layer, out);
 }
 
+/* All that backward reads, from x. The last layer's is still what forward has left. */
+static void layer_again(const model *m, const layer_weights *w, activations *acts, int layer)
+{
+    if (layer + 1 == m->d.L) return;
+    block_attention_input(m, w, acts, layer);
+    block_attention(m, w, acts, layer);
+    to_product(m, w, acts, layer);
+}
+
 void block_backward(const model *m, const layer_weights *w, layer_weights *g, activations *acts, int layer)
 {
     const ops *k = m->k;
     layer_acts *a = activations_layer(acts, layer);
     layer_scratch *s = &acts->s;
+    const bool mla = m->d.kind == ATTENTION_MLA, light = acts->recompute == RECOMPUTE_LIGHT;
+    if (acts->recompute == RECOMPUTE_LAYER) layer_again(m, w, acts, layer);
 
     /* 2 feed-forward: dx already is the gradient of the direct path; the norm's path is added to it */
-    k->rmsnorm_forward(&s->h, &a->mlp_rstd, &a->mid, &w->mlp_norm, m->d.norm_eps, k->stream);
+    if (light) {
+        feed_forward_input(m, w, acts, layer);
+        ffn_product(m, acts, layer);
+    }
     ffn_backward(m, w, g, acts, layer);
     k->rmsnorm_backward_add(&acts->dx, &g->mlp_norm, &s->dh, &a->mid, &w->mlp_norm, &a->mlp_rstd, k->stream);
 
     /* 1 attention */
-    block_attention_input(m, w, acts, layer);
-    if (m->d.kind == ATTENTION_MLA)
+    if (light) {
+        block_attention_input(m, w, acts, layer);
+        if (mla) mla_from_latents(m, w, acts, layer);
+    }
+    if (mla)
         mla_backward(m, w, g, acts, layer);
     else
         gqa_backward(m, w, g, acts, layer);

@@ -10,12 +10,11 @@ void gqa_forward(const model *m, const layer_weights *w, activations *acts, int 
     const dims *d = &m->d;
     const ops *k = m->k;
     layer_acts *a = activations_layer(acts, layer);
-    layer_scratch *s = &acts->s;
 
     /* 1 queries, keys, values */
-    k->matmul_forward(&a->q, operand_of(&s->h), operand_of(&w->wq), part_bias(&w->bq), k->stream);
-    k->matmul_forward(&a->k, operand_of(&s->h), operand_of(&w->wk), part_bias(&w->bk), k->stream);
-    k->matmul_forward(&a->v, operand_of(&s->h), operand_of(&w->wv), part_bias(&w->bv), k->stream);
+    k->matmul_forward(&a->q, operand_of(&a->attn_h), operand_of(&w->wq), part_bias(&w->bq), k->stream);
+    k->matmul_forward(&a->k, operand_of(&a->attn_h), operand_of(&w->wk), part_bias(&w->bk), k->stream);
+    k->matmul_forward(&a->v, operand_of(&a->attn_h), operand_of(&w->wv), part_bias(&w->bv), k->stream);
 
     /* 2 rotation */
     tensor q = part_heads(acts, &a->q, d->H), keys = part_heads(acts, &a->k, d->G);
@@ -35,7 +34,7 @@ void gqa_backward(const model *m, const layer_weights *w, layer_weights *g, acti
 {
     const dims *d = &m->d;
     const ops *k = m->k;
-    layer_acts *a = activations_layer(acts, layer);
+    const layer_acts *a = activations_layer(acts, layer);
     layer_scratch *s = &acts->s;
 
     /* 4 output */
@@ -56,10 +55,10 @@ void gqa_backward(const model *m, const layer_weights *w, layer_weights *g, acti
     k->rope_backward(&dkeys, &acts->cosine, &acts->sine, &acts->position, ROPE_HALVES, k->stream);
 
     /* 1 queries, keys, values */
-    k->matmul_backward(&s->dh, &g->wv, part_bias_gradient(&g->bv), operand_of(&s->dv), operand_of(&s->h),
+    k->matmul_backward(&s->dh, &g->wv, part_bias_gradient(&g->bv), operand_of(&s->dv), operand_of(&a->attn_h),
                        operand_of(&w->wv), k->stream);
-    k->matmul_backward_add(&s->dh, &g->wk, part_bias_gradient(&g->bk), operand_of(&s->dk), operand_of(&s->h),
-                           operand_of(&w->wk), k->stream);
-    k->matmul_backward_add(&s->dh, &g->wq, part_bias_gradient(&g->bq), operand_of(&s->dq), operand_of(&s->h),
-                           operand_of(&w->wq), k->stream);
+    k->matmul_backward_add(&s->dh, &g->wk, part_bias_gradient(&g->bk), operand_of(&s->dk),
+                           operand_of(&a->attn_h), operand_of(&w->wk), k->stream);
+    k->matmul_backward_add(&s->dh, &g->wq, part_bias_gradient(&g->bq), operand_of(&s->dq),
+                           operand_of(&a->attn_h), operand_of(&w->wq), k->stream);
 }

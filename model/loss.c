@@ -13,7 +13,7 @@ void loss_forward(const model *m, activations *a, const token_batch *batch)
     k->sum(&a->loss_sum, &a->loss, k->stream);
 }
 
-void loss_backward(const model *m, activations *a, const units *g, const token_batch *batch)
+void loss_backward(const model *m, activations *a, const units *g, const token_batch *batch, tensor *sum)
 {
     REQUIRE(a->use == FORWARD_AND_BACKWARD, "the activations were laid out without backward");
     const ops *k = m->k;
@@ -23,7 +23,7 @@ void loss_backward(const model *m, activations *a, const units *g, const token_b
     k->head_loss_backward(&a->dhidden, &dhead, &a->loss, &a->hidden, &head, &a->targets, &a->logits,
                           k->stream);
     units_release(&m->units, unit_of_head(&m->table));
-    k->sum(&a->loss_sum, &a->loss, k->stream);
+    k->sum(sum, &a->loss, k->stream);
 }
 
 void loss_of_tokens(const model *m, const activations *a, double *losses)

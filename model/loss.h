@@ -5,16 +5,16 @@
 #define REMLA_MODEL_LOSS_H
 #include "model/model.h"
 
-/* a->hidden to the loss of every token; adds them to the sum. */
+/* a->hidden to the loss of every token; adds them to a->loss_sum. */
 void loss_forward(const model *m, activations *a, const token_batch *batch);
-/* The same, and the gradient of their sum: writes a->dhidden, adds to that of the head in g, whose unit stays
- * held for model_backward, which releases it. */
-void loss_backward(const model *m, activations *a, const units *g, const token_batch *batch);
+/* The same, and the gradient of their sum, which is added to *sum (1) f64: writes a->dhidden, adds to that of
+ * the head in g, whose unit stays held for model_backward, which releases it. */
+void loss_backward(const model *m, activations *a, const units *g, const token_batch *batch, tensor *sum);
 
 /* In nats. The loss of every token (B,T), 0 where none counts; of the last micro-batch. Waits for the device.
  */
 void loss_of_tokens(const model *m, const activations *a, double *losses);
-/* The sum over the micro-batches since loss_zero. loss_sum waits for the device. */
+/* a->loss_sum: over the batches of loss_forward since loss_zero. loss_sum waits for the device. */
 void loss_zero(const model *m, activations *a);
 double loss_sum(const model *m, const activations *a);
 

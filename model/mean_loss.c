@@ -10,7 +10,7 @@ void mean_loss_add(mean_loss *l, double sum, const token_batch *batch)
 void mean_loss_reduce(mean_loss *l, const comm *c)
 {
     double parts[] = {l->sum, l->counted};
-    comm_sum_f64(c, parts, 2);
+    comm_wait(c, comm_sum_f64(c, parts, 2));
     *l = (mean_loss){parts[0], parts[1]};
 }
 

@@ -30,10 +30,15 @@ static units resident_init(weights *w, const model *m, dtype type, int64_t pad, 
     return weights_units(w);
 }
 
-void model_init(model *m, const dims *d, const ops *k, int64_t pad)
+void model_init_bare(model *m, const dims *d, const ops *k)
 {
     *m = (model){.d = *d, .k = k, .memory = {.name = "weights", .device = k->device}};
     param_table_init(&m->table, d);
+}
+
+void model_init(model *m, const dims *d, const ops *k, int64_t pad)
+{
+    model_init_bare(m, d, k);
     m->units = resident_init(&m->w, m, k->act, pad, &m->memory);
 }
 
@@ -119,10 +124,10 @@ double model_evaluate(const model *m, activations *a, const token_batch *batch)
     return loss_sum(m, a);
 }
 
-void model_train(const model *m, activations *a, const units *g, const token_batch *batch)
+void model_train(const model *m, activations *a, const units *g, const token_batch *batch, tensor *loss)
 {
     model_forward(m, a, batch);
-    loss_backward(m, a, g, batch);
+    loss_backward(m, a, g, batch, loss);
     model_backward(m, a, g);
 }
 

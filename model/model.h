@@ -15,7 +15,7 @@ typedef struct model {
     dims d;
     const ops *k;
     param_table table;
-    weights w;   /* act; resident. Loading, conversion and the update write here, between passes */
+    weights w;   /* act; resident. Loading and conversion write here, between passes */
     units units; /* where passes get their weights: those of w, unless others of the table are put here */
     arena memory;
 } model;
@@ -23,6 +23,8 @@ typedef struct model {
 /* Lays out and reserves the weights, which are zero until they are loaded. `pad` as for weights_init. Stops
  * the job when memory is short. */
 void model_init(model *m, const dims *d, const ops *k, int64_t pad);
+/* The same without weights: what passes use must be put into m->units. */
+void model_init_bare(model *m, const dims *d, const ops *k);
 void model_free(model *m);
 /* Bytes that model_init reserves without padding. */
 int64_t model_bytes(const dims *d, const ops *k);
@@ -53,8 +55,8 @@ void model_backward(const model *m, activations *a, const units *g);
 /* Forward and loss: the sum of the losses of the counted targets, in nats. Waits for the device; loss_sum
  * afterwards is this sum. */
 double model_evaluate(const model *m, activations *a, const token_batch *batch);
-/* Forward, loss, backward: adds that sum to loss_sum, and its gradient to g. */
-void model_train(const model *m, activations *a, const units *g, const token_batch *batch);
+/* Forward, loss, backward: adds that sum to *loss (1) f64, and its gradient to g. Waits for nothing. */
+void model_train(const model *m, activations *a, const units *g, const token_batch *batch, tensor *loss);
 
 /* Floating-point operations of one token of a training step (forward and backward, multiply and add counted
  * apart) at length T: 6 for every weight that multiplies, and causal attention counted once. Recomputation is

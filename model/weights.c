@@ -59,6 +59,7 @@ void param_table_init(param_table *t, const dims *d)
 #include "model/params.def"
 #undef P
     }
+    t->head_unit = d->tied ? UNIT_EMBED : unit_of_final_norm(t);
     add(t, unit_of_final_norm(t), 0, d->C, 0, "model.norm.weight");
     if (!d->tied) add(t, unit_of_final_norm(t), 0, d->V, d->C, "lm_head.weight");
 }
@@ -71,14 +72,6 @@ static tensor view_of(const param_table *t, const units *u, int unit, int number
     const tensor flat = units_acquire(u, unit);
     return param_view(&t->param[t->unit_first[unit] + number], &flat);
 }
-
-static bool tied(const param_table *t)
-{
-    const int last = unit_of_final_norm(t);
-    return t->unit_first[last + 1] - t->unit_first[last] == 1; /* the norm alone */
-}
-
-int unit_of_head(const param_table *t) { return tied(t) ? UNIT_EMBED : unit_of_final_norm(t); }
 
 tensor weights_embed(const param_table *t, const units *u) { return view_of(t, u, UNIT_EMBED, 0); }
 
@@ -99,7 +92,7 @@ tensor weights_final_norm(const param_table *t, const units *u)
 
 tensor weights_head(const param_table *t, const units *u)
 {
-    return view_of(t, u, unit_of_head(t), tied(t) ? 0 : 1);
+    return view_of(t, u, unit_of_head(t), unit_of_head(t) == UNIT_EMBED ? 0 : 1); /* behind the norm */
 }
 
 /* ---- resident ------------------------------------------------------------------------------------------ */

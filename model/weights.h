@@ -24,7 +24,7 @@ static inline bool tensor_present(const tensor *t) { return t->rank != 0; }
 enum { UNIT_EMBED = 0 };
 static inline int unit_of_layer(int layer) { return layer + 1; }
 static inline int unit_of_final_norm(const param_table *t) { return t->num_units - 1; }
-int unit_of_head(const param_table *t);
+static inline int unit_of_head(const param_table *t) { return t->head_unit; }
 
 tensor weights_embed(const param_table *t, const units *u); /* (V,C) */
 layer_weights weights_layer(const param_table *t, const units *u, int layer);

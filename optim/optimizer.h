@@ -1,53 +1,49 @@
-/* AdamW over units of parameters (model/units/), its state cut evenly over the ranks (ZeRO stage 1): each
- * rank sums its slice of every unit's gradient, keeps m, v and the master weights of that slice, updates it,
- * and the slices are gathered again. With one rank the same code degenerates to plain AdamW. Weights that a
- * model computes with may be of a half type; masters are not, and where both are of one type the weights are
- * their own masters. A step is queued on the device from first to last; reading its loss waits for it. */
+/* AdamW over the units of a model in training (shards.h): each rank keeps m, v and the master weights of the
+ * part of every unit that it updates. Weights that a model computes with may be of a half type; masters are
+ * not, and where both are of one type the weights are their own masters. A step is queued on the device from
+ * first to last; reading its loss waits for it. */
 #ifndef REMLA_OPTIM_OPTIMIZER_H
 #define REMLA_OPTIM_OPTIMIZER_H
-#include "base/arena.h"
-#include "base/comm.h"
-#include "kernels/kernels.h"
-#include "model/units/param_table.h"
-#include "model/units/units.h"
+#include "optim/shards.h"
 
 typedef struct optimizer {
     const ops *k;
-    const comm *c;               /* over host memory */
-    const comm *tensors;         /* over the memory of the tensors: c itself on the CPU */
-    const param_table *table;    /* borrowed */
-    const tensor *weight, *grad; /* (units) of (padded numel): act, real; borrowed */
-    tensor *m, *v, *master;      /* (units) of (padded numel/ranks): this rank's slice of each unit */
-    comm_ticket summed;          /* the last unit that was reduced */
-    tensor squares, factor;      /* (1) f64: of the summed gradient; what it is multiplied by */
+    const comm *c; /* over host memory */
+    shards *s;     /* borrowed */
+    tensor *m, *v, *master; /* (units) real: of the part that this rank updates */
+    tensor losses;          /* (M) f64: of the step's micro-batches, over all ranks */
+    tensor squares;         /* (segments of all units) f64: sums over segments of the gradient */
+    tensor factor, norm;    /* (1) f64: what the gradient is multiplied by; its norm, of the mean loss */
     double beta1, beta2, eps, decay;
 } optimizer;
 
-/* Lays the state out in `a` (which may be measuring). `weight` and `grad` are the resident units of the
- * table's model and of its gradients: flat, padded to a multiple of ranks*16, borrowed for the life of the
- * optimizer. Padding stays as it is. With memory, moments are zeroed. Masters that are not the weights
- * themselves hold nothing before OPTIM_MASTER has been set. */
-void optimizer_init(optimizer *o, const ops *k, const comm *c, const comm *tensors, const param_table *table,
-                    const tensor *weight, const tensor *grad, arena *a);
+/* Lays the state out in `a` (which may be measuring). `c` has the ranks of s->c, in host memory. With memory,
+ * moments are zeroed. Masters that are not the weights themselves hold nothing before OPTIM_MASTER has been
+ * set. */
+void optimizer_init(optimizer *o, const comm *c, shards *s, arena *a);
 void optimizer_free(optimizer *o);
 
-/* The units that a backward pass adds its gradients to; good as long as o. `last`: it is the pass of the
- * step's last micro-batch, in which the release of a unit sums its gradient over the ranks, into this rank's
- * slice of grad. Then release is collective, and overlaps with what is queued after it. */
-units optimizer_gradients(optimizer *o, bool last);
-/* After the last micro-batch: sums *loss (1) f64 over the ranks, and decides what the gradient is multiplied
- * by: `mean` (1 / counted targets) and the clipping at `limit` (0: none). Collective. */
-void optimizer_clip(optimizer *o, tensor *loss, double mean, double limit);
-/* Norm of the mean gradient before clipping. Waits for the device. After optimizer_clip. */
-double optimizer_norm(const optimizer *o, double mean);
-/* One AdamW step (`step` from 1), then the weights are gathered on every rank; nothing changes where loss or
- * norm is not finite. Matrices decay, parameters of one axis do not. Collective. */
-void optimizer_update(optimizer *o, double rate, int64_t step);
-void optimizer_zero_grad(optimizer *o);
+/* ---- a step ---- */
 
-/* Brings a whole unit of m, v, masters or the reduced gradient (each rank has its slice) to `full` (padded
- * numel, host) on every rank; set takes this rank's slice from `full` (and, of masters, the whole unit's
- * weights). For checkpoints and dumps, one unit at a time. gather is collective, set is not. */
+/* Before the first micro-batch. */
+void optimizer_begin(optimizer *o);
+/* (1) f64, zero: takes the summed loss of this rank's i-th micro-batch of the step. */
+tensor optimizer_loss(const optimizer *o, int64_t micro_batch);
+/* After the last micro-batch: sums gradients and losses over the ranks, and decides what the gradient is
+ * multiplied by: `mean` (1 / counted targets) and the clipping at `limit` (0: none). Collective. */
+void optimizer_clip(optimizer *o, double mean, double limit);
+/* One AdamW step (`step` from 1); nothing changes where loss or norm is not finite. Matrices decay, parameters
+ * of one axis do not. Collective. */
+void optimizer_update(optimizer *o, double rate, int64_t step);
+
+/* After optimizer_clip; both wait for the device. The sum of the losses of all ranks; the norm of the mean
+ * gradient before clipping. */
+double optimizer_loss_sum(const optimizer *o);
+double optimizer_norm(const optimizer *o);
+
+/* Brings a whole unit of m, v, masters or the summed gradient to `full` (padded, host) on every rank; set takes
+ * this rank's part from `full` (and, of masters, the weights). For checkpoints and dumps, one unit at a time.
+ * gather is collective, set is not. */
 typedef enum optim_part { OPTIM_M, OPTIM_V, OPTIM_MASTER, OPTIM_GRAD } optim_part;
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full);
 void optimizer_set(optimizer *o, optim_part part, int u, const float *full);

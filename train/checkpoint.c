@@ -31,6 +31,11 @@
 static const optim_part moment_parts[] = {OPTIM_M, OPTIM_V};
 static const char *const moment_prefixes[] = {"m.", "v."};
 
+int64_t checkpoint_bytes(const param_table *table)
+{
+    return model_files_bytes(table, F32, MODEL_FILE_BYTES) + unit_file_bytes(table, moment_prefixes, 2);
+}
+
 /* ---- saving -------------------------------------------------------------------------------------------- */
 
 /* Takes `text` over. */

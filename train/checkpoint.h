@@ -42,6 +42,9 @@ status checkpoint_clean(const char *run, message *why);
 status checkpoint_save(const char *run, const model_config *config, optimizer *optim,
                        const checkpoint_state *state, const options *o, const comm *c, message *why);
 
+/* Bytes of the weights and moments in a checkpoint of a model with these parameters. Its other files are small. */
+int64_t checkpoint_bytes(const param_table *table);
+
 /* Removes the checkpoints that are older than the newest `keep` complete ones, except that of step `best`
  * (-1: none). Damaged ones do not count. A warning names each once, and they stay, unless they are older and
  * only their weights or moments are damaged. One that holds files which its manifest does not list stays as

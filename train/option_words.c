@@ -49,6 +49,36 @@ compute_settings compute_settings_of(const options *o)
                               .attention = attention_of(o->device_attention)};
 }
 
+static bool pairwise_of(option_parallel_sum word)
+{
+    switch (word) {
+    case OPTION_parallel_sum_exact:
+        return true;
+    case OPTION_parallel_sum_fast:
+        break;
+    }
+    return false;
+}
+
+static dtype sent_as(option_parallel_reduce_type word)
+{
+    switch (word) {
+    case OPTION_parallel_reduce_type_bf16:
+        return BF16;
+    case OPTION_parallel_reduce_type_f32:
+        break;
+    }
+    return F32;
+}
+
+shards_settings shards_settings_of(const options *o, int ranks)
+{
+    return (shards_settings){
+        .stage = (int)o->parallel_zero,
+        .how = {.sent = sent_as(o->parallel_reduce_type), .pairwise = pairwise_of(o->parallel_sum)},
+        .micro_batches = o->train_batch_tokens / (o->train_seq_len * o->train_micro_batch * ranks)};
+}
+
 schedule_kind schedule_kind_of(option_optim_schedule word)
 {
     switch (word) {
@@ -88,4 +118,17 @@ dtype cache_of(option_decode_cache word)
         break;
     }
     return F32;
+}
+
+recompute recompute_of(option_train_recompute word)
+{
+    switch (word) {
+    case OPTION_train_recompute_none:
+        return RECOMPUTE_NONE;
+    case OPTION_train_recompute_layer:
+        return RECOMPUTE_LAYER;
+    case OPTION_train_recompute_light:
+        break;
+    }
+    return RECOMPUTE_LIGHT;
 }

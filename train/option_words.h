@@ -4,12 +4,17 @@
 #define REMLA_TRAIN_OPTION_WORDS_H
 #include "data/pack.h"
 #include "eval/compute.h"
+#include "model/activations.h"
 #include "optim/schedule.h"
+#include "optim/shards.h"
 #include "train/options/options.h"
 
 compute_settings compute_settings_of(const options *o); /* device.* */
+/* parallel.*, and how many micro-batches of train.batch_tokens each of `ranks` computes. */
+shards_settings shards_settings_of(const options *o, int ranks);
 schedule_kind schedule_kind_of(option_optim_schedule word);
 packing packing_of(option_data_packing word);
 dtype cache_of(option_decode_cache word);
+recompute recompute_of(option_train_recompute word);
 
 #endif

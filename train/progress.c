@@ -3,8 +3,11 @@
  * peak. */
 #include "train/progress.h"
 #include "base/clock.h"
+#include "base/device.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "train/plan_print.h"
+#include <string.h>
 
 static void log_source(const training *t, int i)
 {
@@ -15,13 +18,27 @@ static void log_source(const training *t, int i)
              share * (double)(t->steps * t->sequences) / (double)d->samples);
 }
 
+/* What it was planned to take: what was laid out is as large, to the byte. */
+static void log_plan(const training *t)
+{
+    const char *const text = t->backend.device ? device_text(t->backend.device) : "";
+    plan_run r = {.o = t->o, .d = &t->m.d, .ranks = t->c->size, .steps = t->steps};
+    plan p;
+    message ignored; /* there are these */
+    plan_machine_find(&r.machine,
+                      !t->backend.device     ? "cpu"
+                      : strstr(text, "A100") ? "a100"
+                                             : "h100",
+                      t->c->local_size, &ignored);
+    plan_make(&p, &r);
+    plan_print_short(&p, &r);
+}
+
 void progress_start(progress *p, const training *t)
 {
     const int64_t T = t->acts.T, tokens = t->sequences * T;
-    const int64_t of_model = t->m.memory.size + t->g.memory.size,
-                  bytes = of_model + t->acts.memory.size + t->optimizer_arena.size;
     double peak = compute_peak_flops(&t->backend);
-    comm_sum_f64(t->c, &peak, 1);
+    comm_wait(t->c, comm_sum_f64(t->c, &peak, 1));
     *p = (progress){.peak_flops = peak, .flops_per_step = model_flops_per_token(&t->m.d, T) * (double)tokens};
     log_line("model  %s: %.1fM parameters, %lld layers, %s", t->o->model_path,
              (double)param_table_numel(&t->m.table) / 1e6, (long long)t->m.d.L,
@@ -29,11 +46,8 @@ void progress_start(progress *p, const training *t)
     log_line("data   %lld samples of %lld tokens a step, %lld steps", (long long)t->sequences, (long long)T,
              (long long)t->steps);
     for (int i = 0; i < t->data.sources; i++) log_source(t, i);
-    log_line("memory %.0f MiB a rank (weights and gradients %.0f, optimizer %.0f, activations %.0f); peak of "
-             "all ranks %.0f GFLOP/s",
-             (double)bytes / 1048576.0, (double)of_model / 1048576.0,
-             (double)t->optimizer_arena.size / 1048576.0, (double)t->acts.memory.size / 1048576.0,
-             peak / 1e9);
+    log_plan(t);
+    log_line("peak   %.0f GFLOP/s of all ranks", peak / 1e9);
     progress_pause(p);
 }
 

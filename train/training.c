@@ -2,12 +2,12 @@
  * counted targets of the global batch, whatever the number of ranks and micro-batches: every rank adds up
  * gradients of summed losses, and the division by the global count happens once, in the update. */
 #include "train/training.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/stop.h"
 #include "data/tokenizer_check.h"
 #include "eval/open.h"
-#include "model/loss.h"
 #include "train/feed_options.h"
 #include "train/option_words.h"
 #include "train/unit_file.h"
@@ -18,9 +18,9 @@
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
 /* batch_tokens must be a whole number of micro-batches on every rank. */
-static status batch_arithmetic(const options *o, const comm *c, message *why)
+static status batch_arithmetic(const options *o, int ranks, message *why)
 {
-    const int64_t unit = o->train_seq_len * o->train_micro_batch * c->size;
+    const int64_t unit = o->train_seq_len * o->train_micro_batch * ranks;
     if (o->train_batch_tokens % unit == 0) return OK;
     const int64_t below = o->train_batch_tokens / unit * unit, above = below + unit;
     char near[80];
@@ -32,7 +32,23 @@ static status batch_arithmetic(const options *o, const comm *c, message *why)
                 "train.batch_tokens=%lld is not a multiple of train.seq_len * train.micro_batch * ranks = "
                 "%lld * %lld * %d = %lld; the nearest values that are: %s",
                 (long long)o->train_batch_tokens, (long long)o->train_seq_len,
-                (long long)o->train_micro_batch, c->size, (long long)unit, near);
+                (long long)o->train_micro_batch, ranks, (long long)unit, near);
+}
+
+/* Blocks of a power of two of micro-batches are what ranks can share out. */
+static status sums_check(const options *o, int ranks, message *why)
+{
+    if (o->parallel_sum != OPTION_parallel_sum_exact || (ranks & (ranks - 1)) == 0) return OK;
+    return fail(why, ERR_USAGE,
+                "parallel.sum=exact with %d ranks: it takes 1, 2, 4, 8 or another power of 2; parallel.sum=fast "
+                "takes any number",
+                ranks);
+}
+
+status training_check(const options *o, int ranks, message *why)
+{
+    TRY(batch_arithmetic(o, ranks, why));
+    return sums_check(o, ranks, why);
 }
 
 static status held_out_open(training *t, message *why)
@@ -61,21 +77,29 @@ static void schedule_open(training *t)
                          .steps = t->steps};
 }
 
-static void optimizer_open(training *t)
+/* Weights, gradients and the optimizer's state. */
+static void parameters_open(training *t)
 {
     const options *o = t->o;
+    const comm *const tensors = compute_ranks(&t->backend, t->c);
+    const shards_settings set = shards_settings_of(o, t->c->size);
     t->opt = (optimizer){.beta1 = o->optim_beta1,
                          .beta2 = o->optim_beta2,
                          .eps = o->optim_eps,
                          .decay = o->optim_weight_decay};
-    const comm *const tensors = compute_ranks(&t->backend, t->c);
-    arena size = {.name = "optimizer"};
-    optimizer_init(&t->opt, t->m.k, t->c, tensors, &t->m.table, t->m.w.unit, t->g.sum.unit, &size);
+    shards measured;
+    arena size = {.name = "weights and gradients"}, optimizer_size = {.name = "optimizer"};
+    shards_init(&measured, t->m.k, tensors, &t->m.table, &set, &size);
+    optimizer_init(&t->opt, t->c, &measured, &optimizer_size);
     optimizer_free(&t->opt);
-    t->optimizer_arena = (arena){.name = "optimizer", .device = t->backend.device};
-    arena_reserve(&t->optimizer_arena, size.used);
-    optimizer_init(&t->opt, t->m.k, t->c, tensors, &t->m.table, t->m.w.unit, t->g.sum.unit,
-                   &t->optimizer_arena);
+    shards_free(&measured);
+    t->parameters_arena = (arena){.name = size.name, .device = t->backend.device};
+    t->optimizer_arena = (arena){.name = optimizer_size.name, .device = t->backend.device};
+    arena_reserve(&t->parameters_arena, size.used);
+    arena_reserve(&t->optimizer_arena, optimizer_size.used);
+    shards_init(&t->parameters, t->m.k, tensors, &t->m.table, &set, &t->parameters_arena);
+    optimizer_init(&t->opt, t->c, &t->parameters, &t->optimizer_arena);
+    t->m.units = shards_weights(&t->parameters);
 }
 
 /* What can fail, on any rank by itself. */
@@ -84,7 +108,7 @@ static status open_alone(training *t, message *why)
     const options *o = t->o;
     if (!o->model_path[0])
         return fail(why, ERR_USAGE, "model.path is not set: name the model folder to start from");
-    TRY(batch_arithmetic(o, t->c, why));
+    TRY(training_check(o, t->c->size, why));
     TRY(model_folder_read(&t->config, o->model_path, why));
     return dims_check_length(&t->config.d, "train.seq_len", o->train_seq_len, why);
 }
@@ -107,12 +131,17 @@ static status data_open(training *t, message *why)
         (unsigned long long)feed_pass(&t->data), (long long)o->train_seq_len, (long long)t->sequences);
 }
 
-/* Reads this rank's samples of the step that begins at `position`: a contiguous part of the step's positions.
+/* Reads this rank's samples of the step that begins at `position`. The ranks take its micro-batches in turn.
  * Runs on the loader's thread. */
 static status step_read(const void *context, token_batch *b, int64_t position, message *why)
 {
     const training *t = context;
-    return feed_read(&t->data, (uint64_t)(position + t->c->rank * b->sequences), b, why);
+    const int64_t B = t->o->train_micro_batch;
+    for (int64_t row = 0; row < b->sequences; row += B) {
+        token_batch micro = token_batch_view(b, row, B);
+        TRY(feed_read(&t->data, (uint64_t)(position + row * t->c->size + t->c->rank * B), &micro, why));
+    }
+    return OK;
 }
 
 status training_open(training *t, const options *o, const comm *c, message *why)
@@ -126,12 +155,11 @@ status training_open(training *t, const options *o, const comm *c, message *why)
                       why));
     /* A run that begins; one that goes on knows its place only with its checkpoint. */
     t->loader = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len, 0);
-    const int pad = 16 * c->size; /* every rank's slice of a unit starts at a multiple of 64 bytes */
-    model_init(&t->m, &t->config.d, k, pad);
-    gradients_init(&t->g, &t->m);
-    activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD);
+    model_init_bare(&t->m, &t->config.d, k);
+    parameters_open(t);
+    activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD,
+                     recompute_of(o->train_recompute));
     benchmarks_start(&t->questions, &t->m);
-    optimizer_open(t);
     TRY_ALL(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
     return OK;
@@ -141,13 +169,14 @@ void training_close(training *t)
 {
     loader_stop(t->loader);
     benchmarks_close(&t->questions);
-    if (t->opt.k) optimizer_free(&t->opt);
-    arena_release(&t->optimizer_arena);
     if (t->m.k) {
+        optimizer_free(&t->opt);
+        shards_free(&t->parameters);
         activations_free(&t->acts);
-        gradients_free(&t->g);
         model_free(&t->m);
     }
+    arena_release(&t->optimizer_arena);
+    arena_release(&t->parameters_arena);
     compute_close(&t->backend);
     feed_close(&t->data);
     dataset_close(&t->held_out);
@@ -205,20 +234,21 @@ static status step_batch(training *t, const token_batch **batch, double *waited,
     return loader_next(t->loader, t->state.position, next, batch, waited, why);
 }
 
-/* Forward and backward over this rank's micro-batches; in the last one each unit's gradient is summed over
- * the ranks as soon as it is complete. */
+/* Forward and backward over this rank's micro-batches. A unit's gradient is summed over the ranks as soon as it
+ * is complete. */
 static void forward_backward(training *t, const token_batch *batch)
 {
-    const int64_t B = t->acts.B, mine = batch->sequences;
-    loss_zero(&t->m, &t->acts);
-    for (int64_t row = 0; row < mine; row += B) {
-        const token_batch micro = token_batch_view(batch, row, B);
-        const units sums = optimizer_gradients(&t->opt, row + B == mine);
-        model_train(&t->m, &t->acts, &sums, &micro);
+    const int64_t B = t->acts.B;
+    optimizer_begin(&t->opt);
+    for (int64_t i = 0; i * B < batch->sequences; i++) {
+        const token_batch micro = token_batch_view(batch, i * B, B);
+        const units sums = shards_gradients(&t->parameters, i);
+        tensor loss = optimizer_loss(&t->opt, i);
+        model_train(&t->m, &t->acts, &sums, &micro, &loss);
     }
 }
 
-status training_step(training *t, step_result *r, message *why)
+static status take_step(training *t, step_result *r, message *why)
 {
     const token_batch *batch;
     double waited = 0;
@@ -226,7 +256,7 @@ status training_step(training *t, step_result *r, message *why)
     forward_backward(t, batch);
 
     double targets = (double)token_batch_counted(batch); /* of all ranks, now */
-    comm_sum_f64(t->c, &targets, 1);
+    comm_wait(t->c, comm_sum_f64(t->c, &targets, 1));
     int64_t most[2] = {stop_requested(), (int64_t)(waited * 1e9)}; /* of all ranks */
     comm_max_i64(t->c, most, 2);
     if (!(targets > 0))
@@ -236,17 +266,16 @@ status training_step(training *t, step_result *r, message *why)
                     (long long)t->state.step + 1, (long long)t->sequences);
 
     const double mean = 1 / targets, rate = schedule_rate(&t->rate, t->state.step + 1);
-    optimizer_clip(&t->opt, &t->acts.loss_sum, mean, option_real_or(t->o->optim_clip, 0));
+    optimizer_clip(&t->opt, mean, option_real_or(t->o->optim_clip, 0));
     if (t->o->debug_dump_gradients[0] && !t->gradients_dumped) {
         TRY(unit_file_write_gradients(t->o->debug_dump_gradients, &t->opt, mean, t->c, why));
         t->gradients_dumped = true;
     }
     optimizer_update(&t->opt, rate, t->state.step + 1);
-    optimizer_zero_grad(&t->opt);
 
     const double loss =
-        loss_sum(&t->m, &t->acts) * mean; /* a device is waited for here, and nowhere before */
-    const double norm = optimizer_norm(&t->opt, mean);
+        optimizer_loss_sum(&t->opt) * mean; /* a device is waited for here, and nowhere before */
+    const double norm = optimizer_norm(&t->opt);
     *r = (step_result){.loss = loss,
                        .grad_norm = norm,
                        .rate = rate,
@@ -257,4 +286,22 @@ status training_step(training *t, step_result *r, message *why)
     t->state.position += t->sequences;
     t->state.tokens += t->sequences * t->acts.T;
     return OK;
+}
+
+/* Between steps one rank may write or read for as long as it takes. */
+static void wait_at_most(const training *t, double seconds)
+{
+    comm_limit(t->c, seconds);
+    if (t->parameters.c != t->c) comm_limit(t->parameters.c, seconds);
+}
+
+status training_step(training *t, step_result *r, message *why)
+{
+    const double start = clock_seconds();
+    die_place("step %lld", (long long)t->state.step + 1);
+    wait_at_most(t, option_real_or(t->o->parallel_timeout, patience_limit(&t->patience)));
+    const status s = take_step(t, r, why);
+    wait_at_most(t, 0);
+    patience_step(&t->patience, clock_seconds() - start);
+    return s;
 }

@@ -8,6 +8,7 @@
 #include "optim/schedule.h"
 #include "train/benchmarks.h"
 #include "train/checkpoint.h"
+#include "train/patience.h"
 #include "eval/compute.h"
 #include "train/options/options.h"
 
@@ -19,17 +20,18 @@ typedef struct training {
     feed data;
     dataset held_out;     /* held_out.samples is 0 without data.val */
     benchmarks questions; /* of eval.tasks */
-    model m;
-    gradients g;
+    model m;          /* its weights are in `parameters` */
     activations acts; /* of a micro-batch; validation runs in them too */
-    optimizer opt;    /* of the units of m and g */
-    arena optimizer_arena;
+    shards parameters;
+    optimizer opt; /* of the parameters */
+    arena parameters_arena, optimizer_arena;
     schedule rate;
     loader *loader;         /* reads this rank's sequences of a step ahead */
     int64_t sequences;      /* of a step, over all ranks */
     int64_t steps;          /* of the whole run */
     checkpoint_state state; /* where it stands */
     bool gradients_dumped;  /* debug.dump_gradients has been written */
+    patience patience;      /* how long ranks wait for each other in a step */
 } training;
 
 typedef struct step_result {
@@ -40,6 +42,9 @@ typedef struct step_result {
     bool skipped;     /* loss or gradient was not finite: the weights were left as they were */
     int signal;       /* a signal that some rank has received, or 0 */
 } step_result;
+
+/* Checks the options that must go with the number of ranks: ERR_USAGE. */
+status training_check(const options *o, int ranks, message *why);
 
 /* Reads config, data and weights of the run and lays it out. MPI: collective; every rank returns the same
  * status. */

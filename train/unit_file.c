@@ -12,8 +12,8 @@
 static float *unit_buffer(const optimizer *o)
 {
     int64_t largest = 0;
-    for (int u = 0; u < o->table->num_units; u++)
-        if (o->weight[u].dim[0] > largest) largest = o->weight[u].dim[0];
+    for (int u = 0; u < o->s->table->num_units; u++)
+        if (shards_padded(o->s, u) > largest) largest = shards_padded(o->s, u);
     return memory_new(largest, sizeof(float), "a unit of %lld elements", (long long)largest);
 }
 
@@ -30,11 +30,19 @@ static safetensors_spec *specs(const param_table *table, const char *const *pref
     return spec;
 }
 
+int64_t unit_file_bytes(const param_table *table, const char *const *prefix, int parts)
+{
+    safetensors_spec *spec = specs(table, prefix, parts);
+    const int64_t bytes = safetensors_bytes(spec, table->count * parts);
+    free(spec);
+    return bytes;
+}
+
 status unit_file_write(const char *path, optimizer *o, const optim_part *part, const char *const *prefix,
                        int parts, double scale, const comm *c, written_files *written, uint64_t *values,
                        message *why)
 {
-    const param_table *table = o->table;
+    const param_table *table = o->s->table;
     safetensors_writer w;
     status s = OK;
     const bool writes = c->rank == 0;
@@ -84,7 +92,7 @@ static status read_param(const safetensors *s, const char *path, const char *pre
 status unit_file_read(const char *path, optimizer *o, const optim_part *part, const char *const *prefix,
                       int parts, uint64_t *values, message *why)
 {
-    const param_table *table = o->table;
+    const param_table *table = o->s->table;
     safetensors s;
     TRY(safetensors_open(&s, path, why));
     float *full = unit_buffer(o);
@@ -92,7 +100,7 @@ status unit_file_read(const char *path, optimizer *o, const optim_part *part, co
     status result = OK;
     for (int u = 0; u < table->num_units && result == OK; u++) {
         for (int i = 0; i < parts && result == OK; i++) {
-            memset(full, 0, sizeof(float) * (size_t)o->weight[u].dim[0]); /* the padding */
+            memset(full, 0, sizeof(float) * (size_t)shards_padded(o->s, u)); /* the padding */
             for (int j = table->unit_first[u]; j < table->unit_first[u + 1] && result == OK; j++) {
                 float *data = full + table->param[j].offset;
                 result = read_param(&s, path, prefix[i], &table->param[j], data, why);
@@ -117,7 +125,7 @@ status unit_file_write_gradients(const char *path, optimizer *o, double scale, c
 status unit_file_write_masters(const char *folder, optimizer *o, const comm *c, written_files *written,
                                uint64_t *values, message *why)
 {
-    const param_table *table = o->table;
+    const param_table *table = o->s->table;
     model_writer w;
     const bool writes = c->rank == 0;
     status s = writes ? model_writer_open(&w, folder, table, ops_cpu_f32(), F32, MODEL_FILE_BYTES, why) : OK;
@@ -128,7 +136,7 @@ status unit_file_write_masters(const char *folder, optimizer *o, const comm *c, 
     /* All ranks take part in every gather, also when rank 0 cannot write any more. */
     for (int u = 0; u < table->num_units; u++) {
         optimizer_gather(o, OPTIM_MASTER, u, full);
-        const tensor flat = tensor_of(full, F32, "masters", 1, &o->weight[u].dim[0]);
+        const tensor flat = tensor_of(full, F32, "masters", 1, &table->unit_numel[u]);
         hash_update(hash, full, (int64_t)sizeof *full * table->unit_numel[u]);
         if (writes && s == OK) s = model_writer_unit(&w, u, &flat, why);
     }

@@ -17,6 +17,9 @@ status unit_file_write(const char *path, optimizer *o, const optim_part *part, c
                        int parts, double scale, const comm *c, written_files *written, uint64_t *values,
                        message *why);
 
+/* Bytes of that file. */
+int64_t unit_file_bytes(const param_table *table, const char *const *prefix, int parts);
+
 /* Reads the same file back into this rank's slices. ERR_INPUT names what is missing or has another shape. Not
  * collective. */
 status unit_file_read(const char *path, optimizer *o, const optim_part *part, const char *const *prefix,

@@ -185,7 +185,7 @@ static status run(workplace *w, tokenize_result *r, message *why)
     TRY_ALL(w->c, tokenize_pieces(&work, w->c, r, why), why);
     TRY(join(w, &work, r, why));
     double counts[] = {(double)r->made, (double)r->empty};
-    comm_sum_f64(w->c, counts, 2);
+    comm_wait(w->c, comm_sum_f64(w->c, counts, 2));
     r->made = (int64_t)counts[0];
     r->empty = (int64_t)counts[1];
     r->files = w->text.files.count;

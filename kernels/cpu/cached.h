@@ -2,6 +2,7 @@
  * computes, and checks of a cache. Loop bodies have no branches, so that gcc vectorises them. */
 #ifndef REMLA_KERNELS_CPU_CACHED_H
 #define REMLA_KERNELS_CPU_CACHED_H
+#include "base/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include <string.h>
 
@@ -18,14 +19,6 @@ static inline float float_of(uint32_t bits)
     float x;
     memcpy(&x, &bits, sizeof x);
     return x;
-}
-
-static inline float from_bf16(uint16_t half) { return float_of((uint32_t)half << 16); }
-
-static inline uint16_t to_bf16(float x) /* to the nearest, ties to even; NaN stays NaN */
-{
-    const uint32_t bits = bits_of(x), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    return (uint16_t)(x == x ? rounded : 0x7fff);
 }
 
 /* E4M3: a sign, four bits of exponent with bias 7, three of significand. All ones is NaN; exponent 0 counts
@@ -56,7 +49,7 @@ static inline void cached_load(real *out, const cached *c, int64_t row, int64_t 
     const int64_t first = row * c->rows.dim[1] + from;
     if (c->rows.type == BF16) {
         const uint16_t *half = (const uint16_t *)c->rows.data + first;
-        for (int64_t i = 0; i < count; i++) out[i] = (real)from_bf16(half[i]);
+        for (int64_t i = 0; i < count; i++) out[i] = (real)bf16_float(half[i]);
     } else if (c->rows.type == F8) {
         const uint8_t *code = (const uint8_t *)c->rows.data + first;
         const float scale = ((const float *)c->scale.data)[row];

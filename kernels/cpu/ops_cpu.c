@@ -12,6 +12,7 @@ static const ops cpu_f32 = {
     .name = "cpu f32",
     .act = F32,
     .real = F32,
+    .head_rows = HEAD_ROWS_CPU,
 #define OP(op, params) .op = op##_cpu_f32,
 #include "kernels/ops.def"
 #undef OP
@@ -21,6 +22,7 @@ static const ops cpu_f64 = {
     .name = "cpu f64",
     .act = F64,
     .real = F64,
+    .head_rows = HEAD_ROWS_CPU,
 #define OP(op, params) .op = op##_cpu_f64,
 #include "kernels/ops.def"
 #undef OP

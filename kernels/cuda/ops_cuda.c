@@ -15,6 +15,7 @@ static const ops cuda_f32 = {
     .name = "cuda f32",
     .act = F32,
     .real = F32,
+    .head_rows = HEAD_ROWS_DEVICE,
 #define OP(op, params) .op = op##_cuda_f32,
 #include "kernels/ops.def"
 #undef OP
@@ -24,6 +25,7 @@ static const ops cuda_bf16 = {
     .name = "cuda bf16",
     .act = BF16,
     .real = F32,
+    .head_rows = HEAD_ROWS_DEVICE,
 #define OP(op, params) .op = op##_cuda_bf16,
 #include "kernels/ops.def"
 #undef OP

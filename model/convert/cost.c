@@ -137,7 +137,7 @@ static int64_t solve_elements(const shapes *s)
 
 static int64_t chunk_bytes(const ops *k, const dims *d, const text_share *text)
 {
-    return activations_bytes(d, k, text->B, text->ids.T, FORWARD_ONLY);
+    return activations_bytes(d, k, text->B, text->ids.T, FORWARD_ONLY, RECOMPUTE_NONE);
 }
 
 /* Models of one layer, with the activations of a chunk of each text that goes through them. */

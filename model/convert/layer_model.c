@@ -32,7 +32,7 @@ activations *layer_model_acts(layer_model *l, text_kind kind, int64_t B, int64_t
     if (a->B) return a;
     const ops *k = l->m.k;
     int32_t *zeros = memory_new(B * T, sizeof *zeros, "the positions of a chunk");
-    activations_init(a, &l->m.d, k, B, T, FORWARD_ONLY);
+    activations_init(a, &l->m.d, k, B, T, FORWARD_ONLY, RECOMPUTE_NONE);
     k->upload_i32(&a->first, zeros, k->stream);
     free(zeros);
     /* A short chunk leaves rows that are never read, but must be numbers. */

@@ -39,15 +39,15 @@ void measure_inputs(conversion_work *w, const stream *s, double first_weight, do
     EACH_CHUNK(c, s->text)
     {
         attention_input(s, &layer, c);
-        chunk_read(w->job->k, h, &s->acts->s.h, c);
+        chunk_read(w->job->k, h, &activations_layer(s->acts, 0)->attn_h, c);
         gram_add(inputs, w->chunk_augmented, h, c.rows, C, T, first_weight);
         if (!first_tokens) continue;
         for (int64_t i = 0; i < c.rows / T; i++) memmove(h + i * C, h + i * T * C, sizeof *h * (size_t)C);
         gram_add(first_tokens, w->chunk_augmented, h, c.rows / T, C, 1, 1);
     }
     layer_model_release(s->through, UNIT_LAYER);
-    comm_sum_f64(w->job->c, inputs, elements);
-    if (first_tokens) comm_sum_f64(w->job->c, first_tokens, elements);
+    comm_wait(w->job->c, comm_sum_f64(w->job->c, inputs, elements));
+    if (first_tokens) comm_wait(w->job->c, comm_sum_f64(w->job->c, first_tokens, elements));
 }
 
 void measure_latents(conversion_work *w, const stream *s, latent_sums *sums, bool constant_last)
@@ -68,5 +68,6 @@ void measure_latents(conversion_work *w, const stream *s, latent_sums *sums, boo
         }
     }
     layer_model_release(s->through, UNIT_LAYER);
-    comm_sum_f64(w->job->c, (double *)sums, LATENT_KINDS * (int64_t)(sizeof *sums / sizeof(double)));
+    comm_wait(w->job->c, comm_sum_f64(w->job->c, (double *)sums,
+                                      LATENT_KINDS * (int64_t)(sizeof *sums / sizeof(double))));
 }

@@ -44,9 +44,9 @@ void refit_add(refit *r, const double *x, const double *y, int64_t tokens)
 
 void refit_sum(refit *r, const comm *c)
 {
-    comm_sum_f64(c, r->gram, r->width * r->width);
-    comm_sum_f64(c, r->cross, r->width * r->C);
-    comm_sum_f64(c, &r->square, 1);
+    comm_wait(c, comm_sum_f64(c, r->gram, r->width * r->width));
+    comm_wait(c, comm_sum_f64(c, r->cross, r->width * r->C));
+    comm_wait(c, comm_sum_f64(c, &r->square, 1));
 }
 
 refit_result refit_solve(const refit *r)

@@ -49,7 +49,7 @@ double remla_original_forward(conversion_work *w, remla *r)
         chunk_download(k, s->x, &s->acts->last, c);
     }
     layer_model_release(s->through, UNIT_LAYER);
-    comm_sum_f64(w->job->c, &energy, 1);
+    comm_wait(w->job->c, comm_sum_f64(w->job->c, &energy, 1));
     return energy;
 }
 

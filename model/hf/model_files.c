@@ -164,13 +164,32 @@ safetensors_spec model_param_spec(const param *p, const char *prefix, dtype type
     return spec;
 }
 
+/* Declares parameters [from, to). The caller frees. */
+static safetensors_spec *file_specs(const param_table *t, int from, int to, dtype storage)
+{
+    safetensors_spec *spec = memory_new(to - from, sizeof *spec, "%d tensor names", to - from);
+    for (int i = from; i < to; i++) spec[i - from] = model_param_spec(&t->param[i], "", storage);
+    return spec;
+}
+
+int64_t model_files_bytes(const param_table *t, dtype storage, int64_t file_bytes)
+{
+    int64_t bytes = 0;
+    for (int from = 0, to; from < t->count; from = to) {
+        to = file_end(t, from, storage, file_bytes);
+        safetensors_spec *spec = file_specs(t, from, to, storage);
+        bytes += safetensors_bytes(spec, to - from);
+        free(spec);
+    }
+    return bytes;
+}
+
 /* Begins the file that starts with the next parameter. */
 static status begin_file(model_writer *w, message *why)
 {
     const param_table *t = w->table;
     const int from = w->next, to = file_end(t, from, w->storage, w->file_bytes);
-    safetensors_spec *spec = memory_new(to - from, sizeof *spec, "%d tensor names", to - from);
-    for (int i = from; i < to; i++) spec[i - from] = model_param_spec(&t->param[i], "", w->storage);
+    safetensors_spec *spec = file_specs(t, from, to, w->storage);
     char path[PATH_BYTES], name[64];
     file_name(w, ++w->number, name, sizeof name);
     const status s = safetensors_create(&w->file, path_join(path, w->folder, name), spec, to - from, why);

@@ -27,6 +27,9 @@ status model_load(const char *folder, const param_table *t, const weights *w, co
 status model_save(const char *folder, const param_table *t, const units *u, const ops *k, dtype storage,
                   int64_t file_bytes, message *why);
 
+/* Bytes of the safetensors files that model_save writes. */
+int64_t model_files_bytes(const param_table *t, dtype storage, int64_t file_bytes);
+
 /* Declares a parameter for a safetensors file: as tensor PREFIXname, of its shape. */
 safetensors_spec model_param_spec(const param *p, const char *prefix, dtype type);
 

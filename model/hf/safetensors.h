@@ -56,6 +56,9 @@ typedef struct safetensors_spec {
     int64_t dim[SAFETENSORS_SPEC_RANK];
 } safetensors_spec;
 
+/* Bytes of the file that holds these tensors. */
+int64_t safetensors_bytes(const safetensors_spec *spec, int count);
+
 /* Writes one file: the header first, for which all tensors are declared, then their data in the same order.
  */
 typedef struct safetensors_writer {

@@ -53,6 +53,15 @@ static char *header_text(const safetensors_spec *spec, int count, int64_t *data_
     return text;
 }
 
+int64_t safetensors_bytes(const safetensors_spec *spec, int count)
+{
+    int64_t data_bytes;
+    char *text = header_text(spec, count, &data_bytes);
+    const int64_t bytes = 8 + (int64_t)strlen(text) + data_bytes;
+    free(text);
+    return bytes;
+}
+
 static void writer_free(safetensors_writer *w)
 {
     free(w->spec);

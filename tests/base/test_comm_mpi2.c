@@ -1,9 +1,10 @@
 /* The communicator on however many ranks it is started with. Every rank knows what the others bring and
- * computes the result itself; sums must have the very bits of adding in rank order. A failed check stops
- * all ranks (REQUIRE), because the others would wait forever. */
+ * computes the result itself; sums must have the very bits of adding in the order asked for. A failed check
+ * stops all ranks (REQUIRE), because the others would wait forever. */
 #include "base/comm.h"
 #include "base/status.h"
 #include "tests/support/noise.h"
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -70,7 +71,7 @@ static void test_sum(void **state)
         double *x = malloc(sizeof(double) * (size_t)(counts[s] + 1));
         REQUIRE(x, "memory");
         for (int64_t i = 0; i <= counts[s]; i++) x[i] = (double)noise(world->rank, i) * 0.1;
-        comm_sum_f64(world, x, counts[s]);
+        comm_wait(world, comm_sum_f64(world, x, counts[s]));
         for (int64_t i = 0; i < counts[s]; i++) {
             double want = (double)noise(0, i) * 0.1;
             for (int r = 1; r < world->size; r++) want += (double)noise(r, i) * 0.1;
@@ -82,33 +83,70 @@ static void test_sum(void **state)
     }
 }
 
-static void check_sums(const float *out, int64_t shard)
+static const reduction ways[] = {{F32, false}, {F32, true}, {BF16, false}, {BF16, true}};
+enum { NUM_WAYS = sizeof ways / sizeof *ways };
+
+/* What rank r brings of element `at`, as it is added: to 8 bits, by arithmetic. */
+static float brought(int r, int64_t at, const reduction *how)
+{
+    int exponent;
+    const float x = noise(r, at), part = frexpf(x, &exponent);
+    return how->sent == F32 ? x : ldexpf(rintf(part * 256), exponent - 8);
+}
+
+/* The sum of ranks from..from+count-1. The tree's left part is the largest power of 2 that leaves a right
+ * one. */
+static float sum_of(int from, int count, int64_t at, const reduction *how)
+{
+    if (count == 1) return brought(from, at, how);
+    int left = count - 1;
+    if (how->pairwise)
+        for (left = 1; left * 2 < count;) left *= 2;
+    const float first = sum_of(from, left, at, how);
+    return first + sum_of(from + left, count - left, at, how);
+}
+
+static void check_sums(const float *out, int64_t shard, const reduction *how)
 {
     for (int64_t i = 0; i < shard; i++) {
-        const int64_t at = world->rank * shard + i;
-        float want = noise(0, at);
-        for (int r = 1; r < world->size; r++) want += noise(r, at);
+        const float want = sum_of(0, world->size, world->rank * shard + i, how);
         REQUIRE(out[i] == want, "element %lld of %lld is %.9g, expected %.9g", (long long)i, (long long)shard,
                 (double)out[i], (double)want);
     }
+}
+
+static void reduce_scatter(int64_t shard, bool in_place, const reduction *how)
+{
+    const int64_t count = world->size * shard, before = comm_bytes_sent(world);
+    float *full = floats(count), *elsewhere = floats(shard);
+    for (int64_t i = 0; i < count; i++) full[i] = noise(world->rank, i);
+    float *out = in_place ? full + world->rank * shard : elsewhere;
+    comm_wait(world, comm_reduce_scatter(world, out, full, shard, how));
+    check_sums(out, shard, how);
+    REQUIRE(elsewhere[shard] != elsewhere[shard] && full[count] != full[count], "wrote beyond the end");
+    const int64_t sent = comm_bytes_sent(world) - before,
+                  want = (world->size - 1) * shard * (how->sent == F32 ? 4 : 2);
+    REQUIRE(sent == want, "sent %lld bytes, expected %lld", (long long)sent, (long long)want);
+    free(full);
+    free(elsewhere);
 }
 
 static void test_reduce_scatter(void **state)
 {
     (void)state;
     for (int s = 0; s < NUM_SHARDS; s++)
-        for (int in_place = 0; in_place < 2; in_place++) {
-            const int64_t shard = shards[s], count = world->size * shard;
-            float *full = floats(count), *elsewhere = floats(shard);
-            for (int64_t i = 0; i < count; i++) full[i] = noise(world->rank, i);
-            float *out = in_place ? full + world->rank * shard : elsewhere;
-            comm_reduce_scatter_f32(world, out, full, shard);
-            check_sums(out, shard);
-            REQUIRE(elsewhere[shard] != elsewhere[shard] && full[count] != full[count],
-                    "wrote beyond the end");
-            free(full);
-            free(elsewhere);
-        }
+        for (int way = 0; way < NUM_WAYS; way++)
+            for (int in_place = 0; in_place < 2; in_place++) reduce_scatter(shards[s], in_place, &ways[way]);
+}
+
+/* The orders differ, or the tests above would not tell one from another. */
+static void test_orders_differ(void **state)
+{
+    (void)state;
+    int differ = 0;
+    for (int64_t i = 0; i < 1000; i++)
+        differ += sum_of(0, world->size, i, &ways[0]) != sum_of(0, world->size, i, &ways[1]);
+    REQUIRE((differ > 0) == (world->size > 3), "%d of 1000 sums differ", differ);
 }
 
 static void test_all_gather(void **state)
@@ -116,21 +154,23 @@ static void test_all_gather(void **state)
     (void)state;
     for (int s = 0; s < NUM_SHARDS; s++)
         for (int in_place = 0; in_place < 2; in_place++) {
-            const int64_t shard = shards[s], count = world->size * shard;
+            const int64_t shard = shards[s], count = world->size * shard, before = comm_bytes_sent(world);
             float *full = floats(count), *elsewhere = floats(shard);
             float *part = in_place ? full + world->rank * shard : elsewhere;
             for (int64_t i = 0; i < shard; i++) part[i] = noise(world->rank, i);
-            comm_all_gather(world, full, part, shard * (int64_t)sizeof(float));
+            comm_wait(world, comm_all_gather(world, full, part, shard * (int64_t)sizeof(float)));
             for (int64_t i = 0; i < count; i++)
                 REQUIRE(full[i] == noise((int)(i / shard), i % shard), "element %lld of %lld", (long long)i,
                         (long long)count);
             REQUIRE(full[count] != full[count], "wrote beyond the end");
+            REQUIRE(comm_bytes_sent(world) - before == (world->size - 1) * shard * 4, "sent %lld bytes",
+                    (long long)(comm_bytes_sent(world) - before));
             free(full);
             free(elsewhere);
         }
 }
 
-/* Calls in flight are waited for in either order: on the host their results are there before that. */
+/* Calls in flight are waited for in either order, with calls of the other kind among them. */
 static void test_tickets(void **state)
 {
     (void)state;
@@ -138,20 +178,44 @@ static void test_tickets(void **state)
     const int64_t count = world->size * (int64_t)SHARD;
     for (int last_first = 0; last_first < 2; last_first++) {
         float *full = floats(count), *sums = floats(SHARD), *part = floats(SHARD), *all = floats(count);
+        double values = world->rank + 1;
+        int64_t most = world->rank;
         for (int64_t i = 0; i < count; i++) full[i] = noise(world->rank, i);
         for (int64_t i = 0; i < SHARD; i++) part[i] = noise(world->rank, i);
-        const comm_ticket a = comm_reduce_scatter_f32(world, sums, full, SHARD),
+        const comm_ticket a = comm_reduce_scatter(world, sums, full, SHARD, &ways[1]),
                           b = comm_all_gather(world, all, part, SHARD * (int64_t)sizeof(float));
+        comm_max_i64(world, &most, 1);
+        const comm_ticket last = comm_sum_f64(world, &values, 1);
         comm_wait(world, last_first ? b : a);
         comm_wait(world, last_first ? a : b);
-        check_sums(sums, SHARD);
+        comm_wait(world, last);
+        comm_wait(world, a); /* once more */
+        check_sums(sums, SHARD, &ways[1]);
         for (int64_t i = 0; i < count; i++)
             REQUIRE(all[i] == noise((int)(i / SHARD), i % SHARD), "element %lld", (long long)i);
+        REQUIRE(most == world->size - 1, "%lld", (long long)most);
+        REQUIRE(values == world->size * (world->size + 1) / 2., "%g", values);
         free(full);
         free(sums);
         free(part);
         free(all);
     }
+}
+
+/* More calls than wait at a time; each works on the result of the one before it. */
+static void test_many(void **state)
+{
+    (void)state;
+    enum { CALLS = 500 };
+    double value = 1, want = 1;
+    comm_ticket last = {0};
+    for (int i = 0; i < CALLS; i++) {
+        const double one = want;
+        last = comm_sum_f64(world, &value, 1);
+        for (int r = 1; r < world->size; r++) want += one;
+    }
+    comm_wait(world, last);
+    REQUIRE(value == want, "%g, expected %g", value, want);
 }
 
 /* Every rank has `mine[rank]` (the last one's for ranks beyond 2) and a sentence of its own. */
@@ -212,6 +276,8 @@ int main(void)
                                        cmocka_unit_test(test_broadcast),
                                        cmocka_unit_test(test_sum),
                                        cmocka_unit_test(test_reduce_scatter),
+                                       cmocka_unit_test(test_orders_differ),
+                                       cmocka_unit_test(test_many),
                                        cmocka_unit_test(test_all_gather),
                                        cmocka_unit_test(test_tickets),
                                        cmocka_unit_test(test_agree),

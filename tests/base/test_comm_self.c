@@ -3,6 +3,8 @@
 #include "tests/support/check.h"
 #include <string.h>
 
+static const reduction in_rank_order = {.sent = F32};
+
 static void test_identity(void **state)
 {
     (void)state;
@@ -22,10 +24,16 @@ static void test_identity(void **state)
     assert_true(largest[0] == -3 && largest[1] == 4);
     assert_string_equal(text, "text");
     float full[] = {1, 2, 3}, out[3] = {0};
-    comm_reduce_scatter_f32(c, out, full, 3);
+    comm_reduce_scatter(c, out, full, 3, &in_rank_order);
     assert_memory_equal(out, full, sizeof full);
-    comm_reduce_scatter_f32(c, full, full, 3);
+    comm_reduce_scatter(c, full, full, 3, &in_rank_order);
     assert_memory_equal(out, full, sizeof full);
+    /* bf16 keeps 8 bits: 257 lies in the middle, and goes to the even neighbour */
+    float fine[] = {257, 259, 1.00390625f}, coarse[3];
+    comm_reduce_scatter(c, coarse, fine, 3, &(reduction){.sent = BF16});
+    assert_true(coarse[0] == 256 && coarse[1] == 260 && coarse[2] == 1);
+    comm_reduce_scatter(c, fine, fine, 3, &(reduction){.sent = BF16, .pairwise = true});
+    assert_memory_equal(fine, coarse, sizeof fine);
     memset(full, 0, sizeof full);
     comm_all_gather(c, full, out, 3 * sizeof(float));
     assert_memory_equal(out, full, sizeof full);
@@ -35,6 +43,8 @@ static void test_identity(void **state)
     assert_int_equal(comm_agree(c, ERR_INPUT, &why), ERR_INPUT);
     assert_int_equal(comm_agree(c, OK, &why), OK);
     assert_string_equal(why.text, "why");
+    comm_limit(c, 1);
+    assert_int_equal(comm_bytes_sent(c), 0);
     comm_stop(c);
 }
 

@@ -65,7 +65,7 @@ static void breaks(void *context) { REQUIRE(*(int *)context == 2, "one is %d", *
 static void quiet(int code) { _exit(code + 100); }
 static void dies_in_a_job(void *context)
 {
-    die_hook(7, quiet);
+    die_hook(7, "castle", quiet);
     dies(context);
 }
 
@@ -79,7 +79,7 @@ static void test_die(void **state)
     check_stops(dies, &code, ERR_INPUT, "remla: the disk burns\n");
     check_stops(breaks, &one, ERR_BUG, "internal inconsistency: breaks (");
     check_stops(breaks, &one, ERR_BUG, "*(int *)context == 2: one is 1\n");
-    check_stops(dies_in_a_job, &code, (status)(100 + ERR_INPUT), "remla: rank 7: the disk burns\n");
+    check_stops(dies_in_a_job, &code, (status)(100 + ERR_INPUT), "remla: rank 7 on castle: the disk burns\n");
 }
 
 /* ---- a job of two ranks ------------------------------------------------------------------------------- */
@@ -91,7 +91,10 @@ static int job(const char *way)
     message why = {""};
     if (c->size != 2) return 99;
     if (c->rank == 1) {
-        if (!strcmp(way, "die")) die(ERR_DEVICE, "no memory");
+        if (!strcmp(way, "die")) {
+            die_place("room %d", 3);
+            die(ERR_DEVICE, "no memory");
+        }
         REQUIRE(strcmp(way, "require"), "a bug");
         (fail)(&why, ERR_INPUT, "x.ds: is empty");
     }
@@ -125,8 +128,12 @@ static void test_job(void **state)
         skipped = true;
         skip();
     }
-    expect_job("die", ERR_DEVICE, "remla: rank 1: no memory\n");
-    expect_job("require", ERR_BUG, "remla: rank 1: internal inconsistency: job (");
+    char host[200], want[300];
+    assert_int_equal(gethostname(host, sizeof host), 0);
+    snprintf(want, sizeof want, "remla: rank 1 on %s, room 3: no memory\n", host);
+    expect_job("die", ERR_DEVICE, want);
+    snprintf(want, sizeof want, "remla: rank 1 on %s: internal inconsistency: job (", host);
+    expect_job("require", ERR_BUG, want);
     expect_job("agree", ERR_INPUT, "");
 }
 

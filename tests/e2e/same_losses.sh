@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The loss is that of the global batch, whatever the number of ranks and micro-batches.
+# The loss is that of the global batch, whatever the number of ranks and micro-batches. What backward computes again changes no bit.
 . "$(dirname "$0")/common.sh"
 
 for model in mla gqa; do
@@ -9,6 +9,12 @@ for model in mla gqa; do
     [ "$(wc -l <want)" = 20 ] || fail "$model: $(wc -l <want) steps in metrics.jsonl instead of 20"
 
     check_exit 0 "$REMLA" train config.yaml train.steps=20 train.out=$model-4x2 train.micro_batch=2
+    for again in none layer; do
+        check_exit 0 "$REMLA" train config.yaml train.steps=20 train.out=$model-$again train.micro_batch=2 train.recompute=$again
+        cmp <(curve $model-4x2) <(curve $model-$again) || fail "$model: train.recompute=$again changes a loss or norm"
+        cmp $model-4x2/checkpoints/step-00000020/model.safetensors $model-$again/checkpoints/step-00000020/model.safetensors ||
+            fail "$model: train.recompute=$again changes weights"
+    done
     check_exit 0 ranks 2 "$REMLA" train config.yaml train.steps=20 train.out=$model-2r1x4 train.micro_batch=4
     for run in 4x2 2r1x4; do
         curve $model-$run | cut -d' ' -f1,2 >got

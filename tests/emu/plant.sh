@@ -135,7 +135,7 @@ bug gradients_never_cleared model/model.c 's/\n *for \(int u = 0; u < w->num_uni
 bug moments_never_cleared optim/optimizer.c 's/\n *k->zero\(&o->v\[u\][^\n]*//' remla curve
 bug copy_too_long kernels/transfer.cu 's/workspace<H>\(s, count\);\n(.*?)\(size_t\)bytes, cudaMemcpyHostToDevice/workspace<H>(s, count);\n$1(size_t)bytes + STAGING_BYTES, cudaMemcpyHostToDevice/s' kernels_test_transfer plain
 bug null_stream kernels/cuda/kernel.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)0 : (s)->cuda)/' kernels_test_swiglu plain
-bug pointer_of_the_host kernels/clip.cu 's/data<double>\(squares\), mean/\&mean, mean/' remla curve
+bug pointer_of_the_host kernels/clip.cu 's/data<double>\(squares\), m, mean/\&mean, m, mean/' remla curve
 bug host_writes_device_memory base/arena.c 's/(a->base = device_reserve\([^\n]*\n)/$1    a->base[0] = 0;\n/' remla curve
 bug memory_never_given_back base/arena.c 's/device_release\(a->device, a->base\)/(void)0/' remla curve
 bug memory_used_after_release train/training.c 's/(    arena_release\(&t->optimizer_arena\);\n)/$1    t->m.k->zero(\&t->opt.squares, t->m.k->stream);\n/' remla curve

@@ -28,7 +28,7 @@ static void model_start(model *m, activations *a)
     counting = *ops_cpu_f32();
     counting.embedding_forward = counted_embedding;
     model_init(m, &d, &counting, 1);
-    activations_init(a, &d, &counting, B, T, FORWARD_ONLY);
+    activations_init(a, &d, &counting, B, T, FORWARD_ONLY, RECOMPUTE_NONE);
     for (int u = 0; u < m->table.num_units; u++)
         for (int64_t i = 0; i < m->table.unit_numel[u]; i++)
             ((float *)m->w.unit[u].data)[i] = (float)((i * 7919 + u * 31) % 101 - 50) * 0.02f;

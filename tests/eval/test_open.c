@@ -61,7 +61,7 @@ static void what_it_loads(void **state)
     model m;
     activations acts;
     model_init(&m, &x.config.d, ops_cpu_f32(), 1);
-    activations_init(&acts, &m.d, m.k, 2, 8, FORWARD_ONLY);
+    activations_init(&acts, &m.d, m.k, 2, 8, FORWARD_ONLY, RECOMPUTE_NONE);
     assert_int_equal(model_load(folder, &m.table, &m.w, m.k, &why), OK);
     assert_true(isfinite(loss) && model_evaluate(&m, &acts, &batch) == loss);
     activations_free(&acts);

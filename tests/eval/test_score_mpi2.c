@@ -42,7 +42,7 @@ static double alone(const model *m, const score_request *r)
     activations a;
     token_batch batch;
     double losses[LONGEST], sum = 0;
-    activations_init(&a, &m->d, m->k, 1, T, FORWARD_ONLY);
+    activations_init(&a, &m->d, m->k, 1, T, FORWARD_ONLY, RECOMPUTE_NONE);
     token_batch_init(&batch, 1, T);
     for (int64_t t = 0; t < T; t++) {
         batch.tokens[t] = r->tokens[t];

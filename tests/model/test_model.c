@@ -1,7 +1,8 @@
 /* The whole model: every gradient against central differences in double, for both kinds of attention and all
  * their variants; and that documents and uncounted targets do not leak. All of it with resident weights and
- * gradients, and again with units that are copies, which are NaN once they are released. The fixtures' losses
- * and gradients are checked through the command line (tests/e2e). */
+ * gradients, and again with units that are copies, which are NaN once they are released, and with all that
+ * backward may compute again. The fixtures' losses and gradients are checked through the command line
+ * (tests/e2e). */
 #include "model/loss.h"
 #include "tests/support/check.h"
 #include "tests/support/draw.h"
@@ -45,9 +46,14 @@ static token_batch batch_of_shape(sample *s, int64_t sequences, int64_t length)
 }
 static token_batch batch_of(sample *s) { return batch_of_shape(s, B, T); }
 
-/* Where the units of a test are: what a test's state points to. */
+/* Where the units of a test are, and what backward computes again: what a test's state points to. */
 typedef enum storage { RESIDENT, COPIES } storage;
-static storage resident = RESIDENT, copies = COPIES;
+typedef struct setting {
+    storage where;
+    recompute again;
+} setting;
+static setting resident = {RESIDENT, RECOMPUTE_LIGHT}, copies = {COPIES, RECOMPUTE_LIGHT},
+               all_kept = {RESIDENT, RECOMPUTE_NONE}, layers_again = {COPIES, RECOMPUTE_LAYER};
 
 /* A model with what it takes to train it, and random weights. */
 typedef struct trainee {
@@ -61,17 +67,17 @@ typedef struct trainee {
 } trainee;
 
 static void trainee_init(trainee *t, const dims *d, const ops *k, int64_t sequences, int64_t length,
-                         storage where)
+                         setting how)
 {
-    *t = (trainee){.storage = where};
+    *t = (trainee){.storage = how.where};
     model_init(&t->m, d, k, 1);
     random_weights(&t->m, 1, 1);
     gradients_init(&t->g, &t->m);
-    activations_init(&t->a, d, k, sequences, length, FORWARD_AND_BACKWARD);
+    activations_init(&t->a, d, k, sequences, length, FORWARD_AND_BACKWARD, how.again);
     t->weight = t->m.w.unit;
     t->sum = t->g.sum.unit;
     t->sums = t->g.units;
-    if (where == RESIDENT) return;
+    if (how.where == RESIDENT) return;
     unit_store_init(&t->weight_copies, k, t->m.w.unit, t->m.table.num_units);
     unit_store_init(&t->sum_copies, k, t->g.sum.unit, t->m.table.num_units);
     t->weight = t->weight_copies.kept;
@@ -107,7 +113,7 @@ static double train_on(trainee *t, sample *s)
 {
     const token_batch batch = batch_of(s);
     loss_zero(&t->m, &t->a);
-    model_train(&t->m, &t->a, &t->sums, &batch);
+    model_train(&t->m, &t->a, &t->sums, &batch, &t->a.loss_sum);
     return loss_sum(&t->m, &t->a);
 }
 
@@ -142,10 +148,10 @@ static double gradient_error(trainee *t, const param *p, sample *s)
     return sqrt(error / size);
 }
 
-static void check_gradients(const dims *d, const storage *where)
+static void check_gradients(const dims *d, const setting *how)
 {
     trainee t;
-    trainee_init(&t, d, ops_cpu_f64(), B, T, *where);
+    trainee_init(&t, d, ops_cpu_f64(), B, T, *how);
     sample s = sample_random();
     const double trained = train_on(&t, &s);
     assert_true(fabs(trained - loss_of(&t.m, &t.a, &s)) < 1e-12 * trained);
@@ -205,14 +211,14 @@ static void gradients_mla_stock_biases(void **state)
 static void accumulates(void **state)
 {
     trainee t;
-    trainee_init(&t, &mla, ops_cpu_f64(), B, T, *(storage *)*state);
+    trainee_init(&t, &mla, ops_cpu_f64(), B, T, *(setting *)*state);
     sample s = sample_random();
     const token_batch batch = batch_of(&s);
     const double first = train_on(&t, &s);
     const tensor *unit = &t.sum[1];
     double *once = malloc(sizeof(double) * (size_t)unit->dim[0]);
     memcpy(once, unit->data, sizeof(double) * (size_t)unit->dim[0]);
-    model_train(&t.m, &t.a, &t.sums, &batch);
+    model_train(&t.m, &t.a, &t.sums, &batch, &t.a.loss_sum);
     assert_true(loss_sum(&t.m, &t.a) == 2 * first);
     const double *twice = unit->data;
     for (int64_t n = 0; n < unit->dim[0]; n++)
@@ -226,8 +232,8 @@ static void documents_do_not_leak(void **state)
 {
     trainee t;
     activations a;
-    trainee_init(&t, &mla, ops_cpu_f64(), B, T, *(storage *)*state);
-    activations_init(&a, &mla, ops_cpu_f64(), B, T, FORWARD_ONLY);
+    trainee_init(&t, &mla, ops_cpu_f64(), B, T, *(setting *)*state);
+    activations_init(&a, &mla, ops_cpu_f64(), B, T, FORWARD_ONLY, RECOMPUTE_NONE);
     sample s = sample_random();
     for (int n = 0; n < T + 3; n++)
         s.targets[n] = -1; /* only the second document of the second sequence counts */
@@ -246,8 +252,8 @@ static void float_matches_double(void **state)
     dims d = mla;
     d.latent_norm = true;
     trainee exact, fast;
-    trainee_init(&exact, &d, ops_cpu_f64(), B, T, *(storage *)*state);
-    trainee_init(&fast, &d, ops_cpu_f32(), B, T, *(storage *)*state);
+    trainee_init(&exact, &d, ops_cpu_f64(), B, T, *(setting *)*state);
+    trainee_init(&fast, &d, ops_cpu_f32(), B, T, *(setting *)*state);
     sample s = sample_random();
     const double want = train_on(&exact, &s), got = train_on(&fast, &s);
     assert_true(fabs(got / want - 1) < 1e-5);
@@ -294,7 +300,7 @@ static void losses_of_tokens(void **state)
 {
     trainee t;
     double losses[N], sum = 0;
-    trainee_init(&t, &mla, ops_cpu_f64(), B, T, *(storage *)*state);
+    trainee_init(&t, &mla, ops_cpu_f64(), B, T, *(setting *)*state);
     sample s = sample_random();
     token_batch batch = batch_of(&s);
     batch.targets = NULL;
@@ -318,7 +324,7 @@ static void losses_of_tokens(void **state)
 static void another_loss(void **state)
 {
     trainee t;
-    trainee_init(&t, &gqa, ops_cpu_f64(), B, T, *(storage *)*state);
+    trainee_init(&t, &gqa, ops_cpu_f64(), B, T, *(setting *)*state);
     sample s = sample_random();
     train_on(&t, &s);
     double *want = results(&t);
@@ -326,7 +332,7 @@ static void another_loss(void **state)
 
     const token_batch batch = batch_of(&s);
     model_forward(&t.m, &t.a, &batch);
-    loss_backward(&t.m, &t.a, &t.sums, &batch);
+    loss_backward(&t.m, &t.a, &t.sums, &batch, &t.a.loss_sum);
     double *dhidden = t.a.dhidden.data;
     for (int64_t i = 0; i < tensor_numel(&t.a.dhidden); i++) dhidden[i] /= 2;
     model_backward(&t.m, &t.a, &t.sums);
@@ -341,21 +347,21 @@ static void another_loss(void **state)
 
 /* Two models of different shapes and lengths whose steps are interleaved, and a second length of the one that
  * is evaluated in between: all get the bits that they get alone. */
-static void side_by_side(const ops *k, storage where)
+static void side_by_side(const ops *k, setting how)
 {
     enum { ONE_B = 1, ONE_T = 5 };
     trainee x, y;
     activations other_length;
-    trainee_init(&x, &gqa, k, B, T, where);
-    trainee_init(&y, &mla, k, ONE_B, ONE_T, where);
-    activations_init(&other_length, &mla, k, B, T, FORWARD_ONLY);
+    trainee_init(&x, &gqa, k, B, T, how);
+    trainee_init(&y, &mla, k, ONE_B, ONE_T, how);
+    activations_init(&other_length, &mla, k, B, T, FORWARD_ONLY, RECOMPUTE_NONE);
     sample s = sample_random();
     const token_batch batch = batch_of(&s), one = batch_of_shape(&s, ONE_B, ONE_T);
     trainee *const both[] = {&x, &y};
     double *alone[2];
     for (int i = 0; i < 2; i++) {
         trainee *t = both[i];
-        model_train(&t->m, &t->a, &t->sums, i ? &one : &batch);
+        model_train(&t->m, &t->a, &t->sums, i ? &one : &batch, &t->a.loss_sum);
         alone[i] = results(t);
         sums_zero(t);
     }
@@ -363,8 +369,8 @@ static void side_by_side(const ops *k, storage where)
 
     model_forward(&x.m, &x.a, &batch);
     model_forward(&y.m, &y.a, &one);
-    loss_backward(&x.m, &x.a, &x.sums, &batch);
-    loss_backward(&y.m, &y.a, &y.sums, &one);
+    loss_backward(&x.m, &x.a, &x.sums, &batch, &x.a.loss_sum);
+    loss_backward(&y.m, &y.a, &y.sums, &one, &y.a.loss_sum);
     model_backward(&x.m, &x.a, &x.sums);
     assert_true(model_evaluate(&y.m, &other_length, &batch) == alone_other);
     model_backward(&y.m, &y.a, &y.sums);
@@ -378,39 +384,65 @@ static void side_by_side(const ops *k, storage where)
 
 static void two_models_side_by_side(void **state)
 {
-    for (int i = 0; check_table(i); i++) side_by_side(check_table(i), *(storage *)*state);
+    for (int i = 0; check_table(i); i++) side_by_side(check_table(i), *(setting *)*state);
 }
 
 /* ---- units -------------------- */
 
-/* Two micro-batches on copies leave the losses and the gradients of resident units, bit for bit. */
-static void same_bits(const ops *k, const dims *d)
+/* Copies, and whatever is computed again, leave the bits of resident units. Of three layers two are computed
+ * again, and neither is the one whose activations forward has left. */
+static void check_same_bits(const ops *k, dims d)
 {
-    trainee x, y;
-    trainee_init(&x, d, k, B, T, RESIDENT);
-    trainee_init(&y, d, k, B, T, COPIES);
-    sample s = sample_random();
-    for (int micro = 0; micro < 2; micro++) {
-        train_on(&x, &s);
-        train_on(&y, &s);
+    static const setting settings[] = {{RESIDENT, RECOMPUTE_LIGHT}, {COPIES, RECOMPUTE_LIGHT},
+                                       {RESIDENT, RECOMPUTE_NONE},  {COPIES, RECOMPUTE_NONE},
+                                       {RESIDENT, RECOMPUTE_LAYER}, {COPIES, RECOMPUTE_LAYER}};
+    double *want = NULL;
+    d.L = 3;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        trainee t;
+        trainee_init(&t, &d, k, B, T, settings[i]);
+        sample s = sample_random();
+        for (int micro = 0; micro < 2; micro++) train_on(&t, &s);
+        if (!want) want = results(&t);
+        check_same_results(&t, want);
+        trainee_free(&t);
     }
-    double *want = results(&x);
-    check_same_results(&y, want);
     free(want);
-    trainee_free(&x);
-    trainee_free(&y);
 }
 
-static void copies_give_the_same_bits(void **state)
+static void settings_give_the_same_bits(void **state)
 {
     (void)state;
-    dims tied = gqa, factored = mla;
-    tied.tied = tied.q_bias = tied.k_bias = tied.v_bias = true;
-    factored.latent_norm = true;
-    factored.Rq = 6;
-    for (int i = 0; check_table(i); i++) {
-        same_bits(check_table(i), &tied);
-        same_bits(check_table(i), &factored);
+    dims gqa_tied = gqa, mla_biases = mla, mla_stock = mla, mla_factored = mla;
+    gqa_tied.tied = gqa_tied.q_bias = gqa_tied.k_bias = gqa_tied.v_bias = true;
+    mla_biases.q_bias = mla_biases.k_bias = mla_biases.tied = true;
+    mla_stock.latent_norm = mla_stock.k_bias = mla_stock.o_bias = mla_stock.q_a_bias = true;
+    mla_stock.Rq = mla_factored.Rq = 6;
+    const dims all[] = {gqa, gqa_tied, mla, mla_biases, mla_stock, mla_factored};
+    for (int i = 0; check_table(i); i++)
+        for (size_t j = 0; j < sizeof all / sizeof *all; j++) check_same_bits(check_table(i), all[j]);
+}
+
+static int64_t bytes_of(const dims *d, int64_t layers, recompute again)
+{
+    dims of = *d;
+    of.L = layers;
+    return activations_bytes(&of, ops_cpu_f32(), B, T, FORWARD_AND_BACKWARD, again);
+}
+
+/* Where whole layers are computed again a layer more is its input more, in lines of 64 bytes. One layer alone
+ * keeps everything. */
+static void memory_of_what_is_kept(void **state)
+{
+    (void)state;
+    const dims *const both[] = {&gqa, &mla};
+    for (int i = 0; i < 2; i++) {
+        const dims *d = both[i];
+        const int64_t none = bytes_of(d, 9, RECOMPUTE_NONE), light = bytes_of(d, 9, RECOMPUTE_LIGHT),
+                      layer = bytes_of(d, 9, RECOMPUTE_LAYER), x = (4 * N * d->C + 63) / 64 * 64;
+        assert_true(none > light && light > layer);
+        assert_int_equal(layer, bytes_of(d, 1, RECOMPUTE_NONE) + 8 * x);
+        assert_true(bytes_of(d, 1, RECOMPUTE_LIGHT) == bytes_of(d, 1, RECOMPUTE_NONE) - x); /* one h */
     }
 }
 
@@ -420,7 +452,7 @@ static void released_units_are_spoiled(void **state)
 {
     (void)state;
     trainee t;
-    trainee_init(&t, &mla, ops_cpu_f64(), B, T, COPIES);
+    trainee_init(&t, &mla, ops_cpu_f64(), B, T, copies);
     const param_table *table = &t.m.table;
     const units stored = weights_units(&t.m.w);
     const layer_weights layer = weights_layer(table, &t.m.units, 1),
@@ -462,7 +494,7 @@ static void batches_have_the_shape_of_the_activations(void **state)
     (void)state;
     trainee t;
     check_on_host();
-    trainee_init(&t, &gqa, ops_cpu_f64(), B, T, RESIDENT);
+    trainee_init(&t, &gqa, ops_cpu_f64(), B, T, resident);
     sample s = sample_random();
     mismatch shorter = {&t, batch_of_shape(&s, B, T - 1)}, fewer = {&t, batch_of_shape(&s, B - 1, T)};
     check_stops(forward_of, &shorter, ERR_BUG, "a batch of 2 sequences of 6 tokens, activations of 2 of 7");
@@ -470,30 +502,31 @@ static void batches_have_the_shape_of_the_activations(void **state)
     trainee_free(&t);
 }
 
-/* The test with resident units, and with copies. */
-#define ON(units, test)                                                                                      \
+/* The test in a setting; in all of them. */
+#define ON(setting, test)                                                                                    \
     {                                                                                                        \
-        .name = #test ", " #units, .test_func = test, .teardown_func = check_teardown,                       \
-        .initial_state = &units                                                                              \
+        .name = #test ", " #setting, .test_func = test, .teardown_func = check_teardown,                     \
+        .initial_state = &setting                                                                            \
     }
-#define ON_BOTH(test) ON(resident, test), ON(copies, test)
+#define ON_ALL(test) ON(resident, test), ON(copies, test), ON(all_kept, test), ON(layers_again, test)
 
 int main(void)
 {
     omp_set_num_threads(1); /* the shapes are too small to share */
     const struct CMUnitTest tests[] = {
-        ON_BOTH(gradients_gqa),
-        ON_BOTH(gradients_mla),
-        ON_BOTH(gradients_mla_norm_factored),
-        ON_BOTH(gradients_mla_biases_tied),
-        ON_BOTH(gradients_mla_stock_biases),
-        ON_BOTH(accumulates),
-        ON_BOTH(documents_do_not_leak),
-        ON_BOTH(float_matches_double),
-        ON_BOTH(losses_of_tokens),
-        ON_BOTH(another_loss),
-        ON_BOTH(two_models_side_by_side),
-        CHECK_TEST(copies_give_the_same_bits),
+        ON_ALL(gradients_gqa),
+        ON_ALL(gradients_mla),
+        ON_ALL(gradients_mla_norm_factored),
+        ON_ALL(gradients_mla_biases_tied),
+        ON_ALL(gradients_mla_stock_biases),
+        ON_ALL(accumulates),
+        ON_ALL(documents_do_not_leak),
+        ON_ALL(float_matches_double),
+        ON_ALL(losses_of_tokens),
+        ON_ALL(another_loss),
+        ON_ALL(two_models_side_by_side),
+        CHECK_TEST(settings_give_the_same_bits),
+        CHECK_TEST(memory_of_what_is_kept),
         CHECK_TEST(released_units_are_spoiled),
         CHECK_TEST(batches_have_the_shape_of_the_activations),
     };

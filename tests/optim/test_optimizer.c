@@ -100,7 +100,7 @@ static void test_updates(void **state)
                                     (sqrt(v[u][i] / (1 - pow(0.95, (double)step))) + 1e-3);
                 }
             optimizer_clip(&f.o, &f.loss, scale, 0);
-            check_number("norm", optimizer_norm(&f.o, scale), sqrt(squares), 1e-12);
+            check_number("norm", optimizer_norm(&f.o), sqrt(squares), 1e-12);
             optimizer_update(&f.o, rate, step);
             for (int u = 0; u < UNITS; u++) {
                 const tensor got = tensor_rows(&f.weight[u], 0, used[u]);
@@ -156,7 +156,7 @@ static void test_zero_grad(void **state)
     gradients(&f, 1);
     optimizer_zero_grad(&f.o);
     optimizer_clip(&f.o, &f.loss, 1, 0);
-    assert_true(optimizer_norm(&f.o, 1) == 0);
+    assert_true(optimizer_norm(&f.o) == 0);
     teardown(&f);
 }
 

@@ -337,7 +337,7 @@ void check_stops(void (*run)(void *context), void *context, status code, const c
     assert_true(child >= 0);
     if (child == 0) {
         dup2(ends[1], STDERR_FILENO);
-        die_hook(-1, leave);
+        die_hook(-1, "", leave);
         run(context);
         _exit(0);
     }

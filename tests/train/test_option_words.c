@@ -56,11 +56,20 @@ static void caches(void **state)
     assert_int_equal(cache_of(with("decode.cache=f8")->decode_cache), F8);
 }
 
+static void recomputes(void **state)
+{
+    (void)state;
+    assert_int_equal(recompute_of(with("train.recompute=none")->train_recompute), RECOMPUTE_NONE);
+    assert_int_equal(recompute_of(with("train.recompute=light")->train_recompute), RECOMPUTE_LIGHT);
+    assert_int_equal(recompute_of(with("train.recompute=layer")->train_recompute), RECOMPUTE_LAYER);
+}
+
 int main(void)
 {
     options_init(&o);
     const struct CMUnitTest tests[] = {cmocka_unit_test(devices), cmocka_unit_test(schedules),
-                                       cmocka_unit_test(packings), cmocka_unit_test(caches)};
+                                       cmocka_unit_test(packings), cmocka_unit_test(caches),
+                                       cmocka_unit_test(recomputes)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     options_free(&o);
     return failed;

@@ -14,6 +14,8 @@ typedef struct command_line {
     bool plan;            /* --plan: say what it would take, and do nothing */
     const char *tasks, *style, *samples; /* --tasks T,.. --style S --samples FILE; NULL when not given */
     uint64_t limit, shots;               /* --limit N --shots K; 0 when not given */
+    uint64_t ranks;                      /* --ranks N; 0 when not given */
+    const char *device;                  /* --device NAME; NULL when not given */
     bool json; /* --json: standard output is one JSON object, everything else goes to standard error */
 } command_line;
 
@@ -25,6 +27,7 @@ status cmd_eval_tasks(const command_line *line, options *o, const comm *c, messa
 status cmd_convert(const command_line *line, options *o, const comm *c, message *why);
 status cmd_generate(const command_line *line, options *o, const comm *c, message *why);
 status cmd_serve(const command_line *line, options *o, const comm *c, message *why);
+status cmd_plan(const command_line *line, options *o, const comm *c, message *why);
 status cmd_inspect(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_import(const command_line *line, options *o, const comm *c, message *why);
 status cmd_data_order(const command_line *line, options *o, const comm *c, message *why);

@@ -46,6 +46,10 @@ static const command commands[] = {
     {"train", cmd_train, true, LOGS, true, 1, 1, "CONFIG.yaml [section.key=value ...]",
      "train a model on token shards, or go on from its newest checkpoint",
      "model data train parallel optim val eval checkpoint device debug"},
+    {"plan", cmd_plan, false, 0, true, 1, 1,
+     "CONFIG.yaml [--ranks N] [--device h100|a100|cpu] [section.key=value ...] [--json]",
+     "memory, disk and time that a training run takes, and settings with which it fits",
+     "model data train parallel optim val checkpoint device"},
     {"eval", cmd_eval, true, 0, false, 1, 1,
      "MODEL (data.val=SHARDS | --tasks T,..|all eval.data=FOLDER [--style S] [--limit N] [--shots K] "
      "[--samples OUT.jsonl] [eval.base=ORIGINAL]) [section.key=value ...] [--json]",
@@ -95,6 +99,8 @@ static const struct flag {
     uint64_t least, most; /* of a number */
 } flags[] = {
     {"convert", "--plan", "", FLAG_ALONE, offsetof(command_line, plan), 0, 0},
+    {"plan", "--ranks", " N", FLAG_NUMBER, offsetof(command_line, ranks), 1, 1 << 20},
+    {"plan", "--device", " NAME", FLAG_TEXT, offsetof(command_line, device), 0, 0},
     {"data order", "--from", " P", FLAG_NUMBER, offsetof(command_line, from), 0, (uint64_t)1 << 63},
     {"data order", "--count", " N", FLAG_NUMBER, offsetof(command_line, count), 0, INT64_MAX},
     {"eval", "--tasks", " T,..", FLAG_TEXT, offsetof(command_line, tasks), 0, 0},

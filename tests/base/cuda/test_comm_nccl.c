@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static const reduction in_rank_order = {.sent = F32};
+
 enum { N = 1000 };
 static bool emulated;
 
@@ -48,7 +50,7 @@ static bool saw_wrong(int look, int wait)
     device_put(d, x, want, sizeof want);
     comm_ticket call[2];
     call[0] = comm_all_gather(c, y, x, sizeof *x);
-    call[1] = comm_reduce_scatter_f32(c, y + 1, x + 1, 1);
+    call[1] = comm_reduce_scatter(c, y + 1, x + 1, 1, &in_rank_order);
     if (wait >= 0) comm_wait(c, call[wait]);
     device_get(d, got + look, y + look, sizeof *y);
     comm_wait(c, call[1 - look]);
@@ -103,12 +105,12 @@ static void test_identity(void **state)
         assert_true(c->size == 1 && c->rank == 0 && c->device == d);
         for (int i = 0; i < N; i++) host[i] = (float)(i + times);
         device_put(d, a, host, sizeof host);
-        comm_wait(c, comm_reduce_scatter_f32(c, b, a, N));
+        comm_wait(c, comm_reduce_scatter(c, b, a, N, &in_rank_order));
         CUDA_OK(cudaMemsetAsync(a, 0, sizeof host, d->compute.cuda));
         comm_all_gather(c, a, b, sizeof host - 3); /* any number of bytes */
         comm_all_gather(c, a, a, sizeof host);     /* in place */
-        comm_reduce_scatter_f32(c, b, b, N);
-        comm_reduce_scatter_f32(c, b, a, 0);
+        comm_reduce_scatter(c, b, b, N, &in_rank_order);
+        comm_reduce_scatter(c, b, a, 0, &in_rank_order);
         comm_wait(c, comm_all_gather(c, b, a, 0));
         device_get(d, back, b, sizeof back);
         assert_memory_equal(back, host, sizeof host);

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+static const reduction in_rank_order = {.sent = F32};
+
 static const comm *host, *ranks;
 static device *the_device;
 
@@ -47,7 +49,7 @@ static void test_reduce_scatter(void **state)
             float *out = in_place ? full + ranks->rank * shard : elsewhere;
             for (int64_t i = 0; i < count; i++) x[i] = noise(ranks->rank, i);
             device_put(the_device, full, x, count * 4);
-            comm_wait(ranks, comm_reduce_scatter_f32(ranks, out, full, shard));
+            comm_wait(ranks, comm_reduce_scatter(ranks, out, full, shard, &in_rank_order));
             device_get(the_device, x, out, shard * 4);
             for (int64_t i = 0; i < shard; i++) {
                 const int64_t at = ranks->rank * shard + i;
@@ -125,7 +127,7 @@ static void test_overlap(void **state)
     for (int u = 0; u < UNITS; u++) {
         for (int i = 0; i < 2 * SHARD; i++) x[i] = noise(ranks->rank, i + u);
         device_put(the_device, unit[u], x, 2 * SHARD * 4);
-        last = comm_reduce_scatter_f32(ranks, unit[u] + ranks->rank * SHARD, unit[u], SHARD);
+        last = comm_reduce_scatter(ranks, unit[u] + ranks->rank * SHARD, unit[u], SHARD, &in_rank_order);
     }
     comm_wait(ranks, last);
     for (int u = 0; u < UNITS; u++)
@@ -175,14 +177,14 @@ static void test_one_alone(void **state)
     float got, *const first = on_device(x, 1), *const second = on_device(x, 1);
     float *const sums = on_device(x, 1);
     comm_ticket b = {0};
-    const comm_ticket a = comm_reduce_scatter_f32(ranks, sums, first, 1);
-    if (ranks->rank == 0) b = comm_reduce_scatter_f32(ranks, sums + 1, second, 1);
+    const comm_ticket a = comm_reduce_scatter(ranks, sums, first, 1, &in_rank_order);
+    if (ranks->rank == 0) b = comm_reduce_scatter(ranks, sums + 1, second, 1, &in_rank_order);
     comm_wait(ranks, a);
     device_get(the_device, &got, sums, 4);
     REQUIRE(got == noise(0, ranks->rank) + noise(1, ranks->rank), "the first sum is %.9g", (double)got);
     int64_t both = 0;
     comm_max_i64(host, &both, 1); /* returns when rank 0 has come this far */
-    if (ranks->rank == 1) b = comm_reduce_scatter_f32(ranks, sums + 1, second, 1);
+    if (ranks->rank == 1) b = comm_reduce_scatter(ranks, sums + 1, second, 1, &in_rank_order);
     comm_wait(ranks, b);
     device_get(the_device, &got, sums + 1, 4);
     REQUIRE(got == noise(0, ranks->rank) + noise(1, ranks->rank), "the second sum is %.9g", (double)got);

@@ -137,8 +137,8 @@ static void check_exact(const dims *d, int64_t rope, int64_t freqfold, int64_t q
     activations source_acts, mla_acts;
     model_init(&source, d, ops_cpu_f64(), 1);
     model_init(&mla, &to, ops_cpu_f64(), 1);
-    activations_init(&source_acts, d, ops_cpu_f64(), WINDOWS, T, FORWARD_ONLY);
-    activations_init(&mla_acts, &to, ops_cpu_f64(), WINDOWS, T, FORWARD_ONLY);
+    activations_init(&source_acts, d, ops_cpu_f64(), WINDOWS, T, FORWARD_ONLY, RECOMPUTE_NONE);
+    activations_init(&mla_acts, &to, ops_cpu_f64(), WINDOWS, T, FORWARD_ONLY, RECOMPUTE_NONE);
     tiny_weights(&source);
     keys_fit(&source, d->D / rope);
     sample s = sample_random(3);

@@ -59,7 +59,7 @@ static void a_short_chunk_counts_what_it_holds(void **state)
     activations a;
     model_init(&m, &d, ops_cpu_f64(), 1);
     tiny_weights(&m);
-    activations_init(&a, &d, m.k, WINDOWS, T, FORWARD_ONLY);
+    activations_init(&a, &d, m.k, WINDOWS, T, FORWARD_ONLY, RECOMPUTE_NONE);
     const double want = model_evaluate(&m, &a, &text) / (WINDOWS * T * 3 / 4);
     const seen whole = look(&m, &text, 0, false), cut = look(&m, &text, 5, false),
                copied = look(&m, &text, 5, true);

@@ -85,7 +85,7 @@ static inline double tiny_loss_of(const model *m, int text)
     sample s = sample_random((uint64_t)text);
     const token_batch batch = text_of(&s);
     activations a;
-    activations_init(&a, &m->d, m->k, WINDOWS, T, FORWARD_ONLY);
+    activations_init(&a, &m->d, m->k, WINDOWS, T, FORWARD_ONLY, RECOMPUTE_NONE);
     const double loss = model_evaluate(m, &a, &batch);
     activations_free(&a);
     return loss / (WINDOWS * T);

@@ -106,7 +106,7 @@ static tensor forward_scores(const model *m, const int32_t *tokens, int64_t T)
 {
     activations a;
     int32_t *first = memory_new(T, sizeof *first, "first");
-    activations_init(&a, &m->d, m->k, 1, T, FORWARD_ONLY);
+    activations_init(&a, &m->d, m->k, 1, T, FORWARD_ONLY, RECOMPUTE_NONE);
     model_forward(m, &a, &(token_batch){.sequences = 1, .T = T, .tokens = (int32_t *)tokens, .first = first});
     tensor logits = check_tensor(m->k->act, "logits", T, V), out = table_of(T);
     const tensor head = weights_head(&m->table, &m->units);

@@ -1,0 +1,241 @@
+/* The thread that makes the MPI calls. Callers put calls into a ring and take the call's number as a ticket;
+ * the thread does them in order:
+ *
+ *     main     put 7 | put 8 | compute ................. | wait 7 | compute ... | wait 8
+ *     thread         | 7: post, test, nap, test, add ... done | 8: post, test, nap ... done
+ *
+ * MPI moves most data only while it is called, so the thread polls. It must not take the core from the thread
+ * that computes, where a rank has one core: what lasts is asked for at growing intervals, the shorter while
+ * somebody waits for the result. Without a call it looks ten times a second for heartbeats. */
+#include "base/clock.h"
+#include "base/comm_mpi.h"
+#include "base/memory.h"
+#include "base/thread.h"
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { QUEUE = 256 };
+
+static const double IDLE_NAP = 0.1; /* seconds */
+
+static pthread_t thread;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t news,           /* for the thread: a call, or somebody who waits */
+    ended = PTHREAD_COND_INITIALIZER; /* for callers: a call is done */
+static comm_mpi_call queue[QUEUE];    /* call n is at n % QUEUE */
+static uint64_t put, done;            /* calls so far */
+static int waiting;                   /* callers */
+static double limit;
+
+/* The thread's own. */
+static int ranks;
+static bool farewell;
+static __thread const comm_mpi_call *running;
+static __thread uint64_t running_number;
+
+/* ---- for callers -------------------------------------------------------------------------------------- */
+
+static void wait_until_done(uint64_t number)
+{
+    waiting++;
+    pthread_cond_signal(&news);
+    while (done < number) pthread_cond_wait(&ended, &lock);
+    waiting--;
+}
+
+void comm_mpi_queue(comm_mpi_call call)
+{
+    pthread_mutex_lock(&lock);
+    if (put - done == QUEUE) wait_until_done(done + 1);
+    call.limit = call.timed ? limit : 0;
+    queue[++put % QUEUE] = call;
+    pthread_cond_signal(&news);
+    pthread_mutex_unlock(&lock);
+}
+
+comm_ticket comm_mpi_ticket(const comm *c)
+{
+    (void)c;
+    pthread_mutex_lock(&lock);
+    const comm_ticket last = {put};
+    pthread_mutex_unlock(&lock);
+    return last;
+}
+
+void comm_mpi_done(const comm *c, comm_ticket ticket)
+{
+    (void)c;
+    pthread_mutex_lock(&lock);
+    REQUIRE(ticket.call <= put, "a wait for call %llu of %llu", (unsigned long long)ticket.call,
+            (unsigned long long)put);
+    wait_until_done(ticket.call);
+    pthread_mutex_unlock(&lock);
+}
+
+void comm_mpi_limit(const comm *c, double seconds)
+{
+    (void)c;
+    pthread_mutex_lock(&lock);
+    limit = seconds;
+    pthread_mutex_unlock(&lock);
+    if (seconds > 0) comm_mpi_heartbeat_limit(seconds);
+}
+
+/* ---- on the thread ------------------------------------------------------------------------------------ */
+
+/* Sleeps until there is news, or that long. With the lock. */
+static void sleep_on_news(double seconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)(seconds * 1e9);
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&news, &lock, &until);
+}
+
+/* Between two looks at something that has not happened for that long. */
+static void back_off(double idle)
+{
+    pthread_mutex_lock(&lock);
+    const double spin = waiting ? 200e-6 : 20e-6, longest = waiting ? 100e-6 : 1e-3;
+    if (idle >= spin) sleep_on_news(idle / 4 < longest ? idle / 4 : longest);
+    pthread_mutex_unlock(&lock);
+    if (idle < spin) sched_yield();
+}
+
+void comm_mpi_pause(double seconds)
+{
+    const double until = clock_seconds() + seconds;
+    for (double now; (now = clock_seconds()) < until;) {
+        comm_mpi_heartbeat(now);
+        pthread_mutex_lock(&lock);
+        sleep_on_news(until - now < IDLE_NAP ? until - now : IDLE_NAP);
+        pthread_mutex_unlock(&lock);
+    }
+}
+
+/* "reduce_scatter (call 7)" */
+static const char *call_text(char *buffer, size_t size)
+{
+    snprintf(buffer, size, "%s (call %llu)", running->name, (unsigned long long)running_number);
+    return buffer;
+}
+
+void comm_mpi_checked(int code, const char *call)
+{
+    char text[MPI_MAX_ERROR_STRING], where[80] = "MPI";
+    int length = 0;
+    if (code == MPI_SUCCESS) return;
+    if (running) {
+        call_text(where, sizeof where);
+        sleep(2); /* another rank may have ended, whose own words or the launcher's tell more */
+    }
+    MPI_Error_string(code, text, &length);
+    die(ERR_DEVICE, "%s: %s: %.*s", where, call, length, text);
+}
+
+static bool is_done(MPI_Request request)
+{
+    int flag = 0;
+    MPI_Request_get_status(request, &flag, MPI_STATUS_IGNORE);
+    return flag;
+}
+
+/* Stops the job, naming the ranks with which messages are under way. */
+static void late(const MPI_Request *request, double seconds)
+{
+    enum { NAMED = 8 };
+    char names[1024] = "", where[80];
+    size_t used = 0;
+    int count = 0;
+    for (int r = 0; r < ranks; r++) {
+        if (is_done(request[2 * r]) && is_done(request[2 * r + 1])) continue;
+        if (count++ < NAMED)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%srank %d on %s", used ? ", " : "",
+                                     r, comm_mpi_host(r));
+    }
+    if (count > NAMED) snprintf(names + used, sizeof names - used, " and %d more", count - NAMED);
+    die(ERR_DEVICE, "%s: %s %s not come within %.0f s", call_text(where, sizeof where), names,
+        count == 1 ? "has" : "have", seconds);
+}
+
+/* Waits for `count` requests; `of_ranks`: those of comm_mpi_wait_ranks. */
+static void wait_for(MPI_Request *request, int count, bool of_ranks)
+{
+    double began = clock_seconds();
+    for (int arrived = 0;;) {
+        MPI_OK(MPI_Testall(count, request, &arrived, MPI_STATUSES_IGNORE));
+        if (arrived) return;
+        const double now = clock_seconds();
+        if (comm_mpi_heartbeat(now)) began = now;
+        if (of_ranks && running->limit > 0 && now - began > running->limit) late(request, running->limit);
+        back_off(now - began);
+    }
+}
+
+void comm_mpi_wait_ranks(MPI_Request *request) { wait_for(request, 2 * ranks, true); }
+void comm_mpi_wait(MPI_Request *request) { wait_for(request, 1, false); }
+
+/* The last call: from here on this rank may be silent. */
+static void leave(const comm_mpi_call *call)
+{
+    (void)call;
+    comm_mpi_heartbeat_leave();
+    while (!comm_mpi_heartbeat_left()) comm_mpi_pause(IDLE_NAP / 10);
+    farewell = true;
+}
+
+/* Takes the next call out of the queue, where its place is free only when it is done. */
+static const comm_mpi_call *next_call(void)
+{
+    pthread_mutex_lock(&lock);
+    while (put == done) {
+        sleep_on_news(IDLE_NAP);
+        pthread_mutex_unlock(&lock);
+        comm_mpi_heartbeat(clock_seconds());
+        pthread_mutex_lock(&lock);
+    }
+    running_number = done + 1;
+    pthread_mutex_unlock(&lock);
+    return &queue[running_number % QUEUE];
+}
+
+static void *run(void *context)
+{
+    (void)context;
+    prctl(PR_SET_TIMERSLACK, 1UL); /* short naps are short; the default adds 50 us */
+    while (!farewell) {
+        running = next_call();
+        running->run(running);
+        running = NULL;
+        pthread_mutex_lock(&lock);
+        done++;
+        pthread_cond_broadcast(&ended);
+        pthread_mutex_unlock(&lock);
+    }
+    return NULL;
+}
+
+void comm_mpi_thread_start(const comm *world)
+{
+    pthread_condattr_t steady;
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+    pthread_cond_init(&news, &steady);
+    pthread_condattr_destroy(&steady);
+    ranks = world->size;
+    const int error = thread_start(&thread, run, NULL);
+    if (error) die(ERR_DEVICE, "no thread for communication: %s", strerror(error));
+}
+
+void comm_mpi_thread_stop(void)
+{
+    comm_mpi_queue((comm_mpi_call){.name = "stop", .run = leave});
+    pthread_join(thread, NULL);
+}

@@ -1,0 +1,13 @@
+/* A plan for people and for programs. */
+#ifndef REMLA_TRAIN_PLAN_PRINT_H
+#define REMLA_TRAIN_PLAN_PRINT_H
+#include "train/plan.h"
+
+/* The table, in lines of the log. */
+void plan_print(const plan *p, const plan_run *r);
+/* The same in three lines, for a run that begins: memory, ranks, disk. */
+void plan_print_short(const plan *p, const plan_run *r);
+/* One JSON object on standard output; docs/FORMATS.md has its keys. */
+void plan_print_json(const plan *p, const plan_run *r);
+
+#endif

@@ -1,8 +1,9 @@
-/* bench/step --shape SHAPE --layers L --batch B --seq-len T --steps N --json [device.kind=cuda ...]: training
- * steps of an MLA model with random weights and tokens: forward, backward and AdamW, as `remla train` runs
- * them on one rank. The CPU's peak is measured by a loop of multiply-adds in the same run. Shapes: a (140M:
- * hidden 576, 30 layers, 9 heads (nope 64, rope 32, v 64), rank 128 with latent norm, MLP 1536, vocabulary
- * 49152, tied), llama2-7b (as TransMLA converts it); --layers takes that many of them. */
+/* bench/step --shape SHAPE --layers L --batch B --seq-len T --recompute none|light|layer --steps N --json
+ * [device.kind=cuda ...]: training steps of an MLA model with random weights and tokens: forward, backward
+ * and AdamW, as `remla train` runs them on one rank. The CPU's peak is measured by a loop of multiply-adds in
+ * the same run. Shapes: a (140M: hidden 576, 30 layers, 9 heads (nope 64, rope 32, v 64), rank 128 with
+ * latent norm, MLP 1536, vocabulary 49152, tied), llama2-7b (as TransMLA converts it); --layers takes that
+ * many of them. */
 #include "base/clock.h"
 #include "base/comm.h"
 #include "base/device.h"
@@ -37,7 +38,7 @@ typedef struct settings {
     dims shape;
     int64_t batch, seq_len, steps;
     bool json;
-    options o; /* device.* */
+    options o; /* device.*, train.recompute */
 } settings;
 
 static int64_t number(const char *flag, const char *text)
@@ -47,6 +48,14 @@ static int64_t number(const char *flag, const char *text)
     if (!text || *end || n < 1 || n > 1000000)
         die(ERR_USAGE, "%s wants a number from 1 to 1000000, not \"%s\"", flag, text ? text : "");
     return n;
+}
+
+static void recompute_set(options *o, const char *word)
+{
+    char assignment[100];
+    message why;
+    snprintf(assignment, sizeof assignment, "train.recompute=%s", word);
+    if (options_set(o, assignment, &why) != OK) die(ERR_USAGE, "%s", why.text);
 }
 
 static settings settings_of(int argc, char **argv)
@@ -68,12 +77,14 @@ static settings settings_of(int argc, char **argv)
             s.batch = number(argv[i++], next);
         else if (!strcmp(argv[i], "--seq-len"))
             s.seq_len = number(argv[i++], next);
+        else if (!strcmp(argv[i], "--recompute") && next)
+            recompute_set(&s.o, argv[++i]);
         else if (!strcmp(argv[i], "--steps"))
             s.steps = number(argv[i++], next);
         else if (strchr(argv[i], '=') == NULL)
             die(ERR_USAGE,
                 "unknown argument %s; usage: step [--shape a|llama2-7b] [--layers L] [--batch B] "
-                "[--seq-len T] [--steps N] [--json] [section.key=value ...]",
+                "[--seq-len T] [--recompute none|light|layer] [--steps N] [--json] [section.key=value ...]",
                 argv[i]);
         else if (options_set(&s.o, argv[i], &why) != OK)
             die(ERR_USAGE, "%s", why.text);
@@ -156,16 +167,18 @@ int main(int argc, char **argv)
     qsort(seconds, (size_t)s.steps, sizeof *seconds, by_value);
     const double median = seconds[s.steps / 2], tokens = (double)(s.batch * s.seq_len),
                  flops = model_flops_per_token(&s.shape, s.seq_len) * tokens / median;
-    const double rss = (double)memory_peak_bytes() / 1048576.0;
+    const double rss = (double)memory_peak_bytes() / 1048576.0, kept = (double)acts.memory.size / 1048576.0;
     if (s.json)
-        printf("{\"tok_s\": %.6g, \"peak_rss_mib\": %.6g, \"gflops\": %.6g, \"peak_gflops\": %.6g, "
+        printf("{\"tok_s\": %.6g, \"peak_rss_mib\": %.6g, \"activations_mib\": %.6g, \"gflops\": %.6g, "
+               "\"peak_gflops\": %.6g, "
                "\"share_of_peak\": %.4g}\n",
-               tokens / median, rss, flops / 1e9, peak / 1e9, flops / peak);
+               tokens / median, rss, kept, flops / 1e9, peak / 1e9, flops / peak);
     else
-        printf("%s\n%lldx%lld: %.0f tok/s, %.0f MiB, %.0f of %.0f GFLOP/s = %.1f %% of peak (median of %lld "
+        printf("%s\n%lldx%lld: %.0f tok/s, %.0f MiB (activations %.0f), %.0f of %.0f GFLOP/s = %.1f %% of "
+               "peak (median of %lld "
                "steps)\n",
                on.device ? device_text(on.device) : machine_text(), (long long)s.batch, (long long)s.seq_len,
-               tokens / median, rss, flops / 1e9, peak / 1e9, 100 * flops / peak, (long long)s.steps);
+               tokens / median, rss, kept, flops / 1e9, peak / 1e9, 100 * flops / peak, (long long)s.steps);
     optimizer_free(&o);
     arena_release(&memory);
     activations_free(&acts);

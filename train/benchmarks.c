@@ -22,7 +22,7 @@ static char *joined(const option_list *list)
 status benchmarks_open(benchmarks *b, const options *o, const model_config *config, const comm *c,
                        message *why)
 {
-    *b = (benchmarks){0};
+    *b = (benchmarks){.c = c};
     if (!o->eval_tasks.count) return OK;
     suite_settings settings = {
         .folder = o->eval_data, .limit = option_or(o->eval_limit, 0), .rows = o->eval_rows};
@@ -48,11 +48,11 @@ void benchmarks_close(benchmarks *b)
     *b = (benchmarks){0};
 }
 
-status benchmarks_ask(benchmarks *b, const comm *c, suite_result *r, message *why)
+status benchmarks_ask(benchmarks *b, suite_result *r, message *why)
 {
     score_work work;
     double *logprob = memory_new(b->suite.requests, sizeof *logprob, "scores");
-    const status s = suite_run(&b->suite, &b->decode, c, false, logprob, &work, why);
+    const status s = suite_run(&b->suite, &b->decode, b->c, false, logprob, &work, why);
     if (s == OK) results_of(r, &b->suite, logprob, &work);
     free(logprob);
     return s;

@@ -20,6 +20,8 @@ typedef struct checkpoint_state {
     uint64_t fingerprint; /* of the training data */
     /* Filled in for a checkpoint only. */
     int64_t ranks, micro_batch; /* of the run that wrote it; 0: not recorded */
+    int stage;                  /* parallel.zero of that run */
+    bool pairwise;              /* its sums were exact */
     int64_t threads;            /* of a rank of that run; a record only */
     uint64_t weights, moments;  /* XXH3-64 of their values, in the order of train/unit_file.h */
     bool hashed;                /* the two hashes are recorded */

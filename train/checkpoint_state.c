@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/json_text.h"
 #include "train/checkpoint_parts.h"
+#include "train/option_words.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -101,7 +102,10 @@ status checkpoint_state_read(const char *folder, const options *then, checkpoint
     status s = state_parse(json, path, state, why);
     json_decref(json);
     if (s == OK) s = check_numbers(path, folder, then, state, why);
+    const shards_settings sums = shards_settings_of(then, 1);
     state->micro_batch = then->train_micro_batch;
+    state->stage = sums.stage;
+    state->pairwise = sums.how.pairwise;
     return s;
 }
 

@@ -120,7 +120,8 @@ static status data_open(training *t, message *why)
     TRY(feed_from_options(&t->data, o, t->config.d.V, t->config.eos, t->c, why));
     TRY_ALL(t->c, sources_check(t, why), why);
     TRY_ALL(t->c, held_out_open(t, why), why);
-    TRY_ALL(t->c, benchmarks_open(&t->questions, o, &t->config, t->c, why), why);
+    const comm *asked = o->parallel_zero == 3 ? comm_self() : t->c; /* a pass needs all ranks */
+    TRY_ALL(t->c, benchmarks_open(&t->questions, o, &t->config, asked, why), why);
     t->sequences = o->train_batch_tokens / o->train_seq_len;
     schedule_open(t);
     if (t->steps) return OK;
@@ -184,20 +185,27 @@ void training_close(training *t)
     *t = (training){0};
 }
 
-/* A sum's rounding depends on its parts: one that is cut otherwise than before gives other bits. */
+/* A sum's rounding depends on its parts: one that is cut otherwise than before gives other bits. Pairwise sums are
+ * cut by micro-batches alone; the others by ranks, and by the micro-batches of a rank from stage 2 on. */
 static void say_differences(const training *t, const checkpoint_state *then)
 {
+    const bool pairwise = t->parameters.set.how.pairwise, both = pairwise && then->pairwise;
+    const int stage = t->parameters.set.stage;
     const struct {
         const char *name;
         int64_t then, now;
+        bool tells;
     } parts[] = {
-        {"ranks", then->ranks, t->c->size},
-        {"train.micro_batch", then->micro_batch, t->o->train_micro_batch},
+        {"ranks", then->ranks, t->c->size, !both && then->ranks},
+        {"train.micro_batch", then->micro_batch, t->o->train_micro_batch, then->micro_batch},
+        {"parallel.zero", then->stage, stage, !both && (then->stage >= 2) != (stage >= 2)},
     };
     char text[200] = "";
     size_t used = 0;
+    if (pairwise != then->pairwise)
+        used += (size_t)snprintf(text, sizeof text, "parallel.sum %s", pairwise ? "fast -> exact" : "exact -> fast");
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        if (parts[i].then && parts[i].now && parts[i].then != parts[i].now)
+        if (parts[i].tells && parts[i].then != parts[i].now)
             used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %lld -> %lld", used ? ", " : "",
                                      parts[i].name, (long long)parts[i].then, (long long)parts[i].now);
     if (used)

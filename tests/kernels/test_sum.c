@@ -31,7 +31,7 @@ static void test_sums(void **state)
 }
 
 /* Parts of less than a block, of one, of blocks and a bit; more blocks in all than are summed at a time. */
-static const int64_t part_sizes[] = {1, 16, 1088, 4096, 2 * 4096 + 16};
+static const int64_t part_sizes[] = {1, 16, 77, 1088, 4096, 2 * 4096 + 16};
 enum { NUM_PARTS = 515, NUM_PART_SIZES = sizeof part_sizes / sizeof *part_sizes };
 
 /* Every part against long double, and in a call of its own, whose bits are the same. */

@@ -393,9 +393,7 @@ static void two_models_side_by_side(void **state)
  * again, and neither is the one whose activations forward has left. */
 static void check_same_bits(const ops *k, dims d)
 {
-    static const setting settings[] = {{RESIDENT, RECOMPUTE_LIGHT}, {COPIES, RECOMPUTE_LIGHT},
-                                       {RESIDENT, RECOMPUTE_NONE},  {COPIES, RECOMPUTE_NONE},
-                                       {RESIDENT, RECOMPUTE_LAYER}, {COPIES, RECOMPUTE_LAYER}};
+    const setting settings[] = {resident, copies, all_kept, layers_again};
     double *want = NULL;
     d.L = 3;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
@@ -413,12 +411,12 @@ static void check_same_bits(const ops *k, dims d)
 static void settings_give_the_same_bits(void **state)
 {
     (void)state;
-    dims gqa_tied = gqa, mla_biases = mla, mla_stock = mla, mla_factored = mla;
+    dims gqa_tied = gqa, mla_tied = mla, mla_factored = mla, mla_stock = mla;
     gqa_tied.tied = gqa_tied.q_bias = gqa_tied.k_bias = gqa_tied.v_bias = true;
-    mla_biases.q_bias = mla_biases.k_bias = mla_biases.tied = true;
+    mla_tied.tied = mla_tied.q_bias = mla_tied.k_bias = true;
     mla_stock.latent_norm = mla_stock.k_bias = mla_stock.o_bias = mla_stock.q_a_bias = true;
     mla_stock.Rq = mla_factored.Rq = 6;
-    const dims all[] = {gqa, gqa_tied, mla, mla_biases, mla_stock, mla_factored};
+    const dims all[] = {gqa_tied, mla_tied, mla_factored, mla_stock};
     for (int i = 0; check_table(i); i++)
         for (size_t j = 0; j < sizeof all / sizeof *all; j++) check_same_bits(check_table(i), all[j]);
 }

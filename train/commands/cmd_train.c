@@ -80,7 +80,7 @@ static void ask_questions(training *t, metrics *log)
     suite_result r;
     message why;
     char text[BENCHMARKS_TEXT_BYTES];
-    if (benchmarks_ask(&t->questions, t->c, &r, &why) != OK) {
+    if (benchmarks_ask(&t->questions, &r, &why) != OK) {
         log_warning("step %lld is not evaluated: %s", (long long)t->state.step, why.text);
         return;
     }

@@ -119,7 +119,7 @@ static void add_micro_batch(shards *s, int u, int64_t i, tensor mine)
 /* Ends what is going on in a place. */
 static void settle(shards *s, int p)
 {
-    place *here = &s->grad_sides.place[p];
+    unit_place *here = &s->grad_sides.place[p];
     if (here->unit == NO_UNIT) return;
     REQUIRE(!s->grad_held[here->unit], "the gradient of unit %d is held when its place is needed", here->unit);
     const tensor full = two_sides_tensor(&s->grad_sides, p);

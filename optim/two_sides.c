@@ -49,7 +49,7 @@ int two_sides_take(two_sides *x, int unit)
 {
     const int p = two_sides_choose(x, unit);
     if (two_sides_covers(x, unit)) x->place[1 - p].unit = NO_UNIT;
-    x->place[p] = (place){.unit = unit};
+    x->place[p] = (unit_place){.unit = unit};
     if (p != 2) x->last = p;
     return p;
 }

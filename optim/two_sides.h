@@ -13,18 +13,18 @@
 
 enum { NO_UNIT = -1, NO_PLACE = -1, PLACES = 3 /* the sides, 0 and 1, and the place apart */ };
 
-typedef struct place {
+typedef struct unit_place {
     int unit;           /* what lies here, or NO_UNIT */
     comm_ticket ticket; /* of the call that works on it */
     int64_t pass;       /* the owner's note */
-} place;
+} unit_place;
 
 typedef struct two_sides {
     const int64_t *padded; /* (units) elements; borrowed */
     tensor buffer, apart;  /* flat */
     int unit_apart;        /* or NO_UNIT */
     int last;              /* the side that was taken last */
-    place place[PLACES];
+    unit_place place[PLACES];
 } two_sides;
 
 /* Cuts room out of `a`, which may be measuring, for units of `type`. The last unit and `beside` are used one

@@ -36,9 +36,14 @@ status benchmarks_open(benchmarks *b, const options *o, const model_config *conf
     return s;
 }
 
+const decoder_settings *benchmarks_decoder(const benchmarks *b)
+{
+    return b->suite.tasks ? score_plan_settings(b->suite.plan) : NULL;
+}
+
 void benchmarks_start(benchmarks *b, const model *m)
 {
-    if (b->suite.tasks) decoder_init(&b->decode, m, score_plan_settings(b->suite.plan));
+    if (b->suite.tasks) decoder_init(&b->decode, m, benchmarks_decoder(b));
 }
 
 void benchmarks_close(benchmarks *b)

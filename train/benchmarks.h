@@ -16,6 +16,8 @@ typedef struct benchmarks {
  * same passes. Not collective. The caller ends with benchmarks_close, whatever the status. */
 status benchmarks_open(benchmarks *b, const options *o, const model_config *config, const comm *c,
                        message *why);
+/* Of the decoder that benchmarks_start reserves; NULL: no task is set. */
+const decoder_settings *benchmarks_decoder(const benchmarks *b);
 /* Reserves the memory of a decoder over m, which is borrowed. */
 void benchmarks_start(benchmarks *b, const model *m);
 void benchmarks_close(benchmarks *b);

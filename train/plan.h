@@ -4,7 +4,7 @@
  * train/plan_machine.h. Nothing here is collective. */
 #ifndef REMLA_TRAIN_PLAN_H
 #define REMLA_TRAIN_PLAN_H
-#include "model/dims.h"
+#include "model/decode/decoder.h"
 #include "train/options/options.h"
 #include "train/plan_machine.h"
 
@@ -12,7 +12,8 @@ typedef struct plan_run {
     const options *o;
     const dims *d;
     int ranks;
-    int64_t steps; /* of the run; -1: not known */
+    int64_t steps;                     /* of the run; -1: not known */
+    const decoder_settings *questions; /* of eval.tasks; NULL: there are none */
     plan_machine machine;
 } plan_run;
 
@@ -22,7 +23,7 @@ typedef struct plan_bytes {
     int64_t gradients;     /* their sums, likewise */
     int64_t states;        /* moments and masters */
     int64_t activations;   /* what the layers keep for backward */
-    int64_t scratch;       /* what they share, logits, the batch */
+    int64_t scratch;       /* what they share, logits, the batch; what questions are answered in */
     int64_t communication; /* units that are whole only while they are used */
     int64_t library;       /* driver and libraries */
 } plan_bytes;

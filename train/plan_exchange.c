@@ -86,7 +86,7 @@ static void reduce(play *x, int u)
     x->computed = fmax(x->computed, x->reduced[0]); /* a side is free when its unit has been reduced */
     x->reduced[0] = x->reduced[1];
     x->reduced[1] = call(x, unit_bytes(x, u, x->set.how.sent));
-    if (x->set.stage == 0) call(x, unit_bytes(x, u, x->k.real));
+    if (x->set.stage == 0 && !x->set.how.pairwise) call(x, unit_bytes(x, u, x->k.real));
 }
 
 static bool reduces(const play *x, int64_t micro_batch)
@@ -113,12 +113,14 @@ static void micro_batch(play *x, int64_t number)
     }
 }
 
-/* Losses of micro-batches, squares of segments. */
+/* Losses of micro-batches; squares of segments, where a rank has its own alone; and the number of targets,
+ * which hosts exchange and GPUs do not. */
 static double sums_bytes(const play *x)
 {
-    const double ranks = x->r->ranks,
-                 values = (double)x->layout.first[x->layout.num_units] + (double)x->set.micro_batches * ranks;
-    return 8 * values * (x->r->machine.gpu ? 2 * (ranks - 1) / ranks : ranks - 1);
+    const double ranks = x->r->ranks, losses = (double)x->set.micro_batches * ranks,
+                 squares = x->set.stage > 0 ? (double)x->layout.first[x->layout.num_units] : 0;
+    return x->r->machine.gpu ? 8 * (losses + squares) * 2 * (ranks - 1) / ranks
+                             : 8 * (losses + squares + 1) * (ranks - 1);
 }
 
 static void step(play *x)
@@ -129,6 +131,8 @@ static void step(play *x)
         for (int u = 0; u < count; u++) x->ready[u] = call(x, unit_bytes(x, u, x->k.act));
     if (x->set.stage == 3) gather(x, 0);
     for (int64_t i = 0; i < x->set.micro_batches; i++) micro_batch(x, i);
+    if (x->set.stage == 0 && x->set.how.pairwise)
+        for (int u = 0; u < count; u++) call(x, unit_bytes(x, u, x->k.real));
     x->computed = fmax(x->computed, x->sent);
     x->computed = call(x, sums_bytes(x));
 }

@@ -51,6 +51,7 @@ static void passes(plan_bytes *b, const plan_run *r, const ops *k)
                                            FORWARD_AND_BACKWARD, again);
     b->activations = (more - all) * r->d->L;
     b->scratch = all - b->activations;
+    if (r->questions) b->scratch += decoder_bytes(r->d, k, r->questions);
 }
 
 static int64_t sum(const plan_bytes *b)

@@ -22,7 +22,11 @@ static void log_source(const training *t, int i)
 static void log_plan(const training *t)
 {
     const char *const text = t->backend.device ? device_text(t->backend.device) : "";
-    plan_run r = {.o = t->o, .d = &t->m.d, .ranks = t->c->size, .steps = t->steps};
+    plan_run r = {.o = t->o,
+                  .d = &t->m.d,
+                  .ranks = t->c->size,
+                  .steps = t->steps,
+                  .questions = benchmarks_decoder(&t->questions)};
     plan p;
     message ignored; /* there are these */
     plan_machine_find(&r.machine,

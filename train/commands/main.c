@@ -49,7 +49,7 @@ static const command commands[] = {
     {"plan", cmd_plan, false, 0, true, 1, 1,
      "CONFIG.yaml [--ranks N] [--device h100|a100|cpu] [section.key=value ...] [--json]",
      "memory, disk and time that a training run takes, and settings with which it fits",
-     "model data train parallel optim val checkpoint device"},
+     "model data train parallel optim val eval checkpoint device"},
     {"eval", cmd_eval, true, 0, false, 1, 1,
      "MODEL (data.val=SHARDS | --tasks T,..|all eval.data=FOLDER [--style S] [--limit N] [--shots K] "
      "[--samples OUT.jsonl] [eval.base=ORIGINAL]) [section.key=value ...] [--json]",

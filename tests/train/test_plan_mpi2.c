@@ -1,0 +1,92 @@
+/* Bytes that ranks send to each other in a step of training, counted where they are sent, against the plan.
+ */
+#include "base/file.h"
+#include "train/plan.h"
+#include "train/training.h"
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+static message why;
+static options o;
+static training t;
+static const comm *ranks;
+
+static void good(status s)
+{
+    if (s != OK) fail_msg("%s", why.text);
+}
+
+static void set(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void set(const char *format, ...)
+{
+    char text[PATH_BYTES + 64];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    good(options_set(&o, text, &why));
+}
+
+/* Sent so far, in all that has been queued: a call without a ticket comes behind it. */
+static int64_t sent(void)
+{
+    int64_t nothing = 0;
+    comm_max_i64(ranks, &nothing, 1);
+    return comm_bytes_sent(ranks);
+}
+
+static void check_step(void)
+{
+    step_result r;
+    plan p;
+    plan_run run = {.o = &o, .d = &t.config.d, .ranks = ranks->size, .steps = 10};
+    good(plan_machine_find(&run.machine, "cpu", ranks->size, &why));
+    plan_make(&p, &run);
+    good(training_step(&t, &r, &why));
+    const int64_t before = sent();
+    good(training_step(&t, &r, &why));
+    const int64_t found = sent() - before;
+    if (found != (int64_t)p.bytes_sent)
+        fail_msg("parallel.zero=%lld, sum %d, micro_batch %lld: %lld bytes sent, %.0f planned",
+                 (long long)o.parallel_zero, (int)o.parallel_sum, (long long)o.train_micro_batch,
+                 (long long)found, p.bytes_sent);
+}
+
+static void test_bytes_sent(void **state)
+{
+    (void)state;
+    const char *source = getenv("REMLA_SOURCE");
+    char golden[PATH_BYTES];
+    path_join(golden, source ? source : ".", "tests/golden");
+    options_init(&o);
+    set("data.train=%s/train.ds", golden);
+    set("device.kind=cpu");
+    set("train.seq_len=32");
+    set("train.batch_tokens=384"); /* 6 micro-batches a rank, or 2 */
+    static const char *const models[] = {"mla", "gqa"}, *const sums[] = {"fast", "exact"};
+    static const int rows[] = {1, 3};
+    for (int i = 0; i < 32; i++) {
+        set("model.path=%s/%s", golden, models[i / 16]);
+        set("parallel.zero=%d", i % 4);
+        set("parallel.sum=%s", sums[i / 4 % 2]);
+        set("train.micro_batch=%d", rows[i / 8 % 2]);
+        set("parallel.reduce_type=%s", i % 3 ? "f32" : "bf16");
+        good(training_open(&t, &o, ranks, &why));
+        check_step();
+        training_close(&t);
+    }
+    options_free(&o);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bytes_sent)};
+    ranks = comm_start();
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    comm_stop(ranks);
+    return failed;
+}

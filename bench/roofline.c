@@ -315,8 +315,13 @@ static void count_all_gather(const comm *c, void *all, const void *part, int64_t
     (void)all, (void)part;
     count("ranks: gathering weights", (double)(c->size - 1) * (double)part_bytes, 0);
 }
-static const struct comm_calls counting_calls = {.reduce_scatter = count_reduce_scatter,
-                                                 .all_gather = count_all_gather};
+static void count_sum(const comm *c, double *values, int64_t n)
+{
+    (void)values;
+    count("ranks: sums of losses and squares", (double)(c->size - 1) * 8 * (double)n, 0);
+}
+static const struct comm_calls counting_calls = {
+    .reduce_scatter = count_reduce_scatter, .all_gather = count_all_gather, .sum_f64 = count_sum};
 
 /* ---- a step -------------------------------------------------------------------------------------------- */
 
@@ -332,35 +337,31 @@ static void count_step(const plan *p, int64_t layers)
     dims d = p->d;
     d.L = layers;
     const comm ranks = {.size = p->ranks, .local_size = p->ranks, .calls = &counting_calls};
+    const shards_settings set = {.stage = 1, .how = {.sent = F32}, .micro_batches = p->micro_batches};
     model m;
-    gradients g;
+    shards parameters;
     activations acts;
-    model_init(&m, &d, &counting, 16 * p->ranks);
-    gradients_init(&g, &m);
-    activations_init(&acts, &d, &counting, p->B, p->T, FORWARD_AND_BACKWARD, RECOMPUTE_LIGHT);
     optimizer o = {0};
-    arena size = {.name = "optimizer"}, memory = size;
-    optimizer_init(&o, &counting, &ranks, &ranks, &m.table, m.w.unit, g.sum.unit, &size);
-    optimizer_free(&o);
-    arena_reserve(&memory, size.used);
-    optimizer_init(&o, &counting, &ranks, &ranks, &m.table, m.w.unit, g.sum.unit, &memory);
+    arena memory[] = {{.name = "weights and gradients"}, {.name = "optimizer"}};
+    model_init_bare(&m, &d, &counting);
+    shards_reserve(&parameters, &counting, &ranks, &m.table, &set, &memory[0]);
+    optimizer_reserve(&o, &ranks, &parameters, &memory[1]);
+    activations_init(&acts, &d, &counting, p->B, p->T, FORWARD_AND_BACKWARD, RECOMPUTE_LIGHT);
+    m.units = shards_weights(&parameters);
 
     num_costs = 0; /* laying out is no part of a step */
     const token_batch batch = {.sequences = p->B, .T = p->T};
     for (int64_t i = 0; i < p->micro_batches; i++) {
-        const units sums = optimizer_gradients(&o, i + 1 == p->micro_batches);
-        model_train(&m, &acts, &sums, &batch);
+        const units sums = shards_gradients(&parameters, i);
+        tensor loss = optimizer_loss(&o, i);
+        model_train(&m, &acts, &sums, &batch, &loss);
     }
-    for (int u = 0; u < m.table.num_units; u++) {
-        const tensor mine = tensor_slice(&g.sum.unit[u], 0, g.sum.unit[u].dim[0] / p->ranks);
-        squared_norms(NULL, &mine, NULL);
-    }
+    optimizer_clip(&o, 1, 1);
     optimizer_update(&o, 1e-5, 1);
-    optimizer_zero_grad(&o);
     optimizer_free(&o);
-    arena_release(&memory);
+    shards_free(&parameters);
+    for (int i = 0; i < 2; i++) arena_release(&memory[i]);
     activations_free(&acts);
-    gradients_free(&g);
     model_free(&m);
 }
 

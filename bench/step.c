@@ -101,28 +101,33 @@ static void batch_random(token_batch *b, int64_t V)
     }
 }
 
-static void optimizer_setup(optimizer *o, compute *on, arena *memory, const model *m, const gradients *g)
+/* Weights that are random, gradients, and the optimizer's state. */
+static void parameters_setup(shards *s, optimizer *o, compute *on, arena *memory, model *m)
 {
     const comm *const tensors = compute_ranks(on, comm_self());
+    const shards_settings set = {.stage = 1, .how = {.sent = F32}, .micro_batches = 1};
+    shards_reserve(s, m->k, tensors, &m->table, &set, &memory[0]);
     *o = (optimizer){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.01};
-    arena size = {.name = "optimizer"};
-    optimizer_init(o, m->k, comm_self(), tensors, &m->table, m->w.unit, g->sum.unit, &size);
-    optimizer_free(o);
-    arena_reserve(memory, size.used);
-    optimizer_init(o, m->k, comm_self(), tensors, &m->table, m->w.unit, g->sum.unit, memory);
+    optimizer_reserve(o, comm_self(), s, &memory[1]);
+    m->units = shards_weights(s);
+    for (int u = 0; u < m->table.num_units; u++) {
+        float *full = random_unit(&m->table, u, shards_padded(s, u));
+        optimizer_set(o, OPTIM_MASTER, u, full);
+        free(full);
+    }
 }
 
-static double step(const model *m, activations *a, optimizer *o, const token_batch *batch,
+static double step(const model *m, activations *a, shards *s, optimizer *o, const token_batch *batch,
                    int64_t number_of_step)
 {
     const double start = clock_seconds(), mean = 1.0 / (double)(a->B * a->T);
-    const units sums = optimizer_gradients(o, true);
-    loss_zero(m, a);
-    model_train(m, a, &sums, batch);
-    optimizer_clip(o, &a->loss_sum, mean, 1);
+    const units sums = shards_gradients(s, 0);
+    optimizer_begin(o);
+    tensor loss = optimizer_loss(o, 0);
+    model_train(m, a, &sums, batch, &loss);
+    optimizer_clip(o, mean, 1);
     optimizer_update(o, 1e-4, number_of_step);
-    optimizer_zero_grad(o);
-    loss_sum(m, a); /* waits for a device */
+    optimizer_loss_sum(o); /* waits for a device */
     return clock_seconds() - start;
 }
 
@@ -146,23 +151,22 @@ int main(int argc, char **argv)
     if (opened != OK) die(opened, "%s", why.text);
 
     model m;
-    gradients g;
     activations acts;
-    model_init(&m, &s.shape, k, 16);
-    gradients_init(&g, &m);
+    model_init_bare(&m, &s.shape, k);
     activations_init(&acts, &s.shape, k, s.batch, s.seq_len, FORWARD_AND_BACKWARD,
                      recompute_of(s.o.train_recompute));
-    random_weights(&m);
     double *seconds = memory_new(s.steps, sizeof *seconds, "times of steps");
     token_batch batch;
     token_batch_init(&batch, s.batch, s.seq_len);
     batch_random(&batch, s.shape.V);
+    shards parameters;
     optimizer o;
-    arena memory = {.name = "optimizer", .device = on.device};
-    optimizer_setup(&o, &on, &memory, &m, &g);
+    arena memory[] = {{.name = "weights and gradients", .device = on.device}, {.name = "optimizer", .device = on.device}};
+    parameters_setup(&parameters, &o, &on, memory, &m);
 
-    step(&m, &acts, &o, &batch, 1); /* touches all memory, the library compiles its code; not timed */
-    for (int64_t i = 0; i < s.steps; i++) seconds[i] = step(&m, &acts, &o, &batch, i + 2);
+    /* The first step touches all memory, and the library compiles its code: it is not timed. */
+    step(&m, &acts, &parameters, &o, &batch, 1);
+    for (int64_t i = 0; i < s.steps; i++) seconds[i] = step(&m, &acts, &parameters, &o, &batch, i + 2);
     const double peak = compute_peak_flops(&on);
     qsort(seconds, (size_t)s.steps, sizeof *seconds, by_value);
     const double median = seconds[s.steps / 2], tokens = (double)(s.batch * s.seq_len),
@@ -180,9 +184,10 @@ int main(int argc, char **argv)
                on.device ? device_text(on.device) : machine_text(), (long long)s.batch, (long long)s.seq_len,
                tokens / median, rss, kept, flops / 1e9, peak / 1e9, 100 * flops / peak, (long long)s.steps);
     optimizer_free(&o);
-    arena_release(&memory);
+    shards_free(&parameters);
+    arena_release(&memory[0]);
+    arena_release(&memory[1]);
     activations_free(&acts);
-    gradients_free(&g);
     model_free(&m);
     compute_close(&on);
     options_free(&s.o);

@@ -35,6 +35,15 @@ void optimizer_init(optimizer *o, const comm *c, shards *s, arena *a)
     o->norm = arena_tensor(a, F64, "norm", 1);
 }
 
+void optimizer_reserve(optimizer *o, const comm *c, shards *s, arena *a)
+{
+    arena size = {.name = a->name};
+    optimizer_init(o, c, s, &size);
+    optimizer_free(o);
+    arena_reserve(a, size.used);
+    optimizer_init(o, c, s, a);
+}
+
 void optimizer_free(optimizer *o)
 {
     free(o->m);

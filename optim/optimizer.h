@@ -21,6 +21,8 @@ typedef struct optimizer {
  * moments are zeroed. Masters that are not the weights themselves hold nothing before OPTIM_MASTER has been
  * set. */
 void optimizer_init(optimizer *o, const comm *c, shards *s, arena *a);
+/* The same, and reserves what it takes of `a`, which is empty. */
+void optimizer_reserve(optimizer *o, const comm *c, shards *s, arena *a);
 void optimizer_free(optimizer *o);
 
 /* ---- a step ---- */

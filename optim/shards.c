@@ -39,6 +39,16 @@ void shards_init(shards *s, const ops *k, const comm *c, const param_table *t, c
     shard_gradients_init(s, a);
 }
 
+void shards_reserve(shards *s, const ops *k, const comm *c, const param_table *t, const shards_settings *set,
+                    arena *a)
+{
+    arena size = {.name = a->name};
+    shards_init(s, k, c, t, set, &size);
+    shards_free(s);
+    arena_reserve(a, size.used);
+    shards_init(s, k, c, t, set, a);
+}
+
 void shards_free(shards *s)
 {
     shard_weights_free(s);

@@ -71,6 +71,9 @@ typedef struct shards {
  * the rank and size of `c`. With memory, weights are zero. All but `set` are borrowed for the life of s. */
 void shards_init(shards *s, const ops *k, const comm *c, const param_table *t, const shards_settings *set,
                  arena *a);
+/* The same, and reserves what it takes of `a`, which is empty. */
+void shards_reserve(shards *s, const ops *k, const comm *c, const param_table *t, const shards_settings *set,
+                    arena *a);
 /* Waits for what is on its way. The memory is the arena's. */
 void shards_free(shards *s);
 

@@ -87,18 +87,10 @@ static void parameters_open(training *t)
                          .beta2 = o->optim_beta2,
                          .eps = o->optim_eps,
                          .decay = o->optim_weight_decay};
-    shards measured;
-    arena size = {.name = "weights and gradients"}, optimizer_size = {.name = "optimizer"};
-    shards_init(&measured, t->m.k, tensors, &t->m.table, &set, &size);
-    optimizer_init(&t->opt, t->c, &measured, &optimizer_size);
-    optimizer_free(&t->opt);
-    shards_free(&measured);
-    t->parameters_arena = (arena){.name = size.name, .device = t->backend.device};
-    t->optimizer_arena = (arena){.name = optimizer_size.name, .device = t->backend.device};
-    arena_reserve(&t->parameters_arena, size.used);
-    arena_reserve(&t->optimizer_arena, optimizer_size.used);
-    shards_init(&t->parameters, t->m.k, tensors, &t->m.table, &set, &t->parameters_arena);
-    optimizer_init(&t->opt, t->c, &t->parameters, &t->optimizer_arena);
+    t->parameters_arena = (arena){.name = "weights and gradients", .device = t->backend.device};
+    t->optimizer_arena = (arena){.name = "optimizer", .device = t->backend.device};
+    shards_reserve(&t->parameters, t->m.k, tensors, &t->m.table, &set, &t->parameters_arena);
+    optimizer_reserve(&t->opt, t->c, &t->parameters, &t->optimizer_arena);
     t->m.units = shards_weights(&t->parameters);
 }
 

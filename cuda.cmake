@@ -1,7 +1,8 @@
 # What REMLA_DEVICE=cuda and emu add. The same sources make both; they differ in who compiles the .cu files and in what
 # is linked: nvcc and the CUDA runtime, or the host's C++ compiler and tests/emu.
 #   remla_device          what every file that may call CUDA gets: headers, REMLA_CUDA=1, the runtime to link
-#   cuda_kernels(TARGET)  adds the .cu files to it
+#   cuda_objects(TARGET NAME SOURCE...)  adds .cu files to it
+#   cuda_kernels(TARGET)  adds those of kernels/
 if(DEFINED ENV{CUDA_HOME})
     set(CUDA_HOME $ENV{CUDA_HOME} CACHE PATH "the CUDA toolkit; emu needs its headers only")
 else()
@@ -53,26 +54,28 @@ else()
     # RPATH, not RUNPATH: LD_LIBRARY_PATH must not put the real libraries before the fake ones.
     target_link_options(remla_device INTERFACE -Wl,--disable-new-dtags)
     target_link_libraries(remla_device INTERFACE fakecuda)
-    set(emulator "SHELL:-include ${CMAKE_SOURCE_DIR}/tests/emu/mma.h") # what kernels/cuda/simt.h and mma.h are for nvcc
+    set(emulator "SHELL:-include ${CMAKE_SOURCE_DIR}/tests/emu/mma.h") # what base/cuda/simt.h and kernels/cuda/mma.h are for nvcc
 endif()
 
-# Both storages of every .cu file, like the two compilations of every op's .c file.
+# An object library of .cu files, which goes into a target.
+function(cuda_objects target name)
+    if(REMLA_DEVICE STREQUAL "emu")
+        set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX)
+    endif()
+    add_library(${name} OBJECT ${ARGN})
+    target_link_libraries(${name} PRIVATE remla_flags remla_device)
+    target_compile_options(${name} PRIVATE
+        "$<$<COMPILE_LANGUAGE:CUDA>:${strict};-Xcompiler=-Wall>"
+        "$<$<COMPILE_LANGUAGE:CXX>:${emulator}>"
+        "$<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas;$<$<CXX_COMPILER_ID:GNU>:-Wno-class-memaccess;-Wno-maybe-uninitialized>;${emu_sanitizer}>")
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${name}>)
+endfunction()
+
+# Both storages of the .cu files of kernels/, like the two compilations of every op's .c file.
 function(cuda_kernels target)
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.cu ${CMAKE_SOURCE_DIR}/kernels/cuda/attention/*.cu)
-    if(NOT sources)
-        return()
-    endif()
-    if(REMLA_DEVICE STREQUAL "emu")
-        set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX)
-    endif()
     foreach(storage f32 bf16)
-        add_library(${target}_cuda_${storage} OBJECT ${sources})
-        target_link_libraries(${target}_cuda_${storage} PRIVATE remla_flags remla_device)
-        target_compile_options(${target}_cuda_${storage} PRIVATE
-            "$<$<COMPILE_LANGUAGE:CUDA>:${strict};-Xcompiler=-Wall>"
-            "$<$<COMPILE_LANGUAGE:CXX>:${emulator}>"
-            "$<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas;$<$<CXX_COMPILER_ID:GNU>:-Wno-class-memaccess;-Wno-maybe-uninitialized>;${emu_sanitizer}>")
-        target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_cuda_${storage}>)
+        cuda_objects(${target} ${target}_cuda_${storage} ${sources})
     endforeach()
     target_compile_definitions(${target}_cuda_bf16 PRIVATE STORAGE_BF16)
 endfunction()

@@ -37,22 +37,25 @@ void arena_reserve(arena *a, int64_t bytes)
     REQUIRE(!a->base, "arena %s is reserved already", a->name);
     a->size = round_up(bytes > 0 ? bytes : 1);
     a->used = 0;
-    if (a->device) {
-        char name[64];
-        snprintf(name, sizeof name, "the %s arena", a->name);
-        a->base = device_reserve(a->device, a->size, name);
-    } else {
+    char name[64];
+    snprintf(name, sizeof name, "the %s arena", a->name);
+    if (!a->device)
         a->base = host_reserve(a->name, a->size);
-    }
+    else if (a->pinned)
+        a->base = device_reserve_pinned(a->device, a->size, name);
+    else
+        a->base = device_reserve(a->device, a->size, name);
 }
 
 void arena_release(arena *a)
 {
-    if (a->base && a->device)
+    if (a->base && a->device && a->pinned)
+        device_release_pinned(a->device, a->base);
+    else if (a->base && a->device)
         device_release(a->device, a->base);
     else if (a->base)
         munmap(a->base, (size_t)a->size);
-    *a = (arena){.name = a->name, .device = a->device};
+    *a = (arena){.name = a->name, .device = a->device, .pinned = a->pinned};
 }
 
 void *arena_bytes(arena *a, int64_t bytes)

@@ -11,6 +11,7 @@ extern "C" {
 typedef struct arena {
     const char *name;      /* "weights", "optimizer", "step"; named when memory runs out */
     struct device *device; /* the memory's device (base/device.h); NULL: the host */
+    bool pinned;           /* of a device: not its own memory, but the host's, which it can copy */
     char *base;            /* NULL while measuring */
     int64_t size;          /* bytes reserved */
     int64_t used;          /* bytes cut so far */

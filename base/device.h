@@ -38,6 +38,12 @@ const char *device_text(const device *d);
 void *device_reserve(device *d, int64_t bytes, const char *name);
 void device_release(device *d, void *memory); /* waits for the device; NULL is allowed */
 
+/* Allocates `bytes` of host memory that stays where it is (pinned), so that the device copies to and from it
+ * beside its work, or stops the job with a message like that of device_reserve. The host reads and writes it
+ * as any other, while no copy of it is under way. Contents as of device_reserve. */
+void *device_reserve_pinned(device *d, int64_t bytes, const char *name);
+void device_release_pinned(device *d, void *memory); /* waits for the device; NULL is allowed */
+
 /* Returns the peak rate in FLOP/s at the highest clock, by NVIDIA's count: in bf16 on tensor cores, or in f32
  * outside them. */
 double device_peak_flops(const device *d, bool bf16);
@@ -45,8 +51,26 @@ double device_peak_flops(const device *d, bool bf16);
 /* The queue on which the ops compute. */
 stream *device_stream(device *d);
 
-/* Waits until everything that was queued on the device, communication included, is done. */
+/* Waits until everything that was queued on the device, communication and copies included, is done. */
 void device_sync(device *d);
+
+/* ---- copies beside the computing ----------------------------------------------------------------------- */
+
+/* Queue a copy between memory of the device and pinned memory of its host, and return. A copy runs behind
+ * what was queued on the device's stream until then; a copy in also behind all copies out that were queued
+ * before it. So memory that a copy out reads, on the device, or writes, on the host, may be named by a copy
+ * in at once. Copies of one direction run in their order, and beside those of the other. */
+typedef struct device_ticket {
+    uint64_t copy; /* its number, from 1; 0: there is nothing to wait for */
+} device_ticket;
+device_ticket device_copy_in(device *d, void *to, const void *from, int64_t bytes);
+void device_copy_out(device *d, void *to, const void *from, int64_t bytes);
+
+/* Makes work queued on the device's stream from now on run behind that copy and those before it; the host
+ * goes on at once. */
+void device_wait(device *d, device_ticket ticket);
+/* The host waits until all copies are done, in both directions: then it may touch the pinned memory. */
+void device_copies_finish(device *d);
 
 #ifdef __cplusplus
 }

@@ -25,12 +25,6 @@ static tensor without_heads(tensor t)
     return t;
 }
 
-/* What wq_b multiplies. */
-static const tensor *q_input(const dims *d, const layer_acts *a)
-{
-    return d->latent_norm ? &a->q_normed : &a->q_latent;
-}
-
 /* A part of step 1. */
 static void q_norm(const model *m, const layer_weights *w, layer_acts *a)
 {
@@ -72,16 +66,16 @@ static tensor values_of(const dims *d, const activations *acts, const layer_acts
 
 void block_q_latent(const model *m, const layer_weights *w, activations *acts, int layer)
 {
-    m->k->matmul_forward(&activations_layer(acts, layer)->q_latent,
-                         operand_of(&activations_layer(acts, layer)->attn_h), operand_of(&w->wq_a),
-                         part_bias(&w->bq_a), m->k->stream);
+    layer_acts *a = activations_layer(acts, layer);
+    m->k->matmul_forward(&a->q_latent, operand_of(&a->attn_h), operand_of(&w->wq_a), part_bias(&w->bq_a),
+                         m->k->stream);
 }
 
 void block_kv_latent(const model *m, const layer_weights *w, activations *acts, int layer)
 {
-    m->k->matmul_forward(&activations_layer(acts, layer)->kv_a,
-                         operand_of(&activations_layer(acts, layer)->attn_h), operand_of(&w->wkv_a),
-                         part_bias(&w->bkv_a), m->k->stream);
+    layer_acts *a = activations_layer(acts, layer);
+    m->k->matmul_forward(&a->kv_a, operand_of(&a->attn_h), operand_of(&w->wkv_a), part_bias(&w->bkv_a),
+                         m->k->stream);
 }
 
 void mla_forward(const model *m, const layer_weights *w, activations *acts, int layer)
@@ -94,8 +88,8 @@ void mla_forward(const model *m, const layer_weights *w, activations *acts, int 
     if (d->Rq) {
         block_q_latent(m, w, acts, layer);
         q_norm(m, w, a);
-        k->matmul_forward(&a->q, operand_of(q_input(d, a)), operand_of(&w->wq_b), part_bias(&w->bq_b),
-                          k->stream);
+        k->matmul_forward(&a->q, operand_of(d->latent_norm ? &a->q_normed : &a->q_latent),
+                          operand_of(&w->wq_b), part_bias(&w->bq_b), k->stream);
     } else {
         k->matmul_forward(&a->q, operand_of(&a->attn_h), operand_of(&w->wq), part_bias(&w->bq), k->stream);
     }
@@ -171,12 +165,12 @@ void mla_backward(const model *m, const layer_weights *w, layer_weights *g, acti
     if (d->Rq) {
         if (d->latent_norm) {
             k->matmul_backward(&s->dq_normed, &g->wq_b, part_bias_gradient(&g->bq_b), operand_of(&s->dq),
-                               operand_of(q_input(d, a)), operand_of(&w->wq_b), k->stream);
+                               operand_of(&a->q_normed), operand_of(&w->wq_b), k->stream);
             k->rmsnorm_backward(&s->dq_latent, &g->q_a_norm, &s->dq_normed, &a->q_latent, &w->q_a_norm,
                                 &a->q_rstd, k->stream);
         } else {
             k->matmul_backward(&s->dq_latent, &g->wq_b, part_bias_gradient(&g->bq_b), operand_of(&s->dq),
-                               operand_of(q_input(d, a)), operand_of(&w->wq_b), k->stream);
+                               operand_of(&a->q_latent), operand_of(&w->wq_b), k->stream);
         }
         k->matmul_backward_add(&s->dh, &g->wq_a, part_bias_gradient(&g->bq_a), operand_of(&s->dq_latent),
                                operand_of(&a->attn_h), operand_of(&w->wq_a), k->stream);

@@ -6,53 +6,37 @@
 #include <math.h>
 #include <stdlib.h>
 
-static bool has_masters(const optimizer *o) { return o->k->act != o->k->real; }
+static bool has_masters(const optimizer *o) { return o->states.kinds == STATE_KINDS; }
 
 static int64_t all_micro_batches(const optimizer *o) { return o->s->set.micro_batches * o->c->size; }
 
 void optimizer_init(optimizer *o, const comm *c, shards *s, arena *a)
 {
-    const int n = s->table->num_units;
-    const dtype real = s->k->real;
     o->k = s->k;
     o->c = c;
     o->s = s;
-    o->m = memory_new(n, sizeof *o->m, "the list of %d units", n);
-    o->v = memory_new(n, sizeof *o->v, "the list of %d units", n);
-    o->master = memory_new(n, sizeof *o->master, "the list of %d units", n);
-    for (int u = 0; u < n; u++) {
-        o->m[u] = arena_tensor(a, real, "m", shards_part(s, u));
-        o->v[u] = arena_tensor(a, real, "v", shards_part(s, u));
-        o->master[u] =
-            has_masters(o) ? arena_tensor(a, real, "master", shards_part(s, u)) : shards_weight_part(s, u);
-        if (!a->base) continue;
-        o->k->zero(&o->m[u], o->k->stream);
-        o->k->zero(&o->v[u], o->k->stream);
-    }
+    states_init(&o->states, s, a, o->offload);
     o->losses = arena_tensor(a, F64, "losses", all_micro_batches(o));
-    o->squares = arena_tensor(a, F64, "squares", s->layout.first[n]);
+    o->squares = arena_tensor(a, F64, "squares", s->layout.first[s->table->num_units]);
     o->factor = arena_tensor(a, F64, "factor", 1);
     o->norm = arena_tensor(a, F64, "norm", 1);
 }
 
 void optimizer_reserve(optimizer *o, const comm *c, shards *s, arena *a)
 {
-    arena size = {.name = a->name};
+    arena size = {.name = a->name}, offloaded = {.pinned = true}, *const offload = o->offload;
+    if (offload) o->offload = &offloaded;
     optimizer_init(o, c, s, &size);
     optimizer_free(o);
+    o->offload = offload;
     arena_reserve(a, size.used);
+    if (offload) arena_reserve(offload, offloaded.used);
     optimizer_init(o, c, s, a);
 }
 
-void optimizer_free(optimizer *o)
-{
-    free(o->m);
-    free(o->v);
-    free(o->master);
-    o->m = o->v = o->master = NULL;
-}
+void optimizer_free(optimizer *o) { states_free(&o->states); }
 
-/* ---- a step --------------------------------------------------------------------------------------------- */
+/* ---- a step -------------------------------------------------------------------------------------------- */
 
 void optimizer_begin(optimizer *o) { o->k->zero(&o->losses, o->k->stream); }
 
@@ -105,62 +89,82 @@ double optimizer_norm(const optimizer *o)
     return norm;
 }
 
-/* Updates what this rank has of a parameter. */
-static void param_update(optimizer *o, const param *p, adamw_scalars *a)
+/* Updates what lies of a parameter in a piece of the rank's part of its unit. */
+static void param_update(optimizer *o, const param *p, const state_piece *x, adamw_scalars *a)
 {
-    const int u = p->unit;
-    const int64_t low = shards_before(o->s, u), high = low + shards_part(o->s, u);
+    const int64_t before = shards_before(o->s, x->unit), low = before + x->from, high = low + x->count;
     const int64_t end = p->offset + p->numel;
     const int64_t from = p->offset > low ? p->offset : low, count = (end < high ? end : high) - from;
     if (count <= 0) return;
-    const tensor weights = shards_weight_part(o->s, u), gradient = shards_gradient_part(o->s, u);
-    tensor weight = tensor_slice(&weights, from - low, count),
-           master = tensor_slice(&o->master[u], from - low, count),
-           m = tensor_slice(&o->m[u], from - low, count), v = tensor_slice(&o->v[u], from - low, count);
-    const tensor grad = tensor_slice(&gradient, from - low, count);
+    const tensor weights = shards_weight_part(o->s, x->unit), gradient = shards_gradient_part(o->s, x->unit);
+    const tensor grad = tensor_slice(&gradient, from - before, count);
+    tensor weight = tensor_slice(&weights, from - before, count), master = weight,
+           m = tensor_slice(&x->of[STATE_M], from - low, count),
+           v = tensor_slice(&x->of[STATE_V], from - low, count);
+    if (has_masters(o)) master = tensor_slice(&x->of[STATE_MASTER], from - low, count);
     a->decay = p->rank == 2 ? o->decay : 0;
     o->k->adamw_update(&weight, &master, &m, &v, &grad, &o->factor, a, o->k->stream);
+}
+
+static void unit_update(optimizer *o, int u, adamw_scalars *a)
+{
+    const param_table *t = o->s->table;
+    for (int64_t from = 0; from < shards_part(o->s, u);) {
+        const state_piece x = states_take(&o->states, u, from);
+        for (int i = t->unit_first[u]; i < t->unit_first[u + 1]; i++) param_update(o, &t->param[i], &x, a);
+        states_give_back(&o->states, &x);
+        from += x.count;
+    }
 }
 
 void optimizer_update(optimizer *o, double rate, int64_t step)
 {
     adamw_scalars a = {.rate = rate, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .step = step};
-    const param_table *t = o->s->table;
-    for (int u = 0; u < t->num_units; u++) {
-        for (int i = t->unit_first[u]; i < t->unit_first[u + 1]; i++) param_update(o, &t->param[i], &a);
+    states_begin(&o->states);
+    for (int u = 0; u < o->s->table->num_units; u++) {
+        unit_update(o, u, &a);
         shards_updated(o->s, u); /* travels while the next unit is updated */
     }
 }
 
-/* ---- whole units ---------------------------------------------------------------------------------------- */
+/* ---- whole units --------------------------------------------------------------------------------------- */
 
+/* Whether a part is among the states, and of which kind. */
+static bool is_state(const optimizer *o, optim_part part, state_kind *kind)
+{
+    *kind = part == OPTIM_M ? STATE_M : part == OPTIM_V ? STATE_V : STATE_MASTER;
+    return part == OPTIM_M || part == OPTIM_V || (part == OPTIM_MASTER && has_masters(o));
+}
+
+/* The others: gradients, and weights that are their own masters. */
 static tensor part_of(const optimizer *o, optim_part part, int u)
 {
-    switch (part) {
-    case OPTIM_M:
-        return o->m[u];
-    case OPTIM_V:
-        return o->v[u];
-    case OPTIM_MASTER:
-        return has_masters(o) ? o->master[u] : shards_weight_part(o->s, u);
-    case OPTIM_GRAD:
-        break;
-    }
-    return shards_gradient_part(o->s, u);
+    return part == OPTIM_MASTER ? shards_weight_part(o->s, u) : shards_gradient_part(o->s, u);
 }
 
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
 {
-    const tensor mine = part_of(o, part, u);
     float *own = full + shards_before(o->s, u);
-    o->k->download(own, &mine, o->k->stream);
+    state_kind kind;
+    if (is_state(o, part, &kind)) {
+        states_read(&o->states, kind, u, own);
+    } else {
+        const tensor mine = part_of(o, part, u);
+        o->k->download(own, &mine, o->k->stream);
+    }
     if (shards_cut(o->s))
         comm_wait(o->c, comm_all_gather(o->c, full, own, shards_part(o->s, u) * (int64_t)sizeof(float)));
 }
 
 void optimizer_set(optimizer *o, optim_part part, int u, const float *full)
 {
-    tensor mine = part_of(o, part, u);
-    o->k->upload(&mine, full + shards_before(o->s, u), o->k->stream);
+    const float *own = full + shards_before(o->s, u);
+    state_kind kind;
+    if (is_state(o, part, &kind)) {
+        states_write(&o->states, kind, u, own);
+    } else {
+        tensor mine = part_of(o, part, u);
+        o->k->upload(&mine, own, o->k->stream);
+    }
     if (part == OPTIM_MASTER) shards_set(o->s, u, full);
 }

@@ -4,24 +4,25 @@
  * first to last; reading its loss waits for it. */
 #ifndef REMLA_OPTIM_OPTIMIZER_H
 #define REMLA_OPTIM_OPTIMIZER_H
-#include "optim/shards.h"
+#include "optim/states.h"
 
 typedef struct optimizer {
     const ops *k;
     const comm *c; /* over host memory */
     shards *s;     /* borrowed */
-    tensor *m, *v, *master; /* (units) real: of the part that this rank updates */
-    tensor losses;          /* (M) f64: of the step's micro-batches, over all ranks */
-    tensor squares;         /* (segments of all units) f64: sums over segments of the gradient */
-    tensor factor, norm;    /* (1) f64: what the gradient is multiplied by; its norm, of the mean loss */
+    states states;
+    tensor losses;       /* (M) f64: of the step's micro-batches, over all ranks */
+    tensor squares;      /* (segments of all units) f64: sums over segments of the gradient */
+    tensor factor, norm; /* (1) f64: what the gradient is multiplied by; its norm, of the mean loss */
     double beta1, beta2, eps, decay;
+    arena *offload; /* where states lie: pinned memory of the device's host; NULL: beside the rest */
 } optimizer;
 
-/* Lays the state out in `a` (which may be measuring). `c` has the ranks of s->c, in host memory. With memory,
- * moments are zeroed. Masters that are not the weights themselves hold nothing before OPTIM_MASTER has been
- * set. */
+/* Lays the state out in `a` and o->offload (which may be measuring). `c` has the ranks of s->c, in host
+ * memory. With memory, moments are zeroed. Masters that are not the weights themselves hold nothing before
+ * OPTIM_MASTER has been set. */
 void optimizer_init(optimizer *o, const comm *c, shards *s, arena *a);
-/* The same, and reserves what it takes of `a`, which is empty. */
+/* The same, and reserves what it takes of `a` and o->offload, which are empty. */
 void optimizer_reserve(optimizer *o, const comm *c, shards *s, arena *a);
 void optimizer_free(optimizer *o);
 
@@ -34,8 +35,8 @@ tensor optimizer_loss(const optimizer *o, int64_t micro_batch);
 /* After the last micro-batch: sums gradients and losses over the ranks, and decides what the gradient is
  * multiplied by: `mean` (1 / counted targets) and the clipping at `limit` (0: none). Collective. */
 void optimizer_clip(optimizer *o, double mean, double limit);
-/* One AdamW step (`step` from 1); nothing changes where loss or norm is not finite. Matrices decay, parameters
- * of one axis do not. Collective. */
+/* One AdamW step (`step` from 1); nothing changes where loss or norm is not finite. Matrices decay,
+ * parameters of one axis do not. Collective. */
 void optimizer_update(optimizer *o, double rate, int64_t step);
 
 /* After optimizer_clip; both wait for the device. The sum of the losses of all ranks; the norm of the mean
@@ -43,9 +44,9 @@ void optimizer_update(optimizer *o, double rate, int64_t step);
 double optimizer_loss_sum(const optimizer *o);
 double optimizer_norm(const optimizer *o);
 
-/* Brings a whole unit of m, v, masters or the summed gradient to `full` (padded, host) on every rank; set takes
- * this rank's part from `full` (and, of masters, the weights). For checkpoints and dumps, one unit at a time.
- * gather is collective, set is not. */
+/* Brings a whole unit of m, v, masters or the summed gradient to `full` (padded, host) on every rank; set
+ * takes this rank's part from `full` (and, of masters, the weights). For checkpoints and dumps, one unit at a
+ * time. gather is collective, set is not. */
 typedef enum optim_part { OPTIM_M, OPTIM_V, OPTIM_MASTER, OPTIM_GRAD } optim_part;
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full);
 void optimizer_set(optimizer *o, optim_part part, int u, const float *full);

@@ -4,8 +4,7 @@
  * train/plan_machine.h. Nothing here is collective. */
 #ifndef REMLA_TRAIN_PLAN_H
 #define REMLA_TRAIN_PLAN_H
-#include "model/decode/decoder.h"
-#include "train/options/options.h"
+#include "train/benchmarks.h"
 #include "train/plan_machine.h"
 
 typedef struct plan_run {

@@ -17,19 +17,22 @@ shards_settings plan_shards(const plan_run *r) { return shards_settings_of(r->o,
 static comm ranks_of(const plan_run *r) { return (comm){.size = r->ranks, .local_size = 1}; }
 
 /* Weights, gradients and states. Returns the elements of the largest unit, with padding. */
-static int64_t parameters(plan_bytes *b, const plan_run *r, const ops *k, const param_table *table)
+static int64_t parameters(plan *p, const plan_run *r, const ops *k, const param_table *table)
 {
     const shards_settings set = plan_shards(r);
     const comm c = ranks_of(r);
-    arena cut = {.name = "weights and gradients"}, states = {.name = "states"};
+    arena cut = {.name = "weights and gradients"}, rest = {.name = "optimizer"},
+          host = {.name = "states", .pinned = true};
+    plan_bytes *b = &p->bytes;
     shards s;
-    optimizer o = {0};
+    optimizer o = {.offload = r->machine.gpu && r->o->optim_offload ? &host : NULL};
     shards_init(&s, k, &c, table, &set, &cut);
-    optimizer_init(&o, &c, &s, &states);
+    optimizer_init(&o, &c, &s, &rest);
     b->weights = s.bytes.weights;
     b->gradients = s.bytes.gradients;
     b->communication = s.bytes.sides;
-    b->states = states.used;
+    b->states = rest.used;
+    p->host_bytes = host.used;
     int64_t largest = 0;
     for (int u = 0; u < table->num_units; u++)
         if (shards_padded(&s, u) > largest) largest = shards_padded(&s, u);
@@ -66,7 +69,7 @@ void plan_memory(plan *p, const plan_run *r)
     param_table table;
     param_table_init(&table, r->d);
     p->parameters = param_table_numel(&table);
-    const int64_t unit = parameters(&p->bytes, r, &k, &table) * (int64_t)sizeof(float);
+    const int64_t unit = parameters(p, r, &k, &table) * (int64_t)sizeof(float);
     param_table_free(&table);
     passes(&p->bytes, r, &k);
     p->bytes.library = r->machine.library + (r->ranks > 1 ? r->machine.library_ranks : 0);

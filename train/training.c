@@ -89,8 +89,15 @@ static void parameters_open(training *t)
                          .decay = o->optim_weight_decay};
     t->parameters_arena = (arena){.name = "weights and gradients", .device = t->backend.device};
     t->optimizer_arena = (arena){.name = "optimizer", .device = t->backend.device};
+    t->offload_arena = (arena){.name = "states", .device = t->backend.device, .pinned = true};
+    const bool offload = o->optim_offload && t->backend.device;
+    if (offload) t->opt.offload = &t->offload_arena;
+    if (o->optim_offload && !offload) log_line("optim.offload: moments are in the host's memory anyway");
     shards_reserve(&t->parameters, t->m.k, tensors, &t->m.table, &set, &t->parameters_arena);
     optimizer_reserve(&t->opt, t->c, &t->parameters, &t->optimizer_arena);
+    if (offload)
+        log_line("optim.offload: %.1f MiB of states in the host's memory, %.1f MiB on the device",
+                 (double)t->offload_arena.size / 1048576, (double)t->optimizer_arena.size / 1048576);
     t->m.units = shards_weights(&t->parameters);
 }
 
@@ -165,11 +172,12 @@ void training_close(training *t)
     if (t->m.k) {
         optimizer_free(&t->opt);
         shards_free(&t->parameters);
+        arena_release(&t->offload_arena);
+        arena_release(&t->optimizer_arena);
+        arena_release(&t->parameters_arena);
         activations_free(&t->acts);
         model_free(&t->m);
     }
-    arena_release(&t->optimizer_arena);
-    arena_release(&t->parameters_arena);
     compute_close(&t->backend);
     feed_close(&t->data);
     dataset_close(&t->held_out);

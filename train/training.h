@@ -25,6 +25,7 @@ typedef struct training {
     shards parameters;
     optimizer opt; /* of the parameters */
     arena parameters_arena, optimizer_arena;
+    arena offload_arena; /* optim.offload: pinned memory of the host */
     schedule rate;
     loader *loader;         /* reads this rank's sequences of a step ahead */
     int64_t sequences;      /* of a step, over all ranks */

@@ -9,10 +9,21 @@
  * number; comm_wait makes the compute stream wait for the event behind that call, and for no later one. The
  * host never waits here.
  *
+ * Sums in f32 and rank order are NCCL's, which adds in an order of its own. For the other sums of comm.h
+ * ranks exchange their parts, a chunk at a time, and kernels of comm_sums.cu add them. With 3 ranks, seen by
+ * rank 1:
+ *
+ *     rank 0 --- its part of shard 1 --->  received[0]
+ *     own memory                           own           out = the sum of the three, in the order asked for
+ *     rank 2 --- its part of shard 1 --->  received[1]
+ *
+ * As many bytes leave a rank as with NCCL's ring, fewer where parts are rounded: (ranks-1) times the shard.
+ *
  * The communicator is non-blocking (NCCL's term: calls return at once and their state can be polled), because
  * a blocking one waits without limit for a rank that has died. */
 #include "base/clock.h"
 #include "base/comm_calls.h"
+#include "base/cuda/comm_sums.h"
 #include "base/cuda/cuda.h"
 #include "base/library.h"
 #include <nccl.h>
@@ -32,6 +43,10 @@
     F(ncclReduceScatter)                                                                                     \
     F(ncclAllGather)                                                                                         \
     F(ncclAllReduce)                                                                                         \
+    F(ncclGroupStart)                                                                                        \
+    F(ncclSend)                                                                                              \
+    F(ncclRecv)                                                                                              \
+    F(ncclGroupEnd)                                                                                          \
     F(ncclGetErrorString)                                                                                    \
     F(ncclGetLastError)
 LIBRARY(nccl, "NCCL", NCCL_CALLS, "libnccl.so.2");
@@ -40,11 +55,18 @@ LIBRARY(nccl, "NCCL", NCCL_CALLS, "libnccl.so.2");
  * than necessary, but never a deadlock, since both are queued already. */
 enum { EVENTS = 64 };
 
+/* A chunk of a shard has as many elements as this has room for, of all other ranks: with 8 ranks 4.6 MiB a
+ * message, with 64 half a MiB. */
+enum { EXCHANGE_BYTES = 32 << 20 };
+
 struct nccl_ranks {
     ncclComm_t handle; /* NULL with one rank */
     int rank, size;
     cudaEvent_t done[EVENTS]; /* behind call n on the communication stream: n % EVENTS */
     uint64_t calls;           /* made so far */
+    int64_t bytes_sent;
+    char *received, *rounded; /* EXCHANGE_BYTES each: what others have sent of a chunk, what they are sent if
+                                 that is not f32. NULL with one rank */
 };
 
 /* A process has one device and one communicator over it. */
@@ -145,7 +167,7 @@ static void require_call(ncclResult_t result, const char *call)
     result = poll_call(result);
     if (result == ncclSuccess) return;
     if (result == ncclInProgress)
-        snprintf(text, sizeof text, "not done within %g s (REMLA_DEVICE_SECONDS)%s", d->wait_limit,
+        snprintf(text, sizeof text, "not done within %g s (%s)%s", d->wait_limit, d->limit_name,
                  nccl_peers(d));
     else
         error_text(result, text, sizeof text);
@@ -161,6 +183,8 @@ static status join(const comm *host, message *why)
     ncclResult_t result = ncclSuccess;
     /* NVLink's switches can add, in an order that changes from call to call (NCCL's issue 1497). */
     setenv("NCCL_NVLS_ENABLE", "0", 0);
+    /* Gets its memory now, while there is some, and not in the first call. */
+    setenv("NCCL_RUNTIME_CONNECT", "0", 0);
     TRY_ALL(host, library_open(&nccl_library, why), why);
     if (host->rank == 0) result = nccl.ncclGetUniqueId(&id);
     TRY_ALL(host,
@@ -191,6 +215,8 @@ static void stop(void)
     for (int i = 0; i < EVENTS; i++) CUDA_OK(cudaEventDestroy(ranks.done[i]));
     ranks.handle = NULL;
     d->watcher = NULL;
+    device_release(d, ranks.received);
+    device_release(d, ranks.rounded);
 }
 
 /* ---- communication ------------------------------------------------------------------------------------- */
@@ -227,16 +253,65 @@ static void copy(device *d, void *to, const void *from, size_t bytes)
 static void sum_f64(const comm *c, double *values, int64_t count)
 {
     if (count == 0) return;
+    ranks.bytes_sent += 2 * (c->size - 1) * count * (int64_t)sizeof *values / c->size;
     NCCL_OK(ncclAllReduce(values, values, (size_t)count, ncclFloat64, ncclSum, ranks.handle,
                           after_compute(c->device)));
 }
 
+/* Of a call in a group: only ncclGroupEnd says whether the group is through. */
+static void require_in_group(ncclResult_t result, const char *call)
+{
+    if (result != ncclInProgress) require_call(result, call);
+}
+#define IN_GROUP(call) require_in_group(nccl.call, #call)
+
+/* The place of rank r among the others. */
+static int other(const comm *c, int r) { return r < c->rank ? r : r - 1; }
+
+/* Sends the other ranks their parts of a chunk: elements from..from+n of each one's shard in `full`; receives
+ * what they send this one. */
+static void exchange(const comm *c, const float *full, int64_t shard, int64_t from, int64_t n, dtype sent)
+{
+    stream *const s = &c->device->communication;
+    const size_t bytes = (size_t)(n * dtype_bytes(sent));
+    for (int r = 0; sent == BF16 && r < c->size; r++)
+        if (r != c->rank)
+            device_sums_round(ranks.rounded + (size_t)other(c, r) * bytes, full + r * shard + from, n, s);
+    IN_GROUP(ncclGroupStart());
+    for (int step = 1; step < c->size; step++) {
+        const int to = (c->rank + step) % c->size, source = (c->rank - step + c->size) % c->size;
+        const void *const theirs = sent == BF16 ? (const void *)(ranks.rounded + (size_t)other(c, to) * bytes)
+                                                : full + to * shard + from;
+        char *const received = ranks.received + (size_t)other(c, source) * bytes;
+        IN_GROUP(ncclSend(theirs, bytes, ncclUint8, to, ranks.handle, s->cuda));
+        IN_GROUP(ncclRecv(received, bytes, ncclUint8, source, ranks.handle, s->cuda));
+    }
+    NCCL_OK(ncclGroupEnd());
+}
+
+static void exchange_and_add(const comm *c, float *out, const float *full, int64_t shard,
+                             const reduction *how)
+{
+    enum { VECTOR = 16 }; /* of every chunk but the last, so that their parts are aligned */
+    const int64_t others = c->size - 1, room = EXCHANGE_BYTES / dtype_bytes(how->sent),
+                  most = others ? room / others / VECTOR * VECTOR : shard;
+    const float *const own = full + c->rank * shard;
+    after_compute(c->device);
+    for (int64_t from = 0; from < shard; from += most) {
+        const int64_t n = shard - from < most ? shard - from : most;
+        if (others) exchange(c, full, shard, from, n, how->sent);
+        device_sums(out + from, own + from, ranks.received, c->rank, c->size, n, how,
+                    &c->device->communication);
+    }
+}
+
 static void reduce_scatter(const comm *c, float *out, float *full, int64_t shard, const reduction *how)
 {
-    if (how->sent != F32 || how->pairwise)
-        die(ERR_USAGE, "sums over GPUs in a type or an order of ours: not yet");
     if (shard == 0) return;
-    if (c->size == 1)
+    ranks.bytes_sent += (c->size - 1) * shard * dtype_bytes(how->sent);
+    if (how->sent == BF16 || (how->pairwise && c->size > 1))
+        exchange_and_add(c, out, full, shard, how);
+    else if (c->size == 1)
         copy(c->device, out, full, sizeof(float) * (size_t)shard);
     else
         NCCL_OK(ncclReduceScatter(full, out, (size_t)shard, ncclFloat32, ncclSum, ranks.handle,
@@ -246,11 +321,20 @@ static void reduce_scatter(const comm *c, float *out, float *full, int64_t shard
 static void all_gather(const comm *c, void *all, const void *part, int64_t part_bytes)
 {
     if (part_bytes == 0) return;
+    ranks.bytes_sent += (c->size - 1) * part_bytes;
     if (c->size == 1)
         copy(c->device, all, part, (size_t)part_bytes);
     else
         NCCL_OK(
             ncclAllGather(part, all, (size_t)part_bytes, ncclUint8, ranks.handle, after_compute(c->device)));
+}
+
+static void limit(const comm *c, double seconds) { device_wait_limit(c->device, seconds); }
+
+static int64_t bytes_sent(const comm *c)
+{
+    (void)c;
+    return ranks.bytes_sent;
 }
 
 const comm *comm_nccl_start(device *d, const comm *host)
@@ -260,6 +344,8 @@ const comm *comm_nccl_start(device *d, const comm *host)
                                             .reduce_scatter = reduce_scatter,
                                             .ticket = ticket,
                                             .wait = wait_for_call,
+                                            .limit = limit,
+                                            .bytes_sent = bytes_sent,
                                             .stop = stop};
     message why;
     REQUIRE(!d->watcher, "the device has a communicator already");
@@ -267,7 +353,11 @@ const comm *comm_nccl_start(device *d, const comm *host)
     world.device = d;
     world.calls = &calls;
     ranks = (struct nccl_ranks){.rank = host->rank, .size = host->size};
-    if (host->size > 1 && join(host, &why) != OK) die(ERR_DEVICE, "%s", why.text);
+    if (host->size > 1) {
+        if (join(host, &why) != OK) die(ERR_DEVICE, "%s", why.text);
+        ranks.received = device_reserve(d, EXCHANGE_BYTES, "what ranks send each other");
+        ranks.rounded = device_reserve(d, EXCHANGE_BYTES, "what ranks send each other");
+    }
     for (int i = 0; i < EVENTS; i++)
         CUDA_OK(cudaEventCreateWithFlags(&ranks.done[i], cudaEventDisableTiming));
     d->watcher = &nccl_watcher;

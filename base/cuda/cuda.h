@@ -30,6 +30,19 @@ struct stream {
     void (*cudnn_free)(struct cudnn *handle);
 };
 
+/* Of copies.c: streams beside the computing one, and what orders them. */
+enum {
+    COPY_EVENTS = 16
+}; /* copy n reuses the event of copy n - COPY_EVENTS: who waits for the older one then
+      waits for the newer, which is queued already */
+typedef struct device_copies {
+    struct stream in, out;
+    cudaEvent_t computed;             /* a copy waits for the compute stream with it */
+    cudaEvent_t left;                 /* behind the copy out that was queued last */
+    cudaEvent_t arrived[COPY_EVENTS]; /* behind copy n to the device: n % COPY_EVENTS */
+    uint64_t made;                    /* copies to the device so far */
+} device_copies;
+
 struct device {
     int index;            /* CUDA's number of it */
     int capability;       /* 80, 89, 90, 100, 120: major * 10 + minor */
@@ -39,10 +52,13 @@ struct device {
     char name[256], pci[32], text[384];
 
     struct stream compute;         /* device_stream */
-    struct stream communication;   /* of comm_nccl.c: runs beside the other one; no workspace, no staging */
+    struct stream communication;   /* of comm_nccl.c: runs beside that; no workspace, no staging */
     const struct watcher *watcher; /* NULL: only the clock ends a wait */
-    cudaEvent_t computed;          /* the communication stream waits for the other one with it */
-    double wait_limit;             /* seconds */
+    cudaEvent_t computed;          /* the communication stream waits for the compute stream with it */
+    device_copies copies;
+    double wait_limit; /* seconds, as limit_name says */
+    const char *limit_name;
+    double own_limit; /* of REMLA_DEVICE_SECONDS; holds where no other is set */
 };
 
 /* Stops the job unless `call` returned cudaSuccess. CUDA reports faults of kernels late: the call that is
@@ -58,6 +74,9 @@ void cuda_failed(cudaError_t code, const char *call, const char *file, int line)
  * in the first millisecond it only yields to other threads of this core, later it sleeps for 50 microseconds.
  */
 void device_wait_pause(double waited);
+
+/* Sets the limit of waits that begin from now on; 0: the environment's. */
+void device_wait_limit(struct device *d, double seconds);
 
 /* Wait for everything queued on `s` so far, or for an event. After the device's time limit, or when a peer is
  * lost, they stop the job with a sentence that begins with `what`: "waiting for a download". */

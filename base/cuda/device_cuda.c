@@ -107,12 +107,15 @@ static status read_limit(device *d, message *why)
 {
     const char *const text = getenv("REMLA_DEVICE_SECONDS");
     char *end;
-    d->wait_limit = 600;
-    if (!text) return OK;
-    d->wait_limit = strtod(text, &end);
-    if (end != text && !*end && d->wait_limit > 0 && d->wait_limit <= 1e7) return OK;
-    return fail(why, ERR_USAGE,
-                "the environment's REMLA_DEVICE_SECONDS is '%s', expected a number of seconds", text);
+    d->own_limit = 600;
+    if (text) {
+        d->own_limit = strtod(text, &end);
+        if (end == text || *end || !(d->own_limit > 0 && d->own_limit <= 1e7))
+            return fail(why, ERR_USAGE,
+                        "the environment's REMLA_DEVICE_SECONDS is '%s', expected a number of seconds", text);
+    }
+    device_wait_limit(d, 0);
+    return OK;
 }
 
 static status stream_open(device *d, stream *s, bool urgent, message *why)
@@ -123,6 +126,27 @@ static status stream_open(device *d, stream *s, bool urgent, message *why)
     OPENING(cudaStreamCreateWithPriority(&s->cuda, cudaStreamNonBlocking, /* blind to the NULL stream */
                                          urgent ? greatest : least));
     return OK;
+}
+
+static status copies_open(device *d, device_copies *c, message *why)
+{
+    TRY(stream_open(d, &c->in, false, why));
+    TRY(stream_open(d, &c->out, false, why));
+    OPENING(cudaEventCreateWithFlags(&c->computed, cudaEventDisableTiming));
+    OPENING(cudaEventCreateWithFlags(&c->left, cudaEventDisableTiming));
+    for (int i = 0; i < COPY_EVENTS; i++)
+        OPENING(cudaEventCreateWithFlags(&c->arrived[i], cudaEventDisableTiming));
+    return OK;
+}
+
+static void copies_close(device_copies *c)
+{
+    for (int i = 0; i < COPY_EVENTS; i++)
+        if (c->arrived[i]) CUDA_OK(cudaEventDestroy(c->arrived[i]));
+    if (c->left) CUDA_OK(cudaEventDestroy(c->left));
+    if (c->computed) CUDA_OK(cudaEventDestroy(c->computed));
+    if (c->in.cuda) CUDA_OK(cudaStreamDestroy(c->in.cuda));
+    if (c->out.cuda) CUDA_OK(cudaStreamDestroy(c->out.cuda));
 }
 
 static status workspace_open(device *d, stream *s, int64_t bytes, message *why)
@@ -143,6 +167,7 @@ static status open_device(device *d, int local_rank, message *why)
     /* Communication has priority: it needs few blocks, and other ranks wait for it. */
     TRY(stream_open(d, &d->communication, true, why));
     OPENING(cudaEventCreateWithFlags(&d->computed, cudaEventDisableTiming));
+    TRY(copies_open(d, &d->copies, why));
     TRY(staging_open(&d->compute, why));
     return workspace_open(d, &d->compute, WORKSPACE, why);
 }
@@ -154,6 +179,7 @@ static void give_back(device *d)
     if (s->cudnn) s->cudnn_free(s->cudnn);
     if (s->cublas) s->cublas_free(s->cublas);
     staging_close(s);
+    copies_close(&d->copies);
     if (s->workspace) CUDA_OK(cudaFree(s->workspace));
     if (d->computed) CUDA_OK(cudaEventDestroy(d->computed));
     if (s->cuda) CUDA_OK(cudaStreamDestroy(s->cuda));

@@ -40,9 +40,15 @@ static void check_progress(device *d, const char *what, double since)
     const char *const trouble = w ? w->trouble(d) : NULL;
     if (trouble) device_failed(d, what, trouble);
     if (clock_seconds() - since <= d->wait_limit) return;
-    snprintf(text, sizeof text, "not done within %g s (REMLA_DEVICE_SECONDS)%s", d->wait_limit,
+    snprintf(text, sizeof text, "not done within %g s (%s)%s", d->wait_limit, d->limit_name,
              w ? w->peers(d) : "");
     device_failed(d, what, text);
+}
+
+void device_wait_limit(device *d, double seconds)
+{
+    d->wait_limit = seconds > 0 ? seconds : d->own_limit;
+    d->limit_name = seconds > 0 ? "parallel.timeout" : "REMLA_DEVICE_SECONDS";
 }
 
 void device_wait_pause(double waited)
@@ -85,4 +91,5 @@ void device_sync(device *d)
 {
     device_wait_stream(&d->compute, "waiting for the device");
     device_wait_stream(&d->communication, "waiting for the other ranks");
+    device_copies_finish(d);
 }

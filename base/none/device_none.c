@@ -30,6 +30,18 @@ void device_release(device *d, void *memory)
     REQUIRE(!memory, "device memory in a build without CUDA");
 }
 
+void *device_reserve_pinned(device *d, int64_t bytes, const char *name)
+{
+    (void)d;
+    die(ERR_BUG, "%lld bytes of pinned memory for %s in a build without CUDA", (long long)bytes, name);
+}
+
+void device_release_pinned(device *d, void *memory)
+{
+    (void)d;
+    REQUIRE(!memory, "pinned memory in a build without CUDA");
+}
+
 double device_peak_flops(const device *d, bool bf16)
 {
     (void)bf16;
@@ -44,3 +56,24 @@ stream *device_stream(device *d)
 }
 
 void device_sync(device *d) { REQUIRE(!d, "no device is ever open"); }
+
+device_ticket device_copy_in(device *d, void *to, const void *from, int64_t bytes)
+{
+    (void)to, (void)from, (void)bytes;
+    REQUIRE(!d, "no device is ever open");
+    return (device_ticket){0};
+}
+
+void device_copy_out(device *d, void *to, const void *from, int64_t bytes)
+{
+    (void)to, (void)from, (void)bytes;
+    REQUIRE(!d, "no device is ever open");
+}
+
+void device_wait(device *d, device_ticket ticket)
+{
+    (void)ticket;
+    REQUIRE(!d, "no device is ever open");
+}
+
+void device_copies_finish(device *d) { REQUIRE(!d, "no device is ever open"); }

@@ -12,7 +12,7 @@
  * transpose. */
 #ifndef REMLA_KERNELS_CUDA_MMA_H
 #define REMLA_KERNELS_CUDA_MMA_H
-#include "kernels/cuda/simt.h"
+#include "base/cuda/simt.h"
 #ifdef __CUDACC__
 #include <stdint.h>
 

@@ -59,6 +59,22 @@ for seed in 1 2 3 4 5 6 7 8; do
     cmp want got >&2 || fail "streams in order $seed give other weights"
 done
 
+# Moments and masters in the host's memory, streamed through the device: the same bits, and checkpoints that go from one to the other.
+check_exit 0 env FAKECUDA_LAZY=9 SIMT_SEED=9 "$REMLA" train "${options[@]}" train.out=offload device.kind=cuda optim.offload=true
+grep -q "^optim.offload: [0-9.]* MiB of states in the host's memory, [0-9.]* MiB on the device" out || fail "optim.offload: $(cat out)"
+weights out >got
+cmp want got >&2 || fail "states that are streamed give other weights"
+cmp <(curve whole) <(curve offload) >&2 || fail "states that are streamed: the curves differ"
+for way in "true false" "false true"; do
+    read -r first second <<<"$way"
+    check_exit 0 "$REMLA" train "${options[@]}" train.out="offload-$first" device.kind=cuda train.stop_after=2 optim.offload="$first"
+    check_exit 0 env FAKECUDA_LAZY=2 "$REMLA" train "${options[@]}" train.out="offload-$first" device.kind=cuda optim.offload="$second"
+    weights out >got
+    cmp want got >&2 || fail "3 = 2 + 1 steps, optim.offload=$first, then $second: other weights"
+done
+check_exit 0 "$REMLA" train "${options[@]}" train.out=offload-cpu device.kind=cpu optim.offload=true train.steps=1
+grep -q "^optim.offload: moments are in the host's memory anyway" out || fail "optim.offload on the CPU: $(cat out)"
+
 # Ranks: the program itself refuses a checkpoint when their weights differ.
 options=(mla.yaml train.steps=10 train.micro_batch=4 val.tokens=32)
 check_exit 0 ranks 2 env FAKECUDA_LAZY=3 SIMT_SEED=3 "$REMLA" train "${options[@]}" train.out=two "${cuda[@]}"

@@ -34,6 +34,7 @@ tsan() { build emu-tsan "$1" && FAKECUDA_PROTECT=0 SIMT_SEED=1 TSAN_OPTIONS=halt
 
 # Ways of running the program. Its losses are known (tests/golden); so are its weights, whatever the streams do.
 expected() { awk '$1 == "train" && $2 == "gqa" && $3 <= 3 { print $4 }' "$ROOT/tests/golden/expected.txt"; }
+more=() # options of a run
 train() { # COMMAND-PREFIX...: three steps; their losses within 5e-4, nothing left behind
     rm -rf "$copy/run"
     cat >"$copy/run.yaml" <<YAML
@@ -43,7 +44,7 @@ train: { steps: 3, seq_len: 32, batch_tokens: 256, micro_batch: 4, seed: 7, out:
 optim: { lr: 0.02, min_lr: 0.002, warmup: 3, schedule: cosine, beta1: 0.9, beta2: 0.95, eps: 1.0e-8, weight_decay: 0.1, clip: 0.7 }
 device: { kind: cuda, storage: f32, attention: unfused }
 YAML
-    "$@" "$copy/build/emu/remla" train "$copy/run.yaml" >"$copy/train.log" 2>&1 || { tail -n 3 "$copy/train.log"; return 1; }
+    "$@" "$copy/build/emu/remla" train "$copy/run.yaml" "${more[@]}" >"$copy/train.log" 2>&1 || { tail -n 3 "$copy/train.log"; return 1; }
     ! grep -m 1 FAKECUDA "$copy/train.log" || return 1
     sed -n 's/^{"step": [0-9]*, "loss": \([^,]*\),.*/\1/p' "$copy/run/metrics.jsonl" | paste - <(expected) |
         awk '{ d = $1 - $2; if (d < 0) d = -d; if (!(d <= 5e-4 * $2)) { print "loss " $1 " instead of " $2; bad = 1 } } END { exit bad || NR < 3 }'
@@ -58,6 +59,10 @@ ranks() { # two of them: a checkpoint is refused where their weights differ
     local seed
     build emu "$1"
     for seed in 1 2 3 4 5 6 7 8; do train env FAKECUDA_LAZY=$seed SIMT_SEED=$seed mpirun -q --oversubscribe --bind-to none -n 2 || return; done
+}
+cut() { # the same with cut weights, and gradients of each micro-batch
+    local more=(train.micro_batch=2 parallel.zero=3 parallel.sum=exact)
+    ranks "$1"
 }
 
 # with_bug FILE PERL-SUBSTITUTION: writes the file with the bug to $text; fails when the bug has no place there
@@ -122,19 +127,27 @@ bug scores_not_waited_for kernels/cuda/attention/attention_decode.cu 's/__syncth
 bug rows_of_nobody kernels/cuda/attention/attention_decode_tiles.h 's/mine < end\) slot/mine < (end + page - 1) \/ page * page) slot/' kernels_cuda_attention_test_attention_decode "${all[@]}"
 
 say "bugs on the host"
-bug sums_not_waited_for optim/optimizer.c 's/\n *comm_wait\(o->tensors, o->summed\);[^\n]*//' remla ranks
-bug weights_not_waited_for optim/optimizer.c 's/comm_wait\(o->tensors, gathered\);/(void)gathered;/' remla ranks
+bug sums_not_waited_for optim/shard_gradients.c 's/\n *comm_wait\(s->c, s->reduced\);(\n\}\n\ntensor)/$1/' remla ranks
+bug weights_not_waited_for optim/shard_weights.c 's/\n *comm_wait\(s->c, s->gathered\[u\]\);//' remla ranks
+bug unit_not_waited_for optim/shard_weights.c 's/(x->last = p;\n) *comm_wait\([^\n]*/$1/' remla cut
+bug unit_sum_not_waited_for optim/shard_gradients.c 's/\n *comm_wait\(s->c, here->ticket\);//' remla cut
 bug ranks_do_not_wait base/cuda/comm_nccl.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(d->communication[^\n]*//' remla ranks
 bug nobody_waits_for_ranks base/cuda/comm_nccl.c 's/CUDA_OK\(cudaStreamWaitEvent\(d->compute\.cuda[^\n]*/(void)d;/' remla ranks
 bug another_call_waited_for base/cuda/comm_nccl.c 's/done\[ticket\.call % EVENTS\], 0/done[(ticket.call - 1) % EVENTS], 0/' base_cuda_test_comm_nccl plain
 bug every_call_waited_for base/cuda/comm_nccl.c 's/done\[ticket\.call % EVENTS\], 0/done[ranks.calls % EVENTS], 0/' base_cuda_test_comm_nccl plain
 bug calls_not_seen_through base/cuda/comm_nccl.c 's/result = poll_call\(result\);/if (result == ncclInProgress) return;/' remla ranks
+bug copy_not_waited_for base/cuda/copies.c 's/CUDA_OK\(cudaStreamWaitEvent\(d->compute\.cuda, [^\n]*/(void)c;/' base_cuda_test_copies plain
+bug copied_before_computed base/cuda/copies.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(s->cuda, d->copies\.computed[^\n]*//' base_cuda_test_copies plain
+bug filled_before_emptied base/cuda/copies.c 's/\n *CUDA_OK\(cudaStreamWaitEvent\(in, c->left[^\n]*//' base_cuda_test_copies plain
+bug states_not_waited_for optim/states.c 's/\n *device_wait\([^\n]*//' optim_cuda_test_states plain
+bug states_fetched_too_early optim/states.c 's/i < STATE_SLOTS - 1/i < STATE_SLOTS/' optim_cuda_test_states plain
+bug states_read_too_soon optim/states.c 's/\n *device_copies_finish\([^\n]*//g' optim_cuda_test_states plain
 bug slot_used_too_soon base/cuda/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
 bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
 bug gradients_never_cleared model/model.c 's/\n *for \(int u = 0; u < w->num_units; u\+\+\) m->k->zero[^\n]*//' remla curve
-bug moments_never_cleared optim/optimizer.c 's/\n *k->zero\(&o->v\[u\][^\n]*//' remla curve
+bug moments_never_cleared optim/states.c 's/k->zero\(t, k->stream\)/(void)k/' remla curve
 bug copy_too_long kernels/transfer.cu 's/workspace<H>\(s, count\);\n(.*?)\(size_t\)bytes, cudaMemcpyHostToDevice/workspace<H>(s, count);\n$1(size_t)bytes + STAGING_BYTES, cudaMemcpyHostToDevice/s' kernels_test_transfer plain
-bug null_stream kernels/cuda/kernel.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)0 : (s)->cuda)/' kernels_test_swiglu plain
+bug null_stream base/cuda/vectors.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)0 : (s)->cuda)/' kernels_test_swiglu plain
 bug pointer_of_the_host kernels/clip.cu 's/data<double>\(squares\), m, mean/\&mean, m, mean/' remla curve
 bug host_writes_device_memory base/arena.c 's/(a->base = device_reserve\([^\n]*\n)/$1    a->base[0] = 0;\n/' remla curve
 bug memory_never_given_back base/arena.c 's/device_release\(a->device, a->base\)/(void)0/' remla curve

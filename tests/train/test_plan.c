@@ -57,16 +57,28 @@ static int close_golden(void **state)
     return 0;
 }
 
-static plan plan_alone(void)
+static plan plan_alone(const char *name)
 {
     plan p;
     plan_run r = {.o = &o, .d = &t.config.d, .ranks = 1, .steps = 10};
-    good(plan_machine_find(&r.machine, "cpu", 1, &why));
+    good(plan_machine_find(&r.machine, name, 1, &why));
     plan_make(&p, &r);
     return p;
 }
 
-/* Every arena of a run, in every stage, with sums in either order, and whatever is computed again. */
+/* Every arena of the run that is open. */
+static void check_memory(const char *name)
+{
+    const plan p = plan_alone(name);
+    const plan_bytes *b = &p.bytes;
+    assert_int_equal(b->weights + b->gradients + b->communication, t.parameters_arena.size);
+    assert_int_equal(b->states, t.optimizer_arena.size);
+    assert_int_equal(p.host_bytes, t.offload_arena.size);
+    assert_int_equal(b->activations + b->scratch, t.acts.memory.size);
+    assert_true(b->activations > 0 && b->scratch > 0);
+}
+
+/* In every stage, with sums in either order, and whatever is computed again. */
 static void test_memory(void **state)
 {
     (void)state;
@@ -76,12 +88,26 @@ static void test_memory(void **state)
         set("parallel.sum=%s", i / 4 % 2 ? "exact" : "fast");
         set("train.recompute=%s", again[i / 8]);
         good(training_open(&t, &o, comm_self(), &why));
-        const plan p = plan_alone();
-        const plan_bytes *b = &p.bytes;
-        assert_int_equal(b->weights + b->gradients + b->communication, t.parameters_arena.size);
-        assert_int_equal(b->states, t.optimizer_arena.size);
-        assert_int_equal(b->activations + b->scratch, t.acts.memory.size);
-        assert_true(b->activations > 0 && b->scratch > 0);
+        check_memory("cpu");
+        training_close(&t);
+    }
+}
+
+/* The same where there is a device: types, rows of the head and states on the host are others. */
+static void test_memory_device(void **state)
+{
+    (void)state;
+    set("device.kind=cuda");
+    for (int i = 0; i < 8; i++) {
+        set("parallel.zero=%d", i % 4);
+        set("device.storage=%s", i % 3 ? "bf16" : "f32");
+        set("optim.offload=%s", i / 4 ? "true" : "false");
+        const status s = training_open(&t, &o, comm_self(), &why);
+        if (s != OK) {
+            training_close(&t);
+            skip(); /* no device */
+        }
+        check_memory("h100");
         training_close(&t);
     }
 }
@@ -105,7 +131,7 @@ static void test_disk(void **state)
     checkpoint_folder(folder, run, 0);
     set("checkpoint.every=2");
     set("checkpoint.keep=3");
-    const plan p = plan_alone();
+    const plan p = plan_alone("cpu");
     assert_int_equal(p.checkpoint_bytes,
                      size_of(folder, "model.safetensors") + size_of(folder, "optim-00000.safetensors"));
     assert_int_equal(p.checkpoints, 4); /* of five: three that stay, and the newest */
@@ -189,6 +215,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_memory, open_golden, close_golden),
+        cmocka_unit_test_setup_teardown(test_memory_device, open_golden, close_golden),
         cmocka_unit_test_setup_teardown(test_disk, open_golden, close_golden),
         cmocka_unit_test_setup_teardown(test_sent, open_golden, close_golden),
         cmocka_unit_test_setup_teardown(test_hidden, open_golden, close_golden),

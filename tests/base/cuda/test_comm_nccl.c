@@ -2,6 +2,7 @@
  * library is not needed. What forks comes first: who has spoken to a GPU cannot. */
 #include "tests/support/check.h"
 #include "tests/support/device.h"
+#include "base/bf16.h"
 #include "base/comm.h"
 #include "base/cuda/cuda.h"
 #include <stdio.h>
@@ -120,6 +121,12 @@ static void test_identity(void **state)
         comm_wait(c, comm_sum_f64(c, (double *)(void *)a, N / 2));
         device_get(d, back, a, sizeof back);
         assert_memory_equal(back, host, sizeof host - 3);
+        for (int i = 0; i < N; i++) host[i] = 1 + (float)i / 3000; /* no bf16s */
+        device_put(d, a, host, sizeof host);
+        comm_wait(c, comm_reduce_scatter(c, times ? a : b, a, N, &(const reduction){BF16, times}));
+        device_get(d, back, times ? a : b, sizeof back);
+        for (int i = 0; i < N; i++) assert_true(back[i] == bf16_float(bf16_of(host[i])));
+        assert_int_equal(comm_bytes_sent(c), 0);
         message why = {"why"};
         assert_int_equal(comm_agree(c, ERR_INPUT, &why), ERR_INPUT);
         comm_stop(c);

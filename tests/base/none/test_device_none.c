@@ -21,10 +21,17 @@ static void in_its_memory(void *context)
     arena_reserve(&a, 100);
 }
 
+static void beside_it(void *context)
+{
+    arena a = {.name = "weights", .device = context, .pinned = true};
+    arena_reserve(&a, 100);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
     check_stops(in_its_memory, state, ERR_BUG, "device memory for the weights arena");
+    check_stops(beside_it, state, ERR_BUG, "pinned memory for the weights arena");
 }
 
 int main(void)

@@ -1,14 +1,14 @@
-/* Private to kernels/: what makes one .cu file a program for nvcc and for the host's C++ compiler alike. For
- * the latter this header and kernels/cuda/mma.h are empty: the build puts the emulator of tests/emu before
- * the file, which has the same names. Beside these macros kernels are plain CUDA C++.
+/* Private to base/ and kernels/: what makes one .cu file a program for nvcc and for the host's C++ compiler
+ * alike. For the latter this header and kernels/cuda/mma.h are empty: the build puts the emulator of
+ * tests/emu before the file, which has the same names. Beside these macros kernels are plain CUDA C++.
  *
  *     SHARED(float, part, [8][32]);   static shared memory, aligned to 16 bytes
  *     DYN_SHARED(act, tile);          dynamic shared memory, aligned to 128 bytes: an act *
  *     SIMT_LAUNCH(kernel, grid, block, shared_bytes, cuda_stream, arguments...)   a cudaError_t, see CUDA_OK
  *
  * Instructions that C++ has no name for are in kernels/cuda/mma.h. */
-#ifndef REMLA_KERNELS_CUDA_SIMT_H
-#define REMLA_KERNELS_CUDA_SIMT_H
+#ifndef REMLA_BASE_CUDA_SIMT_H
+#define REMLA_BASE_CUDA_SIMT_H
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
 #include <stddef.h>

@@ -58,13 +58,11 @@ static int gather_start(shards *s, int u)
     return p;
 }
 
+/* Beside the unit that is in use. */
 static void foresee(shards *s, int u)
 {
-    two_sides *x = &s->weight_sides;
-    if (u == NO_UNIT || two_sides_find(x, u) != NO_PLACE || two_sides_covers(x, u)) return;
-    const int side = x->last;
-    gather_start(s, u);
-    x->last = side; /* which is in use */
+    const two_sides *x = &s->weight_sides;
+    if (u != NO_UNIT && two_sides_find(x, u) == NO_PLACE && !two_sides_covers(x, u)) gather_start(s, u);
 }
 
 static tensor slices_acquire(void *owner, int u)

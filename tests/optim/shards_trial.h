@@ -67,7 +67,12 @@ static inline float trial_gradient(int64_t step, int64_t g, int u, int64_t i)
 {
     return noise((int)(100 * step + g), 10000 * u + i);
 }
-static inline float trial_loss(int64_t step, int64_t g) { return 1 + 0.1f * noise((int)(100 * step + g), 1 << 20); }
+/* Of such sizes that the order of their sum shows. */
+static inline float trial_loss(int64_t step, int64_t g)
+{
+    static const float size[] = {1, 0x1p50f, 0x1p20f};
+    return size[g % 3] * noise((int)(100 * step + g), 1 << 20);
+}
 static inline float trial_weight(int u, int64_t i) { return 0.5f * noise(77 + u, i) + 0x1p-20f; }
 
 /* One addition in a type: twice the digits and two more make the second rounding harmless. */
@@ -160,10 +165,10 @@ static inline void trial_free(trial *x)
 
 /* ---- passes ------------------------------------------------------------------------------------------- */
 
-/* What a pass sees of a unit are the masters of all ranks, rounded. */
+/* What a pass sees of a unit are the masters of all ranks, rounded, and nothing else while it holds the unit. */
 static inline void trial_see(trial *x, const tensor *flat, int u)
 {
-    const double tolerance = x->k->act == BF16 ? 0x1p-8 : 0;
+    const double tolerance = x->k->act == BF16 ? 0x1p-8 : 0; /* of the weights that the trial begins with */
     REQUIRE(flat->dim[0] == shards_padded(&x->s, u), "unit %d has %lld elements", u, (long long)flat->dim[0]);
     x->k->download(x->given, flat, x->k->stream);
     for (int64_t i = 0; i < flat->dim[0]; i++)
@@ -250,6 +255,26 @@ static inline void trial_check_sums(trial *x, int64_t step, double mean)
             sqrt(squares) * mean);
 }
 
+/* After an update: what a pass sees first, before any other call has waited for what is on its way, are the
+ * masters that come later. */
+static inline void trial_see_new(trial *x)
+{
+    const units w = shards_weights(&x->s);
+    for (int u = 0; u < TRIAL_UNITS; u++) {
+        const tensor flat = units_acquire(&w, u);
+        x->k->download(x->want[u], &flat, x->k->stream);
+        units_release(&w, u);
+    }
+    for (int u = 0; u < TRIAL_UNITS; u++) {
+        const double tolerance = x->k->act == BF16 ? 0x1p-8 : 0;
+        optimizer_gather(&x->o, OPTIM_MASTER, u, x->full);
+        for (int64_t i = 0; i < shards_padded(&x->s, u); i++)
+            REQUIRE(fabs((double)x->want[u][i] - (double)x->full[i]) <= tolerance * fabs((double)x->full[i]),
+                    "stage %d: unit %d element %lld is %.9g, its master %.9g", x->s.set.stage, u, (long long)i,
+                    (double)x->want[u][i], (double)x->full[i]);
+    }
+}
+
 /* Two steps, with evaluations and a reader of its own order between them. */
 static inline void trial_run(trial *x)
 {
@@ -261,7 +286,7 @@ static inline void trial_run(trial *x)
         trial_check_gradient(x, step);
         trial_check_sums(x, step, mean);
         optimizer_update(&x->o, 0.01, step);
-        for (int u = 0; u < TRIAL_UNITS; u++) optimizer_gather(&x->o, OPTIM_MASTER, u, x->want[u]);
+        trial_see_new(x);
         if (step % 2) continue;
         trial_forward(x);
         trial_forward(x);

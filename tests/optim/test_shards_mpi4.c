@@ -8,7 +8,7 @@ int main(void)
     if (world->size != 4) return 77;
     message why;
     REQUIRE(machine_start(world->local_rank, world->local_size, &why) == OK, "%s", why.text);
-    static const int64_t micro_batches[] = {1, 5};
+    static const int64_t micro_batches[] = {1, 2, 5, 8};
     trial_all(ops_cpu_f32(), world, micro_batches, (int)(sizeof micro_batches / sizeof *micro_batches));
     comm_stop(world);
     return 0;

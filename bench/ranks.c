@@ -1,11 +1,12 @@
 /* ranks CONFIG.yaml STEPS [section.key=value ...], alone or under mpirun: steps of training as `remla train`
  * takes them, without checkpoints and validation. Prints one line, in CSV:
  *
- *     ranks, parallel.zero, exact or fast, f32 or bf16, seconds, processor, main
+ *     ranks, parallel.zero, exact or fast, f32 or bf16, seconds, processor, main, calls
  *
  * Medians over STEPS steps, after one that touches all memory: seconds of a step, processor seconds of all
  * ranks in it, and those of them that the threads that compute have taken (with one thread a rank; the others
- * are the communicator's and the loader's). On a machine with other work, processor seconds say more. */
+ * are the communicator's and the loader's), and calls of the communicator in a step. On a machine with other
+ * work, processor seconds say more. */
 #include "base/clock.h"
 #include "base/comm.h"
 #include "base/log.h"
@@ -15,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+
+enum { OWN_CALLS = 3 }; /* of step() below */
 
 static double processor(int who)
 {
@@ -43,7 +46,7 @@ static void good(status s, const message *why)
 
 /* Takes a step; the ranks begin and end it together. used: processor seconds of all threads, and of the main
  * one. */
-static double step(training *t, double used[2])
+static double step(training *t, double used[2], uint64_t *call)
 {
     const comm *c = t->c;
     int64_t meet = 0;
@@ -56,7 +59,9 @@ static double step(training *t, double used[2])
     used[0] = processor(RUSAGE_SELF) - before[0];
     used[1] = processor(RUSAGE_THREAD) - before[1];
     const double seconds = clock_seconds() - start;
-    comm_wait(c, comm_sum_f64(c, used, 2));
+    const comm_ticket summed = comm_sum_f64(c, used, 2);
+    comm_wait(c, summed);
+    *call = summed.call;
     return seconds;
 }
 
@@ -78,17 +83,20 @@ int main(int argc, char **argv)
     double used[2], *seconds = memory_new(steps, sizeof *seconds, "times"),
                     *all = memory_new(steps, sizeof *all, "times"),
                     *own = memory_new(steps, sizeof *own, "times");
-    step(&t, used);
+    uint64_t before, call;
+    step(&t, used, &call);
     for (long i = 0; i < steps; i++) {
-        seconds[i] = step(&t, used);
+        before = call;
+        seconds[i] = step(&t, used, &call);
         all[i] = used[0];
         own[i] = used[1];
     }
     if (c->rank == 0)
-        printf("%d,%lld,%s,%s,%.4g,%.4g,%.4g\n", c->size, (long long)o.parallel_zero,
+        printf("%d,%lld,%s,%s,%.4g,%.4g,%.4g,%llu\n", c->size, (long long)o.parallel_zero,
                o.parallel_sum == OPTION_parallel_sum_exact ? "exact" : "fast",
                o.parallel_reduce_type == OPTION_parallel_reduce_type_bf16 ? "bf16" : "f32",
-               median(seconds, steps), median(all, steps), median(own, steps));
+               median(seconds, steps), median(all, steps), median(own, steps),
+               c->size > 1 ? (unsigned long long)(call - before - OWN_CALLS) : 0);
     training_close(&t);
     options_free(&o);
     free(seconds);

@@ -52,8 +52,9 @@ static const plan_machine machines[] = {
 };
 enum { MACHINES = sizeof machines / sizeof *machines };
 
-/* Program and libraries: measured, with a model of no size 25 MB alone and 34 over MPI, with one of 167
- * million parameters 7 MB more, which oneDNN and OpenBLAS work in. The share is that of bench/results. */
+/* Program and libraries: measured, with a tiny model 25 MB alone and 34 over MPI, with one of 167
+ * million parameters 7 MB more, which oneDNN and OpenBLAS work in. The share is that of bench/results; the
+ * bandwidth is a round number. */
 static const plan_machine cpu = {
     .name = "cpu", .library = 30 * MB, .library_ranks = 12 * MB, .share = 0.75, .inside = 1e9, .across = 1e9};
 

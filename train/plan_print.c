@@ -1,3 +1,4 @@
+/* Prints a plan: numbers in GB (1e9 bytes), as disks and GPUs are sold, and what stands behind each time. */
 #include "train/plan_print.h"
 #include "base/clock.h"
 #include "base/json_text.h"

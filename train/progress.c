@@ -18,10 +18,16 @@ static void log_source(const training *t, int i)
              share * (double)(t->steps * t->sequences) / (double)d->samples);
 }
 
+/* The name under which there are figures for what it computes on; those of an H100 for a GPU without. */
+static const char *planned_device(const compute *x)
+{
+    if (!x->device) return "cpu";
+    return strstr(device_text(x->device), "A100") ? "a100" : "h100";
+}
+
 /* What it was planned to take: what was laid out is as large, to the byte. */
 static void log_plan(const training *t)
 {
-    const char *const text = t->backend.device ? device_text(t->backend.device) : "";
     plan_run r = {.o = t->o,
                   .d = &t->m.d,
                   .ranks = t->c->size,
@@ -29,13 +35,15 @@ static void log_plan(const training *t)
                   .questions = benchmarks_decoder(&t->questions)};
     plan p;
     message ignored; /* there are these */
-    plan_machine_find(&r.machine,
-                      !t->backend.device     ? "cpu"
-                      : strstr(text, "A100") ? "a100"
-                                             : "h100",
-                      t->c->local_size, &ignored);
+    plan_machine_find(&r.machine, planned_device(&t->backend), t->c->local_size, &ignored);
+    /* What this rank holds already is not free any more, and counts as its own. */
+    if (!t->backend.device && r.machine.bytes != INT64_MAX) r.machine.bytes += memory_peak_bytes();
     plan_make(&p, &r);
     plan_print_short(&p, &r);
+    if (!t->backend.device && !p.fits)
+        log_warning("memory: a rank needs %.2f GB and can get %.2f%s%s", (double)p.peak_bytes / 1e9,
+                    (double)r.machine.bytes / 1e9, p.advices ? "; it would fit with " : "",
+                    p.advices ? p.advice[0] : "");
 }
 
 void progress_start(progress *p, const training *t)

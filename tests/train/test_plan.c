@@ -112,6 +112,20 @@ static void test_memory_device(void **state)
     }
 }
 
+/* A table for layouts has what the table of the CPU has, also where rows of the head matter. */
+static void test_layout_table(void **state)
+{
+    (void)state;
+    const ops k = ops_for_layout(F32, F32, false), *cpu = ops_cpu_f32();
+    assert_true(k.act == cpu->act && k.real == cpu->real && k.head_rows == cpu->head_rows);
+    good(training_open(&t, &o, comm_self(), &why));
+    dims d = t.config.d;
+    d.V = 150000;
+    assert_int_equal(activations_bytes(&d, &k, 2, 512, FORWARD_AND_BACKWARD, RECOMPUTE_LIGHT),
+                     activations_bytes(&d, cpu, 2, 512, FORWARD_AND_BACKWARD, RECOMPUTE_LIGHT));
+    training_close(&t);
+}
+
 static int64_t size_of(const char *folder, const char *name)
 {
     char path[PATH_BYTES];
@@ -216,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_memory, open_golden, close_golden),
         cmocka_unit_test_setup_teardown(test_memory_device, open_golden, close_golden),
+        cmocka_unit_test_setup_teardown(test_layout_table, open_golden, close_golden),
         cmocka_unit_test_setup_teardown(test_disk, open_golden, close_golden),
         cmocka_unit_test_setup_teardown(test_sent, open_golden, close_golden),
         cmocka_unit_test_setup_teardown(test_hidden, open_golden, close_golden),

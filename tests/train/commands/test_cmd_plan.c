@@ -23,23 +23,29 @@ static void slurp(const char *name, char *text, size_t size)
     fclose(file);
 }
 
-/* Runs `remla plan ARGUMENTS` in the root of the sources; fills `out` and `err`; returns the exit code. */
-static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int run(const char *format, ...)
+/* Runs `remla COMMAND ARGUMENTS` in the root of the sources; fills `out` and `err`; returns the exit code. */
+static int run_command(const char *name, const char *arguments)
 {
-    char arguments[4096], command[6144];
+    char command[6144];
     const char *source = getenv("REMLA_SOURCE");
-    va_list list;
-    va_start(list, format);
-    vsnprintf(arguments, sizeof arguments, format, list);
-    va_end(list);
-    snprintf(command, sizeof command, "cd '%s' && '%s' plan %s >%s 2>%s", source ? source : ".",
-             getenv("REMLA"), arguments, scratch_path("out"), scratch_path("err"));
+    snprintf(command, sizeof command, "cd '%s' && '%s' %s %s >%s 2>%s", source ? source : ".",
+             getenv("REMLA"), name, arguments, scratch_path("out"), scratch_path("err"));
     const int result = system(command);
     assert_true(WIFEXITED(result));
     slurp("out", out, sizeof out);
     slurp("err", err, sizeof err);
     return WEXITSTATUS(result);
+}
+
+static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static int run(const char *format, ...)
+{
+    char arguments[4096];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(arguments, sizeof arguments, format, list);
+    va_end(list);
+    return run_command("plan", arguments);
 }
 
 static void refused(int code, int want, const char *sentence)
@@ -205,6 +211,20 @@ static void test_configs(void **state)
     }
 }
 
+/* A run prints its plan when it starts. */
+static void test_train(void **state)
+{
+    (void)state;
+    char arguments[1024];
+    snprintf(arguments, sizeof arguments,
+             "%s data.train=tests/golden/train.ds train.steps=1 train.out=%s device.kind=cpu", config(""),
+             scratch_path("run"));
+    if (run_command("train", arguments) != 0) fail_msg("%s", err);
+    if (!strstr(out, "\nmemory 0.0") || !strstr(out, " GB a rank: weights 0.000, gradients 0.000, states ") ||
+        !strstr(out, "\ndisk   "))
+        fail_msg("%s", out);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -220,9 +240,9 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),    cmocka_unit_test(test_stages), cmocka_unit_test(test_data),
-        cmocka_unit_test(test_beside),  cmocka_unit_test(test_advice), cmocka_unit_test(test_configs),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_json),   cmocka_unit_test(test_stages),  cmocka_unit_test(test_data),
+        cmocka_unit_test(test_beside), cmocka_unit_test(test_advice),  cmocka_unit_test(test_configs),
+        cmocka_unit_test(test_train),  cmocka_unit_test(test_refused),
     };
     const char *program = getenv("REMLA");
     if (!program || !file_exists(program)) return SKIPPED_CODE;

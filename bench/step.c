@@ -161,7 +161,8 @@ int main(int argc, char **argv)
     batch_random(&batch, s.shape.V);
     shards parameters;
     optimizer o;
-    arena memory[] = {{.name = "weights and gradients", .device = on.device}, {.name = "optimizer", .device = on.device}};
+    arena memory[] = {{.name = "weights and gradients", .device = on.device},
+                      {.name = "optimizer", .device = on.device}};
     parameters_setup(&parameters, &o, &on, memory, &m);
 
     /* The first step touches all memory, and the library compiles its code: it is not timed. */

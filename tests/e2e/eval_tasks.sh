@@ -113,6 +113,8 @@ check_exit 0 "${train[@]}" train.out=parts train.stop_after=4
 sed -i '$d' parts/eval.jsonl # as if it had been killed between the checkpoint and the answers
 echo '{"step": 5, "style": "lost"}' >>parts/eval.jsonl # of a step that is lost
 check_exit 0 ranks 2 "${train[@]}" train.out=parts
+check_exit 0 ranks 2 "${train[@]}" train.out=cut parallel.zero=3 parallel.sum=exact # no rank may skip a pass of another's
+[ "$(answers cut | grep -o '"step": [0-9]*' | tr -dc '0-9')" = 0245 ] || fail "$(cat cut/eval.jsonl)"
 cmp <(answers whole) <(answers parts) || fail "the answers differ: $(answers whole) $(answers parts)"
 check_exit 0 "$REMLA" eval whole/checkpoints/step-00000005 --tasks arc_easy,piqa "$questions" --limit 2 --json
 [ "$(sed 's/.*"tasks": *//; s/ //g; s/,"questions.*//' out)" = "$(tail -n 1 whole/eval.jsonl | sed 's/.*"tasks": *//; s/ //g; s/,"questions.*//')" ] || fail "$(cat out)"

@@ -1,7 +1,7 @@
 /* ranks CONFIG.yaml STEPS [section.key=value ...], alone or under mpirun: steps of training as `remla train`
  * takes them, without checkpoints and validation. Prints one line, in CSV:
  *
- *     ranks, parallel.zero, exact or fast, f32 or bf16, seconds, processor, main, calls
+ *     ranks, parallel.zero, exact or fast, f32 or bf16, seconds, processor, main, calls, layer
  *
  * Medians over STEPS steps, after one that touches all memory: seconds of a step, processor seconds of all
  * ranks in it, and those of them that the threads that compute have taken (with one thread a rank; the others
@@ -65,6 +65,15 @@ static double step(training *t, double used[2], uint64_t *call)
     return seconds;
 }
 
+/* The head's products are those of no layer. */
+static double layer_ms(const training *t, double seconds)
+{
+    const dims *d = &t->config.d;
+    const double flops = model_flops_per_token(d, t->acts.T), head = 6 * (double)d->V * (double)d->C,
+                 micro_batches = (double)(t->sequences / t->c->size / t->acts.B);
+    return 1e3 * seconds * (1 - head / flops) / (3 * (double)d->L * micro_batches);
+}
+
 int main(int argc, char **argv)
 {
     const comm *c = comm_start();
@@ -91,12 +100,13 @@ int main(int argc, char **argv)
         all[i] = used[0];
         own[i] = used[1];
     }
+    const double typical = median(seconds, steps);
     if (c->rank == 0)
-        printf("%d,%lld,%s,%s,%.4g,%.4g,%.4g,%llu\n", c->size, (long long)o.parallel_zero,
+        printf("%d,%lld,%s,%s,%.4g,%.4g,%.4g,%llu,%.4g\n", c->size, (long long)o.parallel_zero,
                o.parallel_sum == OPTION_parallel_sum_exact ? "exact" : "fast",
-               o.parallel_reduce_type == OPTION_parallel_reduce_type_bf16 ? "bf16" : "f32",
-               median(seconds, steps), median(all, steps), median(own, steps),
-               c->size > 1 ? (unsigned long long)(call - before - OWN_CALLS) : 0);
+               o.parallel_reduce_type == OPTION_parallel_reduce_type_bf16 ? "bf16" : "f32", typical,
+               median(all, steps), median(own, steps),
+               c->size > 1 ? (unsigned long long)(call - before - OWN_CALLS) : 0, layer_ms(&t, typical));
     training_close(&t);
     options_free(&o);
     free(seconds);

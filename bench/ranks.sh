@@ -2,7 +2,7 @@
 # bench/ranks.sh NAME MODEL SHARDS [section.key=value ...]: what ranks on one machine cost, in ratios of one run. Steps of
 # configs/demo.yaml (bench/ranks) from MODEL on the token shards SHARDS:
 #     one rank with all cores; two with half of them each, in stages 0 to 3; four with one thread each, sums fast and exact;
-#     and two again with every call of communication delayed by the time of a layer's forward pass.
+#     and two again with every call of communication delayed by the time of a layer's forward pass (DELAY=0.5: by half of it).
 # ROUNDS (3) rounds, one after the other, of STEPS (3) steps each; medians count. WHAT="speed delay" says which halves are run. Writes
 # bench/results/ranks-NAME.csv and prints a table. Two cores, 10 GB of memory, and, for seconds that mean something, no other work.
 set -euo pipefail
@@ -15,7 +15,6 @@ rounds=${ROUNDS:-3} steps=${STEPS:-3} what=${WHAT:-speed delay}
 result=$ROOT/bench/results/ranks-$name.csv
 bash "$ROOT/scripts/build.sh" cpu bench/ranks >/dev/null
 export OMP_WAIT_POLICY=passive OMPI_MCA_btl_vader_single_copy_mechanism=none
-layers=$(sed -n 's/.*"num_hidden_layers": *\([0-9]*\).*/\1/p' "$model/config.json")
 
 # run RANKS DELAY [section.key=value ...]: a row.
 run() {
@@ -48,15 +47,14 @@ for ((round = 1; round <= rounds; round++)); do
     if [[ $what == *delay* ]]; then
         for zero in 1 2 3; do
             run 2 0 parallel.zero=$zero
-            # A forward pass over a layer is a third of forward and backward; ms, of the step just taken.
-            delay=$(tail -n 1 "$rows" | awk -F, -v l="$layers" -v m="${MICRO_BATCHES:-2}" '{ printf "%.0f", 1e3 * $7 / (3 * l * m) }')
+            delay=$(tail -n 1 "$rows" | awk -F, '{ printf "%.0f", $11 * share }' share="${DELAY:-1}")
             run 2 "$delay" parallel.zero=$zero
         done
     fi
 done
 {
     echo "# bench/ranks.sh $name $(basename "$model") $(basename "$shards") ${options[*]}; $(nproc) cores; load at the end $(cut -d' ' -f1 /proc/loadavg)"
-    echo "round,delay_ms,ranks,zero,sum,reduce_type,seconds,processor,main,calls"
+    echo "round,delay_ms,ranks,zero,sum,reduce_type,seconds,processor,main,calls,layer_ms"
     cat "$rows"
 } >"$result"
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (a > 0 && b > 0) printf "%.3f", a / b; else printf "-" }'; }

@@ -29,7 +29,7 @@ static const struct {
 } networks[NETWORKS] = {{"a port of 400 Gb/s for each GPU", HOST},
                         {"one port of 400 Gb/s for a host of 8", 1}};
 
-/* The fastest way that fits; micro_batch 0: none does. */
+/* The best way that fits; micro_batch 0: none does. */
 typedef struct row {
     int64_t micro_batch;
     bool again; /* train.recompute=layer */
@@ -54,10 +54,11 @@ static double step_seconds(const row *r) { return plan_step_seconds(&r->p); }
 static double shown(const row *r) { return r->p.seconds.communication - r->p.seconds.hidden; }
 static double speed(const row *r, int ranks) { return (double)r->step_tokens / step_seconds(r) / ranks; }
 
-/* Settings that gain less than a thousandth are not worth their memory. */
-static bool faster(const row *a, const row *b)
+/* Of two that are equal within a thousandth, the one that sends less. */
+static bool better(const row *a, const row *b)
 {
-    return !b->micro_batch || step_seconds(a) < 0.999 * step_seconds(b);
+    const double change = step_seconds(a) / step_seconds(b);
+    return !b->micro_batch || change < 0.999 || (change < 1.001 && a->p.bytes_sent < 0.99 * b->p.bytes_sent);
 }
 
 /* Tries one setting for `best`. */
@@ -69,7 +70,7 @@ static void try_setting(row *best, plan_run *r, options *o, int64_t micro_batch,
     message why;
     good(training_check(o, r->ranks, &why), &why);
     plan_make(&tried.p, r);
-    if (tried.p.fits && faster(&tried, best)) *best = tried;
+    if (tried.p.fits && better(&tried, best)) *best = tried;
 }
 
 /* A step is as large as the config says, and never less than a sequence for each rank. */

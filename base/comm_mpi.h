@@ -8,10 +8,14 @@
 #define REMLA_BASE_COMM_MPI_H
 #include "base/comm_calls.h"
 #include <mpi.h>
+#include <stddef.h>
 
 /* Stops the job unless `code` is MPI_SUCCESS. */
 void comm_mpi_checked(int code, const char *call);
 #define MPI_OK(call) comm_mpi_checked(call, #call)
+
+/* "reduce_scatter (call 7): " while the thread that asks makes a call; else "". */
+const char *comm_mpi_running(char *buffer, size_t bytes);
 
 /* The host of rank r. */
 const char *comm_mpi_host(int r);

@@ -11,7 +11,6 @@
  * and rank 1 sends the same chunk of shards 0 and 2 to their owners. Two exchanges alternate: while one is
  * added up, the messages of the next chunk travel. Each part crosses the network once per receiver, which is
  * the minimum. */
-#include "base/clock.h"
 #include "base/comm_mpi.h"
 #include "base/comm_sums.h"
 #include "base/memory.h"
@@ -88,7 +87,7 @@ static void send(exchange *x, int to, const void *from, int64_t bytes)
     sent_bytes += bytes;
 }
 
-/* The ranks in an order in which none receives from all at once: `step` places on, or back. */
+/* The ranks in an order in which not all send to the same one first: `step` places on, or back. */
 static int onward(int step) { return (rank + step) % size; }
 static int back(int step) { return (rank - step + size) % size; }
 
@@ -207,15 +206,17 @@ void comm_mpi_sum_f64(const comm *c, double *values, int64_t count)
 
 /* ---- all_gather --------------------------------------------------------------------------------------- */
 
-/* A piece is a message of a step, in which every rank sends its part to the rank `step` places on. */
+enum { PART_BYTES = 1 << 24 };
+
+/* All at once, not rank after rank: then those that are late are those whose own messages are missing. */
 static void part_start(exchange *x, const comm_mpi_call *k, int64_t piece)
 {
-    const int64_t messages = pieces_of(k->count, MESSAGE_BYTES);
-    const int step = 1 + (int)(piece / messages), source = back(step);
-    char *const all = k->out;
-    cut(x, k->count, MESSAGE_BYTES, piece % messages);
-    receive(x, source, all + source * k->count + x->from, x->n);
-    send(x, onward(step), all + rank * k->count + x->from, x->n);
+    char *const all = (char *)k->out;
+    cut(x, k->count, PART_BYTES, piece);
+    for (int step = 1; step < size; step++) {
+        receive(x, back(step), all + back(step) * k->count + x->from, x->n);
+        send(x, onward(step), all + rank * k->count + x->from, x->n);
+    }
 }
 
 static void part_finish(exchange *x, const comm_mpi_call *k, int64_t piece) { (void)x, (void)k, (void)piece; }
@@ -225,7 +226,7 @@ static void all_gather(const comm_mpi_call *k)
     char *const own = (char *)k->out + rank * k->count;
     comm_mpi_pause(delay);
     if (k->inp != own) memcpy(own, k->inp, (size_t)k->count);
-    in_pieces(k, (size - 1) * pieces_of(k->count, MESSAGE_BYTES), part_start, part_finish);
+    in_pieces(k, pieces_of(k->count, PART_BYTES), part_start, part_finish);
 }
 
 void comm_mpi_all_gather(const comm *c, void *all, const void *part, int64_t bytes)

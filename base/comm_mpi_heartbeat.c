@@ -75,9 +75,11 @@ bool comm_mpi_heartbeat(double now)
     if (stopped) heard_at = now;
     if (!leaving && now - said_at >= PERIOD && said_all()) say(BEAT, now);
     if (now - heard_at >= PERIOD / 2) hear(now);
-    if (!neighbour_left && now - heard_at > patience)
-        die(ERR_DEVICE, "rank %d on %s has been silent for %.0f s: its process is stopped, gone or cut off",
-            before, comm_mpi_host(before), now - heard_at);
+    if (!neighbour_left && now - heard_at > patience) {
+        char where[80];
+        die(ERR_DEVICE, "%srank %d on %s has been silent for %.0f s: its process is stopped, gone or cut off",
+            comm_mpi_running(where, sizeof where), before, comm_mpi_host(before), now - heard_at);
+    }
     return stopped;
 }
 

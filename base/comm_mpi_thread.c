@@ -120,24 +120,22 @@ void comm_mpi_pause(double seconds)
     }
 }
 
-/* "reduce_scatter (call 7)" */
-static const char *call_text(char *buffer, size_t size)
+const char *comm_mpi_running(char *buffer, size_t bytes)
 {
-    snprintf(buffer, size, "%s (call %llu)", running->name, (unsigned long long)running_number);
+    *buffer = '\0';
+    if (running)
+        snprintf(buffer, bytes, "%s (call %llu): ", running->name, (unsigned long long)running_number);
     return buffer;
 }
 
 void comm_mpi_checked(int code, const char *call)
 {
-    char text[MPI_MAX_ERROR_STRING], where[80] = "MPI";
+    char text[MPI_MAX_ERROR_STRING], where[80];
     int length = 0;
     if (code == MPI_SUCCESS) return;
-    if (running) {
-        call_text(where, sizeof where);
-        sleep(2); /* another rank may have ended, whose own words or the launcher's tell more */
-    }
+    if (running) sleep(2); /* another rank may have ended, whose own words or the launcher's tell more */
     MPI_Error_string(code, text, &length);
-    die(ERR_DEVICE, "%s: %s: %.*s", where, call, length, text);
+    die(ERR_DEVICE, "%s%s: %.*s", comm_mpi_running(where, sizeof where), call, length, text);
 }
 
 static bool is_done(MPI_Request request)
@@ -161,7 +159,7 @@ static void late(const MPI_Request *request, double seconds)
                                      r, comm_mpi_host(r));
     }
     if (count > NAMED) snprintf(names + used, sizeof names - used, " and %d more", count - NAMED);
-    die(ERR_DEVICE, "%s: %s %s not come within %.0f s", call_text(where, sizeof where), names,
+    die(ERR_DEVICE, "%s%s %s not come within %.0f s", comm_mpi_running(where, sizeof where), names,
         count == 1 ? "has" : "have", seconds);
 }
 

@@ -137,7 +137,7 @@ static const struct way {
     {"slow_in_a_step", one_is_slow_in_a_step, ERR_DEVICE,
      "remla: rank 0 on %s, step 3: reduce_scatter (call 1): rank 1 on %s has not come within 1 s\n"},
     {"stops_elsewhere", one_stops_elsewhere, ERR_DEVICE,
-     "remla: rank 0 on %s, step 3: max_i64 (call 1): rank 1 on %s has been silent for "},
+     "remla: rank 0 on %s, step 3: max_i64: rank 1 on %s has been silent for "},
     {"stops_unexpected", one_stops_unexpected, ERR_DEVICE,
      "remla: rank 0 on %s, step 3: rank 1 on %s has been silent for "},
     {"writes_for_long", one_writes_for_long, OK, NULL},

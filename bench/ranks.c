@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-enum { OWN_CALLS = 3 }; /* of step() below */
-
 static double processor(int who)
 {
     struct rusage u;
@@ -44,25 +42,28 @@ static void good(status s, const message *why)
     if (s != OK) die(s, "%s", why->text);
 }
 
-/* Takes a step; the ranks begin and end it together. used: processor seconds of all threads, and of the main
- * one. */
-static double step(training *t, double used[2], uint64_t *call)
+/* Takes a step; the ranks begin and end it together. all, main: processor seconds of this rank. Nothing here
+ * waits for calls that training has queued: they may last into the next step. */
+static double step(training *t, double *all, double *own)
 {
-    const comm *c = t->c;
     int64_t meet = 0;
     step_result r;
     message why;
-    comm_max_i64(c, &meet, 1);
+    comm_max_i64(t->c, &meet, 1);
     const double start = clock_seconds(), before[] = {processor(RUSAGE_SELF), processor(RUSAGE_THREAD)};
     good(training_step(t, &r, &why), &why);
-    comm_max_i64(c, &meet, 1);
-    used[0] = processor(RUSAGE_SELF) - before[0];
-    used[1] = processor(RUSAGE_THREAD) - before[1];
-    const double seconds = clock_seconds() - start;
-    const comm_ticket summed = comm_sum_f64(c, used, 2);
+    comm_max_i64(t->c, &meet, 1);
+    *all = processor(RUSAGE_SELF) - before[0];
+    *own = processor(RUSAGE_THREAD) - before[1];
+    return clock_seconds() - start;
+}
+
+/* Sums over the ranks; the number of the call that does it. */
+static uint64_t sum(const comm *c, double *values, int64_t count)
+{
+    const comm_ticket summed = comm_sum_f64(c, values, count);
     comm_wait(c, summed);
-    *call = summed.call;
-    return seconds;
+    return summed.call;
 }
 
 /* The head's products are those of no layer. */
@@ -89,24 +90,20 @@ int main(int argc, char **argv)
 
     training t;
     good(training_open(&t, &o, c, &why), &why);
-    double used[2], *seconds = memory_new(steps, sizeof *seconds, "times"),
-                    *all = memory_new(steps, sizeof *all, "times"),
-                    *own = memory_new(steps, sizeof *own, "times");
-    uint64_t before, call;
-    step(&t, used, &call);
-    for (long i = 0; i < steps; i++) {
-        before = call;
-        seconds[i] = step(&t, used, &call);
-        all[i] = used[0];
-        own[i] = used[1];
-    }
+    double *seconds = memory_new(steps, sizeof *seconds, "times"),
+           *all = memory_new(steps, sizeof *all, "times"), *own = memory_new(steps, sizeof *own, "times");
+    step(&t, all, own);
+    const uint64_t before = sum(c, all, 1);
+    for (long i = 0; i < steps; i++) seconds[i] = step(&t, &all[i], &own[i]);
+    const uint64_t calls = (sum(c, all, steps) - before - 1) / (uint64_t)steps;
+    sum(c, own, steps);
     const double typical = median(seconds, steps);
     if (c->rank == 0)
         printf("%d,%lld,%s,%s,%.4g,%.4g,%.4g,%llu,%.4g\n", c->size, (long long)o.parallel_zero,
                o.parallel_sum == OPTION_parallel_sum_exact ? "exact" : "fast",
                o.parallel_reduce_type == OPTION_parallel_reduce_type_bf16 ? "bf16" : "f32", typical,
-               median(all, steps), median(own, steps),
-               c->size > 1 ? (unsigned long long)(call - before - OWN_CALLS) : 0, layer_ms(&t, typical));
+               median(all, steps), median(own, steps), c->size > 1 ? (unsigned long long)calls : 0,
+               layer_ms(&t, typical));
     training_close(&t);
     options_free(&o);
     free(seconds);

@@ -95,16 +95,18 @@ static void all_are_suspended(void)
     char command[100];
     pid[world->rank] = getpid();
     comm_max_i64(world, pid, 2);
-    comm_limit(world, 2);
+    comm_limit(world, 4);
     if (world->rank == 0) {
         snprintf(command, sizeof command,
-                 "(sleep 1; kill -STOP %d %d; sleep 5; kill -CONT %d; sleep 1; kill -CONT %d)&", (int)pid[0],
+                 "(sleep 1; kill -STOP %d %d; sleep 5; kill -CONT %d; sleep 0.3; kill -CONT %d)&", (int)pid[0],
                  (int)pid[1], (int)pid[0], (int)pid[1]);
         if (system(command) != 0) exit(99);
     }
-    for (const double began = clock_seconds(); clock_seconds() < began + 8;) {
+    const double began = clock_seconds();
+    for (int64_t more = 1; more; comm_max_i64(world, &more, 1)) {
         sum_of_step();
         usleep(10000);
+        more = clock_seconds() < began + 8;
     }
 }
 

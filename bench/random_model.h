@@ -15,7 +15,8 @@ static inline float random_number(uint64_t *state, float deviation)
     return ((float)(random_next(state) >> 40) / (float)(1 << 24) - 0.5f) * 3.4641f * deviation;
 }
 
-/* A unit of `padded` elements for the caller to free. Matrices uniform with standard deviation 0.02, norms 1. */
+/* A unit of `padded` elements for the caller to free. Matrices uniform with standard deviation 0.02, norms 1.
+ */
 static inline float *random_unit(const param_table *t, int u, int64_t padded)
 {
     uint64_t state = (uint64_t)(u + 1) << 40;

@@ -1,5 +1,6 @@
-/* Gradients of a model in training. Either the micro-batches add to whole units, which are summed over the ranks
- * once. Or each has a gradient of its own, which lies in one of two sides until it is summed over the ranks:
+/* Gradients of a model in training. Either the micro-batches add to whole units, which are summed over the
+ * ranks once. Or each has a gradient of its own, which lies in one of two sides until it is summed over the
+ * ranks:
  *
  *     acquire(8)   zero
  *     release(8)   start to sum it over the ranks
@@ -7,9 +8,9 @@
  *     release(7)   start ...
  *     acquire(6)   wait for the sum of 8, add this rank's slice of it to those of earlier micro-batches
  *
- * Sums over micro-batches are those of a binary counter where they are pairwise. Level j is a sum of 2^j of them,
- * and is in use while bit j of the count is 1: one more is added to level 0 and carries on through all levels that
- * are in use, as 1 added to 0111 does. The first rows of 5 micro-batches, and the end:
+ * Sums over micro-batches are those of a binary counter where they are pairwise. Level j is a sum of 2^j of
+ * them, and is in use while bit j of the count is 1: one more is added to level 0 and carries on through all
+ * levels that are in use, as 1 added to 0111 does. The first rows of 5 micro-batches, and the end:
  *
  *     count  level 0    level 1        level 2
  *       1    0
@@ -75,7 +76,8 @@ static void gather(shards *s, int u)
             comm_all_gather(s->c, whole.data, mine.data, tensor_numel(&mine) * dtype_bytes(mine.type));
 }
 
-/* ---- a gradient for all micro-batches ------------------------------------------------------------------- */
+/* ---- a gradient for all micro-batches -------------------------------------------------------------------
+ */
 
 static tensor whole_acquire(void *owner, int u)
 {
@@ -95,7 +97,8 @@ static void whole_release(void *owner, int u)
     if (!shards_cut(s)) gather(s, u);
 }
 
-/* ---- a gradient for each micro-batch -------------------------------------------------------------------- */
+/* ---- a gradient for each micro-batch --------------------------------------------------------------------
+ */
 
 /* Nothing is in level 0 when micro-batch i comes: its sum over the ranks goes there at once. */
 static bool goes_to_level(const shards *s, int64_t i) { return s->set.how.pairwise ? i % 2 == 0 : i == 0; }
@@ -121,10 +124,12 @@ static void settle(shards *s, int p)
 {
     unit_place *here = &s->grad_sides.place[p];
     if (here->unit == NO_UNIT) return;
-    REQUIRE(!s->grad_held[here->unit], "the gradient of unit %d is held when its place is needed", here->unit);
+    REQUIRE(!s->grad_held[here->unit], "the gradient of unit %d is held when its place is needed",
+            here->unit);
     const tensor full = two_sides_tensor(&s->grad_sides, p);
     comm_wait(s->c, here->ticket);
-    if (!goes_to_level(s, here->pass)) add_micro_batch(s, here->unit, here->pass, shard_of(s, &full, here->unit));
+    if (!goes_to_level(s, here->pass))
+        add_micro_batch(s, here->unit, here->pass, shard_of(s, &full, here->unit));
     shard_poison(s, &full);
     here->unit = NO_UNIT;
 }
@@ -159,7 +164,8 @@ static void side_release(void *owner, int u)
     x->place[p].pass = s->micro_batch;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------ */
+/* ---- all ------------------------------------------------------------------------------------------------
+ */
 
 units shards_gradients(shards *s, int64_t micro_batch)
 {

@@ -1,5 +1,6 @@
-/* Chooses segments: many enough that any number of ranks gets equal slices of a large unit with little padding,
- * and few enough that the padding of a small unit, at most 15 elements a segment, stays small beside it. */
+/* Chooses segments: many enough that any number of ranks gets equal slices of a large unit with little
+ * padding, and few enough that the padding of a small unit, at most 15 elements a segment, stays small beside
+ * it. */
 #include "optim/shard_layout.h"
 #include "base/memory.h"
 #include <stdlib.h>

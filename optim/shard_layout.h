@@ -1,6 +1,6 @@
-/* How units are cut. A unit is padded to a whole number of segments that the ranks divide, and each rank's slice
- * is as many segments as every other's. Where a segment begins does not depend on the ranks, so what is computed
- * of one segment, as the sum of its squares, is the same on any number of them. */
+/* How units are cut. A unit is padded to a whole number of segments that the ranks divide, and each rank's
+ * slice is as many segments as every other's. Where a segment begins does not depend on the ranks, so what is
+ * computed of one segment, as the sum of its squares, is the same on any number of them. */
 #ifndef REMLA_OPTIM_SHARD_LAYOUT_H
 #define REMLA_OPTIM_SHARD_LAYOUT_H
 #include "model/units/param_table.h"
@@ -8,7 +8,8 @@
 typedef struct shard_layout {
     int num_units, ranks, rank;
     int64_t *padded;   /* (units) elements */
-    int64_t *segments; /* (units) of the padded unit, a multiple of ranks; a segment is a multiple of 16 elements */
+    int64_t *segments; /* (units) of the padded unit, a multiple of ranks; a segment is a multiple of 16
+                          elements */
     int64_t *first;    /* (units+1) segments of the units before; the last entry is that of all units */
 } shard_layout;
 

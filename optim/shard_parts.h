@@ -19,8 +19,8 @@ static inline tensor shard_of(const shards *s, const tensor *whole, int u)
 /* A list with a flat tensor for each unit. */
 tensor *shard_list(const shards *s, dtype type, const char *name, bool whole, arena *a);
 
-/* In builds with REMLA_POISON: what lies in a place that is given up becomes NaN, so that who still uses it, or
- * uses it before what comes next is there, shows. */
+/* In builds with REMLA_POISON: what lies in a place that is given up becomes NaN, so that who still uses it,
+ * or uses it before what comes next is there, shows. */
 void shard_poison(const shards *s, const tensor *t);
 
 #endif

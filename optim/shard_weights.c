@@ -1,5 +1,5 @@
-/* Weights of a model in training. In stages 0 to 2 a unit stays whole; after an update the other ranks' slices are
- * on their way, and who acquires the unit waits for them. In stage 3 there are slices alone:
+/* Weights of a model in training. In stages 0 to 2 a unit stays whole; after an update the other ranks'
+ * slices are on their way, and who acquires the unit waits for them. In stage 3 there are slices alone:
  *
  *     acquire(7)   wait until 7 is whole     (or gather it, if nobody foresaw this)
  *                  start to gather 8         into the side that 6 had, while the pass computes with 7
@@ -28,10 +28,11 @@ void shard_weights_init(shards *s, arena *a)
     for (int u = 0; u < n && a->base; u++) s->k->zero(&s->weight[u], s->k->stream);
 }
 
-/* ---- stage 3 -------------------------------------------------------------------------------------------- */
+/* ---- stage 3 --------------------------------------------------------------------------------------------
+ */
 
-/* What a pass needs after `u` if it is one of the usual ones: forward from the first to the last, the head, back
- * from the last to the first, and forward again. NO_UNIT: nothing, or what is there already. */
+/* What a pass needs after `u` if it is one of the usual ones: forward from the first to the last, the head,
+ * back from the last to the first, and forward again. NO_UNIT: nothing, or what is there already. */
 static int next_unit(const shards *s, int before, int u)
 {
     const int last = s->layout.num_units - 1, head = s->table->head_unit;
@@ -89,7 +90,8 @@ static void slices_release(void *owner, int u)
     s->weight_held = NO_UNIT;
 }
 
-/* ---- stages 0 to 2 -------------------------------------------------------------------------------------- */
+/* ---- stages 0 to 2 --------------------------------------------------------------------------------------
+ */
 
 static void gathered_wait(shards *s, int u)
 {
@@ -105,7 +107,8 @@ static tensor whole_acquire(void *owner, int u)
 
 static void whole_release(void *owner, int u) { (void)owner, (void)u; }
 
-/* ---- all ------------------------------------------------------------------------------------------------ */
+/* ---- all ------------------------------------------------------------------------------------------------
+ */
 
 units shards_weights(shards *s)
 {
@@ -135,8 +138,8 @@ void shards_updated(shards *s, int u)
         if (u == 0) gather_start(s, u); /* every pass begins with it */
     } else if (shards_cut(s) && s->c->size > 1) {
         const tensor mine = shard_of(s, &s->weight[u], u);
-        s->gathered[u] = comm_all_gather(s->c, s->weight[u].data, mine.data,
-                                         tensor_numel(&mine) * dtype_bytes(mine.type));
+        s->gathered[u] =
+            comm_all_gather(s->c, s->weight[u].data, mine.data, tensor_numel(&mine) * dtype_bytes(mine.type));
     }
 }
 

@@ -63,4 +63,7 @@ int64_t shards_part(const shards *s, int u)
     return shards_cut(s) ? shard_layout_slice(&s->layout, u) : s->layout.padded[u];
 }
 
-int64_t shards_before(const shards *s, int u) { return shards_cut(s) ? s->layout.rank * shards_part(s, u) : 0; }
+int64_t shards_before(const shards *s, int u)
+{
+    return shards_cut(s) ? s->layout.rank * shards_part(s, u) : 0;
+}

@@ -6,17 +6,19 @@
  *   2       whole          slices                        the same
  *   3       slices         slices                        the same; weights are gathered for each use
  *
- * Rajbhandari et al. 2020, arXiv:1910.02054. A pass sees none of this: it acquires units (model/units/units.h).
+ * Rajbhandari et al. 2020, arXiv:1910.02054. A pass sees none of this: it acquires units
+ * (model/units/units.h).
  *
- * Gradients are those of one micro-batch at a time in stages 2 and 3, and in every stage where sums are pairwise:
- * the release of a unit starts its reduction, and the sum over micro-batches is one of slices. Else (stages 0
- * and 1, ranks in order) the micro-batches add to whole units, and the release in the last one starts the
- * reduction.
+ * Gradients are those of one micro-batch at a time in stages 2 and 3, and in every stage where sums are
+ * pairwise: the release of a unit starts its reduction, and the sum over micro-batches is one of slices. Else
+ * (stages 0 and 1, ranks in order) the micro-batches add to whole units, and the release in the last one
+ * starts the reduction.
  *
- * Pairwise sums (how.pairwise): the micro-batches of a step have numbers g = 0..M-1; rank r computes g = i*R + r
- * as its i-th. Neighbours are added (low + high), then neighbours of these sums, and so on; what is left over is
- * folded in from the smallest block to the largest. The ranks' sums are the lower part of that tree, a binary
- * counter over i the upper one. So bits do not depend on R, which must be a power of two, nor on the stage. */
+ * Pairwise sums (how.pairwise): the micro-batches of a step have numbers g = 0..M-1; rank r computes g = i*R
+ * + r as its i-th. Neighbours are added (low + high), then neighbours of these sums, and so on; what is left
+ * over is folded in from the smallest block to the largest. The ranks' sums are the lower part of that tree,
+ * a binary counter over i the upper one. So bits do not depend on R, which must be a power of two, nor on the
+ * stage. */
 #ifndef REMLA_OPTIM_SHARDS_H
 #define REMLA_OPTIM_SHARDS_H
 #include "base/arena.h"
@@ -57,9 +59,9 @@ typedef struct shards {
     int weight_before;      /* stage 3: the one that was acquired last */
 
     /* gradients: real */
-    tensor *whole;        /* (units) of (padded): stage 0, and stage 1 unless sums are pairwise; else no data */
-    tensor *level[SHARDS_LEVELS]; /* each (units) of (slice): sums of 2^level micro-batches over all ranks; that
-                                     of the step ends in the last */
+    tensor *whole; /* (units) of (padded): stage 0, and stage 1 unless sums are pairwise; else no data */
+    tensor *level[SHARDS_LEVELS]; /* each (units) of (slice): sums of 2^level micro-batches over all ranks;
+                                     that of the step ends in the last */
     int levels;
     two_sides grad_sides; /* gradients of one micro-batch */
     bool *grad_held;      /* (units) */
@@ -67,8 +69,9 @@ typedef struct shards {
     comm_ticket reduced;  /* the reduction that was started last */
 } shards;
 
-/* Lays out weights and gradients in `a`, which may be measuring: then nothing is needed but the table of ops and
- * the rank and size of `c`. With memory, weights are zero. All but `set` are borrowed for the life of s. */
+/* Lays out weights and gradients in `a`, which may be measuring: then nothing is needed but the table of ops
+ * and the rank and size of `c`. With memory, weights are zero. All but `set` are borrowed for the life of s.
+ */
 void shards_init(shards *s, const ops *k, const comm *c, const param_table *t, const shards_settings *set,
                  arena *a);
 /* The same, and reserves what it takes of `a`, which is empty. */
@@ -99,8 +102,8 @@ int64_t shards_before(const shards *s, int u);
 tensor shards_weight_part(shards *s, int u);
 tensor shards_gradient_part(const shards *s, int u);
 
-/* The part of the unit's weights has new values: the other ranks get them now, or when a pass asks. Collective;
- * units in order, from the first to the last. */
+/* The part of the unit's weights has new values: the other ranks get them now, or when a pass asks.
+ * Collective; units in order, from the first to the last. */
 void shards_updated(shards *s, int u);
 /* Sets the unit's weights, as far as this rank keeps them, from `full` (padded, host). Not collective. */
 void shards_set(shards *s, int u, const float *full);

@@ -1,6 +1,6 @@
 /* Room for units in use. Two lie in one buffer, one at either end, and the sides are taken in turn: one is in
- * use, the other comes next or was used before. Units of a pass follow each other, so the buffer has the largest
- * sum of two neighbours: of a model about a layer and the head.
+ * use, the other comes next or was used before. Units of a pass follow each other, so the buffer has the
+ * largest sum of two neighbours: of a model about a layer and the head.
  *
  *     | layer 7 ->              <- layer 8 |
  *     | layer 9 ->              <- layer 8 |

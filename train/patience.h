@@ -11,8 +11,8 @@ typedef struct patience {
 } patience;
 
 void patience_step(patience *p, double seconds);
-/* Returns 20 times the median of the last steps, and 60 seconds at least; 600 before the first step, which takes
- * longer than the others. */
+/* Returns 20 times the median of the last steps, and 60 seconds at least; 600 before the first step, which
+ * takes longer than the others. */
 double patience_limit(const patience *p);
 
 #endif

@@ -40,8 +40,8 @@ static status sums_check(const options *o, int ranks, message *why)
 {
     if (o->parallel_sum != OPTION_parallel_sum_exact || (ranks & (ranks - 1)) == 0) return OK;
     return fail(why, ERR_USAGE,
-                "parallel.sum=exact with %d ranks: it takes 1, 2, 4, 8 or another power of 2; parallel.sum=fast "
-                "takes any number",
+                "parallel.sum=exact with %d ranks: it takes 1, 2, 4, 8 or another power of 2; "
+                "parallel.sum=fast takes any number",
                 ranks);
 }
 
@@ -185,8 +185,9 @@ void training_close(training *t)
     *t = (training){0};
 }
 
-/* A sum's rounding depends on its parts: one that is cut otherwise than before gives other bits. Pairwise sums are
- * cut by micro-batches alone; the others by ranks, and by the micro-batches of a rank from stage 2 on. */
+/* A sum's rounding depends on its parts: one that is cut otherwise than before gives other bits. Pairwise
+ * sums are cut by micro-batches alone; the others by ranks, and by the micro-batches of a rank from stage 2
+ * on. */
 static void say_differences(const training *t, const checkpoint_state *then)
 {
     const bool pairwise = t->parameters.set.how.pairwise, both = pairwise && then->pairwise;
@@ -203,7 +204,8 @@ static void say_differences(const training *t, const checkpoint_state *then)
     char text[200] = "";
     size_t used = 0;
     if (pairwise != then->pairwise)
-        used += (size_t)snprintf(text, sizeof text, "parallel.sum %s", pairwise ? "fast -> exact" : "exact -> fast");
+        used += (size_t)snprintf(text, sizeof text, "parallel.sum %s",
+                                 pairwise ? "fast -> exact" : "exact -> fast");
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (parts[i].tells && parts[i].then != parts[i].now)
             used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %lld -> %lld", used ? ", " : "",
@@ -242,8 +244,8 @@ static status step_batch(training *t, const token_batch **batch, double *waited,
     return loader_next(t->loader, t->state.position, next, batch, waited, why);
 }
 
-/* Forward and backward over this rank's micro-batches. A unit's gradient is summed over the ranks as soon as it
- * is complete. */
+/* Forward and backward over this rank's micro-batches. A unit's gradient is summed over the ranks as soon as
+ * it is complete. */
 static void forward_backward(training *t, const token_batch *batch)
 {
     const int64_t B = t->acts.B;

@@ -20,8 +20,8 @@ typedef struct training {
     feed data;
     dataset held_out;     /* held_out.samples is 0 without data.val */
     benchmarks questions; /* of eval.tasks */
-    model m;          /* its weights are in `parameters` */
-    activations acts; /* of a micro-batch; validation runs in them too */
+    model m;              /* its weights are in `parameters` */
+    activations acts;     /* of a micro-batch; validation runs in them too */
     shards parameters;
     optimizer opt; /* of the parameters */
     arena parameters_arena, optimizer_arena;

@@ -24,8 +24,8 @@ typedef struct param_table {
     int num_units;
     int64_t *unit_numel; /* (num_units) without padding */
     int *unit_first;     /* (num_units+1) where a unit's parameters begin; the last entry is count */
-    int head_unit;       /* where the head is: in the last unit, or of a tied model in the first, whose gradient
-                            is then held from the loss to the end of backward */
+    int head_unit; /* where the head is: in the last unit, or of a tied model in the first, whose gradient
+                      is then held from the loss to the end of backward */
 } param_table;
 
 void param_table_free(param_table *t);

@@ -1,6 +1,7 @@
-/* Training steps without a model: units of odd sizes, and passes that acquire them as a model's do, check every
- * weight that they get, and add gradients of their own making. What the step's gradient must be is computed here
- * once more, the plain way. A failed check stops all ranks (REQUIRE), because the others would wait forever. */
+/* Training steps without a model: units of odd sizes, and passes that acquire them as a model's do, check
+ * every weight that they get, and add gradients of their own making. What the step's gradient must be is
+ * computed here once more, the plain way. A failed check stops all ranks (REQUIRE), because the others would
+ * wait forever. */
 #ifndef REMLA_TESTS_SHARDS_TRIAL_H
 #define REMLA_TESTS_SHARDS_TRIAL_H
 #include "base/comm.h"
@@ -53,9 +54,9 @@ typedef struct trial {
     shards s;
     optimizer o;
     arena memory;
-    int64_t most;        /* elements of the largest padded unit */
-    float *full, *given; /* (most) */
-    tensor scratch;      /* (most) real */
+    int64_t most;             /* elements of the largest padded unit */
+    float *full, *given;      /* (most) */
+    tensor scratch;           /* (most) real */
     float *want[TRIAL_UNITS]; /* (padded) the weights that passes must see */
     double loss, norm;        /* of the last step */
 } trial;
@@ -81,7 +82,8 @@ static inline double trial_add(dtype type, double a, double b)
     return type == F32 ? (double)(float)(a + b) : a + b;
 }
 
-/* Micro-batches from..from+count-1 as a tree, whose left parts are as large a power of two as there is room for.
+/* Micro-batches from..from+count-1 as a tree, whose left parts are as large a power of two as there is room
+ * for.
  */
 static inline double trial_tree(dtype type, int64_t step, int64_t from, int64_t count, int u, int64_t i)
 {
@@ -110,7 +112,8 @@ static inline double trial_sum(const trial *x, int64_t step, int u, int64_t i)
     }
     for (int64_t r = 0; r < R; r++) {
         double own = (double)trial_gradient(step, r, u, i);
-        for (int64_t n = 1; n < m; n++) own = trial_add(type, own, (double)trial_gradient(step, n * R + r, u, i));
+        for (int64_t n = 1; n < m; n++)
+            own = trial_add(type, own, (double)trial_gradient(step, n * R + r, u, i));
         sum = r ? trial_add(type, sum, own) : own;
     }
     return sum;
@@ -165,7 +168,8 @@ static inline void trial_free(trial *x)
 
 /* ---- passes ------------------------------------------------------------------------------------------- */
 
-/* What a pass sees of a unit are the masters of all ranks, rounded, and nothing else while it holds the unit. */
+/* What a pass sees of a unit are the masters of all ranks, rounded, and nothing else while it holds the unit.
+ */
 static inline void trial_see(trial *x, const tensor *flat, int u)
 {
     const double tolerance = x->k->act == BF16 ? 0x1p-8 : 0; /* of the weights that the trial begins with */
@@ -235,7 +239,8 @@ static inline void trial_check_gradient(trial *x, int64_t step)
         optimizer_gather(&x->o, OPTIM_GRAD, u, x->full);
         for (int64_t i = 0; i < shards_padded(&x->s, u); i++) {
             const float want = i < x->t->numel[u] ? (float)trial_sum(x, step, u, i) : 0;
-            REQUIRE(x->full[i] == want, "stage %d, %lld micro-batches: gradient %lld of unit %d is %.9g, expected %.9g",
+            REQUIRE(x->full[i] == want,
+                    "stage %d, %lld micro-batches: gradient %lld of unit %d is %.9g, expected %.9g",
                     x->s.set.stage, (long long)x->s.set.micro_batches, (long long)i, u, (double)x->full[i],
                     (double)want);
         }
@@ -270,8 +275,8 @@ static inline void trial_see_new(trial *x)
         optimizer_gather(&x->o, OPTIM_MASTER, u, x->full);
         for (int64_t i = 0; i < shards_padded(&x->s, u); i++)
             REQUIRE(fabs((double)x->want[u][i] - (double)x->full[i]) <= tolerance * fabs((double)x->full[i]),
-                    "stage %d: unit %d element %lld is %.9g, its master %.9g", x->s.set.stage, u, (long long)i,
-                    (double)x->want[u][i], (double)x->full[i]);
+                    "stage %d: unit %d element %lld is %.9g, its master %.9g", x->s.set.stage, u,
+                    (long long)i, (double)x->want[u][i], (double)x->full[i]);
     }
 }
 
@@ -326,6 +331,60 @@ static inline void trial_round_trip(trial *x)
     trial_forward(x);
 }
 
+/* ---- what travels -------------------------------------------------------------------------------------- */
+
+/* A step of a model without its numbers. */
+static inline void trial_quick_step(trial *x)
+{
+    const units w = shards_weights(&x->s);
+    const int head = x->t->table.head_unit;
+    optimizer_begin(&x->o);
+    for (int64_t i = 0; i < x->s.set.micro_batches; i++) {
+        const units g = shards_gradients(&x->s, i);
+        for (int u = 0; u < TRIAL_UNITS; u++) units_acquire(&w, u), units_release(&w, u);
+        units_acquire(&w, head), units_acquire(&g, head), units_release(&w, head);
+        for (int u = TRIAL_LAST; u > 0; u--) {
+            units_acquire(&w, u), units_acquire(&g, u);
+            units_release(&w, u), units_release(&g, u);
+        }
+        units_acquire(&g, 0), units_release(&g, 0);
+    }
+    optimizer_clip(&x->o, 1, 0);
+    optimizer_update(&x->o, 0, 1);
+}
+
+/* How often stage 3 gathers a unit in a step: layers in forward and backward, but the last one is still there
+ * when backward begins, and the first one when the next micro-batch does. The head of a tied model pushes the
+ * last layer out, and is the embedding once more. */
+static inline int64_t trial_gathers(const trial *x, int u)
+{
+    const int64_t m = x->s.set.micro_batches;
+    const bool tied = x->t->table.head_unit == 0;
+    if (u == 0) return tied ? 2 * m : m;
+    if (u == TRIAL_LAST) return m;
+    if (u == 1) return m + 1;
+    return u == TRIAL_LAYERS && !tied ? m : 2 * m;
+}
+
+static inline void trial_check_bytes(trial *x)
+{
+    const int64_t m = x->s.set.micro_batches, others = x->c->size - 1;
+    const bool each = x->s.set.how.pairwise || x->s.set.stage >= 2;
+    int64_t floats = 0, doubles = m * x->c->size + (x->s.set.stage ? x->s.layout.first[TRIAL_UNITS] : 0);
+    for (int u = 0; u < TRIAL_UNITS; u++)
+        floats += shard_layout_slice(&x->s.layout, u) *
+                  ((each ? m : 1) + (x->s.set.stage == 3 ? trial_gathers(x, u) : 1));
+    int64_t sent[2];
+    for (int i = 0; i < 2; i++) {
+        trial_quick_step(x);
+        comm_wait(x->c, comm_sum_f64(x->c, (double[]){0}, 1)); /* all that was started is done */
+        sent[i] = comm_bytes_sent(x->c);
+    }
+    REQUIRE(sent[1] - sent[0] == others * (4 * floats + 8 * (doubles + 1)),
+            "stage %d, %lld micro-batches: %lld bytes sent, expected %lld", x->s.set.stage, (long long)m,
+            (long long)(sent[1] - sent[0]), (long long)(others * (4 * floats + 8 * (doubles + 1))));
+}
+
 /* Stages and sums on these ranks; pairwise ones against one process that does it all. */
 static inline void trial_all(const ops *k, const comm *c, const int64_t *micro_batches, int count)
 {
@@ -343,11 +402,13 @@ static inline void trial_all(const ops *k, const comm *c, const int64_t *micro_b
                 trial_init(&x, k, c, &t, stage, false, m);
                 trial_run(&x);
                 trial_round_trip(&x);
+                trial_check_bytes(&x);
                 trial_free(&x);
                 if (!power) continue;
                 trial_init(&x, k, c, &t, stage, true, m);
                 trial_run(&x);
                 trial_same(&x, &alone, "pairwise sums");
+                trial_check_bytes(&x);
                 trial_free(&x);
             }
             trial_free(&alone);

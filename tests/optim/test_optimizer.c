@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Two units of 23 and 48 elements. In the first one a vector, which does not decay, lies between two matrices. */
+/* Two units of 23 and 48 elements. In the first one a vector, which does not decay, lies between two
+ * matrices. */
 enum { UNITS = 2, MOST = 48, PADDED = 1024 /* 64 segments of 16 */ };
 static int64_t used[UNITS] = {23, 48};
 static param params[] = {{.unit = 0, .offset = 0, .rank = 2, .dim = {7, 1}, .numel = 7},

@@ -11,8 +11,8 @@ static void test_steps(void **state)
         trial_all(k, comm_self(), table ? few : many, table ? 1 : 3);
 }
 
-/* A unit is at least as large as its parameters, little larger, and cut into equal slices of whole segments, which
- * do not depend on the ranks. */
+/* A unit is at least as large as its parameters, little larger, and cut into equal slices of whole segments,
+ * which do not depend on the ranks. */
 static void test_layout(void **state)
 {
     (void)state;
@@ -42,7 +42,8 @@ static void test_layout(void **state)
 static shards_bytes bytes_of(const param_table *t, int ranks, int stage, bool pairwise, int64_t micro_batches)
 {
     const comm c = {.size = ranks};
-    const shards_settings set = {.stage = stage, .how = {.pairwise = pairwise}, .micro_batches = micro_batches};
+    const shards_settings set = {
+        .stage = stage, .how = {.pairwise = pairwise}, .micro_batches = micro_batches};
     arena size = {.name = "measured"};
     shards s;
     shards_init(&s, ops_cpu_f32(), &c, t, &set, &size);
@@ -65,7 +66,9 @@ static void test_memory(void **state)
         shards_bytes want;
     } cases[] = {
         {0, false, {all, all, 0}},
-        {0, true, {all, all + 2 * all / 4, pair}}, /* 6 micro-batches: three levels, one of them in the whole */
+        {0,
+         true,
+         {all, all + 2 * all / 4, pair}}, /* 6 micro-batches: three levels, one of them in the whole */
         {1, false, {all, all, 0}},
         {1, true, {all, 3 * all / 4, pair}},
         {2, false, {all, all / 4, pair}},

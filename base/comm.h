@@ -45,7 +45,10 @@ const comm *comm_self(void);
 /* Starts MPI when the process was launched by mpirun or srun (their environment tells), else gives comm_self,
  * so that a program run alone needs no working MPI. Sets die_hook. A rank that mpirun started dies with
  * mpirun, so that a leftover rank does not block the next start. With several ranks it starts the thread that
- * runs the calls; from then on no other code may call MPI. Not thread-safe; call once. */
+ * runs the calls; from then on no other code may call MPI. A start that takes longer than 600 s, or the
+ * environment's REMLA_START_TIMEOUT (0: for ever), ends this process with ERR_DEVICE. Where mpirun has not
+ * ended ten seconds after a rank of its host died, a process that the rank leaves behind ends it. Not
+ * thread-safe; call once. */
 const comm *comm_start(void);
 /* Waits for the other ranks to come here too, and finalises MPI if comm_start began it; ends one over
  * devices. */

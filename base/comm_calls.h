@@ -21,6 +21,9 @@ struct comm_calls {
     void (*stop)(void); /* of a communicator of one rank too */
 };
 
+/* Seconds that REMLA_COMM_DELAY_MS adds to a call. */
+double comm_delay(void);
+
 /* The communicator of the job, or NULL when no launcher started this process. */
 const comm *comm_mpi_start(void);
 

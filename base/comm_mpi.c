@@ -2,10 +2,13 @@
  * but for MPI_Abort, which any thread may need. */
 #include "base/comm_mpi.h"
 #include "base/memory.h"
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -14,7 +17,12 @@ static char (*hosts)[NAME]; /* (size) */
 
 const char *comm_mpi_host(int r) { return hosts[r]; }
 
+/* ---- the end of a job that fails ---------------------------------------------------------------------- */
+
+enum { PATIENCE = 10 }; /* seconds */
+
 static volatile sig_atomic_t last_code;
+static int launcher_handle = -1;
 
 static void leave_alone(int number)
 {
@@ -22,18 +30,40 @@ static void leave_alone(int number)
     _exit(last_code);
 }
 
-/* MPI_Abort talks to the launcher, which may be out of reach. */
-static void abort_job(int code)
+static void on_alarm(void (*handler)(int), unsigned seconds)
 {
-    enum { PATIENCE = 10 }; /* seconds */
-    struct sigaction action = {.sa_handler = leave_alone};
+    struct sigaction action = {.sa_handler = handler};
     sigset_t alarms;
-    last_code = code;
     sigaction(SIGALRM, &action, NULL);
     sigemptyset(&alarms);
     sigaddset(&alarms, SIGALRM);
     pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
-    alarm(PATIENCE);
+    alarm(seconds);
+}
+
+/* mpirun and its daemons wait, until TCP gives up after a quarter of an hour, for a host that is cut off. A
+ * process that outlives this rank ends the one that is here. It holds no file, or mpirun would take it for
+ * the rank. */
+static void end_launcher_later(void)
+{
+    if (launcher_handle < 0 || _Fork() != 0) return;
+    setsid();
+    const int launcher = fcntl(launcher_handle, F_DUPFD, 3);
+    for (int fd = 0; fd < 3; fd++) close(fd);
+    close_range(3, (unsigned)launcher - 1, 0);
+    close_range((unsigned)launcher + 1, ~0U, 0);
+    struct pollfd end = {.fd = launcher, .events = POLLIN};
+    if (poll(&end, 1, 1000 * PATIENCE) == 0) pidfd_send_signal(launcher, SIGTERM, NULL, 0);
+    if (poll(&end, 1, 1000 * PATIENCE) == 0) pidfd_send_signal(launcher, SIGKILL, NULL, 0);
+    _exit(0);
+}
+
+/* MPI_Abort talks to the launcher, which may be out of reach. */
+static void abort_job(int code)
+{
+    last_code = code;
+    on_alarm(leave_alone, PATIENCE);
+    end_launcher_later();
     MPI_Abort(MPI_COMM_WORLD, code);
 }
 
@@ -77,6 +107,7 @@ static void launcher_ended(int number)
 static void end_with_launcher(void)
 {
     launcher = getppid();
+    launcher_handle = pidfd_open(launcher, 0);
     struct sigaction action = {.sa_handler = launcher_ended, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGRTMIN, &action, NULL);
@@ -90,6 +121,26 @@ static void name_host(char *host)
     int length;
     MPI_OK(MPI_Get_processor_name(name, &length));
     snprintf(host, NAME, "%.*s", length < NAME ? length : NAME - 1, name);
+}
+
+/* Only words that may be written in a handler. */
+static void not_started(int number)
+{
+    static const char words[] =
+        "remla: MPI has not started in time (REMLA_START_TIMEOUT): a rank is missing, or "
+        "hosts cannot reach each other\n";
+    (void)number;
+    const ssize_t lost = write(STDERR_FILENO, words, sizeof words - 1);
+    (void)lost;
+    _exit(ERR_DEVICE);
+}
+
+/* MPI itself waits for the last rank for ever. */
+static void start_in_time(void)
+{
+    const char *const text = getenv("REMLA_START_TIMEOUT");
+    const long seconds = text ? strtol(text, NULL, 10) : 600;
+    on_alarm(not_started, seconds > 0 && seconds < 1000000 ? (unsigned)seconds : 0);
 }
 
 const comm *comm_mpi_start(void)
@@ -114,6 +165,7 @@ const comm *comm_mpi_start(void)
     int provided;
     MPI_Comm together;
     char host[NAME] = "";
+    start_in_time();
     MPI_OK(MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided));
     MPI_OK(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     MPI_OK(MPI_Comm_rank(MPI_COMM_WORLD, &world.rank));
@@ -142,5 +194,6 @@ const comm *comm_mpi_start(void)
         comm_mpi_heartbeat_start(&world);
         comm_mpi_thread_start(&world);
     }
+    alarm(0);
     return &world;
 }

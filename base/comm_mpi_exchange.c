@@ -49,13 +49,7 @@ void comm_mpi_exchange_start(const comm *world)
         x->part = memory_new(size, sizeof *x->part, "the exchange of gradients");
         for (int i = 0; i < 2 * size; i++) x->request[i] = MPI_REQUEST_NULL;
     }
-    const char *const text = getenv("REMLA_COMM_DELAY_MS");
-    if (!text) return;
-    char *end;
-    delay = strtod(text, &end) / 1000;
-    if (end == text || *end || !(delay >= 0 && delay <= 1e6))
-        die(ERR_USAGE, "the environment's REMLA_COMM_DELAY_MS is '%s', expected a number of milliseconds",
-            text);
+    delay = comm_delay();
 }
 
 void comm_mpi_exchange_stop(void)

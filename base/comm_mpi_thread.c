@@ -297,11 +297,7 @@ static void *run(void *context)
 
 void comm_mpi_thread_start(const comm *world)
 {
-    pthread_condattr_t steady;
-    pthread_condattr_init(&steady);
-    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
-    pthread_cond_init(&news, &steady);
-    pthread_condattr_destroy(&steady);
+    thread_condition_init(&news);
     ranks = world->size;
     const int error = thread_start(&thread, run, NULL);
     if (error) die(ERR_DEVICE, "no thread for communication: %s", strerror(error));

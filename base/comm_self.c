@@ -23,6 +23,18 @@ void comm_stop(const comm *c)
     if (c->calls) c->calls->stop();
 }
 
+double comm_delay(void)
+{
+    const char *const text = getenv("REMLA_COMM_DELAY_MS");
+    char *end;
+    if (!text) return 0;
+    const double ms = strtod(text, &end);
+    if (end == text || *end || !(ms >= 0 && ms <= 1e9))
+        die(ERR_USAGE, "the environment's REMLA_COMM_DELAY_MS is '%s', expected a number of milliseconds",
+            text);
+    return ms / 1000;
+}
+
 static const struct comm_calls *of_host(const comm *c)
 {
     REQUIRE(!c->device, "a communicator over devices cannot do this: use the host's");

@@ -8,7 +8,7 @@
  * undefined.
  *
  * Every wait has a limit: one that takes longer than the environment's REMLA_DEVICE_SECONDS (600, as NCCL's
- * watchdog in PyTorch) stops the job too. */
+ * watchdog in PyTorch), or than comm_limit of the device's communicator says, stops the job too. */
 #ifndef REMLA_BASE_DEVICE_H
 #define REMLA_BASE_DEVICE_H
 #include "base/status.h"

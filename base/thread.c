@@ -1,6 +1,7 @@
 /* Threads that no signal reaches. */
 #include "base/thread.h"
 #include <signal.h>
+#include <time.h>
 
 int thread_start(pthread_t *thread, void *(*run)(void *), void *context)
 {
@@ -10,4 +11,13 @@ int thread_start(pthread_t *thread, void *(*run)(void *), void *context)
     const int error = pthread_create(thread, NULL, run, context);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error;
+}
+
+void thread_condition_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t steady;
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &steady);
+    pthread_condattr_destroy(&steady);
 }

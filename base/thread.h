@@ -7,4 +7,7 @@
  * pthread_create does. */
 int thread_start(pthread_t *thread, void *(*run)(void *), void *context);
 
+/* A condition of which the timed waits go by CLOCK_MONOTONIC. */
+void thread_condition_init(pthread_cond_t *condition);
+
 #endif

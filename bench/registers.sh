@@ -11,9 +11,11 @@ nvcc=$(sed -n 's/.*CMAKE_CUDA_COMPILER_VERSION "\(.*\)".*/\1/p' "$objects"/*/CMa
 
 # file storage architecture registers stack shared kernel, a line for each.
 usage() {
-    local storage object
-    for storage in f32 bf16; do
-        for object in $(find "$objects/remla_kernels_cuda_$storage.dir" -name "*.o" | sort); do
+    local library storage object
+    for library in kernels_cuda_f32 kernels_cuda_bf16 base_cuda; do
+        storage=${library##*_}
+        [ $library != base_cuda ] || storage=both
+        for object in $(find "$objects/remla_$library.dir" -name "*.o" | sort); do
             cuobjdump -res-usage "$object" | c++filt | sed 's/(anonymous namespace):://g' |
                 awk -v file="$(basename "$object" .o) $storage" '
                     $1 == "arch" { arch = substr($3, 4) }

@@ -10,16 +10,18 @@
  * copied.
  *
  * A request is a guess of the position that comes next. When another one is needed (the first step after
- * resuming, say), loader_next reads it on the spot, into the same slot. A read that fails leaves its status
- * and sentence in the slot. They are returned only when its position is needed: bad data ahead does not stop
- * a run that ends before it. */
+ * resuming, say), loader_next requests that one, into the same slot, and waits. A read that fails leaves its
+ * status and sentence in the slot. They are returned only when its position is needed: bad data ahead does
+ * not stop a run that ends before it. */
 #include "data/loader.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* A batch and the result of reading it. */
 typedef struct slot {
@@ -37,6 +39,7 @@ struct loader {
     pthread_cond_t changed; /* one of the two has changed */
     bool reading;           /* the thread has `ahead`; otherwise the caller has it */
     bool stopping;
+    double limit;      /* seconds that the caller waits; 0: for ever */
     slot *now, *ahead; /* the caller computes with one, the other is filled */
     slot slots[2];
 };
@@ -85,7 +88,7 @@ loader *loader_start(loader_read read, const void *context, int64_t sequences, i
     l->now = &l->slots[0];
     l->ahead = &l->slots[1];
     pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, NULL);
+    thread_condition_init(&l->changed);
     const int error = thread_start(&l->thread, run, l);
     if (error) die(ERR_DEVICE, "no thread to load data: %s", strerror(error));
     read_ahead(l, first);
@@ -106,11 +109,24 @@ void loader_stop(loader *l)
     free(l);
 }
 
+void loader_limit(loader *l, double seconds) { l->limit = seconds; }
+
 static void wait_for_thread(loader *l)
 {
+    struct timespec until;
+    int late = 0;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)ceil(l->limit);
     pthread_mutex_lock(&l->lock);
-    while (l->reading) pthread_cond_wait(&l->changed, &l->lock);
+    while (l->reading && !late)
+        if (l->limit > 0)
+            late = pthread_cond_timedwait(&l->changed, &l->lock, &until);
+        else
+            pthread_cond_wait(&l->changed, &l->lock);
     pthread_mutex_unlock(&l->lock);
+    if (late)
+        die(ERR_DEVICE, "samples have not been read within %.0f s: the disk of the training data hangs",
+            l->limit);
 }
 
 status loader_next(loader *l, int64_t position, int64_t next, const token_batch **batch, double *waited,
@@ -118,11 +134,11 @@ status loader_next(loader *l, int64_t position, int64_t next, const token_batch 
 {
     const double start = clock_seconds();
     wait_for_thread(l);
-    slot *s = l->ahead;
-    if (s->position != position) { /* the first step, and one after a jump */
-        s->position = position;
-        slot_read(l, s);
+    if (l->ahead->position != position) { /* the first step, and one after a jump */
+        read_ahead(l, position);
+        wait_for_thread(l);
     }
+    slot *s = l->ahead;
     l->ahead = l->now;
     l->now = s;
     *waited += clock_seconds() - start;

@@ -17,6 +17,10 @@ typedef struct loader loader;
 loader *loader_start(loader_read read, const void *context, int64_t sequences, int64_t T, int64_t first);
 void loader_stop(loader *l); /* waits for the thread; NULL is fine */
 
+/* How long loader_next may wait for the thread, in seconds; 0: for ever, which is also how it begins. After
+ * that it stops the job with ERR_DEVICE. */
+void loader_limit(loader *l, double seconds);
+
 /* Gives the batch of `position`, good until the next call, and lets the thread read that of `next` (-1:
  * none). Adds the seconds that this took to *waited. Not collective; one thread calls it. */
 status loader_next(loader *l, int64_t position, int64_t next, const token_batch **batch, double *waited,

@@ -65,6 +65,7 @@ struct nccl_ranks {
     cudaEvent_t done[EVENTS]; /* behind call n on the communication stream: n % EVENTS */
     uint64_t calls;           /* made so far */
     int64_t bytes_sent;
+    double delay;             /* seconds that calls take longer (REMLA_COMM_DELAY_MS) */
     char *received, *rounded; /* EXCHANGE_BYTES each: what others have sent of a chunk, what they are sent if
                                  that is not f32. NULL with one rank */
 };
@@ -244,6 +245,20 @@ static void wait_for_call(const comm *c, comm_ticket ticket)
     CUDA_OK(cudaStreamWaitEvent(d->compute.cuda, ranks.done[ticket.call % EVENTS], 0));
 }
 
+static void CUDART_CB pass_time(void *unused)
+{
+    (void)unused;
+    const time_t whole = (time_t)ranks.delay;
+    nanosleep(&(struct timespec){whole, (long)((ranks.delay - (double)whole) * 1e9)}, NULL);
+}
+
+/* Behind a call between ranks: the communication stream takes longer, if it shall. */
+static void delay(const comm *c)
+{
+    if (ranks.delay > 0 && c->size > 1)
+        CUDA_OK(cudaLaunchHostFunc(c->device->communication.cuda, pass_time, NULL));
+}
+
 /* With one rank a call is a copy to its destination. */
 static void copy(device *d, void *to, const void *from, size_t bytes)
 {
@@ -316,6 +331,7 @@ static void reduce_scatter(const comm *c, float *out, float *full, int64_t shard
     else
         NCCL_OK(ncclReduceScatter(full, out, (size_t)shard, ncclFloat32, ncclSum, ranks.handle,
                                   after_compute(c->device)));
+    delay(c);
 }
 
 static void all_gather(const comm *c, void *all, const void *part, int64_t part_bytes)
@@ -327,6 +343,7 @@ static void all_gather(const comm *c, void *all, const void *part, int64_t part_
     else
         NCCL_OK(
             ncclAllGather(part, all, (size_t)part_bytes, ncclUint8, ranks.handle, after_compute(c->device)));
+    delay(c);
 }
 
 static void limit(const comm *c, double seconds) { device_wait_limit(c->device, seconds); }
@@ -352,7 +369,7 @@ const comm *comm_nccl_start(device *d, const comm *host)
     world = *host;
     world.device = d;
     world.calls = &calls;
-    ranks = (struct nccl_ranks){.rank = host->rank, .size = host->size};
+    ranks = (struct nccl_ranks){.rank = host->rank, .size = host->size, .delay = comm_delay()};
     if (host->size > 1) {
         if (join(host, &why) != OK) die(ERR_DEVICE, "%s", why.text);
         ranks.received = device_reserve(d, EXCHANGE_BYTES, "what ranks send each other");

@@ -4,7 +4,7 @@
 #include "base/cuda/comm_sums.h"
 #include "base/cuda/vectors.h"
 
-enum { THREADS = 256, EACH = 4, LEVELS = 17 };
+enum { THREADS = 256, EACH = 4, FEW = 4, MANY = 11 /* levels of the tree */ };
 
 template <int V>
 static __global__ void __launch_bounds__(THREADS) round_all(__nv_bfloat16 *half, const float *full, int64_t n)
@@ -68,7 +68,7 @@ static __global__ void __launch_bounds__(THREADS) sum_in_order(float *out, parts
 
 /* Brings part p to its level, with what it meets on the levels below. A loop over levels would not be
  * unrolled always, and then they lie in memory. */
-template <int L, int V>
+template <int L, int LEVELS, int V>
 static __device__ __forceinline__ void carry(float (&level)[LEVELS][V], float (&x)[V], int p)
 {
     if (p >> L & 1) {
@@ -79,7 +79,7 @@ static __device__ __forceinline__ void carry(float (&level)[LEVELS][V], float (&
     }
 }
 
-template <int V, class Sent>
+template <int V, class Sent, int LEVELS>
 static __global__ void __launch_bounds__(THREADS) sum_pairwise(float *out, parts_of<Sent> all, int64_t n)
 {
     const int64_t i = thread_index() * V;
@@ -102,25 +102,32 @@ static __global__ void __launch_bounds__(THREADS) sum_pairwise(float *out, parts
     store(out + i, sum);
 }
 
+template <int V, class Sent>
+static void launch(float *out, const parts_of<Sent> &all, int64_t n, bool pairwise, stream *s)
+{
+    const int64_t blocks = blocks_for(n / V, THREADS);
+    if (!pairwise)
+        LAUNCH((sum_in_order<V, Sent>), blocks, THREADS, 0, s, out, all, n);
+    else if (all.count < 1 << FEW) /* fewer registers: more blocks at a time */
+        LAUNCH((sum_pairwise<V, Sent, FEW>), blocks, THREADS, 0, s, out, all, n);
+    else
+        LAUNCH((sum_pairwise<V, Sent, MANY>), blocks, THREADS, 0, s, out, all, n);
+}
+
 template <class Sent>
 static void sum(float *out, const parts_of<Sent> &all, int64_t n, bool pairwise, stream *s)
 {
-    const bool vectors = n % EACH == 0 && aligned(out, all.own, all.received);
-    const int64_t blocks = blocks_for(vectors ? n / EACH : n, THREADS);
-    if (pairwise && vectors)
-        LAUNCH((sum_pairwise<EACH, Sent>), blocks, THREADS, 0, s, out, all, n);
-    else if (pairwise)
-        LAUNCH((sum_pairwise<1, Sent>), blocks, THREADS, 0, s, out, all, n);
-    else if (vectors)
-        LAUNCH((sum_in_order<EACH, Sent>), blocks, THREADS, 0, s, out, all, n);
+    if (n % EACH == 0 && aligned(out, all.own, all.received))
+        launch<EACH>(out, all, n, pairwise, s);
     else
-        LAUNCH((sum_in_order<1, Sent>), blocks, THREADS, 0, s, out, all, n);
+        launch<1>(out, all, n, pairwise, s);
 }
 
 void device_sums(float *out, const float *own, const void *received, int rank, int parts, int64_t n,
                  const reduction *how, stream *s)
 {
-    REQUIRE(rank >= 0 && rank < parts && parts < 1 << LEVELS, "part %d of %d", rank, parts);
+    REQUIRE(rank >= 0 && rank < parts && parts < 1 << MANY, "part %d of %d, expected fewer than %d", rank,
+            parts, 1 << MANY);
     if (how->sent == BF16)
         sum(out, parts_of<__nv_bfloat16>{own, (const __nv_bfloat16 *)received, rank, parts}, n, how->pairwise,
             s);

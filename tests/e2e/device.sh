@@ -88,7 +88,23 @@ for seed in 4 5; do
     cmp want got >&2 || fail "two ranks with streams in order $seed give other weights"
 done
 
+# Exact sums: one rank's bits on two and four, whatever is cut, sent in bf16 too, with states that are streamed.
+options=(mla.yaml train.steps=3 train.micro_batch=2 val.tokens=32 parallel.sum=exact device.kind=cuda)
+for type in f32 bf16; do
+    check_exit 0 "$REMLA" train "${options[@]}" train.out=exact-$type parallel.reduce_type=$type
+    weights out >want
+    for way in "2 1 false" "2 3 true" "4 2 false"; do
+        read -r n zero offload <<<"$way"
+        check_exit 0 ranks "$n" env FAKECUDA_LAZY=$((n + zero)) SIMT_SEED=3 "$REMLA" train "${options[@]}" train.out="exact-$type-$n-$zero" \
+            parallel.reduce_type=$type parallel.zero="$zero" optim.offload="$offload"
+        weights out >got
+        cmp want got >&2 || fail "exact sums sent as $type, $n ranks, parallel.zero=$zero: other weights"
+        cmp <(curve exact-$type) <(curve "exact-$type-$n-$zero") >&2 || fail "exact sums sent as $type, $n ranks, parallel.zero=$zero: the curves differ"
+    done
+done
+
 # Without a device: auto says so and computes on the CPU; requested, it is an error.
+options=(mla.yaml train.micro_batch=4 val.tokens=32)
 check_exit 0 env FAKECUDA_DEVICES=0 "$REMLA" train "${options[@]}" train.out=none train.steps=1
 grep -q '^device the CPU: ' out || fail "auto without a device: $(cat out)"
 check_exit 4 env FAKECUDA_DEVICES=0 "$REMLA" train "${options[@]}" train.out=none2 train.steps=1 device.kind=cuda

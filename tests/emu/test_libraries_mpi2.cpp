@@ -131,6 +131,38 @@ static void test_collectives(void **)
     for (void *p : {(void *)x, (void *)y, (void *)z, (void *)h}) CUDA(cudaFreeHost(p));
 }
 
+// Messages of a group: several to and from a rank, in their order, and to itself.
+static void test_messages(void **)
+{
+    enum { COUNT = 6 };
+    const ncclComm_t c = join();
+    float *x = numbers<float>(COUNT), *y = numbers<float>(COUNT);
+    for (int i = 0; i < COUNT; i++) x[i] = (float)(i + 100 * rank), y[i] = -1;
+    const int other = 1 - rank;
+    for (int times = 0; times < 3; times++) {
+        CHECK(ncclGroupStart() == ncclSuccess);
+        CHECK(ncclSend(x, 1, ncclFloat32, other, c, stream) == ncclSuccess);
+        CHECK(ncclRecv(y + 4, 1, ncclFloat32, rank, c, stream) == ncclSuccess);
+        CHECK(ncclRecv(y, 1, ncclFloat32, other, c, stream) == ncclSuccess);
+        CHECK(ncclSend(x + 1, 2, ncclFloat32, other, c, stream) == ncclSuccess);
+        CHECK(ncclRecv(y + 1, 2, ncclFloat32, other, c, stream) == ncclSuccess);
+        CHECK(ncclSend(x + 4, 1, ncclFloat32, rank, c, stream) == ncclSuccess);
+        const ncclResult_t state = ncclGroupEnd();
+        CHECK(state == ncclInProgress && settled(c, state) == ncclSuccess);
+        CUDA(cudaStreamSynchronize(stream));
+        for (int i = 0; i < 3; i++) CHECK(y[i] == (float)(times + i + 100 * other));
+        CHECK(y[3] == -1 && y[4] == (float)(times + 4 + 100 * rank) && y[5] == -1);
+        for (int i = 0; i < COUNT; i++) x[i]++;
+    }
+    stops({"ncclSend outside of a group"}, [=] { ncclSend(x, 1, ncclFloat32, other, c, stream); });
+    stops({"ncclSend: rank 2 of 2"}, [=] {
+        ncclGroupStart();
+        ncclSend(x, 1, ncclFloat32, 2, c, stream);
+    });
+    CHECK(settled(c, ncclCommFinalize(c)) == ncclSuccess && ncclCommDestroy(c) == ncclSuccess);
+    for (void *p : {(void *)x, (void *)y}) CUDA(cudaFreeHost(p));
+}
+
 // A rank that is late holds up the stream of the other, which can see that.
 static void test_late(void **)
 {
@@ -174,7 +206,8 @@ int main(int count, char **arguments)
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     const CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_collectives),
-                                cmocka_unit_test(test_late), cmocka_unit_test(test_not_through)};
+                                cmocka_unit_test(test_messages), cmocka_unit_test(test_late),
+                                cmocka_unit_test(test_not_through)};
     const int wrong = cmocka_run_group_tests(tests, nullptr, nullptr);
     MPI_Finalize();
     return wrong;

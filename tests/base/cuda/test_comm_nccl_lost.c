@@ -127,6 +127,16 @@ static void never_done(void *rank)
     device_sync(world.device);
 }
 
+/* comm_limit stands instead of the environment's limit, and 0 brings that back. */
+static void limited(void *seconds)
+{
+    start(0);
+    comm_limit(&world, 0.02);
+    comm_limit(&world, *(double *)seconds);
+    queue_sum();
+    device_sync(world.device);
+}
+
 static void fetched(void *rank)
 {
     double x;
@@ -171,6 +181,9 @@ static void test_lost(void **state)
     check_stops(never_done, r + 2, s, "the state of ranks 0 to 1 and rank 3 is not known");
     check_stops(never_done, r + 3, s, "the state of ranks 0 to 2 is not known");
     check_stops(never_done, r, s, "aborted. remla: ");
+    double limits[] = {0.1, 0};
+    check_stops(limited, limits, s, "not done within 0.1 s (parallel.timeout); the state of ranks 1 to 3 is");
+    check_stops(limited, limits + 1, s, "not done within 0.05 s (REMLA_DEVICE_SECONDS); the state of");
     check_stops(fetched, r, s, "waiting for a copy between device and host: not done within 0.05 s");
     check_stops(lost, r, s, ": NCCL: a peer is gone: connection closed by node9");
     check_stops(never_queued, r, s, "): not done within 0.05 s");

@@ -11,7 +11,7 @@
  *
  *     OMP_NUM_THREADS=1 mpirun -n 2 --bind-to core build/cpu/bench/overlap comm|mpi|fenced [delay in ms]
  *
- * The delay is REMLA_COMM_DELAY_MS, of every call. Prints, over all steps, medians in ms: of a step that
+ * The delay is REMLA_COMM_DELAY_MS, of every call. Prints the best times of all steps in ms: of a step that
  * computes, of one that communicates too, and processor time of the latter. */
 #include "base/clock.h"
 #include "base/comm.h"
@@ -22,7 +22,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LAYERS = 24, STEPS = 3, FLOATS = 2 << 20 /* of a layer */, WORK = 1 << 12 };
+enum { LAYERS = 24, STEPS = 6, FLOATS = 2 << 20 /* of a layer */, WORK = 1 << 12 };
 static const double LAYER_SECONDS = 0.02; /* of one pass */
 
 static int rank, size;
@@ -34,8 +34,8 @@ static float *layer[2], *shard[2];
 
 static float work[WORK];
 
-/* Not to be left out, or to be made shorter: each round needs the last one's results. */
-static void compute(int64_t rounds)
+/* Not to be left out, made shorter, or compiled twice: each round needs the last one's results. */
+static void __attribute__((noinline)) compute(int64_t rounds)
 {
     for (int64_t i = 0; i < rounds; i++) {
         for (int e = 0; e < WORK; e++) work[e] = work[e] * 0.999f + 0.001f;
@@ -104,6 +104,17 @@ static call gather(int b)
     return x;
 }
 
+/* Ranks begin together, or one would compute while the core's other half has nothing to do. */
+static double together(void)
+{
+    int64_t nothing = 0;
+    if (c)
+        comm_max_i64(c, &nothing, 1);
+    else
+        MPI_Barrier(MPI_COMM_WORLD);
+    return clock_seconds();
+}
+
 /* ---- a step ------------------------------------------------------------------------------------------- */
 
 static void step(int64_t rounds, bool communicates)
@@ -124,16 +135,7 @@ static void step(int64_t rounds, bool communicates)
     for (int b = 0; b < 2 && communicates; b++) wait_for(&on[b]);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-static double median(double *x)
-{
-    qsort(x, STEPS, sizeof *x, ascending);
-    return 1000 * x[STEPS / 2];
-}
+static double least(double best, double seconds) { return seconds < best ? seconds : best; }
 
 int main(int argc, char **argv)
 {
@@ -153,22 +155,23 @@ int main(int argc, char **argv)
         layer[b] = memory_new(FLOATS, sizeof(float), "a layer");
         shard[b] = memory_new(FLOATS / size, sizeof(float), "a shard");
     }
+    together();
     const int64_t rounds = calibrate();
-    double alone[STEPS], both[STEPS], processor[STEPS];
+    double alone = 1e9, both = 1e9, processor = 1e9;
     step(rounds, true);
     for (int s = 0; s < STEPS; s++) {
-        double began = clock_seconds();
+        double began = together();
         step(rounds, false);
-        alone[s] = clock_seconds() - began;
+        alone = least(alone, clock_seconds() - began);
+        began = together();
         const double before = processor_seconds();
-        began = clock_seconds();
         step(rounds, true);
-        both[s] = clock_seconds() - began;
-        processor[s] = processor_seconds() - before;
+        both = least(both, clock_seconds() - began);
+        processor = least(processor, processor_seconds() - before);
     }
     if (rank == 0)
         printf("%-6s delay %3s ms x %d calls: computes %6.0f, with calls %6.0f, processor %6.0f ms\n", way,
-               argc > 2 ? argv[2] : "0", 2 * LAYERS, median(alone), median(both), median(processor));
+               argc > 2 ? argv[2] : "0", 2 * LAYERS, 1000 * alone, 1000 * both, 1000 * processor);
     for (int b = 0; b < 2; b++) {
         free(layer[b]);
         free(shard[b]);

@@ -71,6 +71,7 @@ static void pairwise(float (*level)[BLOCK], const void *const *part, int parts, 
 void comm_sums_f32(float *out, const void *const *part, int parts, int64_t n, const reduction *how)
 {
     float level[LEVELS][BLOCK];
+    REQUIRE(parts >= 1 && parts <= COMM_RANKS_MAX, "%d parts", parts);
     for (int64_t from = 0; from < n; from += BLOCK) {
         const int64_t count = n - from < BLOCK ? n - from : BLOCK;
         (how->pairwise ? pairwise : in_order)(level, part, parts, from, count, how->sent);

@@ -18,18 +18,6 @@ int64_t model_bytes(const dims *d, const ops *k)
     return size.used;
 }
 
-/* Resident units of `type`, zero, laid out as the model's table says. */
-static units resident_init(weights *w, const model *m, dtype type, int64_t pad, arena *memory)
-{
-    arena size = {.name = memory->name};
-    weights_init(w, &m->table, type, pad, &size);
-    weights_free(w);
-    arena_reserve(memory, size.used);
-    weights_init(w, &m->table, type, pad, memory);
-    for (int u = 0; u < w->num_units; u++) m->k->zero(&w->unit[u], m->k->stream);
-    return weights_units(w);
-}
-
 void model_init_bare(model *m, const dims *d, const ops *k)
 {
     *m = (model){.d = *d, .k = k, .memory = {.name = "weights", .device = k->device}};
@@ -39,7 +27,13 @@ void model_init_bare(model *m, const dims *d, const ops *k)
 void model_init(model *m, const dims *d, const ops *k, int64_t pad)
 {
     model_init_bare(m, d, k);
-    m->units = resident_init(&m->w, m, k->act, pad, &m->memory);
+    arena size = {.name = m->memory.name};
+    weights_init(&m->w, &m->table, k->act, pad, &size);
+    weights_free(&m->w);
+    arena_reserve(&m->memory, size.used);
+    weights_init(&m->w, &m->table, k->act, pad, &m->memory);
+    for (int u = 0; u < m->w.num_units; u++) k->zero(&m->w.unit[u], k->stream);
+    m->units = weights_units(&m->w);
 }
 
 void model_free(model *m)
@@ -48,19 +42,6 @@ void model_free(model *m)
     param_table_free(&m->table);
     arena_release(&m->memory);
     *m = (model){0};
-}
-
-void gradients_init(gradients *g, const model *m)
-{
-    *g = (gradients){.memory = {.name = "gradients", .device = m->k->device}};
-    g->units = resident_init(&g->sum, m, m->k->real, m->w.pad, &g->memory);
-}
-
-void gradients_free(gradients *g)
-{
-    weights_free(&g->sum);
-    arena_release(&g->memory);
-    *g = (gradients){0};
 }
 
 /* ---- forward and backward ------------------------------------------------------------------------------ */

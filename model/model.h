@@ -1,7 +1,7 @@
 /* A transformer with GQA or MLA attention, in three objects with lives of their own:
  *   model        shape, ops and weights. One may be used by several passes, and is not written by them
  *   activations  what a pass over one micro-batch needs (model/activations.h)
- *   gradients    sums, of the same shapes as the weights; only training has them
+ *   gradients    sums, of the same shapes as the weights: units that only training has (optim/shards.h)
  * and the hand-written forward and backward, which take the three as arguments. Nothing is allocated in a
  * pass. */
 #ifndef REMLA_MODEL_MODEL_H
@@ -28,19 +28,6 @@ void model_init_bare(model *m, const dims *d, const ops *k);
 void model_free(model *m);
 /* Bytes that model_init reserves without padding. */
 int64_t model_bytes(const dims *d, const ops *k);
-
-/* Resident sums. A pass takes only units, which may be an optimizer's: it does more when they are released.
- */
-typedef struct gradients {
-    weights sum; /* real; of the sum of the losses, over the micro-batches since they were zero */
-    units units; /* of sum */
-    arena memory;
-} gradients;
-
-/* Lays out and reserves gradients for the units of `m`, padded like them, zero. Stops the job when memory is
- * short. */
-void gradients_init(gradients *g, const model *m);
-void gradients_free(gradients *g);
 
 /* Embedding, layers and final norm: a->hidden. Does not read the targets. The batch, here and below, has the
  * B and T of the activations. All three calls of a step are queued on a device and wait for nothing:

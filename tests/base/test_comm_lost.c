@@ -1,5 +1,5 @@
-/* Jobs of two ranks in which one is lost, late, or only looks so. Under mpirun this program is a rank of one;
- * all run side by side, because most of their time is waiting. */
+/* Jobs of a few ranks in which one is lost, late, or only looks so. Under mpirun this program is a rank of
+ * one; all run side by side, because most of their time is waiting. */
 #include "base/clock.h"
 #include "base/comm.h"
 #include "tests/support/check.h"
@@ -66,17 +66,17 @@ static void one_writes_for_long(void)
 {
     message why;
     comm_limit(world, 1);
-    if (world->rank == 0) rest(5);
+    if (world->rank == 0) rest(4);
     comm_agree(world, OK, &why);
     comm_limit(world, 0);
-    if (world->rank == 0) rest(2);
+    if (world->rank == 0) rest(1.5);
     sum_of_step();
 }
 
 static void one_ends_early(void)
 {
     comm_limit(world, 1);
-    if (world->rank == 1) rest(5);
+    if (world->rank == 1) rest(4);
 }
 
 /* mpirun names the rank, within two seconds or so. */
@@ -95,18 +95,18 @@ static void all_are_suspended(void)
     char command[100];
     pid[world->rank] = getpid();
     comm_max_i64(world, pid, 2);
-    comm_limit(world, 4);
+    comm_limit(world, 3);
     if (world->rank == 0) {
         snprintf(command, sizeof command,
-                 "(sleep 1; kill -STOP %d %d; sleep 5; kill -CONT %d; sleep 0.3; kill -CONT %d)&", (int)pid[0],
-                 (int)pid[1], (int)pid[0], (int)pid[1]);
+                 "(sleep 0.5; kill -STOP %d %d; sleep 4; kill -CONT %d; sleep 0.2; kill -CONT %d)&",
+                 (int)pid[0], (int)pid[1], (int)pid[0], (int)pid[1]);
         if (system(command) != 0) exit(99);
     }
     const double began = clock_seconds();
     for (int64_t more = 1; more; comm_max_i64(world, &more, 1)) {
         sum_of_step();
         usleep(10000);
-        more = clock_seconds() < began + 8;
+        more = clock_seconds() < began + 5.5;
     }
 }
 
@@ -127,27 +127,40 @@ static void one_dies(void)
     sum_of_step();
 }
 
-/* `says`: what the job prints; NULL: nothing of ours. */
+/* All that wait for it name it: not one that is late itself, because it waits too. */
+static void one_stops_in_a_gather(void)
+{
+    enum { PART = 1 << 20 }; /* more than is sent before it is asked for */
+    char *const all = calloc((size_t)world->size, PART);
+    REQUIRE(all, "memory");
+    comm_limit(world, 1);
+    if (world->rank == 2) raise(SIGSTOP);
+    comm_wait(world, comm_all_gather(world, all, all + (int64_t)world->rank * PART, PART));
+}
+
+/* `says`: how every sentence of a rank goes on behind place and call, in which %s is the host; NULL: there is
+ * none. */
 static const struct way {
     const char *name;
     void (*run)(void);
-    int code; /* -1: mpirun's */
+    int ranks, code; /* -1: mpirun's */
     const char *says;
 } ways[] = {
-    {"stops_in_a_step", one_stops_in_a_step, ERR_DEVICE,
-     "remla: rank 0 on %s, step 3: reduce_scatter (call 1): rank 1 on %s has not come within 1 s\n"},
-    {"slow_in_a_step", one_is_slow_in_a_step, ERR_DEVICE,
-     "remla: rank 0 on %s, step 3: reduce_scatter (call 1): rank 1 on %s has not come within 1 s\n"},
-    {"stops_elsewhere", one_stops_elsewhere, ERR_DEVICE,
-     "remla: rank 0 on %s, step 3: max_i64: rank 1 on %s has been silent for "},
-    {"stops_unexpected", one_stops_unexpected, ERR_DEVICE,
-     "remla: rank 0 on %s, step 3: rank 1 on %s has been silent for "},
-    {"writes_for_long", one_writes_for_long, OK, NULL},
-    {"ends_early", one_ends_early, OK, NULL},
-    {"killed", one_is_killed, -1, NULL},
-    {"suspended", all_are_suspended, OK, NULL},
-    {"idle", all_are_idle, OK, NULL},
-    {"dies", one_dies, ERR_INPUT, "remla: rank 0 on %s, step 3: the disk burns\n"},
+    {"stops_in_a_step", one_stops_in_a_step, 2, ERR_DEVICE,
+     "reduce_scatter (call 1): rank 1 on %s has not come within 1 s\n"},
+    {"stops_in_a_gather", one_stops_in_a_gather, 6, ERR_DEVICE,
+     "all_gather (call 1): rank 2 on %s has not come within 1 s\n"},
+    {"slow_in_a_step", one_is_slow_in_a_step, 2, ERR_DEVICE,
+     "reduce_scatter (call 1): rank 1 on %s has not come within 1 s\n"},
+    {"stops_elsewhere", one_stops_elsewhere, 2, ERR_DEVICE,
+     "max_i64: rank 1 on %s has been silent for "},
+    {"stops_unexpected", one_stops_unexpected, 2, ERR_DEVICE, "rank 1 on %s has been silent for "},
+    {"writes_for_long", one_writes_for_long, 2, OK, NULL},
+    {"ends_early", one_ends_early, 2, OK, NULL},
+    {"killed", one_is_killed, 2, -1, NULL},
+    {"suspended", all_are_suspended, 2, OK, NULL},
+    {"idle", all_are_idle, 2, OK, NULL},
+    {"dies", one_dies, 2, ERR_INPUT, "the disk burns\n"},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
@@ -163,25 +176,37 @@ static int rank_main(const char *name)
 
 /* ---- the test ----------------------------------------------------------------------------------------- */
 
+/* Returns how many sentences of ranks there are; each has to go on like `want`. */
+static int check_sentences(const struct way *w, const char *out, const char *want)
+{
+    int sentences = 0, rank, length;
+    for (const char *p = out; (p = strstr(p, "remla: ")); sentences++) {
+        length = 0;
+        if (sscanf(p, "remla: rank %d%n", &rank, &length) != 1 ||
+            strncmp(p + length, want, strlen(want)) != 0)
+            fail_msg("%s: expected '%s' in all sentences of:\n%s", w->name, want, out);
+        p += length;
+    }
+    return sentences;
+}
+
 static void check_job(const struct way *w, FILE *job, double began)
 {
-    char out[8192], want[300], host[200];
+    char out[8192], says[200] = "", want[500], host[64];
     out[fread(out, 1, sizeof out - 1, job)] = 0;
     const int result = pclose(job);
     const double taken = clock_seconds() - began;
     assert_int_equal(gethostname(host, sizeof host), 0);
     if (!WIFEXITED(result) || (w->code >= 0 ? WEXITSTATUS(result) != w->code : WEXITSTATUS(result) == 0))
         fail_msg("%s: status %#x, expected exit code %d:\n%s", w->name, (unsigned)result, w->code, out);
-    if (w->says) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(want, sizeof want, w->says, host, host);
+    if (w->says) snprintf(says, sizeof says, w->says, host);
 #pragma GCC diagnostic pop
-        if (!strstr(out, want)) fail_msg("%s: expected '%s' in:\n%s", w->name, want, out);
-    }
-    const char *const first = strstr(out, "remla: ");
-    if ((first && strstr(first + 1, "remla: ")) || (first && !w->says))
-        fail_msg("%s: expected %s sentence in:\n%s", w->name, w->says ? "one" : "no", out);
+    snprintf(want, sizeof want, " on %s, step 3: %s", host, says);
+    const int sentences = check_sentences(w, out, want);
+    if (w->says ? sentences < 1 || sentences >= w->ranks : sentences > 0)
+        fail_msg("%s: %d sentences of %d ranks in:\n%s", w->name, sentences, w->ranks, out);
     if (taken > 25) fail_msg("%s: took %.0f s:\n%s", w->name, taken, out);
 }
 
@@ -198,8 +223,8 @@ static void test_jobs(void **state)
         char command[600];
         /* Open MPI never frees what it gets at start; the leak checker must not mind. */
         snprintf(command, sizeof command,
-                 "ASAN_OPTIONS=detect_leaks=0 mpirun --oversubscribe --bind-to none -n 2 %s %s 2>&1", self,
-                 ways[i].name);
+                 "ASAN_OPTIONS=detect_leaks=0 mpirun --oversubscribe --bind-to none -n %d %s %s 2>&1",
+                 ways[i].ranks, self, ways[i].name);
         job[i] = popen(command, "r");
         assert_non_null(job[i]);
     }

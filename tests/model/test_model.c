@@ -58,7 +58,8 @@ static setting resident = {RESIDENT, RECOMPUTE_LIGHT}, copies = {COPIES, RECOMPU
 /* A model with what it takes to train it, and random weights. */
 typedef struct trainee {
     model m;
-    gradients g;
+    weights gradients;
+    arena gradients_memory;
     activations a;
     storage storage;
     unit_store weight_copies, sum_copies;
@@ -66,20 +67,33 @@ typedef struct trainee {
     units sums;                 /* what a pass adds to */
 } trainee;
 
+/* Gradients that stay where they are, zero. */
+static void gradients_init(trainee *t)
+{
+    const ops *k = t->m.k;
+    t->gradients_memory = (arena){.name = "gradients", .device = k->device};
+    arena size = {.name = "gradients"};
+    weights_init(&t->gradients, &t->m.table, k->real, 1, &size);
+    weights_free(&t->gradients);
+    arena_reserve(&t->gradients_memory, size.used);
+    weights_init(&t->gradients, &t->m.table, k->real, 1, &t->gradients_memory);
+    for (int u = 0; u < t->gradients.num_units; u++) k->zero(&t->gradients.unit[u], k->stream);
+    t->sum = t->gradients.unit;
+    t->sums = weights_units(&t->gradients);
+}
+
 static void trainee_init(trainee *t, const dims *d, const ops *k, int64_t sequences, int64_t length,
                          setting how)
 {
     *t = (trainee){.storage = how.where};
     model_init(&t->m, d, k, 1);
     random_weights(&t->m, 1, 1);
-    gradients_init(&t->g, &t->m);
+    gradients_init(t);
     activations_init(&t->a, d, k, sequences, length, FORWARD_AND_BACKWARD, how.again);
     t->weight = t->m.w.unit;
-    t->sum = t->g.sum.unit;
-    t->sums = t->g.units;
     if (how.where == RESIDENT) return;
     unit_store_init(&t->weight_copies, k, t->m.w.unit, t->m.table.num_units);
-    unit_store_init(&t->sum_copies, k, t->g.sum.unit, t->m.table.num_units);
+    unit_store_init(&t->sum_copies, k, t->gradients.unit, t->m.table.num_units);
     t->weight = t->weight_copies.kept;
     t->sum = t->sum_copies.kept;
     t->m.units = unit_store_units(&t->weight_copies);
@@ -98,7 +112,8 @@ static void trainee_free(trainee *t)
         unit_store_free(&t->sum_copies);
     }
     activations_free(&t->a);
-    gradients_free(&t->g);
+    weights_free(&t->gradients);
+    arena_release(&t->gradients_memory);
     model_free(&t->m);
 }
 

@@ -7,7 +7,7 @@
  * A call that returns a ticket is queued: it returns at once, and the memory that it works on, to read or to
  * write, is the communicator's until comm_wait for the ticket. Calls of a communicator run one after another,
  * in the order in which they were made. On the host a thread of the communicator runs them while the caller
- * computes; calls without a ticket are done when they return, behind all that was queued before them. With
+ * computes. Calls without a ticket are done when they return, and do not wait for those that are queued. With
  * one rank a call is done when it returns.
  *
  * A communicator over devices has sum_f64, reduce_scatter, all_gather and wait; the host's does the rest. Its

@@ -33,6 +33,9 @@ typedef struct comm_mpi_call {
     reduction how;
     bool timed;   /* comm_limit holds for it */
     double limit; /* filled by comm_mpi_queue */
+    /* Instead of run, for comm_mpi_now: starts a piece, 0, 1, ... */
+    void (*start)(const struct comm_mpi_call *, int64_t piece, MPI_Request *);
+    int64_t pieces;
 } comm_mpi_call;
 
 void comm_mpi_thread_start(const comm *world);
@@ -44,9 +47,11 @@ comm_ticket comm_mpi_ticket(const comm *c);            /* of the call that was q
 void comm_mpi_done(const comm *c, comm_ticket ticket); /* returns when that call is done */
 void comm_mpi_limit(const comm *c, double seconds);
 
+/* Makes a call of MPI's own collectives beside those of the queue; returns when it is done. One caller. */
+void comm_mpi_now(comm_mpi_call call);
+
 /* For calls that run on the thread. Each looks after the heartbeats, too. */
 void comm_mpi_wait_ranks(MPI_Request *request); /* until (2*size) are done; [2r] and [2r+1] are with rank r */
-void comm_mpi_wait(MPI_Request *request);       /* until that one is done, whoever is late */
 void comm_mpi_pause(double seconds);
 
 /* ---- the calls ---------------------------------------------------------------------------------------- */

@@ -232,41 +232,44 @@ void comm_mpi_all_gather(const comm *c, void *all, const void *part, int64_t byt
 
 /* ---- MPI's own collectives, for little data ------------------------------------------------------------ */
 
-static void broadcast(const comm_mpi_call *k)
+/* Elements of a piece, of so many at most. */
+static int piece_of(const comm_mpi_call *k, int64_t most, int64_t piece)
 {
-    MPI_Request request;
-    for (int64_t done = 0; done < k->count; done += MESSAGE_BYTES) {
-        const int n = (int)(k->count - done < MESSAGE_BYTES ? k->count - done : MESSAGE_BYTES);
-        MPI_OK(MPI_Ibcast((char *)k->out + done, n, MPI_BYTE, k->root, MPI_COMM_WORLD, &request));
-        comm_mpi_wait(&request);
-    }
+    const int64_t left = k->count - piece * most;
+    return (int)(left < most ? left : most);
 }
 
-static void max_i64(const comm_mpi_call *k)
+static void broadcast(const comm_mpi_call *k, int64_t piece, MPI_Request *request)
 {
-    enum { MOST = MESSAGE_BYTES / 8 };
-    MPI_Request request;
-    for (int64_t done = 0; done < k->count; done += MOST) {
-        const int n = (int)(k->count - done < MOST ? k->count - done : MOST);
-        MPI_OK(MPI_Iallreduce(MPI_IN_PLACE, (int64_t *)k->out + done, n, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD,
-                              &request));
-        comm_mpi_wait(&request);
-    }
+    MPI_OK(MPI_Ibcast((char *)k->out + piece * MESSAGE_BYTES, piece_of(k, MESSAGE_BYTES, piece), MPI_BYTE,
+                      k->root, MPI_COMM_WORLD, request));
 }
 
-static void now(const comm *c, comm_mpi_call call)
+enum { MESSAGE_VALUES = MESSAGE_BYTES / 8 };
+
+static void max_i64(const comm_mpi_call *k, int64_t piece, MPI_Request *request)
 {
-    comm_mpi_queue(call);
-    comm_mpi_done(c, comm_mpi_ticket(c));
+    MPI_OK(MPI_Iallreduce(MPI_IN_PLACE, (int64_t *)k->out + piece * MESSAGE_VALUES,
+                          piece_of(k, MESSAGE_VALUES, piece), MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD, request));
 }
 
 void comm_mpi_broadcast(const comm *c, void *bytes, int64_t count, int root)
 {
-    now(c,
-        (comm_mpi_call){.name = "broadcast", .run = broadcast, .out = bytes, .count = count, .root = root});
+    (void)c;
+    comm_mpi_now((comm_mpi_call){.name = "broadcast",
+                                 .start = broadcast,
+                                 .pieces = pieces_of(count, MESSAGE_BYTES),
+                                 .out = bytes,
+                                 .count = count,
+                                 .root = root});
 }
 
 void comm_mpi_max_i64(const comm *c, int64_t *values, int64_t count)
 {
-    now(c, (comm_mpi_call){.name = "max_i64", .run = max_i64, .out = values, .count = count});
+    (void)c;
+    comm_mpi_now((comm_mpi_call){.name = "max_i64",
+                                 .start = max_i64,
+                                 .pieces = pieces_of(count, MESSAGE_VALUES),
+                                 .out = values,
+                                 .count = count});
 }

@@ -4,6 +4,9 @@
  *     main     put 7 | put 8 | compute ................. | wait 7 | compute ... | wait 8
  *     thread         | 7: post, test, nap, test, add ... done | 8: post, test, nap ... done
  *
+ * A caller that wants its result at once (comm_mpi_now: little data, often a barrier) does not wait for the
+ * queue, in which whole models may stand: while a call of the queue waits, the thread looks after the other.
+ *
  * MPI moves most data only while it is called, so the thread polls. It must not take the core from the thread
  * that computes, where a rank has one core: what lasts is asked for at growing intervals, the shorter while
  * somebody waits for the result. Without a call it looks ten times a second for heartbeats. */
@@ -30,9 +33,14 @@ static comm_mpi_call queue[QUEUE];    /* call n is at n % QUEUE */
 static uint64_t put, done;            /* calls so far */
 static int waiting;                   /* callers */
 static double limit;
+static comm_mpi_call at_once; /* beside the queue */
+static bool at_once_put;
+static double at_once_since;
 
 /* The thread's own. */
 static int ranks;
+static MPI_Request at_once_request = MPI_REQUEST_NULL;
+static int64_t at_once_started; /* pieces */
 static bool farewell;
 static __thread const comm_mpi_call *running;
 static __thread uint64_t running_number;
@@ -76,6 +84,20 @@ void comm_mpi_done(const comm *c, comm_ticket ticket)
     pthread_mutex_unlock(&lock);
 }
 
+void comm_mpi_now(comm_mpi_call call)
+{
+    pthread_mutex_lock(&lock);
+    REQUIRE(!at_once_put, "%s while another thread waits for %s", call.name, at_once.name);
+    at_once = call;
+    at_once_since = clock_seconds();
+    at_once_put = true;
+    waiting++;
+    pthread_cond_signal(&news);
+    while (at_once_put) pthread_cond_wait(&ended, &lock);
+    waiting--;
+    pthread_mutex_unlock(&lock);
+}
+
 void comm_mpi_limit(const comm *c, double seconds)
 {
     (void)c;
@@ -100,11 +122,70 @@ static void back_off(double idle)
     if (idle < spin) sched_yield();
 }
 
+static bool at_once_waits(void)
+{
+    pthread_mutex_lock(&lock);
+    const bool waits = at_once_put;
+    pthread_mutex_unlock(&lock);
+    return waits;
+}
+
+/* True when all its pieces are done. */
+static bool at_once_goes_on(void)
+{
+    for (int arrived = 1;;) {
+        if (at_once_request != MPI_REQUEST_NULL)
+            MPI_OK(MPI_Test(&at_once_request, &arrived, MPI_STATUS_IGNORE));
+        if (!arrived) return false;
+        if (at_once_started == at_once.pieces) return true;
+        at_once.start(&at_once, at_once_started++, &at_once_request);
+    }
+}
+
+/* Starts or continues the call beside the queue, if there is one. */
+static void look_after_at_once(void)
+{
+    const comm_mpi_call *const queued = running;
+    const uint64_t number = running_number;
+    if (!at_once_waits()) return;
+    running = &at_once;
+    running_number = 0;
+    if (at_once_goes_on()) {
+        at_once_started = 0;
+        pthread_mutex_lock(&lock);
+        at_once_put = false;
+        pthread_cond_broadcast(&ended);
+        pthread_mutex_unlock(&lock);
+    }
+    running = queued;
+    running_number = number;
+}
+
+/* Without a call of the queue. With the lock, which is open meanwhile. */
+static void idle(void)
+{
+    if (!at_once_put) sleep_on_news(IDLE_NAP);
+    pthread_mutex_unlock(&lock);
+    const double now = clock_seconds();
+    running = at_once_waits() ? &at_once : NULL; /* who is silent is missed in it */
+    running_number = 0;
+    comm_mpi_heartbeat(now);
+    running = NULL;
+    look_after_at_once();
+    if (at_once_waits()) back_off(now - at_once_since);
+    pthread_mutex_lock(&lock);
+}
+
 void comm_mpi_pause(double seconds)
 {
     const double until = clock_seconds() + seconds;
     for (double now; (now = clock_seconds()) < until;) {
         comm_mpi_heartbeat(now);
+        look_after_at_once();
+        if (at_once_waits()) {
+            back_off(now - at_once_since);
+            continue;
+        }
         pthread_mutex_lock(&lock);
         sleep_on_news(until - now < IDLE_NAP ? until - now : IDLE_NAP);
         pthread_mutex_unlock(&lock);
@@ -114,7 +195,9 @@ void comm_mpi_pause(double seconds)
 const char *comm_mpi_running(char *buffer, size_t bytes)
 {
     *buffer = '\0';
-    if (running)
+    if (running && !running_number)
+        snprintf(buffer, bytes, "%s: ", running->name);
+    else if (running)
         snprintf(buffer, bytes, "%s (call %llu): ", running->name, (unsigned long long)running_number);
     return buffer;
 }
@@ -154,22 +237,19 @@ static void late(const MPI_Request *request, double seconds)
         count == 1 ? "has" : "have", seconds);
 }
 
-/* Waits for `count` requests; `of_ranks`: those of comm_mpi_wait_ranks. */
-static void wait_for(MPI_Request *request, int count, bool of_ranks)
+void comm_mpi_wait_ranks(MPI_Request *request)
 {
     double began = clock_seconds();
     for (int arrived = 0;;) {
-        MPI_OK(MPI_Testall(count, request, &arrived, MPI_STATUSES_IGNORE));
+        MPI_OK(MPI_Testall(2 * ranks, request, &arrived, MPI_STATUSES_IGNORE));
         if (arrived) return;
         const double now = clock_seconds();
         if (comm_mpi_heartbeat(now)) began = now;
-        if (of_ranks && running->limit > 0 && now - began > running->limit) late(request, running->limit);
+        if (running->limit > 0 && now - began > running->limit) late(request, running->limit);
+        look_after_at_once();
         back_off(now - began);
     }
 }
-
-void comm_mpi_wait_ranks(MPI_Request *request) { wait_for(request, 2 * ranks, true); }
-void comm_mpi_wait(MPI_Request *request) { wait_for(request, 1, false); }
 
 /* The last call: from here on this rank may be silent. */
 static void leave(const comm_mpi_call *call)
@@ -184,12 +264,7 @@ static void leave(const comm_mpi_call *call)
 static const comm_mpi_call *next_call(void)
 {
     pthread_mutex_lock(&lock);
-    while (put == done) {
-        sleep_on_news(IDLE_NAP);
-        pthread_mutex_unlock(&lock);
-        comm_mpi_heartbeat(clock_seconds());
-        pthread_mutex_lock(&lock);
-    }
+    while (put == done) idle();
     running_number = done + 1;
     pthread_mutex_unlock(&lock);
     return &queue[running_number % QUEUE];

@@ -76,8 +76,7 @@ static void gather(shards *s, int u)
             comm_all_gather(s->c, whole.data, mine.data, tensor_numel(&mine) * dtype_bytes(mine.type));
 }
 
-/* ---- a gradient for all micro-batches -------------------------------------------------------------------
- */
+/* ---- a gradient for all micro-batches ------------------------------------------------------------------ */
 
 static tensor whole_acquire(void *owner, int u)
 {
@@ -97,8 +96,7 @@ static void whole_release(void *owner, int u)
     if (!shards_cut(s)) gather(s, u);
 }
 
-/* ---- a gradient for each micro-batch --------------------------------------------------------------------
- */
+/* ---- a gradient for each micro-batch ------------------------------------------------------------------- */
 
 /* Nothing is in level 0 when micro-batch i comes: its sum over the ranks goes there at once. */
 static bool goes_to_level(const shards *s, int64_t i) { return s->set.how.pairwise ? i % 2 == 0 : i == 0; }
@@ -164,8 +162,7 @@ static void side_release(void *owner, int u)
     x->place[p].pass = s->micro_batch;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------
- */
+/* ---- all ----------------------------------------------------------------------------------------------- */
 
 units shards_gradients(shards *s, int64_t micro_batch)
 {

@@ -28,8 +28,7 @@ void shard_weights_init(shards *s, arena *a)
     for (int u = 0; u < n && a->base; u++) s->k->zero(&s->weight[u], s->k->stream);
 }
 
-/* ---- stage 3 --------------------------------------------------------------------------------------------
- */
+/* ---- stage 3 ------------------------------------------------------------------------------------------- */
 
 /* What a pass needs after `u` if it is one of the usual ones: forward from the first to the last, the head,
  * back from the last to the first, and forward again. NO_UNIT: nothing, or what is there already. */
@@ -90,8 +89,7 @@ static void slices_release(void *owner, int u)
     s->weight_held = NO_UNIT;
 }
 
-/* ---- stages 0 to 2 --------------------------------------------------------------------------------------
- */
+/* ---- stages 0 to 2 ------------------------------------------------------------------------------------- */
 
 static void gathered_wait(shards *s, int u)
 {
@@ -107,8 +105,7 @@ static tensor whole_acquire(void *owner, int u)
 
 static void whole_release(void *owner, int u) { (void)owner, (void)u; }
 
-/* ---- all ------------------------------------------------------------------------------------------------
- */
+/* ---- all ----------------------------------------------------------------------------------------------- */
 
 units shards_weights(shards *s)
 {

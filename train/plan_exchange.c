@@ -1,6 +1,7 @@
 /* The exchange between ranks in one step, played through: the passes visit units in their order, computing
  * takes its time, and the calls of communication go one after the other beside it, as optim/shards.h makes
- * them. What the passes wait for is what does not hide. Calls are taken to be limited by bandwidth alone. */
+ * them. What the passes wait for is what does not hide. A call takes what its bytes take, and the steps of a
+ * ring through all ranks. */
 #include "base/memory.h"
 #include "model/model.h"
 #include "optim/shard_layout.h"
@@ -35,10 +36,18 @@ typedef struct play {
     double reduced[2]; /* when the reductions of the last two units are done */
 } play;
 
+/* Until a call has gone round the ring. */
+static double ring_seconds(const plan_run *r)
+{
+    const plan_machine *m = &r->machine;
+    const int across = (r->ranks - 1) / m->host_ranks, inside = r->ranks - 1 - across;
+    return m->call + inside * m->step_inside + across * m->step_across;
+}
+
 /* A call that sends `bytes`; returns when it is done. */
 static double call(play *x, double bytes)
 {
-    const double seconds = bytes / plan_bandwidth(x->r);
+    const double seconds = bytes / plan_bandwidth(x->r) + ring_seconds(x->r);
     x->sent = fmax(x->sent, x->computed) + seconds;
     x->busy += seconds;
     x->bytes += bytes;

@@ -16,7 +16,8 @@
  * reach over NVLink (450 and 300 GB/s each way by the data sheet). Across: with a port of 400 Gb/s (200 for
  * the A100) for each GPU a ring reaches 46 to 48 GB/s a port (nccl-tests, issue 290), and DGX A100 has
  * measured 192 GB/s (nccl, issue 1576); a host with fewer ports has less in proportion. To the host: PCIe 5
- * x16 and 4 x16. */
+ * x16 and 4 x16. Seconds of a call and of the steps of a ring: NCCL's own figures, by which it picks its
+ * algorithms (ring, Simple; src/graph/tuning.cc). */
 static const plan_machine machines[] = {
     {.name = "h100",
      .gpu = true,
@@ -29,7 +30,10 @@ static const plan_machine machines[] = {
      .host_ranks = 8,
      .inside = 330e9,
      .across = 330e9,
-     .host = 50e9},
+     .host = 50e9,
+     .call = 8.4e-6,
+     .step_inside = 3.4e-6,
+     .step_across = 14e-6},
     {.name = "a100",
      .gpu = true,
      .bytes = 79 * GIB + GIB / 10,
@@ -41,7 +45,10 @@ static const plan_machine machines[] = {
      .host_ranks = 8,
      .inside = 230e9,
      .across = 190e9,
-     .host = 24e9},
+     .host = 24e9,
+     .call = 8.4e-6,
+     .step_inside = 3.4e-6,
+     .step_across = 14e-6},
 };
 enum { MACHINES = sizeof machines / sizeof *machines };
 

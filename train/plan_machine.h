@@ -16,6 +16,9 @@ typedef struct plan_machine {
     double share;          /* of the peak that a step reaches, by the model's count of operations */
     int host_ranks;        /* devices of a host */
     double inside, across; /* bytes per second while all ranks are on one host, and over several */
+    double call;           /* seconds before a call moves anything */
+    double step_inside;    /* seconds of a ring's step to a rank of the same host, */
+    double step_across;    /* and to one of the next host */
     double host;           /* bytes per second to the host's memory, and as many back at the same time */
 } plan_machine;
 

@@ -1,6 +1,6 @@
 /* Checks that all ranks hold the same weights. Each computes with its own copy of them: a copy that has gone
  * astray (memory, network, a race) would spoil the gradients of all the others from then on, and no loss
- * shows it. */
+ * shows it. Where weights are cut (stage 3), the copies are those that are gathered for a pass. */
 #ifndef REMLA_TRAIN_WEIGHTS_HASH_H
 #define REMLA_TRAIN_WEIGHTS_HASH_H
 #include "base/comm.h"

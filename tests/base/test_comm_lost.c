@@ -153,7 +153,7 @@ static const struct way {
     {"slow_in_a_step", one_is_slow_in_a_step, 2, ERR_DEVICE,
      "reduce_scatter (call 1): rank 1 on %s has not come within 1 s\n"},
     {"stops_elsewhere", one_stops_elsewhere, 2, ERR_DEVICE,
-     "max_i64 (call 1): rank 1 on %s has been silent for "},
+     "max_i64: rank 1 on %s has been silent for "},
     {"stops_unexpected", one_stops_unexpected, 2, ERR_DEVICE, "rank 1 on %s has been silent for "},
     {"writes_for_long", one_writes_for_long, 2, OK, NULL},
     {"ends_early", one_ends_early, 2, OK, NULL},

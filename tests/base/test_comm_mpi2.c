@@ -49,6 +49,28 @@ static void test_max(void **state)
             (long long)x[0], (long long)x[1]);
 }
 
+/* Calls without a ticket do not wait for the queue: rank 0's gather ends only when the others have begun
+ * theirs, and they do so behind both calls. */
+static void test_beside_the_queue(void **state)
+{
+    (void)state;
+    enum { PART = 1 << 16 };
+    static char all[64 * PART], part[PART];
+    comm_ticket gathered = {0};
+    memset(part, world->rank + 1, PART);
+    comm_limit(world, 20);
+    if (world->rank == 0) gathered = comm_all_gather(world, all, part, PART);
+    int64_t most = world->rank;
+    comm_max_i64(world, &most, 1);
+    comm_broadcast(world, &most, sizeof most, world->size - 1);
+    REQUIRE(most == world->size - 1, "the largest rank is %lld", (long long)most);
+    if (world->rank != 0) gathered = comm_all_gather(world, all, part, PART);
+    comm_wait(world, gathered);
+    comm_limit(world, 0);
+    for (int64_t i = 0; i < world->size * PART; i++)
+        REQUIRE(all[i] == i / PART + 1, "byte %lld is %d", (long long)i, all[i]);
+}
+
 static void test_broadcast(void **state)
 {
     (void)state;
@@ -271,17 +293,13 @@ int main(void)
 {
     world = comm_start();
     if (world->size < 2) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ranks),
-                                       cmocka_unit_test(test_max),
-                                       cmocka_unit_test(test_broadcast),
-                                       cmocka_unit_test(test_sum),
-                                       cmocka_unit_test(test_reduce_scatter),
-                                       cmocka_unit_test(test_orders_differ),
-                                       cmocka_unit_test(test_many),
-                                       cmocka_unit_test(test_all_gather),
-                                       cmocka_unit_test(test_tickets),
-                                       cmocka_unit_test(test_agree),
-                                       cmocka_unit_test(test_try)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ranks),         cmocka_unit_test(test_max),
+        cmocka_unit_test(test_broadcast),     cmocka_unit_test(test_beside_the_queue),
+        cmocka_unit_test(test_sum),           cmocka_unit_test(test_reduce_scatter),
+        cmocka_unit_test(test_orders_differ), cmocka_unit_test(test_many),
+        cmocka_unit_test(test_all_gather),    cmocka_unit_test(test_tickets),
+        cmocka_unit_test(test_agree),         cmocka_unit_test(test_try)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     comm_stop(world);
     return failed;

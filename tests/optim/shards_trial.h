@@ -49,7 +49,7 @@ static inline void trial_table_init(trial_table *t, bool tied)
 
 typedef struct trial {
     const ops *k;
-    const comm *c;
+    const comm *c, *tensors; /* over the host's memory, over that of the tensors */
     const trial_table *t;
     shards s;
     optimizer o;
@@ -123,7 +123,7 @@ static inline double trial_sum(const trial *x, int64_t step, int u, int64_t i)
 
 static inline void trial_lay_out(trial *x, const shards_settings *set, arena *a)
 {
-    shards_init(&x->s, x->k, x->c, &x->t->table, set, a);
+    shards_init(&x->s, x->k, x->tensors, &x->t->table, set, a);
     x->o = (optimizer){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-3, .decay = 0.1};
     optimizer_init(&x->o, x->c, &x->s, a);
     x->most = 0;
@@ -132,12 +132,13 @@ static inline void trial_lay_out(trial *x, const shards_settings *set, arena *a)
     x->scratch = arena_tensor(a, x->k->real, "scratch", x->most);
 }
 
-static inline void trial_init(trial *x, const ops *k, const comm *c, const trial_table *t, int stage,
-                              bool pairwise, int64_t micro_batches)
+static inline void trial_init(trial *x, const ops *k, const comm *c, const comm *tensors,
+                              const trial_table *t, int stage, bool pairwise, int64_t micro_batches)
 {
     const shards_settings set = {
         .stage = stage, .how = {.sent = F32, .pairwise = pairwise}, .micro_batches = micro_batches};
-    *x = (trial){.k = k, .c = c, .t = t, .memory = {.name = "trial", .device = k->device}};
+    *x =
+        (trial){.k = k, .c = c, .tensors = tensors, .t = t, .memory = {.name = "trial", .device = k->device}};
     arena size = {.name = "trial"};
     trial_lay_out(x, &set, &size);
     optimizer_free(&x->o);
@@ -389,23 +390,24 @@ static inline void trial_check_bytes(trial *x)
 static inline void trial_all(const ops *k, const comm *c, const int64_t *micro_batches, int count)
 {
     const bool power = (c->size & (c->size - 1)) == 0;
+    const comm *tensors = k->device ? comm_nccl_start(k->device, c) : c;
     for (int tied = 0; tied < 2; tied++) {
         trial_table t;
         trial_table_init(&t, tied);
         for (int n = 0; n < count; n++) {
             const int64_t m = micro_batches[n];
             trial alone;
-            trial_init(&alone, k, comm_self(), &t, 1, true, m * c->size);
+            trial_init(&alone, k, comm_self(), k->device ? tensors : comm_self(), &t, 1, true, m * c->size);
             trial_run(&alone);
             for (int stage = 0; stage <= 3; stage++) {
                 trial x;
-                trial_init(&x, k, c, &t, stage, false, m);
+                trial_init(&x, k, c, tensors, &t, stage, false, m);
                 trial_run(&x);
                 trial_round_trip(&x);
                 trial_check_bytes(&x);
                 trial_free(&x);
                 if (!power) continue;
-                trial_init(&x, k, c, &t, stage, true, m);
+                trial_init(&x, k, c, tensors, &t, stage, true, m);
                 trial_run(&x);
                 trial_same(&x, &alone, "pairwise sums");
                 trial_check_bytes(&x);
@@ -414,6 +416,7 @@ static inline void trial_all(const ops *k, const comm *c, const int64_t *micro_b
             trial_free(&alone);
         }
     }
+    if (k->device) comm_stop(tensors);
 }
 
 #endif

@@ -97,7 +97,7 @@ static void begin(misuse *b, bool gradients)
 {
     static trial_table t;
     trial_table_init(&t, false);
-    trial_init(&b->x, ops_cpu_f32(), comm_self(), &t, 3, false, 2);
+    trial_init(&b->x, ops_cpu_f32(), comm_self(), comm_self(), &t, 3, false, 2);
     b->units = gradients ? shards_gradients(&b->x.s, 0) : shards_weights(&b->x.s);
     units_acquire(&b->units, 2);
 }

@@ -22,9 +22,15 @@ static inline void slurp(const char *name, char *text, size_t size)
 }
 
 /* Runs `BEFORE remla ARGUMENTS` by the shell; fills `out` and `err`; returns the exit code. */
-static inline int program_run(const char *before, const char *arguments)
+static inline int program_run(const char *before, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static inline int program_run(const char *before, const char *format, ...)
 {
-    char command[16384];
+    char arguments[8192], command[16384];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(arguments, sizeof arguments, format, list);
+    va_end(list);
     snprintf(command, sizeof command, "%s '%s' %s >%s 2>%s", before, getenv("REMLA"), arguments,
              scratch_path("out"), scratch_path("err"));
     const int result = system(command);

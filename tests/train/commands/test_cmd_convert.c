@@ -20,16 +20,7 @@ static const char *kept(char *buffer, const char *path)
 }
 
 /* On one thread. */
-static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int run(const char *format, ...)
-{
-    char arguments[4096];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(arguments, sizeof arguments, format, list);
-    va_end(list);
-    return program_run("OMP_NUM_THREADS=1", arguments);
-}
+#define run(...) program_run("OMP_NUM_THREADS=1", __VA_ARGS__)
 
 static void expect(int code, int want, const char *sentence)
 {

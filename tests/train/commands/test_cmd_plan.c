@@ -5,26 +5,8 @@
 #include <jansson.h>
 #include <string.h>
 
-/* In the root of the sources. */
-static int run_command(const char *name, const char *arguments)
-{
-    char before[4096], all[4608];
-    const char *source = getenv("REMLA_SOURCE");
-    snprintf(before, sizeof before, "cd '%s' &&", source ? source : ".");
-    snprintf(all, sizeof all, "%s %s", name, arguments);
-    return program_run(before, all);
-}
-
-static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int run(const char *format, ...)
-{
-    char arguments[4096];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(arguments, sizeof arguments, format, list);
-    va_end(list);
-    return run_command("plan", arguments);
-}
+#define IN_SOURCES "cd \"${REMLA_SOURCE:-.}\" &&"
+#define run(...)   program_run(IN_SOURCES, "plan " __VA_ARGS__)
 
 static void refused(int code, int want, const char *sentence)
 {
@@ -197,7 +179,7 @@ static void test_train(void **state)
     snprintf(arguments, sizeof arguments,
              "%s data.train=tests/golden/train.ds train.steps=1 train.out=%s device.kind=cpu", config(""),
              scratch_path("run"));
-    if (run_command("train", arguments) != 0) fail_msg("%s", err);
+    if (program_run(IN_SOURCES, "train %s", arguments) != 0) fail_msg("%s", err);
     if (!strstr(out, "\nmemory 0.0") || !strstr(out, " GB a rank: weights 0.000, gradients 0.000, states ") ||
         !strstr(out, "\ndisk   "))
         fail_msg("%s", out);

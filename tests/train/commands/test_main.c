@@ -3,7 +3,7 @@
 #include "tests/train/commands/program.h"
 #include <string.h>
 
-static int run(const char *arguments) { return program_run("", arguments); }
+static int run(const char *arguments) { return program_run("", "%s", arguments); }
 
 static void expect_text(const char *got, const char *part)
 {

@@ -36,8 +36,8 @@ static status resume_alone(training *t, const char *checkpoint, message *why)
 {
     checkpoint_state then;
     TRY(checkpoint_load(checkpoint, &t->m, &t->opt, &then, t->o, why));
-    /* Checkpoints from before shards had hashes, or of shards that have been compressed since, know the
-     * data by its sizes and documents only. */
+    /* Checkpoints from before token shards had hashes, or of token shards that have been compressed since,
+     * know the data by its sizes and documents only. */
     if (then.fingerprint != t->state.fingerprint && then.fingerprint != feed_fingerprint(&t->data, false))
         return fail(why, ERR_INPUT,
                     "%s was trained on other data than data.train names now: give the same shards, or start "

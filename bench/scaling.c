@@ -208,8 +208,7 @@ static void draw(const subject *s, const char *stem, rows all)
     good(chart_write(&c, path, &why), &why);
 }
 
-/* ---- tensor parallelism ----------------------------------------------------------------------------------
- */
+/* ---- tensor parallelism -------------------------------------------------------------------------------- */
 
 static int64_t layer_numel(const dims *d)
 {

@@ -45,13 +45,19 @@ tensor optimizer_loss(const optimizer *o, int64_t micro_batch)
     return tensor_rows(&o->losses, micro_batch * o->c->size + o->c->rank, 1);
 }
 
-/* The squares of the segments of a unit that this rank has. */
-static tensor squares_of(const optimizer *o, int u)
+/* Computes the squares of the segments of a unit that this rank has. Segments that are there only so that the
+ * ranks divide them are left out: they are zero, and would move the others' places with the number of ranks.
+ */
+static void unit_squares(optimizer *o, int u)
 {
     const shard_layout *l = &o->s->layout;
-    const int64_t segment = l->padded[u] / l->segments[u];
-    return tensor_rows(&o->squares, l->first[u] + shards_before(o->s, u) / segment,
-                       shards_part(o->s, u) / segment);
+    const int64_t segment = l->padded[u] / l->segments[u], before = shards_before(o->s, u) / segment,
+                  left = l->first[u + 1] - l->first[u] - before, mine = shards_part(o->s, u) / segment,
+                  count = left < mine ? left : mine;
+    if (count <= 0) return;
+    const tensor part = shards_gradient_part(o->s, u), grad = tensor_rows(&part, 0, count * segment);
+    tensor squares = tensor_rows(&o->squares, l->first[u] + before, count);
+    o->k->squared_norms(&squares, &grad, o->k->stream);
 }
 
 void optimizer_clip(optimizer *o, double mean, double limit)
@@ -60,11 +66,7 @@ void optimizer_clip(optimizer *o, double mean, double limit)
     const comm *ranks = o->s->c;
     shards_sum(o->s);
     k->zero(&o->squares, k->stream);
-    for (int u = 0; u < o->s->table->num_units; u++) {
-        tensor squares = squares_of(o, u);
-        const tensor grad = shards_gradient_part(o->s, u);
-        k->squared_norms(&squares, &grad, k->stream);
-    }
+    for (int u = 0; u < o->s->table->num_units; u++) unit_squares(o, u);
     /* One rank has a number that is not zero for each place: these sums are exact in any order. */
     comm_ticket summed = comm_sum_f64(ranks, o->losses.data, tensor_numel(&o->losses));
     if (shards_cut(o->s)) summed = comm_sum_f64(ranks, o->squares.data, tensor_numel(&o->squares));

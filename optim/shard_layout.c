@@ -29,7 +29,7 @@ void shard_layout_init(shard_layout *l, const param_table *t, int ranks, int ran
                       segment = up((t->unit_numel[u] + segments - 1) / segments, MULTIPLE);
         l->segments[u] = up(segments, ranks);
         l->padded[u] = segment * l->segments[u];
-        l->first[u + 1] = l->first[u] + l->segments[u];
+        l->first[u + 1] = l->first[u] + segments;
     }
 }
 

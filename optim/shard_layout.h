@@ -10,7 +10,9 @@ typedef struct shard_layout {
     int64_t *padded;   /* (units) elements */
     int64_t *segments; /* (units) of the padded unit, a multiple of ranks; a segment is a multiple of 16
                           elements */
-    int64_t *first;    /* (units+1) segments of the units before; the last entry is that of all units */
+    int64_t *first;    /* (units+1) segments of the units before, without those that are there only so that
+                          ranks divide them: the same for any number of ranks. The last entry is that of all
+                          units */
 } shard_layout;
 
 /* Lists are given back by shard_layout_free. */

@@ -3,15 +3,16 @@
 # configs/demo.yaml (bench/ranks) from MODEL on the token shards SHARDS:
 #     one rank with all cores; two with half of them each, in stages 0 to 3; four with one thread each, sums fast and exact;
 #     and two again with every call of communication delayed by the time of a layer's forward pass (DELAY=0.5: by half of it).
-# ROUNDS (3) rounds, one after the other, of STEPS (3) steps each; medians count. WHAT="speed delay" says which halves are run. Writes
-# bench/results/ranks-NAME.csv and prints a table. Two cores, 10 GB of memory, and, for seconds that mean something, no other work.
+# A step has 8192 tokens. ROUNDS (2) rounds, one after the other, of STEPS (1) steps each behind one that is not timed; medians count.
+# WHAT="speed delay" says which halves are run: ten minutes a round each for the demo's model on two cores. Writes
+# bench/results/ranks-NAME.csv and prints a table. 12 GB of memory and, for seconds that mean something, no other work.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 
 [ $# -ge 3 ] || CODE=2 stop "usage: bench/ranks.sh NAME MODEL SHARDS [section.key=value ...]"
 name=$1 model=$2 shards=$3
 shift 3
-rounds=${ROUNDS:-3} steps=${STEPS:-3} what=${WHAT:-speed delay}
+rounds=${ROUNDS:-2} steps=${STEPS:-1} what=${WHAT:-speed delay}
 result=$ROOT/bench/results/ranks-$name.csv
 bash "$ROOT/scripts/build.sh" cpu bench/ranks >/dev/null
 export OMP_WAIT_POLICY=passive OMPI_MCA_btl_vader_single_copy_mechanism=none
@@ -34,7 +35,7 @@ of() {
 
 rows=$(mktemp) log=$(mktemp)
 trap 'rm -f "$rows" "$log"' EXIT
-options=("$@")
+options=(train.batch_tokens=8192 "$@")
 for ((round = 1; round <= rounds; round++)); do
     if [[ $what == *speed* ]]; then
         run 1 0
@@ -71,6 +72,6 @@ if [[ $what == *delay* ]]; then
     awk -F, '$2 == 0 && $3 == 2 { plain[$1, $4] = $7 }
         $2 > 0 { print $4, ($7 - plain[$1, $4]) / (1e-3 * $2 * $10), $2, $10 }' "$rows" | sort -k1,1n -k2,2g |
         awk '{ n[$1]++; share[$1, n[$1]] = $2; delay[$1] = $3; calls[$1] = $4 }
-            END { for (z in n) printf "stage %d: %d calls, each of them delayed by about %d ms: longer by %.3f of the delays\n", z, calls[z], delay[z], share[z, int((n[z] + 1) / 2)] }'
+            END { for (z in n) printf "stage %d: %d calls, each of them delayed by about %d ms: longer by %.3f of the delays\n", z, calls[z], delay[z], share[z, int((n[z] + 1) / 2)] }' | sort
 fi
 say "bench/results/ranks-$name.csv"

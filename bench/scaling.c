@@ -26,8 +26,7 @@ typedef struct subject subject;
 static const struct {
     const char *name;
     int ports;
-} networks[NETWORKS] = {{"a port of 400 Gb/s for each GPU", HOST},
-                        {"one port of 400 Gb/s for a host of 8", 1}};
+} networks[NETWORKS] = {{"a port of 400 Gb/s for each GPU", HOST}, {"one port a host", 1}};
 
 /* The best way that fits; micro_batch 0: none does. */
 typedef struct row {

@@ -14,8 +14,8 @@
  * pointers are device pointers, and its calls run behind what was queued on the device's stream until then.
  * What is queued on that stream after comm_wait for a ticket sees the call's results. All ranks get the same
  * bits, and the same again in another run on the same machines, unless the environment's NCCL_NVLS_ENABLE
- * lets NVLink's switches add, which is faster; with more than two ranks NCCL picks the order of sums in rank
- * order.
+ * lets NVLink's switches add, which is faster. With more than two ranks, sums of f32 that are not pairwise
+ * are in an order that NCCL picks.
  *
  * For tests and measurements, the environment's REMLA_COMM_DELAY_MS=n makes every reduce_scatter and
  * all_gather between ranks take n ms longer. */

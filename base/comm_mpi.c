@@ -80,8 +80,7 @@ static void stop(void)
 }
 
 /* Reads from the environment how many processes the launcher started (0: unknown): Open MPI's mpirun, the PMI
- * of Slurm or of another MPI, Slurm without PMI. Returns the variable that says so, NULL without a launcher.
- */
+ * of Slurm or of another MPI, Slurm without PMI. Returns the variable that tells, NULL without a launcher. */
 static const char *launched(long *processes)
 {
     static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
@@ -172,15 +171,14 @@ const comm *comm_mpi_start(void)
     MPI_OK(MPI_Comm_size(MPI_COMM_WORLD, &world.size));
     name_host(host);
     die_hook(world.rank, host, abort_job);
-    if (provided <
-        MPI_THREAD_SERIALIZED) /* what we call, but for MPI_Abort, comes from one thread at a time */
+    /* Calls come from one thread at a time, but for MPI_Abort. */
+    if (provided < MPI_THREAD_SERIALIZED)
         die(ERR_DEVICE, "this MPI library cannot be used by a program with threads");
     /* Otherwise each process would believe to be alone and do the whole job. */
     if (processes && processes != world.size)
         die(ERR_DEVICE,
             "%s says %ld processes, but MPI found %d: use the mpirun of this program's MPI library, or srun "
-            "with its "
-            "--mpi=pmix",
+            "with its --mpi=pmix",
             variable, processes, world.size);
     MPI_OK(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world.rank, MPI_INFO_NULL, &together));
     MPI_OK(MPI_Comm_rank(together, &world.local_rank));

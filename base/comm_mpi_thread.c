@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { QUEUE = 256 };
@@ -111,15 +110,7 @@ void comm_mpi_limit(const comm *c, double seconds)
 /* ---- on the thread ------------------------------------------------------------------------------------ */
 
 /* Sleeps until there is news, or that long. With the lock. */
-static void sleep_on_news(double seconds)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)(seconds * 1e9);
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&news, &lock, &until);
-}
+static void sleep_on_news(double seconds) { thread_condition_wait(&news, &lock, seconds); }
 
 /* Between two looks at something that has not happened for that long. */
 static void back_off(double idle)

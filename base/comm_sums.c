@@ -21,7 +21,7 @@ void comm_sums_round(uint16_t *half, const float *full, int64_t n)
     for (int64_t i = 0; i < n; i++) half[i] = bf16_of(full[i]);
 }
 
-/* Part p from element `from` on, as floats. */
+/* out (n) = a part from element `from` on, as floats. */
 static void load(float *out, const void *part, int64_t from, int64_t n, dtype sent)
 {
     if (sent == F32) {

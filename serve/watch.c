@@ -62,7 +62,7 @@ static void *walk(void *argument)
 watch *watch_start(void)
 {
     watch *w = memory_new(1, sizeof *w, "the list of connections");
-    tick_init(&w->stop);
+    thread_condition_init(&w->stop);
     pthread_mutex_init(&w->lock, NULL);
     if (pthread_create(&w->thread, NULL, walk, w)) memory_failed("a thread that watches connections");
     return w;

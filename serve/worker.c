@@ -52,7 +52,7 @@ worker *worker_new(engine *const *engines, int count, const worker_limits *limit
     w->engines = count, w->limits = *limits;
     w->observe = observe, w->context = context;
     w->last = &w->first;
-    tick_init(&w->wake);
+    thread_condition_init(&w->wake);
     pthread_cond_init(&w->settled, NULL);
     pthread_mutex_init(&w->lock, NULL);
     return w;

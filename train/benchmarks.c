@@ -1,6 +1,7 @@
 /* The questions of eval.tasks. */
 #include "train/benchmarks.h"
 #include "base/memory.h"
+#include "train/eval_options.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,9 +27,8 @@ status benchmarks_open(benchmarks *b, const options *o, const model_config *conf
     if (!o->eval_tasks.count) return OK;
     suite_settings settings = {
         .folder = o->eval_data, .limit = option_or(o->eval_limit, 0), .rows = o->eval_rows};
-    const suite_model m = {o->model_path, config->d.V, encode_window(config->positions, config->d.window)};
-    if (!task_style_find(o->eval_style, &settings.style))
-        return fail(why, ERR_USAGE, "eval.style=%.100s: there are transmla and lm-eval", o->eval_style);
+    const suite_model m = eval_suite_model(o->model_path, config);
+    TRY(eval_style(&settings.style, o, NULL, why));
     char *tasks = joined(&o->eval_tasks);
     settings.tasks = tasks;
     const status s = suite_open(&b->suite, &settings, &m, c, why);

@@ -44,7 +44,8 @@ status checkpoint_clean(const char *run, message *why);
 status checkpoint_save(const char *run, const model_config *config, optimizer *optim,
                        const checkpoint_state *state, const options *o, const comm *c, message *why);
 
-/* Bytes of the weights and moments in a checkpoint of a model with these parameters. Its other files are small. */
+/* Bytes of the weights and moments in a checkpoint of a model with these parameters. Its other files are
+ * small. */
 int64_t checkpoint_bytes(const param_table *table);
 
 /* Removes the checkpoints that are older than the newest `keep` complete ones, except that of step `best`

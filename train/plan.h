@@ -44,11 +44,11 @@ typedef struct plan {
     int64_t host_bytes;  /* of a GPU's host: states (optim.offload) */
     bool fits;
     int64_t parameters;
-    int64_t checkpoint_bytes,
-        total_bytes; /* of files: of one checkpoint, of as many as there are at a time */
-    int checkpoints;
-    double flops_per_step; /* of all ranks. What is computed again does not count */
-    double bytes_sent;     /* of a rank in a step */
+    int64_t checkpoint_bytes; /* files of one */
+    int checkpoints;          /* that there are at a time */
+    int64_t total_bytes;      /* files of all these */
+    double flops_per_step;    /* of all ranks. What is computed again does not count */
+    double bytes_sent;        /* of a rank in a step */
     plan_seconds seconds;
     /* Where it does not fit: settings that do, each by itself, as for the command line. */
     char advice[PLAN_ADVICE][PLAN_ADVICE_BYTES];

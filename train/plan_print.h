@@ -5,9 +5,9 @@
 
 /* The table, in lines of the log. */
 void plan_print(const plan *p, const plan_run *r);
-/* The same in three lines, for a run that begins: memory, ranks, disk. */
+/* Memory, bytes between ranks and disk in a line each, for a run that begins. */
 void plan_print_short(const plan *p, const plan_run *r);
-/* One JSON object on standard output; docs/FORMATS.md has its keys. */
+/* One JSON object on standard output; docs/PLAN.md has its keys. */
 void plan_print_json(const plan *p, const plan_run *r);
 
 #endif

@@ -1,4 +1,5 @@
-/* Every rank hashes its own copy, a part at a time in host memory. Only the hashes travel. */
+/* Every rank hashes its own copy, a chunk at a time in host memory. Between ranks only the hashes travel, and
+ * units that a pass would gather, too. */
 #include "train/weights_hash.h"
 #include "base/hash.h"
 #include "base/memory.h"
@@ -13,12 +14,11 @@ static uint64_t hash_of(const model *m)
     hash_state *hash = hash_start();
     for (int u = 0; u < m->table.num_units; u++) {
         const tensor flat = units_acquire(&m->units, u);
-        const int64_t numel =
-            m->table.unit_numel[u]; /* not the padding, which depends on the number of ranks */
+        const int64_t numel = m->table.unit_numel[u]; /* without padding, which depends on the ranks */
         for (int64_t from = 0; from < numel; from += CHUNK) {
             const int64_t count = numel - from < CHUNK ? numel - from : CHUNK;
-            const tensor part = tensor_rows(&flat, from, count);
-            m->k->download(chunk, &part, m->k->stream);
+            const tensor rows = tensor_rows(&flat, from, count);
+            m->k->download(chunk, &rows, m->k->stream);
             hash_update(hash, chunk, (int64_t)sizeof *chunk * count);
         }
         units_release(&m->units, u);

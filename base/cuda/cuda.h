@@ -30,11 +30,11 @@ struct stream {
     void (*cudnn_free)(struct cudnn *handle);
 };
 
+/* Copy n reuses the event of copy n - COPY_EVENTS: who waits for the older one then waits for the newer,
+ * which is queued already. */
+enum { COPY_EVENTS = 16 };
+
 /* Of copies.c: streams beside the computing one, and what orders them. */
-enum {
-    COPY_EVENTS = 16
-}; /* copy n reuses the event of copy n - COPY_EVENTS: who waits for the older one then
-      waits for the newer, which is queued already */
 typedef struct device_copies {
     struct stream in, out;
     cudaEvent_t computed;             /* a copy waits for the compute stream with it */

@@ -82,6 +82,24 @@ check_exit 0 "$REMLA" generate chat hi generate.max_tokens=20 generate.system=be
 check_exit 0 "$REMLA" generate chat "<system:be><user:hi>A:" generate.max_tokens=20 generate.chat=never --json
 [ "$(text_of)" = "$plain" ] || fail "generate.chat=never uses the template"
 
+# The token before a prompt: where tokenizer.json puts one, `always` does too, though the folder names no bos_token.
+cp -r gqa first
+sed -i 's/^{/{"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|end|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]}, /' first/tokenizer.json
+cp -r gqa named
+echo '{"eos_token": "<|end|>", "bos_token": "<|end|>"}' >named/tokenizer_config.json
+while read -r model bos want; do
+    check_exit 0 "$REMLA" generate "$model" abc generate.max_tokens=1 "generate.bos=$bos" --json
+    [ "$(number prompt_tokens)" = "$want" ] || fail "$model with generate.bos=$bos has $(number prompt_tokens) tokens before it, expected $want"
+done <<END
+gqa auto 3
+gqa always 3
+first auto 4
+first always 4
+first never 3
+named auto 3
+named always 4
+END
+
 # bad CODE SENTENCE ARGUMENT...
 bad() {
     check_exit "$1" "$REMLA" generate "${@:3}"

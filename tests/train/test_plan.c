@@ -1,50 +1,14 @@
 /* A plan against what happens: the memory that training reserves, the files of its checkpoint, and bytes
  * between ranks and their time against formulas. */
-#include "train/plan.h"
-#include "base/file.h"
+#include "tests/train/golden_run.h"
 #include "tests/support/scratch.h"
 #include "optim/shard_layout.h"
-#include "train/training.h"
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <cmocka.h>
 
-static message why;
-static options o;
-static training t;
-
-static void good(status s)
-{
-    if (s != OK) fail_msg("%s", why.text);
-}
-
-static void set(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void set(const char *format, ...)
-{
-    char text[PATH_BYTES + 64];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
-    va_end(list);
-    good(options_set(&o, text, &why));
-}
-
-/* The golden model on the CPU. */
 static int open_golden(void **state)
 {
     (void)state;
-    const char *source = getenv("REMLA_SOURCE");
-    char golden[PATH_BYTES];
-    path_join(golden, source ? source : ".", "tests/golden");
-    options_init(&o);
-    set("model.path=%s/mla", golden);
-    set("data.train=%s/train.ds", golden);
-    set("device.kind=cpu");
-    set("train.seq_len=32");
+    golden_options("mla");
     set("train.batch_tokens=512");
     set("train.micro_batch=2");
     return 0;
@@ -57,19 +21,10 @@ static int close_golden(void **state)
     return 0;
 }
 
-static plan plan_alone(const char *name)
-{
-    plan p;
-    plan_run r = {.o = &o, .d = &t.config.d, .ranks = 1, .steps = 10};
-    good(plan_machine_find(&r.machine, name, 1, &why));
-    plan_make(&p, &r);
-    return p;
-}
-
 /* Every arena of the run that is open. */
 static void check_memory(const char *name)
 {
-    const plan p = plan_alone(name);
+    const plan p = golden_plan(name, 1);
     const plan_bytes *b = &p.bytes;
     assert_int_equal(b->weights + b->gradients + b->communication, t.parameters_arena.size);
     assert_int_equal(b->states, t.optimizer_arena.size);
@@ -145,7 +100,7 @@ static void test_disk(void **state)
     checkpoint_folder(folder, run, 0);
     set("checkpoint.every=2");
     set("checkpoint.keep=3");
-    const plan p = plan_alone("cpu");
+    const plan p = golden_plan("cpu", 1);
     assert_int_equal(p.checkpoint_bytes,
                      size_of(folder, "model.safetensors") + size_of(folder, "optim-00000.safetensors"));
     assert_int_equal(p.checkpoints, 4); /* of five: three that stay, and the newest */

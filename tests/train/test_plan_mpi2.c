@@ -1,35 +1,8 @@
 /* Bytes that ranks send to each other in a step of training, counted where they are sent, against the plan.
  */
-#include "base/file.h"
-#include "train/plan.h"
-#include "train/training.h"
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <cmocka.h>
+#include "tests/train/golden_run.h"
 
-static message why;
-static options o;
-static training t;
 static const comm *ranks;
-
-static void good(status s)
-{
-    if (s != OK) fail_msg("%s", why.text);
-}
-
-static void set(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void set(const char *format, ...)
-{
-    char text[PATH_BYTES + 64];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
-    va_end(list);
-    good(options_set(&o, text, &why));
-}
 
 /* Sent so far, in all that has been queued. */
 static int64_t sent(void)
@@ -42,10 +15,7 @@ static int64_t sent(void)
 static void check_step(void)
 {
     step_result r;
-    plan p;
-    plan_run run = {.o = &o, .d = &t.config.d, .ranks = ranks->size, .steps = 10};
-    good(plan_machine_find(&run.machine, "cpu", ranks->size, &why));
-    plan_make(&p, &run);
+    const plan p = golden_plan("cpu", ranks->size);
     good(training_step(&t, &r, &why));
     const int64_t before = sent();
     good(training_step(&t, &r, &why));
@@ -59,18 +29,12 @@ static void check_step(void)
 static void test_bytes_sent(void **state)
 {
     (void)state;
-    const char *source = getenv("REMLA_SOURCE");
-    char golden[PATH_BYTES];
-    path_join(golden, source ? source : ".", "tests/golden");
-    options_init(&o);
-    set("data.train=%s/train.ds", golden);
-    set("device.kind=cpu");
-    set("train.seq_len=32");
+    golden_options("mla");
     set("train.batch_tokens=384"); /* 6 micro-batches a rank, or 2 */
     static const char *const models[] = {"mla", "gqa"}, *const sums[] = {"fast", "exact"};
     static const int rows[] = {1, 3};
     for (int i = 0; i < 32; i++) {
-        set("model.path=%s/%s", golden, models[i / 16]);
+        set_golden_model(models[i / 16]);
         set("parallel.zero=%d", i % 4);
         set("parallel.sum=%s", sums[i / 4 % 2]);
         set("train.micro_batch=%d", rows[i / 8 % 2]);

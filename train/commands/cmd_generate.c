@@ -87,7 +87,7 @@ static int64_t first_token(const generation *g)
     if (g->chat) return -1;
     switch (g->o->generate_bos) {
     case OPTION_generate_bos_always:
-        return bos >= 0 && first >= 0 ? first : bos;
+        return first >= 0 ? first : bos;
     case OPTION_generate_bos_never:
         return -1;
     case OPTION_generate_bos_auto:

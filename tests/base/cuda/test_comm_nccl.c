@@ -5,11 +5,7 @@
 #include "base/bf16.h"
 #include "base/comm.h"
 #include "base/cuda/cuda.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static const reduction in_rank_order = {.sent = F32};
 
@@ -59,26 +55,16 @@ static bool saw_wrong(int look, int wait)
     return got[0] != want[0] || got[1] != want[1];
 }
 
-/* In how many of so many orders in which the emulator runs its streams. */
+static bool sees_wrong(const void *look_wait)
+{
+    const int *const of = look_wait;
+    return saw_wrong(of[0], of[1]);
+}
+
 enum { ORDERS = 16 };
 static int times_wrong(int look, int wait)
 {
-    int wrong = 0;
-    for (int seed = 1; seed <= ORDERS; seed++) {
-        char text[8];
-        int result;
-        snprintf(text, sizeof text, "%d", seed);
-        fflush(NULL);
-        const pid_t child = fork();
-        if (child == 0) {
-            setenv("FAKECUDA_LAZY", text, 1);
-            _exit(saw_wrong(look, wait));
-        }
-        assert_true(child > 0 && waitpid(child, &result, 0) == child && WIFEXITED(result));
-        assert_in_range(WEXITSTATUS(result), 0, 1);
-        wrong += WEXITSTATUS(result);
-    }
-    return wrong;
+    return device_orders_wrong(ORDERS, sees_wrong, (const int[]){look, wait});
 }
 
 static void test_waits(void **state)

@@ -5,11 +5,7 @@
 #include "tests/support/device.h"
 #include "base/arena.h"
 #include "base/cuda/cuda.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static bool emulated;
 
@@ -75,34 +71,15 @@ static bool walk(bool wait)
     return right;
 }
 
-/* In how many orders of the emulator's streams it went wrong. */
-enum { ORDERS = 16 };
-static int times_wrong(bool wait)
-{
-    int wrong = 0;
-    for (int seed = 1; seed <= ORDERS; seed++) {
-        char text[8];
-        int result;
-        snprintf(text, sizeof text, "%d", seed);
-        fflush(NULL);
-        const pid_t child = fork();
-        if (child == 0) {
-            setenv("FAKECUDA_LAZY", text, 1);
-            _exit(!walk(wait));
-        }
-        assert_true(child > 0 && waitpid(child, &result, 0) == child && WIFEXITED(result));
-        assert_in_range(WEXITSTATUS(result), 0, 1);
-        wrong += WEXITSTATUS(result);
-    }
-    return wrong;
-}
+static bool walk_is_wrong(const void *wait) { return !walk(*(const bool *)wait); }
 
 static void test_orders(void **state)
 {
     (void)state;
+    enum { ORDERS = 16 };
     if (!emulated) skip();
-    assert_int_equal(times_wrong(true), 0);
-    assert_in_range(times_wrong(false), 8, ORDERS);
+    assert_int_equal(device_orders_wrong(ORDERS, walk_is_wrong, &(bool){true}), 0);
+    assert_in_range(device_orders_wrong(ORDERS, walk_is_wrong, &(bool){false}), 8, ORDERS);
 }
 
 static void test_walk(void **state)

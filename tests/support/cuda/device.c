@@ -3,6 +3,7 @@
 #include "tests/support/device.h"
 #include "base/cuda/cuda.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +24,27 @@ bool device_here(bool *emulated)
     REQUIRE(child > 0 && waitpid(child, &result, 0) == child && WIFEXITED(result), "a child process");
     if (emulated) *emulated = WEXITSTATUS(result) == EMULATED;
     return WEXITSTATUS(result) != NONE;
+}
+
+int device_orders_wrong(int orders, bool (*wrong)(const void *context), const void *context)
+{
+    int count = 0;
+    for (int seed = 1; seed <= orders; seed++) {
+        char text[12];
+        int result;
+        snprintf(text, sizeof text, "%d", seed);
+        fflush(NULL);
+        const pid_t child = fork();
+        if (child == 0) {
+            setenv("FAKECUDA_LAZY", text, 1);
+            _exit(wrong(context));
+        }
+        REQUIRE(child > 0 && waitpid(child, &result, 0) == child && WIFEXITED(result) &&
+                    WEXITSTATUS(result) <= 1,
+                "a child process");
+        count += WEXITSTATUS(result);
+    }
+    return count;
 }
 
 device *device_open_first(void)

@@ -4,21 +4,12 @@
 #include "model/hf/config.h"
 #include "model/model.h"
 #include "model/hf/model_files.h"
-#include "tests/support/scratch.h"
+#include "tests/train/commands/program.h"
 #include <glob.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <cmocka.h>
 
-static char out[65536], err[65536];
 static int targets; /* so that each conversion has a folder of its own */
 
 /* A path that scratch_path hands out again and again would not last. */
@@ -28,31 +19,8 @@ static const char *kept(char *buffer, const char *path)
     return buffer;
 }
 
-static void slurp(const char *name, char *text, size_t size)
-{
-    FILE *file = fopen(scratch_path(name), "r");
-    assert_non_null(file);
-    text[fread(text, 1, size - 1, file)] = 0;
-    fclose(file);
-}
-
-/* Runs `remla ARGUMENTS` on one thread; fills `out` and `err`; returns the exit code. */
-static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int run(const char *format, ...)
-{
-    char arguments[4096], command[6144];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(arguments, sizeof arguments, format, list);
-    va_end(list);
-    snprintf(command, sizeof command, "OMP_NUM_THREADS=1 '%s' %s >%s 2>%s", getenv("REMLA"), arguments,
-             scratch_path("out"), scratch_path("err"));
-    const int result = system(command);
-    assert_true(WIFEXITED(result));
-    slurp("out", out, sizeof out);
-    slurp("err", err, sizeof err);
-    return WEXITSTATUS(result);
-}
+/* On one thread. */
+#define run(...) program_run("OMP_NUM_THREADS=1", __VA_ARGS__)
 
 static void expect(int code, int want, const char *sentence)
 {

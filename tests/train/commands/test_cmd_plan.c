@@ -1,52 +1,12 @@
 /* `remla plan` as a user calls it: its JSON, what it does without data and without a model, and what it
  * refuses. */
 #include "base/file.h"
-#include "tests/support/scratch.h"
+#include "tests/train/commands/program.h"
 #include <jansson.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <cmocka.h>
 
-static char out[65536], err[65536];
-
-static void slurp(const char *name, char *text, size_t size)
-{
-    FILE *file = fopen(scratch_path(name), "r");
-    assert_non_null(file);
-    text[fread(text, 1, size - 1, file)] = 0;
-    fclose(file);
-}
-
-/* Runs `remla COMMAND ARGUMENTS` in the root of the sources; fills `out` and `err`; returns the exit code. */
-static int run_command(const char *name, const char *arguments)
-{
-    char command[6144];
-    const char *source = getenv("REMLA_SOURCE");
-    snprintf(command, sizeof command, "cd '%s' && '%s' %s %s >%s 2>%s", source ? source : ".",
-             getenv("REMLA"), name, arguments, scratch_path("out"), scratch_path("err"));
-    const int result = system(command);
-    assert_true(WIFEXITED(result));
-    slurp("out", out, sizeof out);
-    slurp("err", err, sizeof err);
-    return WEXITSTATUS(result);
-}
-
-static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int run(const char *format, ...)
-{
-    char arguments[4096];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(arguments, sizeof arguments, format, list);
-    va_end(list);
-    return run_command("plan", arguments);
-}
+#define IN_SOURCES "cd \"${REMLA_SOURCE:-.}\" &&"
+#define run(...)   program_run(IN_SOURCES, "plan " __VA_ARGS__)
 
 static void refused(int code, int want, const char *sentence)
 {
@@ -219,7 +179,7 @@ static void test_train(void **state)
     snprintf(arguments, sizeof arguments,
              "%s data.train=tests/golden/train.ds train.steps=1 train.out=%s device.kind=cpu", config(""),
              scratch_path("run"));
-    if (run_command("train", arguments) != 0) fail_msg("%s", err);
+    if (program_run(IN_SOURCES, "train %s", arguments) != 0) fail_msg("%s", err);
     if (!strstr(out, "\nmemory 0.0") || !strstr(out, " GB a rank: weights 0.000, gradients 0.000, states ") ||
         !strstr(out, "\ndisk   "))
         fail_msg("%s", out);

@@ -1,38 +1,9 @@
 /* The program itself: exit codes, what goes to standard output, and the one sentence on standard error. */
 #include "base/file.h"
-#include "tests/support/scratch.h"
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "tests/train/commands/program.h"
 #include <string.h>
-#include <sys/wait.h>
-#include <cmocka.h>
 
-static char out[65536], err[65536];
-
-static void slurp(const char *name, char *text, size_t size)
-{
-    FILE *file = fopen(scratch_path(name), "r");
-    assert_non_null(file);
-    text[fread(text, 1, size - 1, file)] = 0;
-    fclose(file);
-}
-
-/* Runs `remla ARGUMENTS` by the shell, alone; fills `out` and `err`; returns the exit code. */
-static int run(const char *arguments)
-{
-    char command[2048];
-    const char *program = getenv("REMLA");
-    snprintf(command, sizeof command, "'%s' %s >%s 2>%s", program, arguments, scratch_path("out"),
-             scratch_path("err"));
-    const int result = system(command);
-    assert_true(WIFEXITED(result));
-    slurp("out", out, sizeof out);
-    slurp("err", err, sizeof err);
-    return WEXITSTATUS(result);
-}
+static int run(const char *arguments) { return program_run("", "%s", arguments); }
 
 static void expect_text(const char *got, const char *part)
 {

@@ -32,7 +32,7 @@ static void leave_alone(int number)
 
 static void on_alarm(void (*handler)(int), unsigned seconds)
 {
-    struct sigaction action = {.sa_handler = handler};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
     sigset_t alarms;
     sigaction(SIGALRM, &action, NULL);
     sigemptyset(&alarms);
@@ -107,7 +107,7 @@ static void end_with_launcher(void)
 {
     launcher = getppid();
     launcher_handle = pidfd_open(launcher, 0);
-    struct sigaction action = {.sa_handler = launcher_ended, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = launcher_ended, .sa_flags = SA_RESTART | SA_ONSTACK};
     sigemptyset(&action.sa_mask);
     sigaction(SIGRTMIN, &action, NULL);
     prctl(PR_SET_PDEATHSIG, SIGRTMIN);

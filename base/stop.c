@@ -54,7 +54,7 @@ void stop_catch(void)
         if (signals[i] == SIGHUP && is_ignored(SIGHUP)) continue;
         /* SIGINT is caught once: a second Ctrl-C kills the process. */
         struct sigaction action = {.sa_sigaction = remember,
-                                   .sa_flags = SA_SIGINFO | SA_RESTART |
+                                   .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK |
                                                (signals[i] == SIGINT ? (int)SA_RESETHAND : 0)};
         sigemptyset(&action.sa_mask);
         sigaction(signals[i], &action, NULL);

@@ -58,7 +58,7 @@ static void sweep(int number)
 
 static void set_handler(int number, void (*handler)(int), int flags)
 {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags | SA_ONSTACK};
     sigfillset(&action.sa_mask); /* one of them sweeps */
     sigaction(number, &action, NULL);
 }

@@ -7,6 +7,7 @@
  * training run must not depend on it. So a product of floats is cut into tiles here, by its shape alone; each
  * is computed by one thread. */
 #include "kernels/cpu/blas.h"
+#include "base/signal_stack.h"
 #include "base/status.h"
 #include "kernels/cpu/blocks.h"
 #include <cblas.h>
@@ -34,6 +35,7 @@ static tiling tiling_of(int64_t m, int64_t n)
 static void multiply(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const float *a,
                      int64_t lda, const float *b, int64_t ldb, double beta, float *c, int64_t ldc)
 {
+    signal_stack_use();
     const dnnl_status_t result = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, (float)alpha, a, lda, b,
                                             ldb, (float)beta, c, ldc);
     if (result != dnnl_success)

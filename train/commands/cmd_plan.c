@@ -51,13 +51,16 @@ static const char *device_of(const command_line *line, const options *o)
     return o->device_kind == OPTION_device_kind_cuda ? "h100" : "cpu";
 }
 
-/* The questions of eval.tasks decide how large their decoder is. They need the model's tokenizer. */
-static void questions_open(benchmarks *b, plan_run *r, const model_config *config)
+/* The questions of eval.tasks decide how large their decoder is. They and the model's tokenizer may not be
+ * there yet; options that training would refuse are refused. */
+static status questions_open(benchmarks *b, plan_run *r, const model_config *config, message *why)
 {
-    message missing;
-    if (benchmarks_open(b, r->o, config, comm_self(), &missing) != OK)
-        log_line("eval   memory for eval.tasks is not counted: %s", missing.text);
-    r->questions = benchmarks_decoder(b);
+    const status s = benchmarks_open(b, r->o, config, comm_self(), why);
+    if (s == OK)
+        r->questions = benchmarks_decoder(b);
+    else if (s != ERR_USAGE)
+        log_line("eval   memory for eval.tasks is not counted: %s", why->text);
+    return s == ERR_USAGE ? s : OK;
 }
 
 static status plan_run_open(plan_run *r, const command_line *line, const model_config *config, message *why)
@@ -88,10 +91,10 @@ status cmd_plan(const command_line *line, options *o, const comm *c, message *wh
     TRY(config_read(&config, folder, why));
     plan_run r = {.o = o, .ranks = line->ranks ? (int)line->ranks : 1};
     benchmarks questions = {0};
-    const status s = plan_run_open(&r, line, &config, why);
+    status s = plan_run_open(&r, line, &config, why);
+    if (s == OK) s = questions_open(&questions, &r, &config, why);
     if (s == OK) {
         plan p;
-        questions_open(&questions, &r, &config);
         plan_make(&p, &r);
         (line->json ? plan_print_json : print)(&p, &r);
     }

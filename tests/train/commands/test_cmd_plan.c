@@ -185,6 +185,18 @@ static void test_train(void **state)
         fail_msg("%s", out);
 }
 
+/* Questions of which nothing is there yet are left out; wrong options are not. */
+static void test_questions(void **state)
+{
+    (void)state;
+    assert_int_equal(run("%s eval.tasks=arc_easy eval.data=tests/golden/mla", config("")), 0);
+    if (!strstr(out, "eval.tasks is not counted: tests/golden/mla: there is neither arc_easy.jsonl"))
+        fail_msg("%s", out);
+    refused(run("%s eval.tasks=arc_easy", config("")), 2, "eval.data is not set");
+    refused(run("%s eval.tasks=arc_eesy eval.data=tests/golden/eval", config("")), 2,
+            "unknown task arc_eesy");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -200,9 +212,9 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),   cmocka_unit_test(test_stages),  cmocka_unit_test(test_data),
-        cmocka_unit_test(test_beside), cmocka_unit_test(test_advice),  cmocka_unit_test(test_configs),
-        cmocka_unit_test(test_train),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_json),   cmocka_unit_test(test_stages),    cmocka_unit_test(test_data),
+        cmocka_unit_test(test_beside), cmocka_unit_test(test_advice),    cmocka_unit_test(test_configs),
+        cmocka_unit_test(test_train),  cmocka_unit_test(test_questions), cmocka_unit_test(test_refused),
     };
     const char *program = getenv("REMLA");
     if (!program || !file_exists(program)) return SKIPPED_CODE;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,10 +104,26 @@ static void launcher_ended(int number)
     if (getppid() != launcher) _exit(128 + SIGKILL);
 }
 
+/* The parent may also be a script of the user, where the variables of a launcher are left over from
+ * somewhere. */
+static bool is_open_mpi(pid_t process)
+{
+    static const char *const names[] = {"mpirun", "mpiexec", "orterun", "orted", "prterun", "prted"};
+    char path[40], name[20] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)process);
+    FILE *const file = fopen(path, "re");
+    if (!file) return false;
+    const bool known = fgets(name, sizeof name, file);
+    fclose(file);
+    for (size_t i = 0; known && i < sizeof names / sizeof *names; i++)
+        if (!strncmp(name, names[i], strlen(names[i]))) return true; /* also mpirun.openmpi */
+    return false;
+}
+
 static void end_with_launcher(void)
 {
     launcher = getppid();
-    launcher_handle = pidfd_open(launcher, 0);
+    if (is_open_mpi(launcher)) launcher_handle = pidfd_open(launcher, 0);
     struct sigaction action = {.sa_handler = launcher_ended, .sa_flags = SA_RESTART | SA_ONSTACK};
     sigemptyset(&action.sa_mask);
     sigaction(SIGRTMIN, &action, NULL);

@@ -9,8 +9,9 @@
 # With REMLA_FAILURES=show nothing fails: the table is all. Small disk and two hosts are namespaces (hosts.sh), the script runs in such ones.
 . "$(dirname "$0")/hosts.sh"
 in_namespaces "$0" "$@"
-. "$(dirname "$0")/common.sh"
 : "${FAULTY_READS:?the library that lets reads hang}" "${FAILING_MEMORY:?the library that lets allocations fail}"
+FAULTY_READS=$(realpath "$FAULTY_READS") FAILING_MEMORY=$(realpath "$FAILING_MEMORY")
+. "$(dirname "$0")/common.sh"
 timeout=${REMLA_FAILURES_TIMEOUT:-5} # parallel.timeout
 most=$((4 * timeout + 20))           # seconds after which a job is given up
 cp "$golden/train.ds"* .
@@ -100,6 +101,13 @@ case_memory() {
     FAIL_IN=$REMLA FAIL_AT=$(($(cat counted) * 9 / 10)) FAULT_PRELOAD=$FAILING_MEMORY start memory
     ended "no memory in one rank" 4 'rank 2.*no memory for'
 }
+# The parent is no launcher: nobody waits to end it.
+case_script() {
+    name=script
+    JOB_OF_FAILURES=$name OMPI_COMM_WORLD_SIZE=1 FAIL_IN=$REMLA FAIL_AT=40 LD_PRELOAD=$FAILING_MEMORY "$REMLA" train config.yaml train.out="$name" >out 2>err &
+    job=$!
+    ended "no memory, in a script with a launcher's variables" 4 'no memory for'
+}
 case_missing() {
     MISSING=1 REMLA_START_TIMEOUT=$timeout start missing
     ended "a rank that does not start" 4 'MPI has not started'
@@ -116,8 +124,8 @@ two_hosts() { # CASE FUNCTION WHAT CODE SENTENCE
 case_cut() { two_hosts cut hosts_cut "the network between two hosts is cut" '1|4|137|139' 'silent\|not come' && hosts_mend; }
 case_daemon() { two_hosts daemon 'pkill -KILL -x orted' "kill -9 of mpirun's daemon on another host" '.*' ''; }
 
-quick="kill stop memory hang"
-all="error segv abort kill launcher stop stop0 cut daemon disk term usr1 memory hang missing"
+quick="kill stop memory hang script"
+all="error segv abort kill launcher stop stop0 cut daemon disk term usr1 memory hang script missing"
 cases=${*:-$quick}
 [ "$cases" != all ] || cases=$all
 echo "$(date -u +%Y-%m-%d), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc --all) cores, 4 ranks, parallel.timeout=$timeout, $(mpirun --version | head -n 1 | sed 's/.* //')"

@@ -233,8 +233,8 @@ static void late(const MPI_Request *request, double seconds)
                                      r, comm_mpi_host(r));
     }
     if (count > NAMED) snprintf(names + used, sizeof names - used, " and %d more", count - NAMED);
-    die(ERR_DEVICE, "%s%s %s not come within %.0f s", comm_mpi_running(where, sizeof where), names,
-        count == 1 ? "has" : "have", seconds);
+    die(ERR_DEVICE, "%s%s %s not come within %.0f s (parallel.timeout)",
+        comm_mpi_running(where, sizeof where), names, count == 1 ? "has" : "have", seconds);
 }
 
 void comm_mpi_wait_ranks(MPI_Request *request)

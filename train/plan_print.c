@@ -56,7 +56,7 @@ static void print_time(const plan *p, const plan_run *r)
                  (long long)r->o->train_batch_tokens, (double)r->steps * (double)r->o->train_batch_tokens);
     log_line("time   %.3g s a step: %.4g TFLOP at %.0f %% of %.4g TFLOP/s a rank take %.3g%s", step,
              p->flops_per_step / 1e12, 100 * m->share, plan_peak_flops(r) / 1e12, s->compute,
-             r->o->train_recompute == OPTION_train_recompute_layer ? ", layers twice" : "");
+             r->o->train_recompute == OPTION_train_recompute_layer ? ", the layers' forward twice" : "");
     if (r->ranks > 1)
         log_line("       exchange %.3g s, of which %.3g hide beside computing: %.4g GB that a rank sends at "
                  "%.0f GB/s",
@@ -82,17 +82,9 @@ void plan_print(const plan *p, const plan_run *r)
     print_disk(p);
 }
 
-void plan_print_short(const plan *p, const plan_run *r)
+void plan_print_run(const plan *p, const plan_run *r)
 {
-    const plan_bytes *b = &p->bytes;
-    log_line(
-        "memory %.3f GB a rank: weights %.3f, gradients %.3f, states %.3f, activations %.3f, scratch %.3f, "
-        "communication %.3f, libraries about %.3f",
-        (double)p->peak_bytes / GB, (double)b->weights / GB, (double)b->gradients / GB,
-        (double)b->states / GB, (double)b->activations / GB, (double)b->scratch / GB,
-        (double)b->communication / GB, (double)b->library / GB);
-    if (p->host_bytes)
-        log_line("       on the host %.3f GB: moments and masters", (double)p->host_bytes / GB);
+    print_memory(p, r);
     if (r->ranks > 1)
         log_line("ranks  parallel.zero=%lld: each sends %.4g GB a step", (long long)r->o->parallel_zero,
                  p->bytes_sent / GB);

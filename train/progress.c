@@ -39,7 +39,7 @@ static void log_plan(const training *t)
     /* What this rank holds already is not free any more, and counts as its own. */
     if (!t->backend.device && r.machine.bytes != INT64_MAX) r.machine.bytes += memory_peak_bytes();
     plan_make(&p, &r);
-    plan_print_short(&p, &r);
+    plan_print_run(&p, &r);
     if (!t->backend.device && !p.fits)
         log_warning("memory: a rank needs %.2f GB and can get %.2f%s%s", (double)p.peak_bytes / 1e9,
                     (double)r.machine.bytes / 1e9, p.advices ? "; it would fit with " : "",

@@ -147,11 +147,11 @@ static const struct way {
     const char *says;
 } ways[] = {
     {"stops_in_a_step", one_stops_in_a_step, 2, ERR_DEVICE,
-     "reduce_scatter (call 1): rank 1 on %s has not come within 1 s\n"},
+     "reduce_scatter (call 1): rank 1 on %s has not come within 1 s (parallel.timeout)\n"},
     {"stops_in_a_gather", one_stops_in_a_gather, 6, ERR_DEVICE,
-     "all_gather (call 1): rank 2 on %s has not come within 1 s\n"},
+     "all_gather (call 1): rank 2 on %s has not come within 1 s (parallel.timeout)\n"},
     {"slow_in_a_step", one_is_slow_in_a_step, 2, ERR_DEVICE,
-     "reduce_scatter (call 1): rank 1 on %s has not come within 1 s\n"},
+     "reduce_scatter (call 1): rank 1 on %s has not come within 1 s (parallel.timeout)\n"},
     {"stops_elsewhere", one_stops_elsewhere, 2, ERR_DEVICE, "max_i64: rank 1 on %s has been silent for "},
     {"stops_unexpected", one_stops_unexpected, 2, ERR_DEVICE, "rank 1 on %s has been silent for "},
     {"writes_for_long", one_writes_for_long, 2, OK, NULL},

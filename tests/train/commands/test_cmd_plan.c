@@ -180,8 +180,8 @@ static void test_train(void **state)
              "%s data.train=tests/golden/train.ds train.steps=1 train.out=%s device.kind=cpu", config(""),
              scratch_path("run"));
     if (program_run(IN_SOURCES, "train %s", arguments) != 0) fail_msg("%s", err);
-    if (!strstr(out, "\nmemory 0.0") || !strstr(out, " GB a rank: weights 0.000, gradients 0.000, states ") ||
-        !strstr(out, "\ndisk   "))
+    if (!strstr(out, "\nmemory GB of each rank\n       weights           0.000  that passes read\n") ||
+        !strstr(out, "\n       peak              0.0") || !strstr(out, "\ndisk   "))
         fail_msg("%s", out);
 }
 

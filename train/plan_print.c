@@ -77,6 +77,8 @@ static void print_disk(const plan *p)
 void plan_print(const plan *p, const plan_run *r)
 {
     print_memory(p, r);
+    if (r->o->optim_offload && !r->machine.gpu)
+        log_line("       optim.offload: states are in the host's memory anyway");
     print_fit(p, r);
     print_time(p, r);
     print_disk(p);

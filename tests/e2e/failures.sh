@@ -104,8 +104,10 @@ case_memory() {
 # The parent is no launcher: nobody waits to end it.
 case_script() {
     name=script
+    rm -f err
     JOB_OF_FAILURES=$name OMPI_COMM_WORLD_SIZE=1 FAIL_IN=$REMLA FAIL_AT=40 LD_PRELOAD=$FAILING_MEMORY "$REMLA" train config.yaml train.out="$name" >out 2>err &
     job=$!
+    wait_for [ -s err ]
     ended "no memory, in a script with a launcher's variables" 4 'no memory for'
 }
 case_missing() {

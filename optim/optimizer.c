@@ -131,12 +131,7 @@ void optimizer_update(optimizer *o, double rate, int64_t step)
 
 /* ---- whole units --------------------------------------------------------------------------------------- */
 
-/* Whether a part is among the states, and of which kind. */
-static bool is_state(const optimizer *o, optim_part part, state_kind *kind)
-{
-    *kind = part == OPTIM_M ? STATE_M : part == OPTIM_V ? STATE_V : STATE_MASTER;
-    return part == OPTIM_M || part == OPTIM_V || (part == OPTIM_MASTER && has_masters(o));
-}
+static bool is_state(const optimizer *o, optim_part part) { return (int)part < o->states.kinds; }
 
 /* The others: gradients, and weights that are their own masters. */
 static tensor part_of(const optimizer *o, optim_part part, int u)
@@ -147,9 +142,8 @@ static tensor part_of(const optimizer *o, optim_part part, int u)
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
 {
     float *own = full + shards_before(o->s, u);
-    state_kind kind;
-    if (is_state(o, part, &kind)) {
-        states_read(&o->states, kind, u, own);
+    if (is_state(o, part)) {
+        states_read(&o->states, (state_kind)part, u, own);
     } else {
         const tensor mine = part_of(o, part, u);
         o->k->download(own, &mine, o->k->stream);
@@ -161,9 +155,8 @@ void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
 void optimizer_set(optimizer *o, optim_part part, int u, const float *full)
 {
     const float *own = full + shards_before(o->s, u);
-    state_kind kind;
-    if (is_state(o, part, &kind)) {
-        states_write(&o->states, kind, u, own);
+    if (is_state(o, part)) {
+        states_write(&o->states, (state_kind)part, u, own);
     } else {
         tensor mine = part_of(o, part, u);
         o->k->upload(&mine, own, o->k->stream);

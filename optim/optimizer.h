@@ -47,7 +47,12 @@ double optimizer_norm(const optimizer *o);
 /* Brings a whole unit of m, v, masters or the summed gradient to `full` (padded, host) on every rank; set
  * takes this rank's part from `full` (and, of masters, the weights). For checkpoints and dumps, one unit at a
  * time. gather is collective, set is not. */
-typedef enum optim_part { OPTIM_M, OPTIM_V, OPTIM_MASTER, OPTIM_GRAD } optim_part;
+typedef enum optim_part { /* the states first, as state_kind has them */
+                          OPTIM_M = STATE_M,
+                          OPTIM_V = STATE_V,
+                          OPTIM_MASTER = STATE_MASTER,
+                          OPTIM_GRAD
+} optim_part;
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full);
 void optimizer_set(optimizer *o, optim_part part, int u, const float *full);
 

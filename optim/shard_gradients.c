@@ -60,20 +60,17 @@ void shard_gradients_init(shards *s, arena *a)
 /* Sums `full` over the ranks, into this rank's slice `out`. */
 static void reduce(shards *s, const tensor *out, const tensor *full)
 {
-    const int64_t slice = tensor_numel(out);
     if (full->type == F32)
-        s->reduced = comm_reduce_scatter(s->c, out->data, full->data, slice, &s->set.how);
+        s->reduced = comm_reduce_scatter(s->c, out->data, full->data, tensor_numel(out), &s->set.how);
     else
-        comm_all_gather(s->c, out->data, full->data, slice * dtype_bytes(full->type)); /* one rank: a copy */
+        shard_gather(s, out, full); /* one rank: a copy */
 }
 
 /* Brings the other ranks' slices of the sum. */
 static void gather(shards *s, int u)
 {
     const tensor whole = s->whole[u], mine = shard_of(s, &whole, u);
-    if (s->c->size > 1)
-        s->reduced =
-            comm_all_gather(s->c, whole.data, mine.data, tensor_numel(&mine) * dtype_bytes(mine.type));
+    if (s->c->size > 1) s->reduced = shard_gather(s, &whole, &mine);
 }
 
 /* ---- a gradient for all micro-batches ------------------------------------------------------------------ */

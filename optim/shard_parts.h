@@ -16,6 +16,13 @@ static inline tensor shard_of(const shards *s, const tensor *whole, int u)
     return tensor_rows(whole, s->layout.rank * slice, slice);
 }
 
+/* Starts to bring the ranks' slices of a unit together in `whole`; `mine` may be the own place in it. With
+ * one rank a copy. */
+static inline comm_ticket shard_gather(const shards *s, const tensor *whole, const tensor *mine)
+{
+    return comm_all_gather(s->c, whole->data, mine->data, tensor_numel(mine) * dtype_bytes(mine->type));
+}
+
 /* A list with a flat tensor for each unit. */
 tensor *shard_list(const shards *s, dtype type, const char *name, bool whole, arena *a);
 

@@ -53,8 +53,7 @@ static int gather_start(shards *s, int u)
     const int p = two_sides_take(x, u);
     const tensor whole = two_sides_tensor(x, p), mine = s->weight[u];
     shard_poison(s, &whole);
-    x->place[p].ticket =
-        comm_all_gather(s->c, whole.data, mine.data, tensor_numel(&mine) * dtype_bytes(mine.type));
+    x->place[p].ticket = shard_gather(s, &whole, &mine);
     return p;
 }
 
@@ -135,8 +134,7 @@ void shards_updated(shards *s, int u)
         if (u == 0) gather_start(s, u); /* every pass begins with it */
     } else if (shards_cut(s) && s->c->size > 1) {
         const tensor mine = shard_of(s, &s->weight[u], u);
-        s->gathered[u] =
-            comm_all_gather(s->c, s->weight[u].data, mine.data, tensor_numel(&mine) * dtype_bytes(mine.type));
+        s->gathered[u] = shard_gather(s, &s->weight[u], &mine);
     }
 }
 

@@ -63,6 +63,14 @@ int64_t shards_part(const shards *s, int u)
     return shards_cut(s) ? shard_layout_slice(&s->layout, u) : s->layout.padded[u];
 }
 
+int shards_largest(const shards *s)
+{
+    int largest = 0;
+    for (int u = 1; u < s->layout.num_units; u++)
+        if (s->layout.padded[u] > s->layout.padded[largest]) largest = u;
+    return largest;
+}
+
 int64_t shards_before(const shards *s, int u)
 {
     return shards_cut(s) ? s->layout.rank * shards_part(s, u) : 0;

@@ -98,6 +98,8 @@ static inline bool shards_cut(const shards *s) { return s->set.stage > 0; }
 int64_t shards_padded(const shards *s, int u);
 int64_t shards_part(const shards *s, int u);
 int64_t shards_before(const shards *s, int u);
+/* The largest unit. */
+int shards_largest(const shards *s);
 /* That part of the weights, act; waits for those that are on their way. And of the step's gradient, real. */
 tensor shards_weight_part(shards *s, int u);
 tensor shards_gradient_part(const shards *s, int u);

@@ -15,8 +15,7 @@ static void slots_init(states *x, arena *a)
 {
     const ops *k = x->s->k;
     REQUIRE(k->real == F32, "copies of %s", dtype_name(k->real));
-    for (int u = 0; u < x->s->table->num_units; u++)
-        if (shards_part(x->s, u) > x->piece_most) x->piece_most = shards_part(x->s, u);
+    x->piece_most = shards_part(x->s, shards_largest(x->s));
     if (x->piece_most > PIECE) x->piece_most = PIECE;
     for (state_piece *p = x->slot; p < x->slot + STATE_SLOTS; p++)
         for (int kind = 0; kind < x->kinds; kind++)

@@ -33,9 +33,7 @@ static int64_t parameters(plan *p, const plan_run *r, const ops *k, const param_
     b->communication = s.bytes.sides;
     b->states = rest.used;
     p->host_bytes = host.used;
-    int64_t largest = 0;
-    for (int u = 0; u < table->num_units; u++)
-        if (shards_padded(&s, u) > largest) largest = shards_padded(&s, u);
+    const int64_t largest = shards_padded(&s, shards_largest(&s));
     optimizer_free(&o);
     shards_free(&s);
     return largest;

@@ -11,9 +11,7 @@
 /* The largest padded unit: what a buffer must hold. */
 static float *unit_buffer(const optimizer *o)
 {
-    int64_t largest = 0;
-    for (int u = 0; u < o->s->table->num_units; u++)
-        if (shards_padded(o->s, u) > largest) largest = shards_padded(o->s, u);
+    const int64_t largest = shards_padded(o->s, shards_largest(o->s));
     return memory_new(largest, sizeof(float), "a unit of %lld elements", (long long)largest);
 }
 

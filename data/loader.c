@@ -17,11 +17,9 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/thread.h"
-#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* A batch and the result of reading it. */
 typedef struct slot {
@@ -113,20 +111,19 @@ void loader_limit(loader *l, double seconds) { l->limit = seconds; }
 
 static void wait_for_thread(loader *l)
 {
-    struct timespec until;
-    int late = 0;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)ceil(l->limit);
+    const double start = clock_seconds();
     pthread_mutex_lock(&l->lock);
-    while (l->reading && !late)
-        if (l->limit > 0)
-            late = pthread_cond_timedwait(&l->changed, &l->lock, &until);
-        else
+    while (l->reading) {
+        const double left = l->limit - (clock_seconds() - start);
+        if (l->limit == 0)
             pthread_cond_wait(&l->changed, &l->lock);
+        else if (left > 0)
+            thread_condition_wait(&l->changed, &l->lock, left);
+        else
+            die(ERR_DEVICE, "samples have not been read within %.0f s: the disk of the training data hangs",
+                l->limit);
+    }
     pthread_mutex_unlock(&l->lock);
-    if (late)
-        die(ERR_DEVICE, "samples have not been read within %.0f s: the disk of the training data hangs",
-            l->limit);
 }
 
 status loader_next(loader *l, int64_t position, int64_t next, const token_batch **batch, double *waited,

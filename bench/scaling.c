@@ -230,8 +230,7 @@ static void print_tensor_parallel(const subject *s, const dims *d)
     good(options_read_yaml(&o, s->config, &why), &why);
     good(plan_machine_find(&m, "h100", HOST, &why), &why);
     const double T = (double)o.train_seq_len, C = (double)d->C, n = (double)layer_numel(d),
-                 head = 6 * (double)d->V * C,
-                 flops = (model_flops_per_token(d, o.train_seq_len) - head) * T / (double)d->L,
+                 flops = model_layer_flops_per_token(d, o.train_seq_len) * T,
                  gradient = o.parallel_reduce_type == OPTION_parallel_reduce_type_bf16 ? 2 : 4,
                  cut = n * (2 * 2 + gradient), sums = 4 * 2 * 7. / 8 * T * C * 2,
                  once = flops / (m.peak * m.share);

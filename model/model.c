@@ -112,7 +112,7 @@ void model_train(const model *m, activations *a, const units *g, const token_bat
     model_backward(m, a, g);
 }
 
-double model_flops_per_token(const dims *d, int64_t T)
+double model_layer_flops_per_token(const dims *d, int64_t T)
 {
     const bool mla = d->kind == ATTENTION_MLA;
     double products = 0; /* weights that multiply an activation */
@@ -124,5 +124,10 @@ double model_flops_per_token(const dims *d, int64_t T)
 #undef MLA
     const double qk = (double)(mla ? d->Dn + d->Dr : d->D), v = (double)(mla ? d->Dv : d->D);
     const double attention = 6.0 * (double)d->H * (qk + v) * (double)(T + 1) / 2;
-    return (double)d->L * (6 * products + attention) + 6 * (double)d->V * (double)d->C;
+    return 6 * products + attention;
+}
+
+double model_flops_per_token(const dims *d, int64_t T)
+{
+    return (double)d->L * model_layer_flops_per_token(d, T) + 6 * (double)d->V * (double)d->C;
 }

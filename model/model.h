@@ -49,5 +49,7 @@ void model_train(const model *m, activations *a, const units *g, const token_bat
  * apart) at length T: 6 for every weight that multiplies, and causal attention counted once. Recomputation is
  * not counted. */
 double model_flops_per_token(const dims *d, int64_t T);
+/* Those of one layer. The others are the head's. */
+double model_layer_flops_per_token(const dims *d, int64_t T);
 
 #endif

@@ -28,9 +28,9 @@ static int64_t disk_bytes(const dims *d)
 /* Operations for each of the model's count: a layer that is computed again costs a third more. */
 static double work(const plan_run *r, double flops_per_token)
 {
-    const double head = 6 * (double)r->d->V * (double)r->d->C;
     if (r->o->train_recompute != OPTION_train_recompute_layer) return 1;
-    return 1 + (flops_per_token - head) / 3 / flops_per_token;
+    const double layers = (double)r->d->L * model_layer_flops_per_token(r->d, r->o->train_seq_len);
+    return 1 + layers / 3 / flops_per_token;
 }
 
 double plan_peak_flops(const plan_run *r)

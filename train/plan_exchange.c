@@ -150,8 +150,8 @@ static void step(play *x)
 static void visits_make(play *x, double seconds)
 {
     const dims *d = x->r->d;
-    const double head = 2 * (double)d->V * (double)d->C,
-                 layer = (model_flops_per_token(d, x->r->o->train_seq_len) - 3 * head) / 3 / (double)d->L,
+    const double layer = model_layer_flops_per_token(d, x->r->o->train_seq_len) / 3,
+                 head = model_flops_per_token(d, x->r->o->train_seq_len) / 3 - layer * (double)d->L,
                  again = x->r->o->train_recompute == OPTION_train_recompute_layer ? 1 : 0,
                  one = seconds / (3 * head + (3 + again) * layer * (double)d->L);
     const int end = x->layout.num_units - 1;

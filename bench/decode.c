@@ -21,6 +21,7 @@
 #include "base/machine.h"
 #include "base/memory_available.h"
 #include "bench/decode_table.h"
+#include "bench/median.h"
 #include "bench/random_model.h"
 #include "eval/compute.h"
 #include "model/decode/pass.h"
@@ -152,12 +153,6 @@ static double time_attention(const bench *b, decoder *x)
     return clock_seconds() - start;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static point measure(const bench *b, const decode_model *s, decoder *x, int64_t batch, int64_t length)
 {
     double medians[2];
@@ -168,8 +163,7 @@ static point measure(const bench *b, const decode_model *s, decoder *x, int64_t 
         int n = 0;
         for (double sum = 0; n < MOST_REPEATS && (n < LEAST_REPEATS || sum < b->seconds); sum += seconds[n++])
             seconds[n] = what == 0 ? time_step(b, s, x, batch, length) : time_attention(b, x);
-        qsort(seconds, (size_t)n, sizeof *seconds, by_value);
-        medians[what] = seconds[n / 2];
+        medians[what] = median(seconds, n);
     }
     return (point){medians[0], medians[1]};
 }

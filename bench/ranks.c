@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/memory.h"
+#include "bench/median.h"
 #include "train/training.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,18 +24,6 @@ static double processor(int who)
     getrusage(who, &u);
     return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
            1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, long count)
-{
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    return values[count / 2];
 }
 
 static void good(status s, const message *why)
@@ -66,13 +55,13 @@ static uint64_t sum(const comm *c, double *values, int64_t count)
     return summed.call;
 }
 
-/* The head's products are those of no layer. */
+/* The forward pass of a layer is a third of what it takes. */
 static double layer_ms(const training *t, double seconds)
 {
     const dims *d = &t->config.d;
-    const double flops = model_flops_per_token(d, t->acts.T), head = 6 * (double)d->V * (double)d->C,
+    const double share = model_layer_flops_per_token(d, t->acts.T) / model_flops_per_token(d, t->acts.T),
                  micro_batches = (double)(t->sequences / t->c->size / t->acts.B);
-    return 1e3 * seconds * (1 - head / flops) / (3 * (double)d->L * micro_batches);
+    return 1e3 * seconds * share / (3 * micro_batches);
 }
 
 int main(int argc, char **argv)

@@ -8,6 +8,7 @@
 #include "base/comm.h"
 #include "base/device.h"
 #include "base/memory.h"
+#include "bench/median.h"
 #include "bench/random_model.h"
 #include "bench/shapes.h"
 #include "base/machine.h"
@@ -131,12 +132,6 @@ static double step(const model *m, activations *a, shards *s, optimizer *o, cons
     return clock_seconds() - start;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 int main(int argc, char **argv)
 {
     settings s = settings_of(argc, argv);
@@ -169,21 +164,20 @@ int main(int argc, char **argv)
     step(&m, &acts, &parameters, &o, &batch, 1);
     for (int64_t i = 0; i < s.steps; i++) seconds[i] = step(&m, &acts, &parameters, &o, &batch, i + 2);
     const double peak = compute_peak_flops(&on);
-    qsort(seconds, (size_t)s.steps, sizeof *seconds, by_value);
-    const double median = seconds[s.steps / 2], tokens = (double)(s.batch * s.seq_len),
-                 flops = model_flops_per_token(&s.shape, s.seq_len) * tokens / median;
+    const double typical = median(seconds, s.steps), tokens = (double)(s.batch * s.seq_len),
+                 flops = model_flops_per_token(&s.shape, s.seq_len) * tokens / typical;
     const double rss = (double)memory_peak_bytes() / 1048576.0, kept = (double)acts.memory.size / 1048576.0;
     if (s.json)
         printf("{\"tok_s\": %.6g, \"peak_rss_mib\": %.6g, \"activations_mib\": %.6g, \"gflops\": %.6g, "
                "\"peak_gflops\": %.6g, "
                "\"share_of_peak\": %.4g}\n",
-               tokens / median, rss, kept, flops / 1e9, peak / 1e9, flops / peak);
+               tokens / typical, rss, kept, flops / 1e9, peak / 1e9, flops / peak);
     else
         printf("%s\n%lldx%lld: %.0f tok/s, %.0f MiB (activations %.0f), %.0f of %.0f GFLOP/s = %.1f %% of "
                "peak (median of %lld "
                "steps)\n",
                on.device ? device_text(on.device) : machine_text(), (long long)s.batch, (long long)s.seq_len,
-               tokens / median, rss, kept, flops / 1e9, peak / 1e9, 100 * flops / peak, (long long)s.steps);
+               tokens / typical, rss, kept, flops / 1e9, peak / 1e9, 100 * flops / peak, (long long)s.steps);
     optimizer_free(&o);
     shards_free(&parameters);
     arena_release(&memory[0]);

@@ -84,10 +84,12 @@ status checkpoint_save(const char *run, const model_config *config, optimizer *o
     now.threads = machine_threads();
     checkpoint_temporary(folder, run, now.step);
     status s = COMM_ROOT(c, begin(run, folder, config, o, now.step, &written, why), why);
-    if (s == OK) s = unit_file_write_masters(folder, optim, c, &written, &now.weights, why);
+    if (s == OK) s = unit_file_write_masters(folder, optim, c, &written, &now.masters, why);
     if (s == OK)
         s = unit_file_write(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes,
                             2, 1, c, &written, &now.moments, why);
+    now.weights = now.masters;
+    now.hashed = true;
     if (s == OK) s = COMM_ROOT(c, end(run, folder, &now, &written, why), why);
     if (s != OK && c->rank == 0) {
         message ignored; /* the first failure is reported */
@@ -204,6 +206,6 @@ status checkpoint_load(const char *folder, const model *m, optimizer *optim, che
     TRY(unit_file_read(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes, 2,
                        &moments, why));
     if (!state->hashed) return OK;
-    TRY(same_values(folder, "weights", masters, state->weights, why));
+    TRY(same_values(folder, "weights", masters, state->masters, why));
     return same_values(folder, "moments", moments, state->moments, why);
 }

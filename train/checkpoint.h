@@ -12,19 +12,33 @@
 #include "optim/optimizer.h"
 #include "train/options/options.h"
 
+/* A part of the data order that the run has passed over when it went back: after optimizer step `step` the
+ * position went from `from` to `to`. */
+typedef struct passed_over {
+    int64_t step, from, to;
+    char why[128]; /* a clause, in ASCII */
+} passed_over;
+
+enum { PASSES = 16 }; /* the most that train.rollbacks allows */
+
 /* The state of a run without weights and moments. */
 typedef struct checkpoint_state {
-    int64_t step;         /* optimizer steps taken */
-    int64_t position;     /* in the data order: samples consumed */
-    int64_t tokens;       /* position * T */
-    uint64_t fingerprint; /* of the training data */
+    int64_t step;               /* optimizer steps taken */
+    int64_t position;           /* in the data order: samples consumed or passed over */
+    int64_t tokens;             /* that these weights have been trained on */
+    uint64_t fingerprint;       /* of the training data */
+    passed_over passed[PASSES]; /* in the order in which they happened, which is that of the steps */
+    int passes;
+    bool far; /* saved while the loss was far above its past: nothing goes back to it */
     /* Filled in for a checkpoint only. */
     int64_t ranks, micro_batch; /* of the run that wrote it; 0: not recorded */
     int stage;                  /* parallel.zero of that run */
     bool pairwise;              /* its sums were exact */
     int64_t threads;            /* of a rank of that run; a record only */
-    uint64_t weights, moments;  /* XXH3-64 of their values, in the order of train/unit_file.h */
-    bool hashed;                /* the two hashes are recorded */
+    /* Fingerprints of all values of the model: of the weights as a pass reads them, of their float32 masters,
+     * of the moments. */
+    uint64_t weights, masters, moments;
+    bool hashed; /* the three are recorded */
 } checkpoint_state;
 
 /* Writes the path of a step's checkpoint, RUN/checkpoints/step-00000012, into `out` (PATH_BYTES). It need not

@@ -114,6 +114,6 @@ status checkpoint_load(const char *folder, const model *m, optimizer *optim, che
     TRY(unit_file_read(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes, 2,
                        &moments, why));
     if (!state->hashed) return OK;
-    TRY(same_values(folder, "weights", masters, state->weights, why));
+    TRY(same_values(folder, "weights", masters, state->masters, why));
     return same_values(folder, "moments", moments, state->moments, why);
 }

@@ -81,10 +81,12 @@ static status write_all(const char *run, const model_config *config, optimizer *
     now->threads = machine_threads();
     checkpoint_temporary(folder, run, now->step);
     status s = COMM_ROOT(c, begin(run, folder, config, o, now->step, &written, why), why);
-    if (s == OK) s = unit_file_write_masters(folder, optim, c, &written, &now->weights, why);
+    if (s == OK) s = unit_file_write_masters(folder, optim, c, &written, &now->masters, why);
     if (s == OK)
         s = unit_file_write(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes,
                             2, 1, c, &written, &now->moments, why);
+    now->weights = now->masters;
+    now->hashed = true;
     if (s == OK) s = COMM_ROOT(c, end(run, folder, now, &written, why), why);
     if (s != OK && c->rank == 0) {
         message ignored; /* the first failure is reported */

@@ -134,9 +134,10 @@ void optimizer_update(optimizer *o, double rate, int64_t step)
 
 static bool is_state(const optimizer *o, optim_part part) { return (int)part < o->states.kinds; }
 
-/* The others: gradients, and weights that are their own masters. */
-static tensor part_of(const optimizer *o, optim_part part, int u)
+/* What is no state: gradients, and weights that are their own masters. */
+tensor optimizer_part(const optimizer *o, optim_part part, int u)
 {
+    if (is_state(o, part)) return o->states.of[part][u];
     return part == OPTIM_MASTER ? shards_weight_part(o->s, u) : shards_gradient_part(o->s, u);
 }
 
@@ -146,7 +147,7 @@ void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
     if (is_state(o, part)) {
         states_read(&o->states, (state_kind)part, u, own);
     } else {
-        const tensor mine = part_of(o, part, u);
+        const tensor mine = optimizer_part(o, part, u);
         o->k->download(own, &mine, o->k->stream);
     }
     if (shards_cut(o->s))
@@ -159,7 +160,7 @@ void optimizer_set(optimizer *o, optim_part part, int u, const float *full)
     if (is_state(o, part)) {
         states_write(&o->states, (state_kind)part, u, own);
     } else {
-        tensor mine = part_of(o, part, u);
+        tensor mine = optimizer_part(o, part, u);
         o->k->upload(&mine, own, o->k->stream);
     }
     if (part == OPTIM_MASTER) shards_set(o->s, u, full);

@@ -57,4 +57,9 @@ typedef enum optim_part { /* the states first, as state_kind has them */
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full);
 void optimizer_set(optimizer *o, optim_part part, int u, const float *full);
 
+/* This rank's part of a unit where it lies (shards_part): in memory of the ops or, of states that are
+ * offloaded (states.h), in the host's, which may be touched after device_copies_finish. Waits for weights
+ * that are on their way. */
+tensor optimizer_part(const optimizer *o, optim_part part, int u);
+
 #endif

@@ -162,7 +162,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     benchmarks_start(&t->questions, &t->m);
     TRY_ALL(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
-    t->writer = checkpoint_writer_open(&t->opt, &t->m, &t->config, o, c);
+    t->writer = checkpoint_writer_open(&t->opt, &t->config, o, c);
     return OK;
 }
 

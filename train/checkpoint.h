@@ -108,8 +108,10 @@ status checkpoint_newest(const char *run, char *folder, message *why);
 status checkpoint_verify(const char *folder, message *why);
 
 /* Loads weights, moments and state from a verified folder, into a model of the same shape, for a run with the
- * same options where train/options/options.def says SAME. `why` names the first difference. Every rank reads
- * for itself. Not collective. */
+ * same options where train/options/options.def says SAME: `why` names the first difference. Each rank reads
+ * what it updates; any number of ranks, in any stage, may have written it. Logs the fingerprints of what lies
+ * in memory afterwards beside those of the run that wrote it, and refuses other values (ERR_INPUT). After a
+ * failure masters and moments may be a mixture. MPI: collective; every rank returns the same status. */
 status checkpoint_load(const char *folder, const model *m, optimizer *optim, checkpoint_state *state,
                        const options *o, message *why);
 

@@ -1,13 +1,17 @@
-/* Loading a checkpoint: the model's shape and the options are compared before any weight is read, and the
- * values afterwards with the hashes in state.json. */
+/* Loading a checkpoint: the model's shape and the options are compared before any weight is read. Then every
+ * rank reads what it updates, whatever number of ranks has written it, and the weights that it only reads come
+ * from the others as after an update. Last, the values are fingerprinted where they now lie and compared with
+ * those of the run that wrote them. The manifest guards bytes of files; this guards what is made of them: a
+ * tensor that was not set, a slice in the wrong place, a copy to a device that went wrong. */
+#include "base/log.h"
 #include "model/hf/model_files.h"
+#include "optim/fingerprints.h"
 #include "train/checkpoint_parts.h"
-#include "train/unit_file.h"
+#include "train/slices_read.h"
 #include <inttypes.h>
 #include <string.h>
 
-static const optim_part moment_parts[] = {OPTIM_M, OPTIM_V};
-static const char *const moment_prefixes[] = {"m.", "v."};
+/* ---- the same model, the same options ------------------------------------------------------------------ */
 
 static status same_params(const char *folder, const param_table *found, const param_table *want, message *why)
 {
@@ -92,28 +96,100 @@ static status state_load(const char *folder, const options *now, checkpoint_stat
     return s;
 }
 
-/* Rank 0 has verified the files. This checks what every rank has read. */
+/* ---- values -------------------------------------------------------------------------------------------- */
+
+/* Masters that no state file holds are the model files', which are then float32: a rounded copy would not be
+ * what the run had. */
+static status check_masters(const char *folder, const safetensors *model, message *why)
+{
+    for (int i = 0; i < model->count; i++)
+        if (model->entry[i].type != F32)
+            return fail(why, ERR_INPUT,
+                        "%s: has no master weights: its optim-*.safetensors hold none, and tensor '%.200s' of the "
+                        "model is %s",
+                        folder, model->entry[i].name, dtype_name(model->entry[i].type));
+    return OK;
+}
+
+static status masters_read(const char *folder, optimizer *optim, const state_reader *states,
+                           const safetensors *model, message *why)
+{
+    if (state_reader_has_masters(states)) return slices_read_states(optim, states, STATE_MASTER, why);
+    TRY(check_masters(folder, model, why));
+    return slices_read_model(optim, model, why);
+}
+
+static status values_from(const char *folder, optimizer *optim, const state_reader *states,
+                          const safetensors *model, message *why)
+{
+    TRY(masters_read(folder, optim, states, model, why));
+    TRY(slices_read_states(optim, states, STATE_M, why));
+    return slices_read_states(optim, states, STATE_V, why);
+}
+
+/* Reads what this rank updates. Everything is open, and its headers have been checked, before it changes a
+ * value. */
+static status values_read(const char *folder, const model *m, optimizer *optim, message *why)
+{
+    model_reader model;
+    state_reader states;
+    TRY(model_reader_open(&model, folder, &m->table, m->k, why));
+    status s = state_reader_open(&states, folder, &m->table, why);
+    if (s == OK) {
+        s = values_from(folder, optim, &states, &model.files, why);
+        state_reader_close(&states);
+    }
+    model_reader_close(&model);
+    return s;
+}
+
+/* ---- what was saved and what lies here now ------------------------------------------------------------- */
+
 static status same_values(const char *folder, const char *what, uint64_t found, uint64_t want, message *why)
 {
     if (found == want) return OK;
     return fail(why, ERR_INPUT,
-                "%s: the %s that were read have the XXH3 %016" PRIx64 ", its " CHECKPOINT_STATE
+                "%s: the %s that were read have the fingerprint %016" PRIx64 ", its " CHECKPOINT_STATE
                 " says %016" PRIx64 ": they are not what was saved",
                 folder, what, found, want);
+}
+
+/* Weights follow from masters. Where the run that wrote them computed with another type, rounded ones differ
+ * from those here: masters and weights of a float32 run are the same values. */
+static bool weights_comparable(const optimizer *optim, const checkpoint_state *then)
+{
+    return optim->k->act != optim->k->real && then->weights != then->masters;
+}
+
+status checkpoint_same_values(const char *folder, optimizer *optim, const checkpoint_state *then, message *why)
+{
+    const uint64_t masters = fingerprint_states(optim, OPTIM_MASTER),
+                   moments = fingerprint_states(optim, OPTIM_M) + fingerprint_states(optim, OPTIM_V),
+                   weights = fingerprint_weights(optim);
+    if (!then->hashed) {
+        log_line("%s was written before there were fingerprints: here masters have %016" PRIx64
+                 ", moments %016" PRIx64 ", weights %016" PRIx64 ", and nothing to compare them with",
+                 folder, masters, moments, weights);
+        return OK;
+    }
+    const bool comparable = weights_comparable(optim, then);
+    log_line("%s: fingerprints as saved and as they lie here: masters %016" PRIx64 " and %016" PRIx64
+             ", moments %016" PRIx64 " and %016" PRIx64 ", weights %016" PRIx64 " and %016" PRIx64 "%s",
+             folder, then->masters, masters, then->moments, moments, then->weights, weights,
+             comparable || weights == then->weights ? "" : " (of another type)");
+    status s = same_values(folder, "masters", masters, then->masters, why);
+    if (s == OK) s = same_values(folder, "moments", moments, then->moments, why);
+    if (s == OK && comparable) s = same_values(folder, "weights", weights, then->weights, why);
+    return comm_agree(optim->c, s, why);
 }
 
 status checkpoint_load(const char *folder, const model *m, optimizer *optim, checkpoint_state *state,
                        const options *o, message *why)
 {
-    char path[PATH_BYTES];
-    uint64_t masters, moments;
-    TRY(same_model(folder, m, why));
-    TRY(state_load(folder, o, state, why));
-    TRY(model_check(folder, &m->d, why));
-    TRY(unit_file_read_masters(folder, optim, &masters, why));
-    TRY(unit_file_read(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes, 2,
-                       &moments, why));
-    if (!state->hashed) return OK;
-    TRY(same_values(folder, "weights", masters, state->masters, why));
-    return same_values(folder, "moments", moments, state->moments, why);
+    const comm *const c = optim->c;
+    TRY_ALL(c, same_model(folder, m, why), why);
+    TRY_ALL(c, state_load(folder, o, state, why), why);
+    TRY_ALL(c, values_read(folder, m, optim, why), why);
+    optimizer_masters_set(optim);
+    return checkpoint_same_values(folder, optim, state, why);
 }

@@ -64,7 +64,7 @@ static status from_states(const void *from, state_kind kind, int i, int64_t firs
     return state_reader_read(from, kind, i, first, count, out, why);
 }
 
-status slices_read_states(optimizer *o, const state_reader *states, state_kind kind, message *why)
+status slices_read_states(optimizer *o, const state_reader *stored, state_kind kind, message *why)
 {
-    return read_parts(o, from_states, states, kind, why);
+    return read_parts(o, from_states, stored, kind, why);
 }

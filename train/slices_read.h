@@ -11,6 +11,6 @@
  * widened. */
 status slices_read_model(optimizer *o, const safetensors *files, message *why);
 /* Sets this rank's part of a kind of states, or of the masters. */
-status slices_read_states(optimizer *o, const state_reader *states, state_kind kind, message *why);
+status slices_read_states(optimizer *o, const state_reader *stored, state_kind kind, message *why);
 
 #endif

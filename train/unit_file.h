@@ -1,6 +1,5 @@
-/* Writes what lives cut over the ranks, a unit at a time: gradients and moments as one safetensors file, master
- * weights as a model folder. The optimizer's table says what is in a
- * unit.
+/* Writes what lives cut over the ranks, a unit at a time: gradients and moments as one safetensors file,
+ * master weights as a model folder. The optimizer's table says what is in a unit.
  *
  * `written` gets the files with their hashes, `values` the XXH3-64 of the numbers alone, as float32, unit
  * after unit and part after part, without padding: what is read can be compared with what was written, on

@@ -28,7 +28,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/memory.h"
-#include "base/worker.h"
+#include "base/helper.h"
 #include "model/hf/tokenizer_files.h"
 #include "train/checkpoint_files.h"
 #include "train/checkpoint_parts.h"
@@ -41,7 +41,7 @@ struct checkpoint_writer {
     const model_config *config;
     const options *o;
     const comm *c;
-    worker *thread;
+    helper *thread;
     checkpoint_files files;
     enum { IDLE, WRITING, COMMITTING } phase; /* the same on all ranks */
     char run[PATH_BYTES], folder[PATH_BYTES]; /* `folder`: the hidden one */
@@ -54,7 +54,7 @@ checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *
                                           const comm *c)
 {
     checkpoint_writer *w = memory_new(1, sizeof *w, "the writer of checkpoints");
-    *w = (checkpoint_writer){.config = config, .o = o, .c = c, .thread = worker_start()};
+    *w = (checkpoint_writer){.config = config, .o = o, .c = c, .thread = helper_start()};
     checkpoint_files_init(&w->files, optim, checkpoint_weights_of(o, optim->k->act));
     return w;
 }
@@ -66,7 +66,7 @@ void checkpoint_writer_close(checkpoint_writer *w)
     if (!w) return;
     if (checkpoint_poll(w, true, &ignored, &why) != OK)
         log_warning("step %lld has no checkpoint: %s", (long long)w->state.step, why.text);
-    worker_stop(w->thread);
+    helper_stop(w->thread);
     checkpoint_files_free(&w->files);
     written_free(&w->written);
     free(w);
@@ -161,7 +161,7 @@ status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_
     w->files.stop = w->files.failed = false;
     TRY(reserve(w, why));
     w->phase = WRITING;
-    worker_run(w->thread, write_files, w);
+    helper_run(w->thread, write_files, w);
     checkpoint_files_copy(&w->files);
     w->stall = clock_seconds() - w->start;
     return OK;
@@ -218,8 +218,8 @@ static void tell(checkpoint_writer *w)
 static bool all_done(checkpoint_writer *w, bool wait)
 {
     message ignored;
-    if (wait) worker_wait(w->thread, &ignored);
-    int64_t some[2] = {worker_busy(w->thread), w->files.failed};
+    if (wait) helper_wait(w->thread, &ignored);
+    int64_t some[2] = {helper_busy(w->thread), w->files.failed};
     comm_max_i64(w->c, some, 2);
     if (some[1]) w->files.stop = true;
     return !some[0];
@@ -230,7 +230,7 @@ status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, 
     *p = (checkpoint_progress){.running = w->phase != IDLE};
     while (w->phase != IDLE) {
         if (!all_done(w, wait)) return OK;
-        const status s = comm_agree(w->c, worker_wait(w->thread, why), why);
+        const status s = comm_agree(w->c, helper_wait(w->thread, why), why);
         if (s != OK) {
             folder_end(w);
             p->running = false;
@@ -242,7 +242,7 @@ status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, 
         }
         tell(w);
         w->phase = COMMITTING;
-        if (w->c->rank == 0) worker_run(w->thread, commit, w);
+        if (w->c->rank == 0) helper_run(w->thread, commit, w);
         if (!wait) return OK;
     }
     if (!p->running) return OK;

@@ -13,8 +13,9 @@
 static const double PART_OF_FREE = 0.75;
 enum { CHUNK = 16 << 20, FEWEST = 4 };
 
-static copy_ring *ring_new(const checkpoint_files *x)
+void checkpoint_files_memory(checkpoint_files *x)
 {
+    if (x->ring) return;
     const optimizer *const o = x->o;
     int64_t largest = 0, chunk = CHUNK, chunks = 0;
     for (int i = 0; i < x->count; i++) {
@@ -33,7 +34,7 @@ static copy_ring *ring_new(const checkpoint_files *x)
             (double)chunks * (double)chunk / 1e9, (double)most * (double)chunk / 1e9);
         chunks = most;
     }
-    return copy_ring_new(o->k->device, chunk, chunks);
+    x->ring = copy_ring_new(o->k->device, chunk, chunks);
 }
 
 static void hand_over(checkpoint_files *x)
@@ -136,7 +137,6 @@ static void copy_states(checkpoint_files *x, const checkpoint_file *f)
 
 void checkpoint_files_copy(checkpoint_files *x)
 {
-    if (!x->ring) x->ring = ring_new(x);
     copy_models(x);
     for (int i = 0; i < x->count; i++)
         if (!x->file[i].model) copy_states(x, &x->file[i]);

@@ -44,7 +44,7 @@ typedef struct checkpoint_files {
     int models;
     checkpoint_file *file; /* this rank's */
     int count;
-    copy_ring *ring;   /* NULL before the first copy */
+    copy_ring *ring;   /* NULL before there is memory for it */
     copy_chunk *chunk; /* the one that is being filled, or NULL */
     float *values;     /* of a tensor, while they are written */
     /* Of the last write: */
@@ -58,6 +58,8 @@ typedef struct checkpoint_files {
 void checkpoint_files_init(checkpoint_files *x, optimizer *o, dtype storage);
 void checkpoint_files_free(checkpoint_files *x);
 
+/* Reserves memory for copies, once: all that they take if there is room, and else a part. */
+void checkpoint_files_memory(checkpoint_files *x);
 /* ERR_INPUT: nothing is open, but files may be left over. Not collective. */
 status checkpoint_files_reserve(checkpoint_files *x, const char *folder, message *why);
 /* Removes what was reserved, instead of the next two. Not collective. */

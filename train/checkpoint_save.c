@@ -160,6 +160,7 @@ status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_
     written_free(&w->written);
     w->files.stop = w->files.failed = false;
     TRY(reserve(w, why));
+    checkpoint_files_memory(&w->files);
     w->phase = WRITING;
     helper_run(w->thread, write_files, w);
     checkpoint_files_copy(&w->files);

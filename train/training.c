@@ -162,6 +162,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     benchmarks_start(&t->questions, &t->m);
     TRY_ALL(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
+    rank_check_start(t);
     return OK;
 }
 
@@ -212,6 +213,7 @@ static status take_step(training *t, step_result *r, message *why)
     const token_batch *batch;
     double waited = 0;
     if (comm_agree(t->c, step_batch(t, &batch, &waited, why), why) != OK) return ERR_DATA;
+    TRY(rank_check_step(t, batch, why));
     forward_backward(t, batch);
 
     double targets = (double)token_batch_counted(batch); /* of all ranks, now */

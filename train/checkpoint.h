@@ -12,14 +12,14 @@
 #include "optim/optimizer.h"
 #include "train/options/options.h"
 
+enum { PASSES = 16 /* the most that train.rollbacks allows */, PASSED_OVER_WHY = 128 };
+
 /* A part of the data order that the run has passed over when it went back: after optimizer step `step` the
  * position went from `from` to `to`. */
 typedef struct passed_over {
     int64_t step, from, to;
-    char why[128]; /* a clause, in ASCII */
+    char why[PASSED_OVER_WHY]; /* a clause, in ASCII */
 } passed_over;
-
-enum { PASSES = 16 }; /* the most that train.rollbacks allows */
 
 /* The state of a run without weights and moments. */
 typedef struct checkpoint_state {
@@ -102,6 +102,15 @@ status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *wh
  * wrong. folder[0] is 0 when there is none at all. ERR_INPUT when there are damaged ones only, since starting
  * over would lose work silently. Call on one rank. */
 status checkpoint_newest(const char *run, char *folder, message *why);
+
+/* Finds the newest complete checkpoint of a step up to `most` that was not saved while the loss was far above
+ * its past: what a run can go back to. *step is -1 when there is none. Call on one rank. */
+status checkpoint_before(const char *run, int64_t most, int64_t *step, message *why);
+
+/* Removes the complete checkpoints of steps after `step`, of a history that the run goes back on, the newest
+ * first: after a kill, those that are left lead to the same place again. ERR_INPUT: one stays, since it holds
+ * other files or cannot be removed. Call on one rank. */
+status checkpoint_remove_after(const char *run, int64_t step, message *why);
 
 /* Checks every file of the folder against its manifest, and its state against the options beside it and,
  * where the folder has the name of a checkpoint, against that name. */

@@ -172,7 +172,7 @@ static status run_training(training *t, run_folder *run, message *why)
     loss_watch watch = {.taken = 0};
     bool elsewhere;
     TRY(resume(t, run, &elsewhere, why));
-    TRY_ROOT(t->c, run_folder_describe(run, t->o, t->backend.device, t->c, why), why);
+    TRY_ROOT(t->c, run_folder_describe(run, t->o, t->m.k, t->c, why), why);
     const int64_t from = t->state.step ? t->state.step : -1;
     TRY_ALL(t->c, metrics_open(&log, run->path, from, t->c->rank, t->questions.suite.tasks, &watch, why),
             why);

@@ -162,12 +162,14 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     benchmarks_start(&t->questions, &t->m);
     TRY_ALL(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
+    t->writer = checkpoint_writer_open(&t->opt, &t->m, &t->config, o, c);
     return OK;
 }
 
 void training_close(training *t)
 {
     loader_stop(t->loader);
+    checkpoint_writer_close(t->writer);
     benchmarks_close(&t->questions);
     if (t->m.k) {
         optimizer_free(&t->opt);

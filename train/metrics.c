@@ -123,20 +123,38 @@ void metrics_validation(metrics *m, int64_t step, const evaluation *e)
     remember_validation(m, step, e->loss);
 }
 
+/* Appends the line {"step": STEP, ...more}. Takes `more` over. */
+static void add_json(line_log *l, json_t *first, json_t *more)
+{
+    json_object_update(memory_check(first, "a line of JSON"), more);
+    char *text = memory_check(json_dumps(first, JSON_REAL_PRECISION(9)), "a line of JSON"), *line;
+    if (asprintf(&line, "%s\n", text) < 0) memory_failed("a line of JSON");
+    line_log_add(l, line);
+    free(line);
+    free(text);
+    json_decref(more);
+    json_decref(first);
+}
+
 void metrics_answers(metrics *m, int64_t step, const suite_result *r)
 {
     if (m->answers.fd < 0) return;
-    json_t *json = memory_check(json_pack("{s:I}", "step", (json_int_t)step), "answers"),
-           *scores = results_json(r, NULL);
-    json_object_update(json, scores);
-    char *text = memory_check(json_dumps(json, JSON_REAL_PRECISION(9)), "answers"), *line;
-    if (asprintf(&line, "%s\n", text) < 0) memory_failed("a line of eval.jsonl");
-    line_log_add(&m->answers, line);
+    add_json(&m->answers, json_pack("{s:I}", "step", (json_int_t)step), results_json(r, NULL));
     m->answered = step;
-    free(line);
-    free(text);
-    json_decref(scores);
-    json_decref(json);
+}
+
+void metrics_event(metrics *m, int64_t step, const char *event, json_t *fields)
+{
+    add_json(&m->steps, json_pack("{s:I, s:s}", "step", (json_int_t)step, "event", event), fields);
+}
+
+void metrics_passed_over(metrics *m, const checkpoint_state *state)
+{
+    for (const passed_over *p = state->passed; p < state->passed + state->passes; p++)
+        if (p->step == state->step)
+            metrics_event(m, p->step + 1, "rollback",
+                          json_pack("{s:I, s:I, s:s}", "from", (json_int_t)p->from, "to", (json_int_t)p->to,
+                                    "why", p->why));
 }
 
 void metrics_sync(metrics *m)

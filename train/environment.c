@@ -6,6 +6,7 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "kernels/versions.h"
+#include "train/checkpoint.h"
 #include "train/option_words.h"
 #include <gnu/libc-version.h>
 #include <jansson.h>
@@ -13,6 +14,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { FILE_LIMIT = 1 << 20 };
 
 extern const char program_git_id[]; /* scripts/git_id.cmake makes it */
 
@@ -109,6 +112,22 @@ json_t *environment_now(const options *o, const ops *k, const comm *c)
     if (k->device) add_device(all, k);
     add_text(all, "storage", dtype_name(k->act));
     add_sums(all, o, c->size);
+    return all;
+}
+
+json_t *environment_of(const char *checkpoint, int64_t ranks)
+{
+    char path[PATH_BYTES];
+    json_t *all = NULL;
+    options then;
+    message ignored; /* the manifest guards these files; what cannot be read is not known */
+    if (json_text_read(&all, path_join(path, checkpoint, ENVIRONMENT_FILE), FILE_LIMIT, &ignored) != OK)
+        all = memory_check(json_object(), "env.json");
+    options_init(&then);
+    if (options_read_yaml(&then, path_join(path, checkpoint, CHECKPOINT_OPTIONS), &ignored) == OK)
+        add_sums(all, &then, 1);
+    options_free(&then);
+    if (ranks) json_object_set_new(all, "ranks", json_integer(ranks));
     return all;
 }
 

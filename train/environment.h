@@ -21,4 +21,14 @@ json_t *environment_now(const options *o, const ops *k, const comm *c);
 status environment_write(const char *folder, const options *o, const ops *k, const comm *c,
                          written_files *written, message *why);
 
+/* What is known of the run that wrote this checkpoint: its env.json, and the order of its sums from the
+ * options beside it and `ranks` (0: not known), which old checkpoints have as well. The caller ends with
+ * json_decref. */
+json_t *environment_of(const char *checkpoint, int64_t ranks);
+
+/* Compares two of them. Returns what can make numbers differ, [{"name", "then", "now"}], for the caller to
+ * release; what only one of the two has is not compared. *sums: they differ in nothing but the order in which
+ * the same numbers are added. */
+json_t *environment_compare(const json_t *then, const json_t *now, bool *sums);
+
 #endif

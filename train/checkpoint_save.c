@@ -25,6 +25,7 @@
 #include "model/hf/tokenizer_files.h"
 #include "optim/fingerprints.h"
 #include "train/checkpoint_parts.h"
+#include "train/environment.h"
 #include "train/manifest.h"
 #include "train/unit_file.h"
 #include <stdlib.h>
@@ -48,8 +49,8 @@ static status text_write(const char *folder, const char *name, char *text, writt
 }
 
 /* Rank 0's share before weights and moments. What is in the way shows before anything large is written. */
-static status begin(const char *run, const char *folder, const model_config *config, const options *o,
-                    int64_t step, written_files *written, message *why)
+static status begin(const char *run, const char *folder, const model_config *config, const optimizer *optim,
+                    const options *o, int64_t step, written_files *written, message *why)
 {
     bool replaces;
     TRY(checkpoint_vacant(run, step, &replaces, why));
@@ -57,7 +58,8 @@ static status begin(const char *run, const char *folder, const model_config *con
     TRY(folder_make(folder, why));
     TRY(text_write(folder, "config.json", config_with_storage(config, F32), written, why));
     TRY(tokenizer_files_copy(o->model_path, folder, written, why));
-    return text_write(folder, CHECKPOINT_OPTIONS, options_text(o), written, why);
+    TRY(text_write(folder, CHECKPOINT_OPTIONS, options_text(o), written, why));
+    return environment_write(folder, o, optim->k, optim->c, written, why);
 }
 
 /* Rank 0's share after weights and moments. Reads back what was written before it counts as a checkpoint, and
@@ -81,7 +83,7 @@ static status write_all(const char *run, const model_config *config, optimizer *
     now->ranks = c->size;
     now->threads = machine_threads();
     checkpoint_temporary(folder, run, now->step);
-    status s = COMM_ROOT(c, begin(run, folder, config, o, now->step, &written, why), why);
+    status s = COMM_ROOT(c, begin(run, folder, config, optim, o, now->step, &written, why), why);
     if (s == OK) s = unit_file_write_masters(folder, optim, c, &written, NULL, why);
     if (s == OK)
         s = unit_file_write(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes,

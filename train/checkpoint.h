@@ -60,6 +60,10 @@ status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *wh
  * over would lose work silently. Call on one rank. */
 status checkpoint_newest(const char *run, char *folder, message *why);
 
+/* Lists the steps of the folders that have the name of a checkpoint of `run`, damaged ones too, the newest
+ * first. The caller frees *step. */
+status checkpoint_steps(const char *run, int64_t **step, int64_t *count, message *why);
+
 /* Checks every file of the folder against its manifest, and its state against the options beside it and,
  * where the folder has the name of a checkpoint, against that name. */
 status checkpoint_verify(const char *folder, message *why);

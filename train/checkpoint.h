@@ -112,6 +112,10 @@ status checkpoint_before(const char *run, int64_t most, int64_t *step, message *
  * other files or cannot be removed. Call on one rank. */
 status checkpoint_remove_after(const char *run, int64_t step, message *why);
 
+/* Lists the steps of the folders that have the name of a checkpoint of `run`, damaged ones too, the newest
+ * first. The caller frees *step. */
+status checkpoint_steps(const char *run, int64_t **step, int64_t *count, message *why);
+
 /* Checks every file of the folder against its manifest, and its state against the options beside it and,
  * where the folder has the name of a checkpoint, against that name. */
 status checkpoint_verify(const char *folder, message *why);

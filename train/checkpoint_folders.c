@@ -104,6 +104,15 @@ static status steps_of(const char *run, step_list *list, message *why)
     return OK;
 }
 
+status checkpoint_steps(const char *run, int64_t **step, int64_t *count, message *why)
+{
+    step_list list;
+    TRY(steps_of(run, &list, why));
+    *step = list.step;
+    *count = list.count;
+    return OK;
+}
+
 /* ---- which are complete -------------------------------------------------------------------------------- */
 
 status checkpoint_verify(const char *folder, message *why)

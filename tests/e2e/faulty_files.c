@@ -401,6 +401,18 @@ static int resize(int fd, off_t bytes)
 int ftruncate(int fd, off_t bytes) { return resize(fd, bytes); }
 int ftruncate64(int fd, off_t bytes) { return resize(fd, bytes); }
 
+static int resize_named(const char *path, off_t bytes)
+{
+    const int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    const int result = resize(fd, bytes), error = errno;
+    syscall(SYS_close, fd);
+    errno = error;
+    return result;
+}
+int truncate(const char *path, off_t bytes) { return resize_named(path, bytes); }
+int truncate64(const char *path, off_t bytes) { return resize_named(path, bytes); }
+
 static int reserve(int fd, int mode, off_t offset, off_t bytes)
 {
     char path[PATH_MAX];

@@ -85,12 +85,15 @@ def check(where, ranks=1):
 counts, whole = {}, []
 for ranks in (1, 2):
     out = f"whole{ranks}"
-    code, said = start(ranks, out, count=f"{here}/count{ranks}")
-    if code:
-        sys.exit(f"FAILED: {ranks} ranks: exit code {code}: {said}")
-    for path in glob.glob(f"count{ranks}.*"):
-        with open(path) as f:
-            counts[ranks, int(path.split(".")[-1])] = int(f.read())
+    for calls in ("", "write,pwrite"):
+        shutil.rmtree(out, ignore_errors=True)
+        code, said = start(ranks, out, count=f"{here}/count", **({"calls": calls} if calls else {}))
+        if code:
+            sys.exit(f"FAILED: {ranks} ranks: exit code {code}: {said}")
+        for path in glob.glob("count.*"):
+            with open(path) as f:
+                counts[ranks, int(path.split(".")[-1]), calls] = int(f.read())
+            os.remove(path)
     whole.append(content(out))
 losses, kept = curve("whole1"), sorted(os.listdir("whole1/checkpoints"))
 assert curve("whole2") == losses, "1 and 2 ranks differ"
@@ -98,23 +101,26 @@ assert curve("whole2") == losses, "1 and 2 ranks differ"
 # ---- a process that dies
 dead = 0
 begun = time.time()
-for (ranks, rank), n in sorted(counts.items()):
+for (ranks, rank, calls), n in sorted(counts.items()):
+    hows = ("half",) if calls else ("kill", "done") if ranks == 1 else ("kill", "done", "job")
     # Two threads write, so the next run may make a few calls more.
-    points = range(1, n + 5) if everything else range(3 + rank, n, n // (3 if ranks > 1 else 12))
+    points = range(1, n + 5) if everything else range(3 + rank, n, max(1, n // (2 if ranks > 1 else 8)))
     for k in points:
-        hows = ("kill", "done", "half") if ranks == 1 and everything else (("kill", "done", "half", "job")[k % (4 if ranks > 1 else 3)],)
-        for how in hows:
+        for how in hows if ranks == 1 and everything else (hows[k % len(hows)],):
             shutil.rmtree(run, ignore_errors=True)
             if os.path.exists("said"):
                 os.remove("said")
-            code, said = start(ranks, rank=rank, at=k, do=how, said=f"{here}/said")
-            hit = open("said").read() if os.path.exists("said") else ""
+            faults = {"rank": rank, "at": k, "do": how, "said": f"{here}/said"}
+            code, said = start(ranks, **faults, **({"calls": calls} if calls else {}))
+            hit = open("said").read().split() if os.path.exists("said") else []
+            where = f"{ranks} ranks, rank {rank}, {how} at call {k} ({' '.join(hit[1:])})"
             if not hit and code:
-                fail(f"{ranks} ranks, rank {rank}, call {k}", f"nothing was hit, but the exit code is {code}: {said}")
+                fail(where, f"nothing was hit, but the exit code is {code}: {said}")
             # Every tenth of two ranks goes on with two.
-            check(f"{ranks} ranks, rank {rank}, call {k} ({hit.strip()}), {how}", ranks if k % 10 == 0 else 1)
+            check(where, ranks if k % 10 == 0 else 1)
             dead += bool(hit)
-print(f"{dead} points at which a process died: calls {', '.join(f'{n} of rank {r} of {s}' for (s, r), n in sorted(counts.items()))}; {time.time() - begun:.0f} s")
+print(f"{dead} points at which a process died: calls {', '.join(f'{n} of rank {r} of {s}' for (s, r, c), n in sorted(counts.items()) if not c)}; {time.time() - begun:.0f} s")
+sys.stdout.flush()
 
 # ---- a power cut
 begun = time.time()

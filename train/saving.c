@@ -12,7 +12,7 @@
 #include "train/saving.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "train/weights_hash.h"
+#include "train/rank_check.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -128,7 +128,7 @@ static status save(saving *s, message *why)
 {
     training *t = s->t;
     uint64_t hash;
-    TRY(weights_hash(&t->m, t->c, &hash, why));
+    TRY(rank_check_weights(t, &hash, why));
     TRY(check_folder(s, why));
     metrics_sync(s->log);
     checkpoint_progress p;

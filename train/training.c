@@ -176,6 +176,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     optimizer_masters_set(&t->opt);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
     t->writer = checkpoint_writer_open(&t->opt, &t->m, &t->config, o, c);
+    rank_check_start(t);
     return OK;
 }
 
@@ -227,6 +228,7 @@ static status take_step(training *t, step_result *r, message *why)
     const token_batch *batch;
     double waited = 0;
     if (comm_agree(t->c, step_batch(t, &batch, &waited, why), why) != OK) return ERR_DATA;
+    TRY(rank_check_step(t, batch, why));
     forward_backward(t, batch);
 
     double targets = (double)token_batch_counted(batch); /* of all ranks, now */

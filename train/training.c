@@ -175,7 +175,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     TRY_ALL(c, masters_read(t, why), why);
     optimizer_masters_set(&t->opt);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
-    t->writer = checkpoint_writer_open(&t->opt, &t->m, &t->config, o, c);
+    t->writer = checkpoint_writer_open(&t->opt, &t->config, o, c);
     rank_check_start(t);
     return OK;
 }

@@ -128,6 +128,7 @@ static status save(saving *s, message *why)
 {
     training *t = s->t;
     uint64_t hash;
+    die_place("step %lld, checkpoint", (long long)step_of(s));
     TRY(weights_hash(&t->m, t->c, &hash, why));
     TRY(check_folder(s, why));
     metrics_sync(s->log);

@@ -20,6 +20,7 @@ void optimizer_init(optimizer *o, const comm *c, shards *s, arena *a)
     o->squares = arena_tensor(a, F64, "squares", s->layout.first[s->table->num_units]);
     o->factor = arena_tensor(a, F64, "factor", 1);
     o->norm = arena_tensor(a, F64, "norm", 1);
+    o->fingerprints = arena_tensor(a, U64, "fingerprints", s->table->num_units);
 }
 
 void optimizer_reserve(optimizer *o, const comm *c, shards *s, arena *a)

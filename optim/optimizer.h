@@ -14,6 +14,7 @@ typedef struct optimizer {
     tensor losses;       /* (M) f64: of the step's micro-batches, over all ranks */
     tensor squares;      /* (segments of all units) f64: the sum of each segment's squares of the gradient */
     tensor factor, norm; /* (1) f64: what the gradient is multiplied by; its norm, of the mean loss */
+    tensor fingerprints; /* (units) u64: see optim/fingerprints.h */
     double beta1, beta2, eps, decay;
     arena *offload; /* where states lie: pinned memory of the device's host; NULL: beside the rest */
 } optimizer;

@@ -12,19 +12,33 @@
 #include "optim/optimizer.h"
 #include "train/options/options.h"
 
+/* A part of the data order that the run has passed over when it went back: after optimizer step `step` the
+ * position went from `from` to `to`. */
+typedef struct passed_over {
+    int64_t step, from, to;
+    char why[128]; /* a clause, in ASCII */
+} passed_over;
+
+enum { PASSES = 16 }; /* the most that train.rollbacks allows */
+
 /* The state of a run without weights and moments. */
 typedef struct checkpoint_state {
-    int64_t step;         /* optimizer steps taken */
-    int64_t position;     /* in the data order: samples consumed */
-    int64_t tokens;       /* position * T */
-    uint64_t fingerprint; /* of the training data */
+    int64_t step;               /* optimizer steps taken */
+    int64_t position;           /* in the data order: samples consumed or passed over */
+    int64_t tokens;             /* that these weights have been trained on */
+    uint64_t fingerprint;       /* of the training data */
+    passed_over passed[PASSES]; /* in the order in which they happened, which is that of the steps */
+    int passes;
+    bool far; /* saved while the loss was far above its past: nothing goes back to it */
     /* Filled in for a checkpoint only. */
     int64_t ranks, micro_batch; /* of the run that wrote it; 0: not recorded */
     int stage;                  /* parallel.zero of that run */
     bool pairwise;              /* its sums were exact */
     int64_t threads;            /* of a rank of that run; a record only */
-    uint64_t weights, moments;  /* XXH3-64 of their values, in the order of train/unit_file.h */
-    bool hashed;                /* the two hashes are recorded */
+    /* Fingerprints of all values of the model: of the weights as a pass reads them, of their float32 masters,
+     * of the moments. */
+    uint64_t weights, masters, moments;
+    bool hashed; /* the three are recorded */
 } checkpoint_state;
 
 /* Writes the path of a step's checkpoint, RUN/checkpoints/step-00000012, into `out` (PATH_BYTES). It need not
@@ -37,12 +51,41 @@ void checkpoint_folder(char *out, const char *run, int64_t step);
  * holding the run's lock. */
 status checkpoint_clean(const char *run, message *why);
 
-/* Writes the checkpoint of state->step, with the tokenizer's files from o->model_path. Reads it back and
- * compares it with the hashes of what was in memory before it gets its name. Replaces a checkpoint of the
- * same step, but nothing else that has its name. On failure the name is as free as before, and older
- * checkpoints are untouched. MPI: collective; every rank returns the same status. */
-status checkpoint_save(const char *run, const model_config *config, optimizer *optim,
-                       const checkpoint_state *state, const options *o, const comm *c, message *why);
+/* ---- saving: all functions are collective ---- */
+
+/* Writes the checkpoints of a run, one at a time and behind it: the training stands still while every rank
+ * copies its part, and goes on while a thread of each hashes and writes it. One per process. It keeps the
+ * memory of the copy (pinned where the ranks compute on a device) from one checkpoint to the next. */
+typedef struct checkpoint_writer checkpoint_writer;
+
+/* Borrows everything for its life. The writer writes `m` as the type that checkpoint.weights says. */
+checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model *m, const model_config *config,
+                                          const options *o, const comm *c);
+/* Waits for a checkpoint that is being written, whose name nobody is told then. NULL is allowed. Not
+ * collective, unless one is being written. */
+void checkpoint_writer_close(checkpoint_writer *w);
+
+/* Begins the checkpoint of state->step, with the tokenizer's files from o->model_path: makes its hidden
+ * folder, reserves the bytes of all files of all ranks, and copies weights and moments. When it returns OK
+ * the training may go on; checkpoint_poll tells how it ends. Replaces a checkpoint of the same step, but
+ * nothing else that has its name. On failure (ERR_INPUT: the disk is full, a file is in the way) nothing is
+ * left, and older checkpoints are untouched. Every rank returns the same status. No other checkpoint may be
+ * under way. */
+status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_state *state, message *why);
+
+typedef struct checkpoint_progress {
+    bool running;     /* one is being written; the rest below is not known yet */
+    int64_t step;     /* of that checkpoint */
+    double stall;     /* seconds in which checkpoint_begin held up the training, on this rank */
+    double seconds;   /* from checkpoint_begin until it had its name */
+    uint64_t weights; /* the fingerprint of the weights as a pass reads them (optim/fingerprints.h) */
+} checkpoint_progress;
+
+/* Tells how far the checkpoint is, and takes it further: call between steps until `running` is false. Waits
+ * for its end where `wait` says so; else it returns at once. Not OK: it cannot be written, nothing is left of
+ * it, and older ones are untouched; `running` is false then. Every rank returns the same status, and the same
+ * values but `stall` and `seconds`. When there is none under way, it is OK and not running. */
+status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, message *why);
 
 /* Bytes of the weights and moments in a checkpoint of a model with these parameters. Its other files are
  * small. */

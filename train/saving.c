@@ -1,4 +1,4 @@
-/* The policy of checkpoints around checkpoint_save and checkpoint_prune. Two fears shape it:
+/* The policy of checkpoints around checkpoint_begin and checkpoint_prune. Two fears shape it:
  *
  *   lost work   a disk that is full for an hour must not end a run of a week. A save that fails leaves the
  *               step `owed`, and is tried again until it succeeds. Only the last save of the process can fail
@@ -132,10 +132,11 @@ static status save(saving *s, message *why)
     TRY(weights_hash(&t->m, t->c, &hash, why));
     TRY(check_folder(s, why));
     metrics_sync(s->log);
-    const double start = clock_seconds();
-    if (checkpoint_save(s->run->path, &t->config, &t->opt, &t->state, t->o, t->c, why) != OK) return UNSAVED;
+    checkpoint_progress p;
+    if (checkpoint_begin(t->writer, s->run->path, &t->state, why) != OK) return UNSAVED;
+    if (checkpoint_poll(t->writer, true, &p, why) != OK) return UNSAVED;
     log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s | weights %016" PRIx64, s->run->path,
-             (long long)step_of(s), clock_seconds() - start, hash);
+             (long long)step_of(s), p.seconds, hash);
     s->newest = step_of(s);
     s->owed = false;
     s->again = 0;

@@ -165,12 +165,14 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
     stragglers_init(&t->slow, c->size);
     t->told = memory_new(1 + 2 * (int64_t)c->size, sizeof *t->told, "what %d ranks tell", c->size);
+    t->writer = checkpoint_writer_open(&t->opt, &t->m, &t->config, o, c);
     return OK;
 }
 
 void training_close(training *t)
 {
     loader_stop(t->loader);
+    checkpoint_writer_close(t->writer);
     benchmarks_close(&t->questions);
     if (t->m.k) {
         optimizer_free(&t->opt);

@@ -33,6 +33,7 @@ typedef struct training {
     int64_t steps;          /* of the whole run */
     checkpoint_state state; /* where it stands */
     bool gradients_dumped;  /* debug.dump_gradients has been written */
+    checkpoint_writer *writer;
     patience patience;      /* how long ranks wait for each other in a step */
     stragglers slow;        /* ranks */
     int64_t *told;          /* (1+2*ranks) what ranks tell each other in a step */

@@ -45,6 +45,13 @@ static const char *inside(const char *name)
     return path_join(path[turn++ % 4], folder, name);
 }
 
+static status save_as(const checkpoint_state *state)
+{
+    checkpoint_progress p;
+    TRY(checkpoint_begin(t.writer, run, state, &why));
+    return checkpoint_poll(t.writer, true, &p, &why);
+}
+
 /* Two steps of the golden model on the CPU, and their checkpoint. */
 static int save(void **state)
 {
@@ -65,7 +72,7 @@ static int save(void **state)
     for (int i = 0; i < 2; i++) good(training_step(&t, &r, &why));
     saved = t.state;
     good(checkpoint_clean(run, &why));
-    good(checkpoint_save(run, &t.config, &t.opt, &t.state, &o, t.c, &why));
+    good(save_as(&t.state));
     checkpoint_folder(folder, run, 2);
     return 0;
 }
@@ -221,14 +228,14 @@ static void test_flipped_on_the_way(void **state)
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         char path[PATH_BYTES];
         flip_in = files[i];
-        const status s = checkpoint_save(run, &t.config, &t.opt, &saved, &o, t.c, &why);
+        const status s = save_as(&saved);
         assert_null(flip_in);
         if (s != ERR_INPUT || !strstr(why.text, files[i])) fail_msg("%s: %d: %s", files[i], s, why.text);
         checkpoint_temporary(path, run, 2);
         assert_false(folder_exists(path));
         good(checkpoint_verify(folder, &why)); /* the one that was there before */
     }
-    good(checkpoint_save(run, &t.config, &t.opt, &saved, &o, t.c, &why));
+    good(save_as(&saved));
 }
 
 /* A file in the way of a save is reported before anything is written, and stays. */
@@ -240,7 +247,7 @@ static void test_in_the_way(void **state)
     at.step = 3;
     checkpoint_folder(path, run, 3);
     good(file_write(path, "mine", 4, NULL, &why));
-    assert_int_equal(checkpoint_save(run, &t.config, &t.opt, &at, &o, t.c, &why), ERR_INPUT);
+    assert_int_equal(save_as(&at), ERR_INPUT);
     assert_non_null(strstr(why.text, "is in the way of the checkpoint of step 3"));
     assert_int_equal(file_bytes(path), 4);
     checkpoint_temporary(path, run, 3);
@@ -254,7 +261,7 @@ static void test_wrong_state(void **state)
     char path[PATH_BYTES];
     checkpoint_state at = saved;
     at.step = 4;
-    assert_int_equal(checkpoint_save(run, &t.config, &t.opt, &at, &o, t.c, &why), ERR_INPUT);
+    assert_int_equal(save_as(&at), ERR_INPUT);
     assert_non_null(strstr(why.text, "position is 16, but 4 steps of 8 sequences are 32"));
     checkpoint_folder(path, run, 4);
     assert_false(folder_exists(path));

@@ -1,103 +1,13 @@
-/* Saving and loading checkpoints. A checkpoint exists when a folder has its name, and only a rename gives it
- * that name:
- *
- *   .remla-tmp-step-00000012/    begin   rank 0 writes config, tokenizer and options
- *                                        all ranks gather masters and moments, a unit at a time;
- *                                        rank 0 writes them and syncs every file
- *                                end     rank 0 writes state.json, then MANIFEST.json with the
- *                                        hashes of what was in memory, reads all back, compares
- *           |
- *           |  rename, sync of RUN/checkpoints
- *           v
- *   step-00000012/                       from here on older checkpoints may go
- *
- * A kill before the rename leaves the older checkpoints, a kill after it the new one. The next start removes
- * a hidden folder that was left (checkpoint_clean).
- *
- * Two hashes guard the numbers beyond that. The manifest's are of files: a disk that loses a bit is found.
- * Those in state.json are of the values alone, in the model's order: every rank computes them again from what
- * it has loaded, so a reader that puts a right tensor in the wrong place is found, too. */
-#include "base/file.h"
-#include "base/machine.h"
+/* Loading a checkpoint: the model's shape and the options are compared before any weight is read, and the
+ * values afterwards with the hashes in state.json. */
 #include "model/hf/model_files.h"
-#include "model/hf/tokenizer_files.h"
 #include "train/checkpoint_parts.h"
-#include "train/manifest.h"
 #include "train/unit_file.h"
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const optim_part moment_parts[] = {OPTIM_M, OPTIM_V};
 static const char *const moment_prefixes[] = {"m.", "v."};
-
-int64_t checkpoint_bytes(const param_table *table)
-{
-    return model_files_bytes(table, F32, MODEL_FILE_BYTES) + unit_file_bytes(table, moment_prefixes, 2);
-}
-
-/* ---- saving -------------------------------------------------------------------------------------------- */
-
-/* Takes `text` over. */
-static status text_write(const char *folder, const char *name, char *text, written_files *written,
-                         message *why)
-{
-    char path[PATH_BYTES];
-    const status s = written_text(written, path_join(path, folder, name), text, why);
-    free(text);
-    return s;
-}
-
-/* Rank 0's share before weights and moments. What is in the way shows before anything large is written. */
-static status begin(const char *run, const char *folder, const model_config *config, const options *o,
-                    int64_t step, written_files *written, message *why)
-{
-    bool replaces;
-    TRY(checkpoint_vacant(run, step, &replaces, why));
-    TRY(folder_remove(folder, why));
-    TRY(folder_make(folder, why));
-    TRY(text_write(folder, "config.json", config_with_storage(config, F32), written, why));
-    TRY(tokenizer_files_copy(o->model_path, folder, written, why));
-    return text_write(folder, CHECKPOINT_OPTIONS, options_text(o), written, why);
-}
-
-/* Rank 0's share after weights and moments. Reads back what was written before it counts as a checkpoint, and
- * so before an older one goes. */
-static status end(const char *run, const char *folder, const checkpoint_state *state, written_files *written,
-                  message *why)
-{
-    message damage;
-    TRY(checkpoint_state_write(folder, state, written, why));
-    TRY(manifest_write(folder, written, why));
-    const status s = checkpoint_verify(folder, &damage);
-    if (s != OK) return fail(why, s, "the checkpoint is not what was written: %.900s", damage.text);
-    return checkpoint_publish(run, state->step, why);
-}
-
-status checkpoint_save(const char *run, const model_config *config, optimizer *optim,
-                       const checkpoint_state *state, const options *o, const comm *c, message *why)
-{
-    char folder[PATH_BYTES], path[PATH_BYTES];
-    written_files written = {0};
-    checkpoint_state now = *state;
-    now.ranks = c->size;
-    now.threads = machine_threads();
-    checkpoint_temporary(folder, run, now.step);
-    status s = COMM_ROOT(c, begin(run, folder, config, o, now.step, &written, why), why);
-    if (s == OK) s = unit_file_write_masters(folder, optim, c, &written, &now.weights, why);
-    if (s == OK)
-        s = unit_file_write(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes,
-                            2, 1, c, &written, &now.moments, why);
-    if (s == OK) s = COMM_ROOT(c, end(run, folder, &now, &written, why), why);
-    if (s != OK && c->rank == 0) {
-        message ignored; /* the first failure is reported */
-        folder_remove(folder, &ignored);
-    }
-    written_free(&written);
-    return s;
-}
-
-/* ---- loading ------------------------------------------------------------------------------------------- */
 
 static status same_params(const char *folder, const param_table *found, const param_table *want, message *why)
 {
@@ -204,6 +114,6 @@ status checkpoint_load(const char *folder, const model *m, optimizer *optim, che
     TRY(unit_file_read(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes, 2,
                        &moments, why));
     if (!state->hashed) return OK;
-    TRY(same_values(folder, "weights", masters, state->weights, why));
+    TRY(same_values(folder, "weights", masters, state->masters, why));
     return same_values(folder, "moments", moments, state->moments, why);
 }

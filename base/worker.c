@@ -46,7 +46,7 @@ worker *worker_start(void)
     return w;
 }
 
-void worker_run(worker *w, status (*job)(void *context, message *why), void *context)
+void worker_give(worker *w, status (*job)(void *context, message *why), void *context)
 {
     pthread_mutex_lock(&w->lock);
     while (w->job) pthread_cond_wait(&w->changed, &w->lock);

@@ -10,7 +10,7 @@ typedef struct worker worker;
 worker *worker_start(void);
 /* Hands over a piece of work, which may fill `why`; waits for the one before it, whose result is forgotten.
  * `context` is borrowed until worker_wait. It must not call MPI, nor anything of a device. */
-void worker_run(worker *w, status (*job)(void *context, message *why), void *context);
+void worker_give(worker *w, status (*job)(void *context, message *why), void *context);
 /* Tells whether it still works. */
 bool worker_busy(worker *w);
 /* Waits until it does not, and returns what the last piece of work returned; OK if there was none. */

@@ -184,6 +184,7 @@ static status run_training(training *t, run_folder *run, message *why)
     if (s == OK) s = validate_first(t, &log, why);
     if (s == OK) ask_questions_first(t, &log);
     if (s == OK) s = train(t, &keep, &log, why);
+    saving_stop(&keep);
     metrics_close(&log);
     return s;
 }

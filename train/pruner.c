@@ -1,8 +1,8 @@
-/* A removal is one piece of work of a worker. */
+/* A removal is one piece of work of a helper. */
 #include "train/pruner.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/worker.h"
+#include "base/helper.h"
 #include "train/checkpoint.h"
 #include <math.h>
 #include <stdio.h>
@@ -20,19 +20,19 @@ static status prune(void *context, message *why)
 void pruner_run(pruner *p, const char *run, int64_t keep, int64_t best)
 {
     message ignored; /* it was a warning */
-    if (!p->thread) p->thread = worker_start();
-    worker_wait(p->thread, &ignored);
+    if (!p->thread) p->thread = helper_start();
+    helper_wait(p->thread, &ignored);
     snprintf(p->run, sizeof p->run, "%s", run);
     p->keep = keep;
     p->best = best;
-    worker_give(p->thread, prune, p);
+    helper_run(p->thread, prune, p);
 }
 
 bool pruner_wait(const pruner *p, double seconds)
 {
     const double began = clock_seconds();
     double nap = 1e-4;
-    for (; p->thread && worker_busy(p->thread); nap = fmin(2 * nap, 0.05)) {
+    for (; p->thread && helper_busy(p->thread); nap = fmin(2 * nap, 0.05)) {
         if (clock_seconds() - began > seconds) return false;
         nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * nap)}, NULL);
     }
@@ -41,6 +41,6 @@ bool pruner_wait(const pruner *p, double seconds)
 
 void pruner_stop(pruner *p)
 {
-    if (pruner_wait(p, 0)) worker_stop(p->thread);
+    if (pruner_wait(p, 0)) helper_stop(p->thread);
     *p = (pruner){.thread = NULL};
 }

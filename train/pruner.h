@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 typedef struct pruner {
-    struct worker *thread; /* NULL until there is something to remove */
+    struct helper *thread; /* NULL until there is something to remove */
     char run[PATH_BYTES];
     int64_t keep, best;
 } pruner;

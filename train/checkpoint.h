@@ -12,14 +12,14 @@
 #include "optim/optimizer.h"
 #include "train/options/options.h"
 
+enum { PASSES = 16 /* the most that train.rollbacks allows */, PASSED_OVER_WHY = 128 };
+
 /* A part of the data order that the run has passed over when it went back: after optimizer step `step` the
  * position went from `from` to `to`. */
 typedef struct passed_over {
     int64_t step, from, to;
-    char why[128]; /* a clause, in ASCII */
+    char why[PASSED_OVER_WHY]; /* a clause, in ASCII */
 } passed_over;
-
-enum { PASSES = 16 }; /* the most that train.rollbacks allows */
 
 /* The state of a run without weights and moments. */
 typedef struct checkpoint_state {
@@ -75,6 +75,8 @@ status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_
 
 typedef struct checkpoint_progress {
     bool running;     /* one is being written; the rest below is not known yet */
+    double silent;    /* seconds for which this rank's thread has waited for an answer of the disk; 0: it does
+                         not wait for one */
     int64_t step;     /* of that checkpoint */
     double stall;     /* seconds in which checkpoint_begin held up the training, on this rank */
     double seconds;   /* from checkpoint_begin until it had its name */
@@ -106,6 +108,19 @@ status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *wh
  * over would lose work silently. The ranks share the reading, and what one of them finds damaged is damaged
  * for all. MPI: collective; every rank returns the same status and folder. */
 status checkpoint_newest(const char *run, const comm *c, char *folder, message *why);
+
+/* Finds the newest complete checkpoint of a step up to `most` that was not saved while the loss was far above
+ * its past: what a run can go back to. *step is -1 when there is none. Call on one rank. */
+status checkpoint_before(const char *run, int64_t most, int64_t *step, message *why);
+
+/* Removes the complete checkpoints of steps after `step`, of a history that the run goes back on, the newest
+ * first: after a kill, those that are left lead to the same place again. ERR_INPUT: one stays, since it holds
+ * other files or cannot be removed. Call on one rank. */
+status checkpoint_remove_after(const char *run, int64_t step, message *why);
+
+/* Lists the steps of the folders that have the name of a checkpoint of `run`, damaged ones too, the newest
+ * first. The caller frees *step. */
+status checkpoint_steps(const char *run, int64_t **step, int64_t *count, message *why);
 
 /* Checks every file of the folder against its manifest, and its state against the options beside it and,
  * where the folder has the name of a checkpoint, against that name. */

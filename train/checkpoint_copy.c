@@ -13,9 +13,8 @@
 static const double PART_OF_FREE = 0.75;
 enum { CHUNK = 16 << 20, FEWEST = 4 };
 
-void checkpoint_files_memory(checkpoint_files *x)
+static copy_ring *ring_new(const checkpoint_files *x)
 {
-    if (x->ring) return;
     const optimizer *const o = x->o;
     int64_t largest = 0, chunk = CHUNK, chunks = 0;
     for (int i = 0; i < x->count; i++) {
@@ -34,7 +33,7 @@ void checkpoint_files_memory(checkpoint_files *x)
             (double)chunks * (double)chunk / 1e9, (double)most * (double)chunk / 1e9);
         chunks = most;
     }
-    x->ring = copy_ring_new(o->k->device, chunk, chunks);
+    return copy_ring_new(o->k->device, chunk, chunks);
 }
 
 static void hand_over(checkpoint_files *x)
@@ -133,6 +132,11 @@ static void copy_states(checkpoint_files *x, const checkpoint_file *f)
         put(x, &mine, t->of->offset + t->from - shards_before(o->s, u), t->count, o->states.offloaded);
     }
     hand_over(x);
+}
+
+void checkpoint_files_room(checkpoint_files *x)
+{
+    if (!x->ring) x->ring = ring_new(x);
 }
 
 void checkpoint_files_copy(checkpoint_files *x)

@@ -153,14 +153,15 @@ void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
         comm_wait(o->c, comm_all_gather(o->c, full, own, shards_part(o->s, u) * (int64_t)sizeof(float)));
 }
 
-void optimizer_set(optimizer *o, optim_part part, int u, const float *full)
+void optimizer_set(optimizer *o, optim_part part, int u, const float *own)
 {
-    const float *own = full + shards_before(o->s, u);
-    if (is_state(o, part)) {
-        states_write(&o->states, (state_kind)part, u, own);
-    } else {
-        tensor mine = part_of(o, part, u);
-        o->k->upload(&mine, own, o->k->stream);
-    }
-    if (part == OPTIM_MASTER) shards_set(o->s, u, full);
+    if (is_state(o, part)) states_write(&o->states, (state_kind)part, u, own);
+    if (is_state(o, part) && part != OPTIM_MASTER) return;
+    tensor mine = part_of(o, part, u);
+    o->k->upload(&mine, own, o->k->stream);
+}
+
+void optimizer_masters_set(optimizer *o)
+{
+    for (int u = 0; u < o->s->table->num_units; u++) shards_updated(o->s, u);
 }

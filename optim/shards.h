@@ -107,7 +107,5 @@ tensor shards_gradient_part(const shards *s, int u);
 /* The part of the unit's weights has new values: the other ranks get them now, or when a pass asks.
  * Collective; units in order, from the first to the last. */
 void shards_updated(shards *s, int u);
-/* Sets the unit's weights, as far as this rank keeps them, from `full` (padded, host). Not collective. */
-void shards_set(shards *s, int u, const float *full);
 
 #endif

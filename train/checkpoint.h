@@ -100,16 +100,21 @@ status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *wh
 
 /* Finds the newest complete checkpoint of `run`. Passes over damaged ones with a warning that says what is
  * wrong. folder[0] is 0 when there is none at all. ERR_INPUT when there are damaged ones only, since starting
- * over would lose work silently. Call on one rank. */
-status checkpoint_newest(const char *run, char *folder, message *why);
+ * over would lose work silently. The ranks share the reading, and what one of them finds damaged is damaged
+ * for all. MPI: collective; every rank returns the same status and folder. */
+status checkpoint_newest(const char *run, const comm *c, char *folder, message *why);
 
 /* Checks every file of the folder against its manifest, and its state against the options beside it and,
  * where the folder has the name of a checkpoint, against that name. */
 status checkpoint_verify(const char *folder, message *why);
+/* The same, its files shared out over the ranks. MPI: collective; every rank returns the same status. */
+status checkpoint_verify_shared(const char *folder, const comm *c, message *why);
 
 /* Loads weights, moments and state from a verified folder, into a model of the same shape, for a run with the
- * same options where train/options/options.def says SAME. `why` names the first difference. Every rank reads
- * for itself. Not collective. */
+ * same options where train/options/options.def says SAME: `why` names the first difference. Each rank reads
+ * what it updates; any number of ranks, in any stage, may have written it. Logs the fingerprints of what lies
+ * in memory afterwards beside those of the run that wrote it, and refuses other values (ERR_INPUT). After a
+ * failure masters and moments may be a mixture. MPI: collective; every rank returns the same status. */
 status checkpoint_load(const char *folder, const model *m, optimizer *optim, checkpoint_state *state,
                        const options *o, message *why);
 

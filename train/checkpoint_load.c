@@ -1,13 +1,17 @@
-/* Loading a checkpoint: the model's shape and the options are compared before any weight is read, and the
- * values afterwards with the hashes in state.json. */
+/* Loading a checkpoint: the model's shape and the options are compared before any weight is read. Then every
+ * rank reads what it updates, whatever number of ranks has written it, and the weights that it only reads
+ * come from the others as after an update. Last, the values are fingerprinted where they now lie and compared
+ * with those of the run that wrote them. The manifest guards bytes of files; this guards what is made of
+ * them: a tensor that was not set, a slice in the wrong place, a copy to a device that went wrong. */
+#include "base/log.h"
 #include "model/hf/model_files.h"
+#include "optim/fingerprints.h"
 #include "train/checkpoint_parts.h"
-#include "train/unit_file.h"
+#include "train/slices_read.h"
 #include <inttypes.h>
 #include <string.h>
 
-static const optim_part moment_parts[] = {OPTIM_M, OPTIM_V};
-static const char *const moment_prefixes[] = {"m.", "v."};
+/* ---- the same model, the same options ------------------------------------------------------------------ */
 
 static status same_params(const char *folder, const param_table *found, const param_table *want, message *why)
 {
@@ -92,28 +96,105 @@ static status state_load(const char *folder, const options *now, checkpoint_stat
     return s;
 }
 
-/* Rank 0 has verified the files. This checks what every rank has read. */
+/* ---- values -------------------------------------------------------------------------------------------- */
+
+/* Masters that no state file holds are the model files', which are then float32: a rounded copy would not be
+ * what the run had. */
+static status check_masters(const char *folder, const safetensors *files, message *why)
+{
+    for (int i = 0; i < files->count; i++)
+        if (files->entry[i].type != F32)
+            return fail(
+                why, ERR_INPUT,
+                "%s: has no master weights: its optim-*.safetensors hold none, and tensor '%.200s' of the "
+                "model is %s",
+                folder, files->entry[i].name, dtype_name(files->entry[i].type));
+    return OK;
+}
+
+static status masters_read(const char *folder, optimizer *optim, const state_reader *stored,
+                           const safetensors *files, message *why)
+{
+    if (state_reader_has_masters(stored)) return slices_read_states(optim, stored, STATE_MASTER, why);
+    TRY(check_masters(folder, files, why));
+    return slices_read_model(optim, files, why);
+}
+
+static status values_from(const char *folder, optimizer *optim, const state_reader *stored,
+                          const safetensors *files, message *why)
+{
+    TRY(masters_read(folder, optim, stored, files, why));
+    TRY(slices_read_states(optim, stored, STATE_M, why));
+    return slices_read_states(optim, stored, STATE_V, why);
+}
+
+/* Reads what this rank updates. Everything is open, and its headers have been checked, before it changes a
+ * value. */
+static status values_read(const char *folder, const model *m, optimizer *optim, message *why)
+{
+    model_reader r;
+    state_reader stored;
+    TRY(model_reader_open(&r, folder, &m->table, m->k, why));
+    status s = state_reader_open(&stored, folder, &m->table, why);
+    if (s == OK) {
+        s = values_from(folder, optim, &stored, &r.files, why);
+        state_reader_close(&stored);
+    }
+    model_reader_close(&r);
+    return s;
+}
+
+/* ---- what was saved and what lies here now ------------------------------------------------------------- */
+
 static status same_values(const char *folder, const char *what, uint64_t found, uint64_t want, message *why)
 {
     if (found == want) return OK;
     return fail(why, ERR_INPUT,
-                "%s: the %s that were read have the XXH3 %016" PRIx64 ", its " CHECKPOINT_STATE
+                "%s: the %s that were read have the fingerprint %016" PRIx64 ", its " CHECKPOINT_STATE
                 " says %016" PRIx64 ": they are not what was saved",
                 folder, what, found, want);
+}
+
+/* What the weights must have, which follow from the masters. Float32 weights are the masters; rounded ones
+ * were saved by a run that rounded them, too: one whose weights are not its masters. False: nobody knows. */
+static bool weights_wanted(const optimizer *optim, const checkpoint_state *then, uint64_t *want)
+{
+    const bool rounded = optim->k->act != optim->k->real;
+    *want = rounded ? then->weights : then->masters;
+    return !rounded || then->weights != then->masters;
+}
+
+status checkpoint_same_values(const char *folder, optimizer *optim, const checkpoint_state *then,
+                              message *why)
+{
+    const uint64_t masters = fingerprint_states(optim, OPTIM_MASTER),
+                   moments = fingerprint_states(optim, OPTIM_M) + fingerprint_states(optim, OPTIM_V),
+                   copies = fingerprint_weights(optim);
+    if (!then->hashed) {
+        log_line("%s was written before there were fingerprints: here masters have %016" PRIx64
+                 ", moments %016" PRIx64 ", weights %016" PRIx64 ", and nothing to compare them with",
+                 folder, masters, moments, copies);
+        return OK;
+    }
+    uint64_t want;
+    const bool known = weights_wanted(optim, then, &want);
+    log_line("%s: fingerprints as saved and as they lie here: masters %016" PRIx64 " and %016" PRIx64
+             ", moments %016" PRIx64 " and %016" PRIx64 ", weights %016" PRIx64 " and %016" PRIx64 "%s",
+             folder, then->masters, masters, then->moments, moments, want, copies,
+             known ? "" : " (the run that wrote them did not round)");
+    status s = same_values(folder, "masters", masters, then->masters, why);
+    if (s == OK) s = same_values(folder, "moments", moments, then->moments, why);
+    if (s == OK && known) s = same_values(folder, "weights", copies, want, why);
+    return comm_agree(optim->c, s, why);
 }
 
 status checkpoint_load(const char *folder, const model *m, optimizer *optim, checkpoint_state *state,
                        const options *o, message *why)
 {
-    char path[PATH_BYTES];
-    uint64_t masters, moments;
-    TRY(same_model(folder, m, why));
-    TRY(state_load(folder, o, state, why));
-    TRY(model_check(folder, &m->d, why));
-    TRY(unit_file_read_masters(folder, optim, &masters, why));
-    TRY(unit_file_read(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes, 2,
-                       &moments, why));
-    if (!state->hashed) return OK;
-    TRY(same_values(folder, "weights", masters, state->masters, why));
-    return same_values(folder, "moments", moments, state->moments, why);
+    const comm *const c = optim->c;
+    TRY_ALL(c, same_model(folder, m, why), why);
+    TRY_ALL(c, state_load(folder, o, state, why), why);
+    TRY_ALL(c, values_read(folder, m, optim, why), why);
+    optimizer_masters_set(optim);
+    return checkpoint_same_values(folder, optim, state, why);
 }

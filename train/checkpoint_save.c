@@ -23,6 +23,7 @@
 #include "base/memory.h"
 #include "model/hf/model_files.h"
 #include "model/hf/tokenizer_files.h"
+#include "optim/fingerprints.h"
 #include "train/checkpoint_parts.h"
 #include "train/environment.h"
 #include "train/manifest.h"
@@ -83,11 +84,13 @@ static status write_all(const char *run, const model_config *config, optimizer *
     now->threads = machine_threads();
     checkpoint_temporary(folder, run, now->step);
     status s = COMM_ROOT(c, begin(run, folder, config, optim, o, now->step, &written, why), why);
-    if (s == OK) s = unit_file_write_masters(folder, optim, c, &written, &now->masters, why);
+    if (s == OK) s = unit_file_write_masters(folder, optim, c, &written, NULL, why);
     if (s == OK)
         s = unit_file_write(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes,
-                            2, 1, c, &written, &now->moments, why);
-    now->weights = now->masters;
+                            2, 1, c, &written, NULL, why);
+    now->masters = fingerprint_states(optim, OPTIM_MASTER);
+    now->moments = fingerprint_states(optim, OPTIM_M) + fingerprint_states(optim, OPTIM_V);
+    now->weights = fingerprint_weights(optim);
     now->hashed = true;
     if (s == OK) s = COMM_ROOT(c, end(run, folder, now, &written, why), why);
     if (s != OK && c->rank == 0) {

@@ -206,17 +206,9 @@ static bool own(const run_folder *r, const char *checkpoint)
     return strncmp(real_checkpoint, real_folder, length) == 0 && real_checkpoint[length] == '/';
 }
 
-/* train.resume=PATH. A run that has checkpoints of its own resumes from its newest, so that the same command
- * can be given again after a stop. Going back inside a run would mix two histories in one folder. */
-static status find_path(const run_folder *r, const char *path, char *checkpoint, message *why)
+/* Going back inside a run would mix two histories in one folder. */
+static status gone_on(const run_folder *r, const char *path, const char *checkpoint, message *why)
 {
-    if (!folder_exists(path))
-        return fail(why, ERR_INPUT, "train.resume=%s: there is no such checkpoint folder", path);
-    TRY(checkpoint_newest(r->path, checkpoint, why));
-    if (!checkpoint[0]) {
-        snprintf(checkpoint, PATH_BYTES, "%s", path);
-        return checkpoint_verify(checkpoint, why);
-    }
     char newest[PATH_MAX], asked[PATH_MAX];
     const bool same = realpath(checkpoint, newest) && realpath(path, asked) && strcmp(newest, asked) == 0;
     if (own(r, path) && !same)
@@ -228,23 +220,32 @@ static status find_path(const run_folder *r, const char *path, char *checkpoint,
     return OK;
 }
 
-static status find_first_rank(const run_folder *r, const options *o, char *checkpoint, message *why)
+static status check_folder(const char *path, message *why)
+{
+    if (folder_exists(path)) return OK;
+    return fail(why, ERR_INPUT, "train.resume=%s: there is no such checkpoint folder", path);
+}
+
+/* train.resume=PATH. A run that has checkpoints of its own resumes from its newest, so that the same command
+ * can be given again after a stop. */
+static status find_path(const run_folder *r, const char *path, const comm *c, char *checkpoint, message *why)
+{
+    TRY_ROOT(c, check_folder(path, why), why);
+    TRY(checkpoint_newest(r->path, c, checkpoint, why));
+    if (checkpoint[0]) return COMM_ROOT(c, gone_on(r, path, checkpoint, why), why);
+    TRY(path_print(checkpoint, why, "%s", path));
+    return checkpoint_verify_shared(checkpoint, c, why);
+}
+
+status run_folder_resume(const run_folder *r, const options *o, const comm *c, char *checkpoint, message *why)
 {
     if (strcmp(o->train_resume, "auto") != 0 && strcmp(o->train_resume, "none") != 0)
-        return find_path(r, o->train_resume, checkpoint, why);
-    TRY(checkpoint_newest(r->path, checkpoint, why));
+        return find_path(r, o->train_resume, c, checkpoint, why);
+    TRY(checkpoint_newest(r->path, c, checkpoint, why));
     if (checkpoint[0] && strcmp(o->train_resume, "none") == 0)
         return fail(why, ERR_USAGE,
                     "train.resume=none, but %s exists: give another train.out, or train.resume=auto to go on "
                     "from it; nothing is overwritten",
                     checkpoint);
-    return OK;
-}
-
-status run_folder_resume(const run_folder *r, const options *o, const comm *c, char *checkpoint, message *why)
-{
-    memset(checkpoint, 0, PATH_BYTES);
-    TRY_ROOT(c, find_first_rank(r, o, checkpoint, why), why);
-    comm_broadcast(c, checkpoint, PATH_BYTES, 0);
     return OK;
 }

@@ -5,12 +5,11 @@
 #include "train/state_reader.h"
 #include "base/array.h"
 #include "base/memory.h"
+#include "train/state_files.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char *const prefixes[STATE_KINDS] = {"m.", "v.", "master."};
 
 /* ---- names --------------------------------------------------------------------------------------------- */
 
@@ -57,8 +56,9 @@ static const param *find(const param *const *sorted, int count, const char *name
 static const param *meaning(const char *name, const param *const *sorted, int count, state_kind *kind)
 {
     for (int k = 0; k < STATE_KINDS; k++) {
-        const size_t length = strlen(prefixes[k]);
-        if (strncmp(name, prefixes[k], length) != 0) continue;
+        const char *const prefix = state_prefix((optim_part)k);
+        const size_t length = strlen(prefix);
+        if (strncmp(name, prefix, length) != 0) continue;
         *kind = (state_kind)k;
         return find(sorted, count, name + length);
     }
@@ -148,9 +148,9 @@ static status covered(const state_reader *r, state_kind kind, const param *p, me
     if (end == p->numel) return OK;
     if (r->first[list] == r->first[list + 1])
         return fail(why, ERR_INPUT, "%s: tensor '%s%s' is in none of its optim-*.safetensors", r->folder,
-                    prefixes[kind], p->name);
+                    state_prefix((optim_part)kind), p->name);
     return fail(why, ERR_INPUT, "%s: element %lld of '%s%s' is in none of its optim-*.safetensors", r->folder,
-                (long long)end, prefixes[kind], p->name);
+                (long long)end, state_prefix((optim_part)kind), p->name);
 }
 
 static status cover_check(const state_reader *r, message *why)

@@ -123,8 +123,7 @@ status checkpoint_verify(const char *folder, message *why)
     return checkpoint_verify_shared(folder, comm_self(), why);
 }
 
-/* True when a folder is, or once was, a checkpoint. Anything else is a user's. */
-static bool is_checkpoint(const char *folder)
+bool checkpoint_recognised(const char *folder)
 {
     char path[PATH_BYTES];
     return manifest_exists(folder) || file_exists(path_join(path, folder, CHECKPOINT_STATE)) ||
@@ -225,7 +224,7 @@ status checkpoint_newest(const char *run, const comm *c, char *folder, message *
     for (int64_t i = 0; i < list.count && !found; i++) {
         checkpoint_folder(folder, run, list.step[i]);
         found = are_complete(folder, c, &damage);
-        damaged += !found && is_checkpoint(folder);
+        damaged += !found && checkpoint_recognised(folder);
     }
     free(list.step);
     if (found) return OK;
@@ -252,7 +251,7 @@ status checkpoint_vacant(const char *run, int64_t step, bool *replaces, message 
     checkpoint_folder(final, run, step);
     const bool missing = lstat(final, &s) != 0;
     const bool copy = !missing && checkpoint_state_differs(final, step);
-    *replaces = !missing && !copy && folder_exists(final) && is_checkpoint(final);
+    *replaces = !missing && !copy && folder_exists(final) && checkpoint_recognised(final);
     if (missing || *replaces || empty_folder(final)) return OK;
     return fail(why, ERR_INPUT,
                 "%s: is in the way of the checkpoint of step %lld: it is %s; move it elsewhere", final,

@@ -104,6 +104,15 @@ static status steps_of(const char *run, step_list *list, message *why)
     return OK;
 }
 
+status checkpoint_steps(const char *run, int64_t **steps, int64_t *count, message *why)
+{
+    step_list list;
+    const status s = steps_of(run, &list, why);
+    *steps = list.step;
+    *count = list.count;
+    return s;
+}
+
 /* ---- which are complete -------------------------------------------------------------------------------- */
 
 /* Every rank looks at the small files, which say what the large ones must be. */

@@ -50,6 +50,23 @@ void inspect_row(const char *name, const char *format, ...)
     va_end(args);
 }
 
+void inspect_items(const char *first, const char *next, const char *between, const json_t *items)
+{
+    enum { WIDTH = 110 };
+    size_t used = strlen(first);
+    fputs(first, stdout);
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        const char *item = json_string_value(json_array_get(items, i));
+        const size_t more = strlen(item) + strlen(between);
+        const bool full = i > 0 && used + more > WIDTH;
+        if (i > 0) fputs(between, stdout);
+        if (full) printf("\n%s", next);
+        fputs(item, stdout);
+        used = (full ? strlen(next) : used) + more;
+    }
+    putchar('\n');
+}
+
 /* ---- models -------------------------------------------------------------------------------------------- */
 
 static void print_shape(const char *folder, const model_config *c, int64_t parameters)

@@ -15,6 +15,9 @@ const char *inspect_attention(const dims *d, char *text);
 const char *inspect_bytes(int64_t bytes, char *text);
 /* A row of a table, "  trained     40 steps", on standard output. */
 void inspect_row(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Prints an array of texts, separated by `between`, as many on a line as there is room for. The lines begin
+ * with `first` and, from the second on, with `next`. */
+void inspect_items(const char *first, const char *next, const char *between, const json_t *items);
 /* The keys of a model: attention, layers ... */
 status inspect_model_json(json_t **out, const char *folder, const model_config *c, int64_t parameters,
                           message *why);

@@ -30,29 +30,19 @@ static json_t *options_set_json(const options *then)
     return all;
 }
 
-enum { WIDTH = 86 }; /* of the values */
-
-/* As many on a line as there is room for. */
 static void print_options(const options *then)
 {
-    json_t *all = options_set_json(then), *value;
-    const char *key, *name = "options";
-    char line[2 * PATH_BYTES] = "";
+    json_t *all = options_set_json(then), *lines = memory_check(json_array(), "options"), *value;
+    const char *key;
     json_object_foreach(all, key, value)
     {
-        char one[PATH_BYTES];
         char *text = memory_check(json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)), "options");
-        snprintf(one, sizeof one, "%s=%s", key, json_is_string(value) ? json_string_value(value) : text);
+        json_array_append_new(
+            lines, json_sprintf("%s=%s", key, json_is_string(value) ? json_string_value(value) : text));
         free(text);
-        if (line[0] && strlen(line) + strlen(one) + 2 > WIDTH) {
-            inspect_row(name, "%s", line);
-            name = "";
-            line[0] = 0;
-        }
-        const size_t used = strlen(line);
-        snprintf(line + used, sizeof line - used, "%s%s", used ? "  " : "", one);
     }
-    if (line[0]) inspect_row(name, "%s", line);
+    inspect_items("  options      ", "               ", "  ", lines);
+    json_decref(lines);
     json_decref(all);
 }
 

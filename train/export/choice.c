@@ -44,7 +44,10 @@ static status list_run(const char *run, candidates *all, message *why)
     all->item = memory_new(all->count + 1, sizeof *all->item, "%lld checkpoints", (long long)all->count);
     for (int64_t i = 0; i < all->count; i++) all->item[i] = (candidate){step[i], (double)NAN};
     free(step);
-    return line_log_read(run, "metrics.jsonl", INT64_MAX, take_validation, all, why);
+    char path[PATH_BYTES];
+    int64_t broken;
+    if (!file_exists(path_join(path, run, "metrics.jsonl"))) return OK;
+    return line_log_read(path, take_validation, all, &broken, why);
 }
 
 /* The lowest loss first; where it is equal or was not measured, the newest. */

@@ -112,7 +112,7 @@ static status add_whole(export_choice *x, const char *run, const candidate *item
     if (!x->count) return fail(why, ERR_INPUT, "%s: has no checkpoint that is whole", run);
     return fail(
         why, ERR_INPUT,
-        "%s: export.average=%d, but it has %d whole checkpoints up to step %lld; checkpoint.keep is how "
+        "%s: export.average=%d, but it has %d good checkpoints up to step %lld; checkpoint.keep is how "
         "many a run keeps",
         run, count, x->count, (long long)x->item[0].state.step);
 }

@@ -1,4 +1,4 @@
-/* Private to train/checkpoint*.c: the parts of a checkpoint. */
+/* Private to train/checkpoint*.c and train/export/: the parts of a checkpoint. */
 #ifndef REMLA_TRAIN_CHECKPOINT_PARTS_H
 #define REMLA_TRAIN_CHECKPOINT_PARTS_H
 #include "base/written.h"

@@ -59,6 +59,11 @@ void comm_stop(const comm *c);
  * device.h says. comm_stop it before the device is closed and `host` is stopped. */
 const comm *comm_nccl_start(struct device *d, const comm *host);
 
+/* What the ranks talk through, for records: "Open MPI v4.1.4", "" in a process that was not launched; and
+ * NCCL's version, 22809 is 2.28.9, 0 while no communicator over devices was started. */
+const char *comm_library(void);
+int comm_nccl_version(void);
+
 /* How long a call made from now on may wait for other ranks, in seconds; 0: for ever, which is also how it
  * begins. A call that waits longer stops the job with ERR_DEVICE, and a sentence that names the call and the
  * ranks that have not come. On the host it holds for calls with a ticket; comm_max_i64, comm_broadcast and

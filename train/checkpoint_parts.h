@@ -30,7 +30,16 @@ status checkpoint_state_write(const char *folder, const checkpoint_state *s, wri
 status checkpoint_state_read(const char *folder, const options *then, checkpoint_state *state, message *why);
 /* True when it can be read and is of another step: then the folder is a user's copy. */
 bool checkpoint_state_differs(const char *folder, int64_t step);
+/* True when it says that it was saved while the loss was far above its past. */
+bool checkpoint_state_far(const char *folder);
 /* checkpoint_state_read with the options that lie beside it. */
 status checkpoint_state_verify(const char *folder, message *why);
+
+/* ---- checkpoint_load.c ---- */
+
+/* Compares the values in memory with the fingerprints of the state that was read from `folder`, and logs
+ * both. MPI: collective; every rank returns the same status. */
+status checkpoint_same_values(const char *folder, optimizer *optim, const checkpoint_state *then,
+                              message *why);
 
 #endif

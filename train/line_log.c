@@ -46,13 +46,27 @@ static void read_lines(reading *r, const char *text, int64_t bytes)
     }
 }
 
-static status read_back(line_log *l, reading *r, message *why)
+static status read_file(const char *path, reading *r, message *why)
 {
     char *text;
     int64_t bytes;
-    TRY(file_read_text(l->path, FILE_LIMIT, &text, &bytes, why));
+    TRY(file_read_text(path, FILE_LIMIT, &text, &bytes, why));
     read_lines(r, text, bytes);
     free(text);
+    return OK;
+}
+
+status line_log_read(const char *path, line_log_take *take, void *context, int64_t *broken, message *why)
+{
+    reading r = {.take = take, .context = context, .step = INT64_MAX};
+    const status s = read_file(path, &r, why);
+    *broken = r.broken;
+    return s;
+}
+
+static status read_back(line_log *l, reading *r, message *why)
+{
+    TRY(read_file(l->path, r, why));
     if (r->broken)
         log_warning("%s:%lld: is not an object with a step; it stays as it is, and the lines behind it count",
                     l->path, (long long)r->broken);

@@ -24,6 +24,9 @@ typedef void line_log_take(void *context, const json_t *line, int64_t step, int6
  * on failure, nothing is open. */
 status line_log_open(line_log *l, const char *run, const char *name, int64_t step, int rank,
                      line_log_take *take, void *context, message *why);
+/* Hands every line of a file that is no longer, or not here, written to `take`, and changes nothing. *broken
+ * gets the number of the first line that is no object with a step, 0: none. Any process may call it. */
+status line_log_read(const char *path, line_log_take *take, void *context, int64_t *broken, message *why);
 /* Appends a line, with its end. Does nothing where nothing is open. */
 void line_log_add(line_log *l, const char *line);
 /* Makes the lines durable, as far as they can be written. */

@@ -73,19 +73,32 @@ static void warn(reading *r, int64_t step)
                     (long long)r->missing);
 }
 
-status metrics_open(metrics *m, const char *run, int64_t step, int rank, bool answers, loss_watch *watch,
-                    message *why)
+/* Those of earlier steps are in the file already. */
+static void add_passed_over(metrics *m, const checkpoint_state *state)
+{
+    for (const passed_over *p = state->passed; p < state->passed + state->passes; p++)
+        if (p->step == state->step)
+            metrics_event(m, p->step + 1, "rollback",
+                          json_pack("{s:I, s:I, s:s}", "from", (json_int_t)p->from, "to", (json_int_t)p->to,
+                                    "why", p->why));
+}
+
+status metrics_open(metrics *m, const char *run, const checkpoint_state *state, int rank, bool answers,
+                    loss_watch *watch, message *why)
 {
     reading r = {.m = m, .watch = watch, .before = -1};
+    const int64_t step = state->step ? state->step : -1;
     *m = (metrics){.steps.fd = -1, .answers.fd = -1, .answered = -1};
     status s = line_log_open(&m->steps, run, "metrics.jsonl", step, rank, take, &r, why);
     if (s == OK && answers)
         s = line_log_open(&m->answers, run, "eval.jsonl", step, rank, take_answers, m, why);
-    if (s == OK)
-        warn(&r, step);
-    else
+    if (s != OK) {
         metrics_close(m);
-    return s;
+        return s;
+    }
+    warn(&r, step);
+    add_passed_over(m, state);
+    return OK;
 }
 
 /* ---- new lines ----------------------------------------------------------------------------------------- */
@@ -123,20 +136,29 @@ void metrics_validation(metrics *m, int64_t step, const evaluation *e)
     remember_validation(m, step, e->loss);
 }
 
+/* Appends the line {"step": STEP, ...more}. Takes `more` over. */
+static void add_json(line_log *l, json_t *first, json_t *more)
+{
+    json_object_update(memory_check(first, "a line of JSON"), more);
+    char *text = memory_check(json_dumps(first, JSON_REAL_PRECISION(9)), "a line of JSON"), *line;
+    if (asprintf(&line, "%s\n", text) < 0) memory_failed("a line of JSON");
+    line_log_add(l, line);
+    free(line);
+    free(text);
+    json_decref(more);
+    json_decref(first);
+}
+
 void metrics_answers(metrics *m, int64_t step, const suite_result *r)
 {
     if (m->answers.fd < 0) return;
-    json_t *json = memory_check(json_pack("{s:I}", "step", (json_int_t)step), "answers"),
-           *scores = results_json(r, NULL);
-    json_object_update(json, scores);
-    char *text = memory_check(json_dumps(json, JSON_REAL_PRECISION(9)), "answers"), *line;
-    if (asprintf(&line, "%s\n", text) < 0) memory_failed("a line of eval.jsonl");
-    line_log_add(&m->answers, line);
+    add_json(&m->answers, json_pack("{s:I}", "step", (json_int_t)step), results_json(r, NULL));
     m->answered = step;
-    free(line);
-    free(text);
-    json_decref(scores);
-    json_decref(json);
+}
+
+void metrics_event(metrics *m, int64_t step, const char *event, json_t *fields)
+{
+    add_json(&m->steps, json_pack("{s:I, s:s}", "step", (json_int_t)step, "event", event), fields);
 }
 
 void metrics_sync(metrics *m)

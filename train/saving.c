@@ -1,4 +1,4 @@
-/* The policy of checkpoints around checkpoint_save and checkpoint_prune. Two fears shape it:
+/* The policy of checkpoints around checkpoint_begin and checkpoint_prune. Two fears shape it:
  *
  *   lost work   a disk that is full for an hour must not end a run of a week. A save that fails leaves the
  *               step `owed`, and is tried again until it succeeds. Only the last save of the process can fail
@@ -12,14 +12,14 @@
 #include "train/saving.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "train/weights_hash.h"
+#include "train/rank_check.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <time.h>
 
 enum { RETRY_SECONDS = 60, RETRY_TIMES = 10 /* what the try that failed took */ };
-enum { FAR_SAID = 8 /* steps */, REASON_BYTES = 80 };
+enum { REASON_BYTES = 80 };
 /* Seconds between the tries at the end. A batch system kills soon after its signal. */
 static const int pauses[] = {1, 4};
 enum { PAUSES = sizeof pauses / sizeof pauses[0] };
@@ -53,6 +53,11 @@ void saving_start(saving *s, training *t, run_folder *run, metrics *log, const l
     comm_broadcast(t->c, &s->watch, sizeof s->watch, 0);
 }
 
+void saving_rewind(saving *s, const loss_watch *watch)
+{
+    saving_start(s, s->t, s->run, s->log, watch, step_of(s));
+}
+
 /* ---- removing ------------------------------------------------------------------------------------------ */
 
 /* Returns the step with the lowest validation loss among those that have a checkpoint; -1: none. */
@@ -77,15 +82,10 @@ static void prune(saving *s)
         log_warning("older checkpoints stay: %s", why.text);
 }
 
-/* Reports a loss that stays far above its past, and its return. Spikes of a few steps are not reported. */
-static void say_far(saving *s, const step_result *r)
+/* Reports that a loss which was far above its past for more than a few steps is back. */
+static void say_back(saving *s)
 {
-    if (s->watch.far == FAR_SAID && !s->skipped)
-        log_warning(
-            "step %lld: a loss of %.4f, and for %d steps, is far above its past, %.4f: until it is below "
-            "%.4f again, checkpoints are neither written when due nor removed",
-            (long long)step_of(s), r->loss, FAR_SAID, s->watch.past, loss_watch_limit(&s->watch));
-    if (s->watch.far >= FAR_SAID) s->said = true;
+    if (s->watch.far >= LOSS_WATCH_FAR) s->said = true;
     if (s->watch.far || !s->said) return;
     s->said = false;
     log_line("step %lld: the loss is not far above its past any more: checkpoints as before",
@@ -99,7 +99,7 @@ static status check_folder(saving *s, message *why)
     const training *t = s->t;
     bool anew;
     message detail;
-    TRY(run_folder_check(s->run, t->o, t->backend.device, t->c, &anew, why));
+    TRY(run_folder_check(s->run, t->o, t->m.k, t->c, &anew, why));
     if (!anew) return OK;
     if (metrics_move(s->log, s->run->path, &detail) != OK) log_warning("%s", detail.text);
     int64_t there = t->c->rank == 0 && s->newest >= 0 && has_checkpoint(s, s->newest);
@@ -114,7 +114,7 @@ status saving_step(saving *s, const step_result *r, message *why)
     if (folder != OK && folder != UNSAVED) return folder;
     loss_watch_add(&s->watch, r->loss, r->skipped);
     s->skipped = r->skipped;
-    say_far(s, r);
+    say_back(s);
     prune(s);
     return OK;
 }
@@ -128,13 +128,15 @@ static status save(saving *s, message *why)
 {
     training *t = s->t;
     uint64_t hash;
-    TRY(weights_hash(&t->m, t->c, &hash, why));
+    TRY(rank_check_weights(t, &hash, why));
     TRY(check_folder(s, why));
     metrics_sync(s->log);
-    const double start = clock_seconds();
-    if (checkpoint_save(s->run->path, &t->config, &t->opt, &t->state, t->o, t->c, why) != OK) return UNSAVED;
+    checkpoint_progress p;
+    t->state.far = s->watch.far > 0;
+    if (checkpoint_begin(t->writer, s->run->path, &t->state, why) != OK) return UNSAVED;
+    if (checkpoint_poll(t->writer, true, &p, why) != OK) return UNSAVED;
     log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s | weights %016" PRIx64, s->run->path,
-             (long long)step_of(s), clock_seconds() - start, hash);
+             (long long)step_of(s), p.seconds, hash);
     s->newest = step_of(s);
     s->owed = false;
     s->again = 0;

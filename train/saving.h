@@ -34,6 +34,9 @@ typedef struct saving {
 void saving_start(saving *s, training *t, run_folder *run, metrics *log, const loss_watch *watch,
                   int64_t newest);
 
+/* Call when the run has gone back to a checkpoint, from which t->state is. `watch`: as for saving_start. */
+void saving_rewind(saving *s, const loss_watch *watch);
+
 /* Call after every step. Adds its loss, and removes superfluous checkpoints. ERR_INPUT: another job has taken
  * the folder. */
 status saving_step(saving *s, const step_result *r, message *why);

@@ -8,8 +8,10 @@
 #include "base/stop.h"
 #include "data/tokenizer_check.h"
 #include "eval/open.h"
+#include "model/hf/model_files.h"
 #include "train/feed_options.h"
 #include "train/option_words.h"
+#include "train/slices_read.h"
 #include "train/unit_file.h"
 #include <math.h>
 #include <stdio.h>
@@ -144,6 +146,16 @@ static status step_read(const void *context, token_batch *b, int64_t position, m
     return OK;
 }
 
+/* Those that the run starts from, as far as this rank updates them. */
+static status masters_read(training *t, message *why)
+{
+    model_reader r;
+    TRY(model_reader_open(&r, t->o->model_path, &t->m.table, t->m.k, why));
+    const status s = slices_read_model(&t->opt, &r.files, why);
+    model_reader_close(&r);
+    return s;
+}
+
 status training_open(training *t, const options *o, const comm *c, message *why)
 {
     *t = (training){.o = o, .c = c};
@@ -160,14 +172,18 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD,
                      recompute_of(o->train_recompute));
     benchmarks_start(&t->questions, &t->m);
-    TRY_ALL(c, unit_file_read_masters(o->model_path, &t->opt, NULL, why), why);
+    TRY_ALL(c, masters_read(t, why), why);
+    optimizer_masters_set(&t->opt);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
+    t->writer = checkpoint_writer_open(&t->opt, &t->config, o, c);
+    rank_check_start(t);
     return OK;
 }
 
 void training_close(training *t)
 {
     loader_stop(t->loader);
+    checkpoint_writer_close(t->writer);
     benchmarks_close(&t->questions);
     if (t->m.k) {
         optimizer_free(&t->opt);
@@ -212,6 +228,7 @@ static status take_step(training *t, step_result *r, message *why)
     const token_batch *batch;
     double waited = 0;
     if (comm_agree(t->c, step_batch(t, &batch, &waited, why), why) != OK) return ERR_DATA;
+    TRY(rank_check_step(t, batch, why));
     forward_backward(t, batch);
 
     double targets = (double)token_batch_counted(batch); /* of all ranks, now */

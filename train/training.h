@@ -9,6 +9,7 @@
 #include "train/benchmarks.h"
 #include "train/checkpoint.h"
 #include "train/patience.h"
+#include "train/rank_check.h"
 #include "eval/compute.h"
 #include "train/options/options.h"
 
@@ -32,7 +33,9 @@ typedef struct training {
     int64_t steps;          /* of the whole run */
     checkpoint_state state; /* where it stands */
     bool gradients_dumped;  /* debug.dump_gradients has been written */
+    checkpoint_writer *writer;
     patience patience;      /* how long ranks wait for each other in a step */
+    rank_check check;
 } training;
 
 typedef struct step_result {
@@ -58,7 +61,8 @@ status training_resume(training *t, const char *checkpoint, message *why);
 
 /* One optimizer step: reads the step's windows, forward and backward over the micro-batches, sums over ranks,
  * clips, updates. A device gets all of it as one queue; only the result is waited for. ERR_DATA when the
- * windows cannot be read or no target counts: weights, moments and place are those of the step before. MPI:
+ * windows cannot be read or no target counts: weights, moments and place are those of the step before.
+ * ERR_DEVICE when a check of the ranks finds a fault (rank_check.h): the step has not begun. MPI:
  * collective; every rank returns the same status. */
 status training_step(training *t, step_result *r, message *why);
 

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -94,13 +95,17 @@ static void test_round_trip(void **state)
 {
     (void)state;
     const checkpoint_state s = {.step = 3,
-                                .position = 24,
+                                .position = 64,
                                 .tokens = 768,
                                 .fingerprint = 0xfedcba9876543210,
                                 .ranks = 4,
                                 .threads = 12,
                                 .micro_batch = 2,
+                                .passed = {{1, 8, 16, "loss 21.5"}, {1, 16, 32, "loss 9"}, {3, 48, 64, ""}},
+                                .passes = 3,
+                                .far = true,
                                 .weights = 1,
+                                .masters = 2,
                                 .moments = UINT64_MAX,
                                 .hashed = true};
     checkpoint_state got;
@@ -111,13 +116,35 @@ static void test_round_trip(void **state)
     written_free(&list);
     read_into(&got, folder);
     assert_true(got.step == s.step && got.position == s.position && got.tokens == s.tokens);
-    assert_true(got.fingerprint == s.fingerprint && got.weights == s.weights && got.moments == s.moments);
+    assert_true(got.fingerprint == s.fingerprint && got.weights == s.weights && got.masters == s.masters &&
+                got.moments == s.moments);
+    assert_true(got.passes == 3 && got.far);
+    for (int i = 0; i < 3; i++) {
+        assert_true(got.passed[i].step == s.passed[i].step && got.passed[i].from == s.passed[i].from &&
+                    got.passed[i].to == s.passed[i].to);
+        assert_string_equal(got.passed[i].why, s.passed[i].why);
+    }
     assert_true(got.ranks == s.ranks && got.threads == s.threads && got.micro_batch == s.micro_batch);
     assert_true(got.hashed);
 }
 
-/* States from before ranks, threads and hashes were recorded. */
-static void test_without_new_keys(void **state)
+/* What is not there is not written: a run that has not gone back writes what it always wrote. */
+static void test_keys(void **state)
+{
+    (void)state;
+    const checkpoint_state plain = {.step = 3, .position = 24, .tokens = 768};
+    const char *folder = folder_of("step-00000003", "");
+    char path[PATH_BYTES], *text;
+    int64_t bytes;
+    assert_int_equal(checkpoint_state_write(folder, &plain, NULL, &why), OK);
+    assert_int_equal(file_read_text(path_join(path, folder, "state.json"), 1000, &text, &bytes, &why), OK);
+    static const char *const absent[] = {"passed_over", "far", "weights", "masters", "moments"};
+    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) assert_null(strstr(text, absent[i]));
+    free(text);
+}
+
+/* States from before ranks, threads and hashes were recorded, and from before hashes were fingerprints. */
+static void test_old_keys(void **state)
 {
     (void)state;
     checkpoint_state got;
@@ -126,7 +153,67 @@ static void test_without_new_keys(void **state)
     assert_int_equal(got.ranks, 0);
     assert_int_equal(got.threads, 0);
     assert_int_equal(got.micro_batch, 2);
+    assert_int_equal(got.passes, 0);
+    assert_false(got.hashed || got.far);
+    read_into(&got, folder_of("step-00000003",
+                              "{\"step\": 3, \"position\": 24, \"tokens\": 768, \"data_fingerprint\": "
+                              "\"0123456789abcdef\", \"weights_xxh3_64\": \"0123456789abcdef\", "
+                              "\"moments_xxh3_64\": \"0123456789abcdef\", \"ranks\": 1, \"threads\": 2}"));
     assert_false(got.hashed);
+    assert_int_equal(got.threads, 2);
+}
+
+/* 20 steps of 8 sequences. */
+static void test_passed_over(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *position, *passed, *sentence; /* NULL: all is well */
+    } cases[] = {
+        {"160", "[]", NULL},
+        {"224", "[{\"step\": 10, \"from\": 80, \"to\": 144, \"why\": \"w\"}]", NULL},
+        {"161", "[{\"step\": 20, \"from\": 160, \"to\": 161, \"why\": \"\"}]", NULL},
+        {"160", "[{\"step\": 10, \"from\": 80, \"to\": 144, \"why\": \"w\"}]",
+         "position is 160, but 20 steps of 8 sequences and 64 passed over are 224"},
+        {"224", "[{\"step\": 10, \"from\": 88, \"to\": 152, \"why\": \"w\"}]",
+         "from position 88, but 10 steps of 8 sequences and what was passed over before lead to 80"},
+        {"224", "[{\"step\": 21, \"from\": 168, \"to\": 232, \"why\": \"w\"}]",
+         "after step 21, expected 0 to 20"},
+        {"224", "[{\"step\": -1, \"from\": -8, \"to\": 56, \"why\": \"w\"}]", "after step -1"},
+        {"160", "[{\"step\": 10, \"from\": 80, \"to\": 80, \"why\": \"w\"}]", "to 80, expected 81"},
+        {"96", "[{\"step\": 10, \"from\": 80, \"to\": 16, \"why\": \"w\"}]", "to 16, expected 81"},
+        {"-9223372036854775729",
+         "[{\"step\": 10, \"from\": 80, \"to\": 9223372036854775807, \"why\": \"w\"}]", "expected 81"},
+        {"232",
+         "[{\"step\": 10, \"from\": 80, \"to\": 144, \"why\": \"w\"}, {\"step\": 10, \"from\": 144, \"to\": "
+         "152, \"why\": \"w\"}]",
+         NULL},
+        {"232",
+         "[{\"step\": 10, \"from\": 80, \"to\": 144, \"why\": \"w\"}, {\"step\": 9, \"from\": 136, \"to\": "
+         "144, \"why\": \"w\"}]",
+         "passed_over 1 is after step 9, expected 10 to 20"},
+        {"224", "[{\"step\": 10, \"from\": 80, \"to\": 144}]", "passed_over 0"},
+        {"224", "[{\"step\": 10, \"from\": 80, \"to\": 144, \"why\": \"w\", \"x\": 1}]", "passed_over 0"},
+        {"224", "[{\"step\": 10, \"from\": 80, \"to\": 144.0, \"why\": \"w\"}]", "passed_over 0"},
+        {"160", "{}", "not an array of at most 16 objects"},
+        {"160", "[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]", "not an array of at most 16 objects"},
+        {"161",
+         "[{\"step\": 20, \"from\": 160, \"to\": 161, \"why\": "
+         "\"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456"
+         "789"
+         "0123456789012345678901234567\"}]",
+         "why has 128 bytes, expected fewer than 128"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[1024];
+        snprintf(text, sizeof text,
+                 "{\"step\": 20, \"position\": %s, \"tokens\": 5120, \"data_fingerprint\": "
+                 "\"0123456789abcdef\", \"passed_over\": %s}",
+                 cases[i].position, cases[i].passed);
+        const status s = checkpoint_state_verify(folder_of("step-00000020", text), &why);
+        if (s != (cases[i].sentence ? ERR_INPUT : OK)) fail_msg("case %zu: %d: %s", i, s, why.text);
+        if (s != OK && !strstr(why.text, cases[i].sentence)) fail_msg("case %zu: %s", i, why.text);
+    }
 }
 
 static void test_other_damage(void **state)
@@ -143,6 +230,10 @@ static void test_other_damage(void **state)
         "1}",
         "{\"step\": 3, \"position\": 24, \"tokens\": 768, \"data_fingerprint\": \"0123456789abcdef\", "
         "\"ranks\": -1}",
+        "{\"step\": 3, \"position\": 24, \"tokens\": 768, \"data_fingerprint\": \"0123456789abcdef\", "
+        "\"masters_fingerprint\": \"x\"}",
+        "{\"step\": 3, \"position\": 24, \"tokens\": 768, \"data_fingerprint\": \"0123456789abcdef\", "
+        "\"far\": 1}",
         "{\"step\": 3, \"step\": 3, \"position\": 24, \"tokens\": 768, \"data_fingerprint\": "
         "\"0123456789abcdef\"}",
     };
@@ -154,10 +245,9 @@ static void test_other_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_without_new_keys),
-        cmocka_unit_test(test_other_damage),
+        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_keys),        cmocka_unit_test(test_old_keys),
+        cmocka_unit_test(test_passed_over), cmocka_unit_test(test_other_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

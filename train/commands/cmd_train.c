@@ -5,36 +5,24 @@
 #include "train/commands/commands.h"
 #include "eval/evaluate.h"
 #include "train/progress.h"
+#include "train/rollback.h"
 #include "train/saving.h"
+#include "train/start.h"
 #include "train/training.h"
 #include <signal.h>
 #include <string.h>
-
-/* A run whose gradients are not finite this many steps in a row will not come back. */
-enum { SKIPS_IN_A_ROW = 3 };
 
 static bool due(int64_t step, option_INT_OR_NONE every)
 {
     return every.word == OPTION_NUMBER && step % every.number == 0;
 }
 
-/* What is different now is said, since nothing else shows it. */
-static void log_changes(const training *t, const char *checkpoint)
-{
-    char path[PATH_BYTES];
-    options then;
-    message ignored; /* it has been read before */
-    options_init(&then);
-    if (options_read_yaml(&then, path_join(path, checkpoint, CHECKPOINT_OPTIONS), &ignored) == OK)
-        options_log_changes(t->o, &then);
-    options_free(&then);
-}
-
 /* *elsewhere: the checkpoint is not one of this run's own. */
-static status resume(training *t, const run_folder *run, bool *elsewhere, message *why)
+static status resume(training *t, const run_folder *run, start *begin, bool *elsewhere, message *why)
 {
     char checkpoint[PATH_BYTES];
     *elsewhere = false;
+    *begin = (start){.changes = NULL};
     TRY(run_folder_resume(run, t->o, t->c, checkpoint, why));
     if (!checkpoint[0]) return OK;
     TRY(training_resume(t, checkpoint, why));
@@ -42,7 +30,7 @@ static status resume(training *t, const run_folder *run, bool *elsewhere, messag
     *elsewhere = strncmp(checkpoint, run->path, length) != 0 || checkpoint[length] != '/';
     log_line("resumed from %s: step %lld, %lld tokens", checkpoint, (long long)t->state.step,
              (long long)t->state.tokens);
-    if (t->c->rank == 0) log_changes(t, checkpoint);
+    start_from(begin, t, checkpoint);
     if (t->state.step <= t->steps) return OK;
     return fail(why, ERR_USAGE, "train.steps=%lld, but %s has taken %lld steps already", (long long)t->steps,
                 checkpoint, (long long)t->state.step);
@@ -130,7 +118,7 @@ static status train(training *t, saving *keep, metrics *log, message *why)
     progress p;
     progress_start(&p, t);
     int64_t taken = 0;
-    int skips = 0, signal = 0;
+    int signal = 0;
 
     while (t->state.step < t->steps && !signal && taken < most) {
         step_result r;
@@ -141,13 +129,13 @@ static status train(training *t, saving *keep, metrics *log, message *why)
         progress_step(&p, t, &r, log);
         TRY(saving_step(keep, &r, why));
 
-        skips = r.skipped ? skips + 1 : 0;
-        if (skips == SKIPS_IN_A_ROW)
-            return fail(why, DIVERGED,
-                        "step %lld: loss or gradient was not finite %d steps in a row; %s: go on from it "
-                        "or an older one (train.resume), or from the beginning, in another train.out, with a "
-                        "lower optim.lr",
-                        (long long)t->state.step, skips, saving_newest(keep, newest));
+        bool back = false;
+        if (loss_watch_exploded(&keep->watch)) TRY(rollback(keep, &r, &back, why));
+        if (back) {
+            taken--; /* or a process of few steps could go this way again and again */
+            progress_pause(&p);
+            continue;
+        }
         signal = r.signal;
         const bool last = t->state.step == t->steps, stops = last || signal || taken == most;
         TRY(stops ? saving_last(keep, why) : saving_due(keep, why)); /* also if validation fails */
@@ -170,13 +158,14 @@ static status run_training(training *t, run_folder *run, message *why)
     metrics log;
     saving keep;
     loss_watch watch = {.taken = 0};
+    start begin;
     bool elsewhere;
-    TRY(resume(t, run, &elsewhere, why));
-    TRY_ROOT(t->c, run_folder_describe(run, t->o, t->backend.device, t->c, why), why);
-    const int64_t from = t->state.step ? t->state.step : -1;
-    TRY_ALL(t->c, metrics_open(&log, run->path, from, t->c->rank, t->questions.suite.tasks, &watch, why),
+    TRY(resume(t, run, &begin, &elsewhere, why));
+    TRY_ROOT(t->c, run_folder_describe(run, t->o, t->m.k, t->c, why), why);
+    TRY_ALL(t->c, metrics_open(&log, run->path, &t->state, t->c->rank, t->questions.suite.tasks, &watch, why),
             why);
-    saving_start(&keep, t, run, &log, &watch, elsewhere ? -1 : from);
+    start_record(&begin, t, &log);
+    saving_start(&keep, t, run, &log, &watch, elsewhere || !t->state.step ? -1 : t->state.step);
     /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
     status s = t->state.step == t->steps ? saving_last(&keep, why) : OK;
     if (s == OK) s = validate_first(t, &log, why);

@@ -53,7 +53,7 @@ static bool is_newest(const char *want)
 {
     char found[PATH_BYTES];
     message why;
-    return checkpoint_newest(run, found, &why) == OK && strcmp(path_base(found), want) == 0;
+    return checkpoint_newest(run, comm_self(), found, &why) == OK && strcmp(path_base(found), want) == 0;
 }
 
 static void check(const char *what, const damaged_file *f, int64_t at)

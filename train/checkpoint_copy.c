@@ -134,9 +134,13 @@ static void copy_states(checkpoint_files *x, const checkpoint_file *f)
     hand_over(x);
 }
 
-void checkpoint_files_copy(checkpoint_files *x)
+void checkpoint_files_make_room(checkpoint_files *x)
 {
     if (!x->ring) x->ring = ring_new(x);
+}
+
+void checkpoint_files_copy(checkpoint_files *x)
+{
     copy_models(x);
     for (int i = 0; i < x->count; i++)
         if (!x->file[i].model) copy_states(x, &x->file[i]);

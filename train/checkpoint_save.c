@@ -163,6 +163,7 @@ status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_
     w->files.stop = w->files.failed = false;
     TRY(reserve(w, why));
     w->phase = WRITING;
+    checkpoint_files_make_room(&w->files); /* before the thread looks for it */
     helper_run(w->thread, write_files, w);
     checkpoint_files_copy(&w->files);
     w->stall = clock_seconds() - w->start;

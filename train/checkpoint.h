@@ -75,6 +75,8 @@ status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_
 
 typedef struct checkpoint_progress {
     bool running;     /* one is being written; the rest below is not known yet */
+    double silent;    /* seconds for which this rank's thread has waited for an answer of the disk; 0: it does
+                         not wait for one */
     int64_t step;     /* of that checkpoint */
     double stall;     /* seconds in which checkpoint_begin held up the training, on this rank */
     double seconds;   /* from checkpoint_begin until it had its name */

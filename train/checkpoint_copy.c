@@ -134,7 +134,7 @@ static void copy_states(checkpoint_files *x, const checkpoint_file *f)
     hand_over(x);
 }
 
-void checkpoint_files_make_room(checkpoint_files *x)
+void checkpoint_files_room(checkpoint_files *x)
 {
     if (!x->ring) x->ring = ring_new(x);
 }

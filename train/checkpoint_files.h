@@ -44,7 +44,7 @@ typedef struct checkpoint_files {
     int models;
     checkpoint_file *file; /* this rank's */
     int count;
-    copy_ring *ring;   /* NULL before there is room */
+    copy_ring *ring;   /* NULL before the first copy */
     copy_chunk *chunk; /* the one that is being filled, or NULL */
     float *values;     /* of a tensor, while they are written */
     /* Of the last write: */
@@ -62,9 +62,8 @@ void checkpoint_files_free(checkpoint_files *x);
 status checkpoint_files_reserve(checkpoint_files *x, const char *folder, message *why);
 /* Removes what was reserved, instead of the next two. Not collective. */
 void checkpoint_files_abandon(checkpoint_files *x);
-/* Gets the memory of the copy, once. Call before the two below, which run at the same time. Not collective.
- */
-void checkpoint_files_make_room(checkpoint_files *x);
+/* Gets the memory of the copy. Call before either side of it begins. Not collective. */
+void checkpoint_files_room(checkpoint_files *x);
 /* Every byte that is copied must be taken by checkpoint_files_write on another thread. Collective. */
 void checkpoint_files_copy(checkpoint_files *x);
 /* Fills in `written` and `sums`. After a failure, or when x->stop was set, its files are closed and it only

@@ -49,6 +49,7 @@ struct checkpoint_writer {
     checkpoint_state state;
     written_files written; /* on rank 0: the files of all ranks */
     double start, stall;   /* when it began, and how long that took */
+    double handed;         /* when this rank's thread got its work */
 };
 
 checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *config, const options *o,
@@ -138,6 +139,19 @@ static status reserve(checkpoint_writer *w, message *why)
     return s;
 }
 
+static void hand_over(checkpoint_writer *w, status (*job)(void *context, message *why))
+{
+    w->handed = clock_seconds();
+    helper_run(w->thread, job, w);
+}
+
+/* Returns for how long this rank's thread has waited for the disk. */
+static double silence(const checkpoint_writer *w)
+{
+    const double answered = file_answered();
+    return helper_busy(w->thread) ? clock_seconds() - (answered > w->handed ? answered : w->handed) : 0;
+}
+
 /* On a thread. */
 static status write_files(void *context, message *why)
 {
@@ -163,8 +177,8 @@ status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_
     w->files.stop = w->files.failed = false;
     TRY(reserve(w, why));
     w->phase = WRITING;
-    checkpoint_files_make_room(&w->files); /* before the thread looks for it */
-    helper_run(w->thread, write_files, w);
+    checkpoint_files_room(&w->files); /* before the thread looks for it */
+    hand_over(w, write_files);
     checkpoint_files_copy(&w->files);
     w->stall = clock_seconds() - w->start;
     return OK;
@@ -232,7 +246,10 @@ status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, 
 {
     *p = (checkpoint_progress){.running = w->phase != IDLE};
     while (w->phase != IDLE) {
-        if (!all_done(w, wait)) return OK;
+        if (!all_done(w, wait)) {
+            p->silent = silence(w);
+            return OK;
+        }
         const status s = comm_agree(w->c, helper_wait(w->thread, why), why);
         if (s != OK) {
             folder_end(w);
@@ -245,7 +262,7 @@ status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, 
         }
         tell(w);
         w->phase = COMMITTING;
-        if (w->c->rank == 0) helper_run(w->thread, commit, w);
+        if (w->c->rank == 0) hand_over(w, commit);
         if (!wait) return OK;
     }
     if (!p->running) return OK;

@@ -53,18 +53,28 @@ static void describe(const saving *s, const step_result *r, char *text, size_t b
                  now - (long long)s->watch.far + 1, now, r->loss, s->watch.past);
 }
 
-/* The loss of a step is of the weights that the step before has made, so the last weights that are known to
- * be good are those from before that one. Rank 0 only. */
+/* The last step whose weights are known to be good. The loss of a step is of the weights that the step before
+ * has made: those that a first far loss is of are not good, but the ones before them are. So are those that
+ * the run went back to last time, even if the data behind what it passed over was no better. */
+static int64_t last_good(const saving *s)
+{
+    const checkpoint_state *now = &s->t->state;
+    const int64_t before = now->step - s->watch.far - 1,
+                  last = now->passes ? now->passed[now->passes - 1].step : -1;
+    return before > last ? before : last;
+}
+
+/* Rank 0 only. */
 static status find_target(const saving *s, int64_t *step, message *why)
 {
     const training *t = s->t;
-    const int64_t last_good = t->state.step - s->watch.far - 1;
     if (t->state.passes >= t->o->train_rollbacks)
         return fail(why, ERR_INPUT, "train.rollbacks=%lld, and it has gone back %d times",
                     (long long)t->o->train_rollbacks, t->state.passes);
-    TRY(checkpoint_before(s->run->path, last_good, step, why));
+    TRY(checkpoint_before(s->run->path, last_good(s), step, why));
     if (*step < 0)
-        return fail(why, ERR_INPUT, "there is no checkpoint from before step %lld", (long long)last_good + 1);
+        return fail(why, ERR_INPUT, "there is no checkpoint from before step %lld",
+                    (long long)last_good(s) + 1);
     return checkpoint_remove_after(s->run->path, *step, why);
 }
 
@@ -97,13 +107,14 @@ static status go_back(saving *s, int64_t step, const char *reason, message *why)
     char folder[PATH_BYTES];
     loss_watch watch = {.taken = 0};
     checkpoint_folder(folder, s->run->path, step);
-    log_warning(
-        "step %lld: %s: going back to %s, and passing over windows %lld to %lld of the data (%d of at "
-        "most %lld times)",
-        (long long)now.step, reason, folder, (long long)step * t->sequences, (long long)now.position,
-        now.passes + 1, (long long)t->o->train_rollbacks);
     TRY(training_resume(t, folder, why));
     TRY(rollback_state(&t->state, &now, reason, why));
+    const passed_over *p = &t->state.passed[t->state.passes - 1];
+    log_warning("step %lld: %s: it has gone back to %s, and passes over positions %lld to %lld of the data "
+                "order (%d of "
+                "train.rollbacks=%lld)",
+                (long long)now.step, reason, folder, (long long)p->from, (long long)p->to, t->state.passes,
+                (long long)t->o->train_rollbacks);
     metrics_close(s->log);
     TRY_ALL(t->c,
             metrics_open(s->log, s->run->path, &t->state, t->c->rank, t->questions.suite.tasks, &watch, why),
@@ -116,9 +127,10 @@ status rollback(saving *s, const step_result *r, bool *back, message *why)
 {
     const comm *c = s->t->c;
     message refusal;
-    char reason[sizeof((passed_over *)0)->why];
+    char reason[PASSED_OVER_WHY];
     int64_t step = -1; /* rank 0 finds it */
     *back = false;
+    saving_wait(s);
     if (COMM_ROOT(c, find_target(s, &step, &refusal), &refusal) != OK) return stay(s, r, refusal.text, why);
     comm_max_i64(c, &step, 1);
     describe(s, r, reason, sizeof reason);

@@ -44,6 +44,7 @@ static bool validation_due(const training *t)
 static status validate(training *t, metrics *log, message *why)
 {
     evaluation e;
+    die_place("step %lld, validation", (long long)t->state.step);
     TRY(evaluate(&t->m, &t->acts, &t->held_out, option_or(t->o->val_tokens, ALL_TOKENS), t->c, &e, why));
     log_line("val  %lld | loss %.4f | ppl %.3f | %lld tokens in %.1f s", (long long)t->state.step, e.loss,
              e.ppl, (long long)e.tokens, e.seconds);
@@ -68,6 +69,7 @@ static void ask_questions(training *t, metrics *log)
     suite_result r;
     message why;
     char text[BENCHMARKS_TEXT_BYTES];
+    die_place("step %lld, questions", (long long)t->state.step);
     if (benchmarks_ask(&t->questions, &r, &why) != OK) {
         log_warning("step %lld is not evaluated: %s", (long long)t->state.step, why.text);
         return;
@@ -171,6 +173,7 @@ static status run_training(training *t, run_folder *run, message *why)
     if (s == OK) s = validate_first(t, &log, why);
     if (s == OK) ask_questions_first(t, &log);
     if (s == OK) s = train(t, &keep, &log, why);
+    saving_stop(&keep);
     metrics_close(&log);
     return s;
 }

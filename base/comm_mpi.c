@@ -18,6 +18,12 @@ static char (*hosts)[NAME]; /* (size) */
 
 const char *comm_mpi_host(int r) { return hosts[r]; }
 
+static const char *host_of(const comm *c, int r)
+{
+    (void)c;
+    return comm_mpi_host(r);
+}
+
 /* ---- the end of a job that fails ---------------------------------------------------------------------- */
 
 enum { PATIENCE = 10 }; /* seconds */
@@ -159,6 +165,18 @@ static void start_in_time(void)
     on_alarm(not_started, seconds > 0 && seconds < 1000000 ? (unsigned)seconds : 0);
 }
 
+static char library[MPI_MAX_LIBRARY_VERSION_STRING];
+
+/* Open MPI's text goes on with how it was built. */
+static void name_library(void)
+{
+    int length;
+    MPI_OK(MPI_Get_library_version(library, &length));
+    library[strcspn(library, ",\n")] = 0;
+}
+
+const char *comm_library(void) { return library; }
+
 const comm *comm_mpi_start(void)
 {
     static const struct comm_calls calls = {.broadcast = comm_mpi_broadcast,
@@ -170,6 +188,8 @@ const comm *comm_mpi_start(void)
                                             .wait = comm_mpi_done,
                                             .limit = comm_mpi_limit,
                                             .bytes_sent = comm_mpi_bytes_sent,
+                                            .seconds_waited = comm_mpi_seconds_waited,
+                                            .host = host_of,
                                             .stop = stop},
                                    alone = {.stop = stop};
     static comm world;
@@ -183,6 +203,7 @@ const comm *comm_mpi_start(void)
     char host[NAME] = "";
     start_in_time();
     MPI_OK(MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided));
+    name_library();
     MPI_OK(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     MPI_OK(MPI_Comm_rank(MPI_COMM_WORLD, &world.rank));
     MPI_OK(MPI_Comm_size(MPI_COMM_WORLD, &world.size));

@@ -33,6 +33,14 @@ void device_close(device *d);
 /* "NVIDIA H100 80GB HBM3, 79.1 GiB, sm_90, 132 SMs, 0000:1b:00.0". Lives as long as the device. */
 const char *device_text(const device *d);
 
+/* What decides its numbers: "NVIDIA H100 80GB HBM3, sm_90", the newest CUDA that its driver is for, 13000 is
+ * 13.0, and the runtime's; the driver's own version, "580.65.06", "" where the system does not tell. */
+typedef struct device_versions {
+    char gpu[288], driver[32];
+    int driver_cuda, runtime;
+} device_versions;
+void device_versions_read(const device *d, device_versions *v);
+
 /* Allocates `bytes` of device memory, aligned to 256, or stops the job with a message that gives the purpose
  * (`name`), the size, and how much is free. The contents are arbitrary; NaN in builds with REMLA_POISON. */
 void *device_reserve(device *d, int64_t bytes, const char *name);

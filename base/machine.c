@@ -11,6 +11,7 @@
 #include <immintrin.h>
 #endif
 
+static char cpu[128] = "unknown CPU";
 static char text[256] = "unknown machine";
 
 /* Counts the cores that a process may run on (process 0: this one); 0 when unknown. */
@@ -34,9 +35,8 @@ static int cores_share(int local_rank, int local_size)
     return share > 1 ? share : 1;
 }
 
-static void read_cpu_name(char *name, int size)
+static void read_cpu_name(void)
 {
-    snprintf(name, (size_t)size, "unknown CPU");
     FILE *file = fopen("/proc/cpuinfo", "r");
     if (!file) return;
     char line[256];
@@ -44,7 +44,7 @@ static void read_cpu_name(char *name, int size)
         char *colon = strchr(line, ':');
         if (strncmp(line, "model name", 10) != 0 || !colon) continue;
         line[strcspn(line, "\n")] = 0;
-        snprintf(name, (size_t)size, "%s", colon[1] == ' ' ? colon + 2 : colon + 1);
+        snprintf(cpu, sizeof cpu, "%s", colon[1] == ' ' ? colon + 2 : colon + 1);
         break;
     }
     fclose(file);
@@ -100,17 +100,16 @@ static void flush_denormals(void)
 
 status machine_start(int local_rank, int local_size, message *why)
 {
-    char name[128];
-    read_cpu_name(name, sizeof name);
+    read_cpu_name();
     const char *missing = missing_instructions();
     if (missing)
         return fail(why, ERR_INPUT,
                     "this program was compiled for %s, which the CPU here (%s) does not have; build it with "
                     "-DREMLA_MARCH=x86-64-v3 or on this machine",
-                    missing, name);
+                    missing, cpu);
     if (!getenv("OMP_NUM_THREADS")) omp_set_num_threads(cores_share(local_rank, local_size));
     flush_denormals();
-    snprintf(text, sizeof text, "%s: %d threads on %ld cores, %s", name, machine_threads(),
+    snprintf(text, sizeof text, "%s: %d threads on %ld cores, %s", cpu, machine_threads(),
              sysconf(_SC_NPROCESSORS_ONLN), cpu_features());
     return OK;
 }
@@ -118,6 +117,7 @@ status machine_start(int local_rank, int local_size, message *why)
 int machine_threads(void) { return omp_get_max_threads(); }
 
 const char *machine_text(void) { return text; }
+const char *machine_cpu(void) { return cpu; }
 
 /* Two fused multiply-adds may start in a cycle and each takes four or five, so that ten independent sums keep
  * the units busy; twelve sums and two factors still fit the 16 registers of AVX2. */

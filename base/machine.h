@@ -14,6 +14,9 @@ int machine_threads(void);
  * Borrowed. */
 const char *machine_text(void);
 
+/* The processor's name. Borrowed. */
+const char *machine_cpu(void);
+
 /* Returns the rate of fused multiply-adds in registers, all threads, in FLOP/s: the "peak" of which the log
  * prints a share. Measured once, for about 50 ms; the best of several tries. */
 double machine_peak_flops(void);

@@ -10,6 +10,7 @@ int64_t dtype_bytes(dtype type)
 {
     switch (type) {
     case F64:
+    case U64:
         return 8;
     case F32:
     case I32:
@@ -25,8 +26,8 @@ int64_t dtype_bytes(dtype type)
 
 const char *dtype_name(dtype type)
 {
-    static const char *const names[] = {
-        [F32] = "f32", [F64] = "f64", [F16] = "f16", [BF16] = "bf16", [I32] = "i32", [F8] = "f8"};
+    static const char *const names[] = {[F32] = "f32", [F64] = "f64", [F16] = "f16", [BF16] = "bf16",
+                                        [I32] = "i32", [F8] = "f8",   [U64] = "u64"};
     return names[type];
 }
 

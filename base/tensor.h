@@ -10,7 +10,15 @@
 extern "C" {
 #endif
 
-typedef enum dtype { F32, F64, F16, BF16, I32, F8 /* E4M3: the largest is 448, no infinity */ } dtype;
+typedef enum dtype {
+    F32,
+    F64,
+    F16,
+    BF16,
+    I32,
+    F8, /* E4M3: the largest is 448, no infinity */
+    U64 /* of sums that are hashes (fingerprint) */
+} dtype;
 
 enum { TENSOR_MAX_RANK = 4 };
 

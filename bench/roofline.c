@@ -46,6 +46,7 @@ static void upload(tensor *out, const float *inp, stream *s) { (void)out, (void)
 static void upload_i32(tensor *out, const int32_t *inp, stream *s) { (void)out, (void)inp, (void)s; }
 static void download(float *out, const tensor *inp, stream *s) { (void)out, (void)inp, (void)s; }
 static void download_f64(double *out, const tensor *inp, stream *s) { *out = 0, (void)inp, (void)s; }
+static void download_u64(uint64_t *out, const tensor *inp, stream *s) { *out = 0, (void)inp, (void)s; }
 static void zero(tensor *out, stream *s)
 {
     (void)s;
@@ -280,6 +281,11 @@ static void squared_norms(tensor *out, const tensor *inp, stream *s)
 {
     (void)out, (void)s;
     count("gradient norm", bytes(inp), 2 * numel(inp));
+}
+static void fingerprint(tensor *sum, const tensor *inp, int64_t first, stream *s)
+{
+    (void)sum, (void)first, (void)s;
+    count("fingerprints", bytes(inp), 10 * numel(inp));
 }
 static void clip_factor(tensor *factor, tensor *norm, const tensor *losses, const tensor *squares,
                         double mean, double limit, stream *s)

@@ -113,9 +113,10 @@ static void parameters_setup(shards *s, optimizer *o, compute *on, arena *memory
     m->units = shards_weights(s);
     for (int u = 0; u < m->table.num_units; u++) {
         float *full = random_unit(&m->table, u, shards_padded(s, u));
-        optimizer_set(o, OPTIM_MASTER, u, full);
+        optimizer_set(o, OPTIM_MASTER, u, full); /* one rank's part is all of it */
         free(full);
     }
+    optimizer_masters_set(o);
 }
 
 static double step(const model *m, activations *a, shards *s, optimizer *o, const token_batch *batch,

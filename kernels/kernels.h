@@ -55,9 +55,10 @@ typedef struct ops {
     const char *name; /* "cpu f32" */
     dtype act;        /* activations, their gradients, and the weights that ops read */
     dtype real; /* statistics of rows, gradients of weights, master weights and moments: never a half type */
-    int64_t head_rows; /* the head's ops want at least so many rows at a time (model/activations.c) */
-    device *device;    /* where this table's tensors live */
-    stream *stream;    /* the last argument of every op */
+    int64_t head_rows;     /* the head's ops want at least so many rows at a time (model/activations.c) */
+    device *device;        /* where this table's tensors live */
+    stream *stream;        /* the last argument of every op */
+    const char *attention; /* how a device computes attention, a word of device.attention; NULL on the CPU */
 #define OP(op, params) void(*op) params;
 #include "kernels/ops.def"
 #undef OP

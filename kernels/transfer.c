@@ -107,6 +107,13 @@ void CPU(download_f64)(double *out, const tensor *inp, stream *s)
     from_tensor((char *)out, 8, inp, inp->type == F32 ? widen : move_8);
 }
 
+void CPU(download_u64)(uint64_t *out, const tensor *inp, stream *s)
+{
+    (void)s;
+    REQUIRE(inp->type == U64, "%s is %s, expected u64", inp->name, dtype_name(inp->type));
+    from_tensor((char *)out, 8, inp, move_8);
+}
+
 void CPU(zero)(tensor *out, stream *s)
 {
     (void)s;

@@ -151,6 +151,12 @@ void CUDA(download)(float *out, const tensor *inp, stream *s) { download_any(out
 
 void CUDA(download_f64)(double *out, const tensor *inp, stream *s) { download_any(out, inp, s); }
 
+void CUDA(download_u64)(uint64_t *out, const tensor *inp, stream *s)
+{
+    REQUIRE(inp->type == U64, "%s is %s, expected u64", inp->name, dtype_name(inp->type));
+    download_as<uint64_t>(out, inp, s);
+}
+
 void CUDA(zero)(tensor *out, stream *s)
 {
     REQUIRE_CONTIGUOUS(out);

@@ -20,6 +20,7 @@ void optimizer_init(optimizer *o, const comm *c, shards *s, arena *a)
     o->squares = arena_tensor(a, F64, "squares", s->layout.first[s->table->num_units]);
     o->factor = arena_tensor(a, F64, "factor", 1);
     o->norm = arena_tensor(a, F64, "norm", 1);
+    o->fingerprints = arena_tensor(a, U64, "fingerprints", s->table->num_units);
 }
 
 void optimizer_reserve(optimizer *o, const comm *c, shards *s, arena *a)
@@ -139,6 +140,11 @@ static tensor part_of(const optimizer *o, optim_part part, int u)
     return part == OPTIM_MASTER ? shards_weight_part(o->s, u) : shards_gradient_part(o->s, u);
 }
 
+tensor optimizer_part(const optimizer *o, optim_part part, int u)
+{
+    return is_state(o, part) ? o->states.of[part][u] : part_of(o, part, u);
+}
+
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
 {
     float *own = full + shards_before(o->s, u);
@@ -152,14 +158,15 @@ void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
         comm_wait(o->c, comm_all_gather(o->c, full, own, shards_part(o->s, u) * (int64_t)sizeof(float)));
 }
 
-void optimizer_set(optimizer *o, optim_part part, int u, const float *full)
+void optimizer_set(optimizer *o, optim_part part, int u, const float *own)
 {
-    const float *own = full + shards_before(o->s, u);
-    if (is_state(o, part)) {
-        states_write(&o->states, (state_kind)part, u, own);
-    } else {
-        tensor mine = part_of(o, part, u);
-        o->k->upload(&mine, own, o->k->stream);
-    }
-    if (part == OPTIM_MASTER) shards_set(o->s, u, full);
+    if (is_state(o, part)) states_write(&o->states, (state_kind)part, u, own);
+    if (is_state(o, part) && part != OPTIM_MASTER) return;
+    tensor mine = part_of(o, part, u);
+    o->k->upload(&mine, own, o->k->stream);
+}
+
+void optimizer_masters_set(optimizer *o)
+{
+    for (int u = 0; u < o->s->table->num_units; u++) shards_updated(o->s, u);
 }

@@ -14,13 +14,14 @@ typedef struct optimizer {
     tensor losses;       /* (M) f64: of the step's micro-batches, over all ranks */
     tensor squares;      /* (segments of all units) f64: the sum of each segment's squares of the gradient */
     tensor factor, norm; /* (1) f64: what the gradient is multiplied by; its norm, of the mean loss */
+    tensor fingerprints; /* (units) u64: see optim/fingerprints.h */
     double beta1, beta2, eps, decay;
     arena *offload; /* where states lie: pinned memory of the device's host; NULL: beside the rest */
 } optimizer;
 
 /* Lays the state out in `a` and o->offload (which may be measuring). `c` has the ranks of s->c, in host
  * memory. With memory, moments are zeroed. Masters that are not the weights themselves hold nothing before
- * OPTIM_MASTER has been set. */
+ * OPTIM_MASTER has been set on all ranks (optimizer_masters_set). */
 void optimizer_init(optimizer *o, const comm *c, shards *s, arena *a);
 /* The same, and reserves what it takes of `a` and o->offload, which are empty. */
 void optimizer_reserve(optimizer *o, const comm *c, shards *s, arena *a);
@@ -44,9 +45,8 @@ void optimizer_update(optimizer *o, double rate, int64_t step);
 double optimizer_loss_sum(const optimizer *o);
 double optimizer_norm(const optimizer *o);
 
-/* Brings a whole unit of m, v, masters or the summed gradient to `full` (padded, host) on every rank; set
- * takes this rank's part from `full` (and, of masters, the weights). For checkpoints and dumps, one unit at a
- * time. gather is collective, set is not. */
+/* Brings a whole unit of m, v, masters or the summed gradient to `full` (padded, host) on every rank. For
+ * checkpoints and dumps, one unit at a time. Collective. */
 typedef enum optim_part { /* the states first, as state_kind has them */
                           OPTIM_M = STATE_M,
                           OPTIM_V = STATE_V,
@@ -54,6 +54,16 @@ typedef enum optim_part { /* the states first, as state_kind has them */
                           OPTIM_GRAD
 } optim_part;
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full);
-void optimizer_set(optimizer *o, optim_part part, int u, const float *full);
+/* Sets this rank's part of a unit (shards_part elements, host; padding is zero), of masters also its part of
+ * the weights. Not collective. */
+void optimizer_set(optimizer *o, optim_part part, int u, const float *own);
+/* When all ranks have set their masters of all units: the other ranks' parts of the weights come as they do
+ * after an update. Collective. */
+void optimizer_masters_set(optimizer *o);
+
+/* This rank's part of a unit where it lies (shards_part): in memory of the ops or, of states that are
+ * offloaded (states.h), in the host's, which may be touched after device_copies_finish. Waits for weights
+ * that are on their way. */
+tensor optimizer_part(const optimizer *o, optim_part part, int u);
 
 #endif

@@ -138,13 +138,6 @@ void shards_updated(shards *s, int u)
     }
 }
 
-void shards_set(shards *s, int u, const float *full)
-{
-    gathered_wait(s, u);
-    if (sliced(s)) forget(s, u);
-    s->k->upload(&s->weight[u], full + (sliced(s) ? shards_before(s, u) : 0), s->k->stream);
-}
-
 void shard_weights_free(shards *s)
 {
     for (int u = 0; u < s->layout.num_units; u++) gathered_wait(s, u);

@@ -104,12 +104,32 @@ static status steps_of(const char *run, step_list *list, message *why)
     return OK;
 }
 
+status checkpoint_steps(const char *run, int64_t **step, int64_t *count, message *why)
+{
+    step_list list;
+    TRY(steps_of(run, &list, why));
+    *step = list.step;
+    *count = list.count;
+    return OK;
+}
+
 /* ---- which are complete -------------------------------------------------------------------------------- */
+
+/* Every rank looks at the small files, which say what the large ones must be. */
+static status verify_share(const char *folder, const comm *c, message *why)
+{
+    TRY(manifest_verify_share(folder, c->rank, c->size, why));
+    return checkpoint_state_verify(folder, why);
+}
+
+status checkpoint_verify_shared(const char *folder, const comm *c, message *why)
+{
+    return comm_agree(c, verify_share(folder, c, why), why);
+}
 
 status checkpoint_verify(const char *folder, message *why)
 {
-    TRY(manifest_verify(folder, why));
-    return checkpoint_state_verify(folder, why);
+    return checkpoint_verify_shared(folder, comm_self(), why);
 }
 
 /* True when a folder is, or once was, a checkpoint. Anything else is a user's. */
@@ -170,36 +190,59 @@ static void forget(const char *folder)
         if (known[i].path == path) known[i] = known[--num_known];
 }
 
-/* Verifies a checkpoint and returns whether it is complete. Warns of a damaged one when it is first seen.
- * `damage` (may be NULL) gets what is wrong. */
-static bool is_complete(const char *folder, message *damage)
+/* Verifies a checkpoint with all ranks and returns whether it is complete. Rank 0 remembers it, and warns of
+ * a damaged one when it is first seen. `damage` gets what is wrong. Collective. */
+static bool are_complete(const char *folder, const comm *c, message *damage)
 {
-    bool new;
-    known_folder *k = place_of(folder, &new);
-    if (new &&checkpoint_verify(folder, &k->damage) != OK)
-        log_warning("passing over %s: %s", folder, k->damage.text);
-    if (damage) *damage = k->damage;
-    return !k->damage.text[0];
+    bool new = false;
+    known_folder *const k = c->rank == 0 ? place_of(folder, &new) : NULL;
+    comm_broadcast(c, &new, sizeof new, 0);
+    *damage = (message){""};
+    const status s = new ? checkpoint_verify_shared(folder, c, damage) : OK;
+    if (k && s != OK) log_warning("passing over %s: %s", folder, damage->text);
+    if (k && new) k->damage = *damage;
+    if (k) *damage = k->damage;
+    comm_broadcast(c, damage, sizeof *damage, 0);
+    return !damage->text[0];
 }
 
-status checkpoint_newest(const char *run, char *folder, message *why)
+/* The same on one rank alone. */
+static bool is_complete(const char *folder)
+{
+    message damage;
+    return are_complete(folder, comm_self(), &damage);
+}
+
+/* Rank 0's steps, on all ranks. The caller frees list->step. */
+static status shared_steps(const char *run, const comm *c, step_list *list, message *why)
+{
+    *list = (step_list){0};
+    TRY_ROOT(c, steps_of(run, list, why), why);
+    comm_broadcast(c, &list->count, sizeof list->count, 0);
+    list->step = array_reserve(list->step, &list->capacity, list->count, sizeof *list->step);
+    comm_broadcast(c, list->step, list->count * (int64_t)sizeof *list->step, 0);
+    return OK;
+}
+
+status checkpoint_newest(const char *run, const comm *c, char *folder, message *why)
 {
     step_list list;
-    TRY(steps_of(run, &list, why));
+    TRY(shared_steps(run, c, &list, why));
     message damage = {""};
-    int damaged = 0;
+    int64_t damaged = 0;
     bool found = false;
     for (int64_t i = 0; i < list.count && !found; i++) {
         checkpoint_folder(folder, run, list.step[i]);
-        found = is_complete(folder, &damage);
+        found = are_complete(folder, c, &damage);
         damaged += !found && is_checkpoint(folder);
     }
     free(list.step);
     if (found) return OK;
     folder[0] = 0;
+    comm_broadcast(c, &damaged, sizeof damaged, 0);
     if (!damaged) return OK;
-    return fail(why, ERR_INPUT, "%s: none of its %d checkpoints is whole; the oldest: %.700s", run, damaged,
-                damage.text);
+    return fail(why, ERR_INPUT, "%s: none of its %lld checkpoints is whole; the oldest: %.700s", run,
+                (long long)damaged, damage.text);
 }
 
 status checkpoint_before(const char *run, int64_t most, int64_t *step, message *why)
@@ -210,7 +253,7 @@ status checkpoint_before(const char *run, int64_t most, int64_t *step, message *
     for (int64_t i = 0; i < list.count && *step < 0; i++) {
         char folder[PATH_BYTES];
         checkpoint_folder(folder, run, list.step[i]);
-        if (list.step[i] <= most && !checkpoint_state_far(folder) && is_complete(folder, NULL))
+        if (list.step[i] <= most && !checkpoint_state_far(folder) && is_complete(folder))
             *step = list.step[i];
     }
     free(list.step);
@@ -275,7 +318,7 @@ static status finish_replacement(const char *old, const char *final, message *wh
 {
     struct stat s;
     if (lstat(final, &s) != 0) return folder_commit(old, final, why);
-    if (is_complete(final, NULL)) return folder_remove(old, why);
+    if (is_complete(final)) return folder_remove(old, why);
     log_warning("%s stays: %s, which was to replace it, is not whole", old, final);
     return OK;
 }
@@ -312,7 +355,7 @@ static bool removable(const char *folder)
         manifest_check(folder, &ignored) == OK && checkpoint_state_verify(folder, &ignored) == OK;
     if (ours && manifest_lists_all(folder, &more) == OK) return true;
     bool new;
-    if (!is_complete(folder, NULL) || !ours) return false;
+    if (!is_complete(folder) || !ours) return false;
     known_folder *k = place_of(folder, &new);
     if (!k->told) log_warning("%s stays: %s", folder, more.text);
     k->told = true;
@@ -342,7 +385,7 @@ status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *wh
         char folder[PATH_BYTES];
         checkpoint_folder(folder, run, list.step[i]);
         if (kept < keep)
-            kept += is_complete(folder, NULL);
+            kept += is_complete(folder);
         else if (list.step[i] != best)
             s = retire(run, list.step[i], why);
     }
@@ -358,7 +401,7 @@ status checkpoint_remove_after(const char *run, int64_t step, message *why)
     for (int64_t i = 0; i < list.count && list.step[i] > step && s == OK; i++) {
         char folder[PATH_BYTES];
         checkpoint_folder(folder, run, list.step[i]);
-        if (!is_complete(folder, NULL)) continue;
+        if (!is_complete(folder)) continue;
         s = retire(run, list.step[i], why);
         if (s == OK && folder_exists(folder))
             s = fail(why, ERR_INPUT, "%s is newer, and holds other files", folder);

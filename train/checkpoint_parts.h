@@ -35,4 +35,11 @@ bool checkpoint_state_far(const char *folder);
 /* checkpoint_state_read with the options that lie beside it. */
 status checkpoint_state_verify(const char *folder, message *why);
 
+/* ---- checkpoint_load.c ---- */
+
+/* Compares the values in memory with the fingerprints of the state that was read from `folder`, and logs
+ * both. MPI: collective; every rank returns the same status. */
+status checkpoint_same_values(const char *folder, optimizer *optim, const checkpoint_state *then,
+                              message *why);
+
 #endif

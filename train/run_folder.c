@@ -16,18 +16,15 @@
  * A job that finds another one in its place stops. Nothing it wrote there is lost, and its next start waits
  * for the lock. */
 #include "train/run_folder.h"
-#include "base/json_text.h"
 #include "base/log.h"
-#include "base/machine.h"
 #include "train/checkpoint.h"
+#include "train/environment.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* How long a start waits for the run before it to end: a killed rank frees its memory before its lock. */
@@ -67,26 +64,11 @@ status run_folder_open(run_folder *r, const options *o, const char *config_path,
     return OK;
 }
 
-static json_t *environment(const device *d, const comm *c)
-{
-    char host[256] = "?", date[40];
-    gethostname(host, sizeof host - 1);
-    const time_t now = time(NULL);
-    struct tm utc;
-    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "remla", REMLA_VERSION, "compiler",
-                     __VERSION__, "host", host, "machine", machine_text(), "device",
-                     d ? device_text(d) : "CPU", "ranks", c->size, "threads_per_rank", machine_threads(),
-                     "started", date);
-}
-
-status run_folder_describe(const run_folder *r, const options *o, const device *d, const comm *c,
-                           message *why)
+status run_folder_describe(const run_folder *r, const options *o, const ops *k, const comm *c, message *why)
 {
     char path[PATH_BYTES];
     TRY(options_write(o, path_join(path, r->path, "config.yaml"), why));
-    return json_text_write(environment(d, c), JSON_INDENT(2), path_join(path, r->path, "env.json"), NULL,
-                           why);
+    return environment_write(r->path, o, k, c, NULL, why);
 }
 
 static void release(run_folder *r)
@@ -107,12 +89,12 @@ void run_folder_close(run_folder *r)
 
 /* Opens the log again and writes again what describes the run, since more than the lock may have been
  * removed. A failure is a warning: a run can continue without these files. */
-static void reopen(const run_folder *r, const options *o, const device *d, const comm *c)
+static void reopen(const run_folder *r, const options *o, const ops *k, const comm *c)
 {
     char path[PATH_BYTES];
     message detail;
     log_file(path_join(path, r->path, "train.log"));
-    if (run_folder_describe(r, o, d, c, &detail) != OK) log_warning("%s", detail.text);
+    if (run_folder_describe(r, o, k, c, &detail) != OK) log_warning("%s", detail.text);
 }
 
 static status lock_again(run_folder *r, message *why)
@@ -164,7 +146,7 @@ static bool lock_is_ours(const run_folder *r)
     return path_leads_to(path_join(path, r->path, "lock"), r->lock);
 }
 
-static status check_first_rank(run_folder *r, const options *o, const device *d, const comm *c, bool *anew,
+static status check_first_rank(run_folder *r, const options *o, const ops *k, const comm *c, bool *anew,
                                message *why)
 {
     char now[PATH_BYTES];
@@ -178,7 +160,7 @@ static status check_first_rank(run_folder *r, const options *o, const device *d,
     }
     if ((there || renamed) && lock_is_ours(r)) return OK;
     TRY(there || renamed ? lock_again(r, why) : make_anew(r, why));
-    reopen(r, o, d, c);
+    reopen(r, o, k, c);
     *anew = true;
     return OK;
 }
@@ -191,12 +173,12 @@ static bool unchanged(const run_folder *r, const comm *c)
     return !changed;
 }
 
-status run_folder_check(run_folder *r, const options *o, const device *d, const comm *c, bool *anew,
+status run_folder_check(run_folder *r, const options *o, const ops *k, const comm *c, bool *anew,
                         message *why)
 {
     *anew = false;
     if (unchanged(r, c)) return OK;
-    TRY_ROOT(c, check_first_rank(r, o, d, c, anew, why), why);
+    TRY_ROOT(c, check_first_rank(r, o, k, c, anew, why), why);
     comm_broadcast(c, r->path, sizeof r->path, 0);
     comm_broadcast(c, anew, sizeof *anew, 0);
     return OK;
@@ -224,17 +206,9 @@ static bool own(const run_folder *r, const char *checkpoint)
     return strncmp(real_checkpoint, real_folder, length) == 0 && real_checkpoint[length] == '/';
 }
 
-/* train.resume=PATH. A run that has checkpoints of its own resumes from its newest, so that the same command
- * can be given again after a stop. Going back inside a run would mix two histories in one folder. */
-static status find_path(const run_folder *r, const char *path, char *checkpoint, message *why)
+/* Going back inside a run would mix two histories in one folder. */
+static status gone_on(const run_folder *r, const char *path, const char *checkpoint, message *why)
 {
-    if (!folder_exists(path))
-        return fail(why, ERR_INPUT, "train.resume=%s: there is no such checkpoint folder", path);
-    TRY(checkpoint_newest(r->path, checkpoint, why));
-    if (!checkpoint[0]) {
-        snprintf(checkpoint, PATH_BYTES, "%s", path);
-        return checkpoint_verify(checkpoint, why);
-    }
     char newest[PATH_MAX], asked[PATH_MAX];
     const bool same = realpath(checkpoint, newest) && realpath(path, asked) && strcmp(newest, asked) == 0;
     if (own(r, path) && !same)
@@ -246,23 +220,32 @@ static status find_path(const run_folder *r, const char *path, char *checkpoint,
     return OK;
 }
 
-static status find_first_rank(const run_folder *r, const options *o, char *checkpoint, message *why)
+static status check_folder(const char *path, message *why)
+{
+    if (folder_exists(path)) return OK;
+    return fail(why, ERR_INPUT, "train.resume=%s: there is no such checkpoint folder", path);
+}
+
+/* train.resume=PATH. A run that has checkpoints of its own resumes from its newest, so that the same command
+ * can be given again after a stop. */
+static status find_path(const run_folder *r, const char *path, const comm *c, char *checkpoint, message *why)
+{
+    TRY_ROOT(c, check_folder(path, why), why);
+    TRY(checkpoint_newest(r->path, c, checkpoint, why));
+    if (checkpoint[0]) return COMM_ROOT(c, gone_on(r, path, checkpoint, why), why);
+    TRY(path_print(checkpoint, why, "%s", path));
+    return checkpoint_verify_shared(checkpoint, c, why);
+}
+
+status run_folder_resume(const run_folder *r, const options *o, const comm *c, char *checkpoint, message *why)
 {
     if (strcmp(o->train_resume, "auto") != 0 && strcmp(o->train_resume, "none") != 0)
-        return find_path(r, o->train_resume, checkpoint, why);
-    TRY(checkpoint_newest(r->path, checkpoint, why));
+        return find_path(r, o->train_resume, c, checkpoint, why);
+    TRY(checkpoint_newest(r->path, c, checkpoint, why));
     if (checkpoint[0] && strcmp(o->train_resume, "none") == 0)
         return fail(why, ERR_USAGE,
                     "train.resume=none, but %s exists: give another train.out, or train.resume=auto to go on "
                     "from it; nothing is overwritten",
                     checkpoint);
-    return OK;
-}
-
-status run_folder_resume(const run_folder *r, const options *o, const comm *c, char *checkpoint, message *why)
-{
-    memset(checkpoint, 0, PATH_BYTES);
-    TRY_ROOT(c, find_first_rank(r, o, checkpoint, why), why);
-    comm_broadcast(c, checkpoint, PATH_BYTES, 0);
     return OK;
 }

@@ -1,5 +1,5 @@
 /* Every function here goes through the units in order: gather one from the ranks into a buffer of the host
- * and write it, or read it and set this rank's slice. Only one unit is in host memory at a time. */
+ * and write it. Only one unit is in host memory at a time. */
 #include "train/unit_file.h"
 #include "base/hash.h"
 #include "base/memory.h"
@@ -76,43 +76,6 @@ status unit_file_write(const char *path, optimizer *o, const optim_part *part, c
     return comm_agree(c, s, why);
 }
 
-static status read_param(const safetensors *s, const char *path, const char *prefix, const param *p,
-                         float *out, message *why)
-{
-    const safetensors_spec spec = model_param_spec(p, prefix, F32);
-    const safetensors_entry *e = safetensors_find(s, spec.name);
-    if (!e) return fail(why, ERR_INPUT, "%s: tensor %s is missing", path, spec.name);
-    if (!safetensors_has_shape(e, spec.rank, spec.dim))
-        return fail(why, ERR_INPUT, "%s: tensor %s has another shape than the model's", path, spec.name);
-    return safetensors_read(s, e, 0, p->numel, out, why);
-}
-
-status unit_file_read(const char *path, optimizer *o, const optim_part *part, const char *const *prefix,
-                      int parts, uint64_t *values, message *why)
-{
-    const param_table *table = o->s->table;
-    safetensors s;
-    TRY(safetensors_open(&s, path, why));
-    float *full = unit_buffer(o);
-    hash_state *hash = values ? hash_start() : NULL;
-    status result = OK;
-    for (int u = 0; u < table->num_units && result == OK; u++) {
-        for (int i = 0; i < parts && result == OK; i++) {
-            memset(full, 0, sizeof(float) * (size_t)shards_padded(o->s, u)); /* the padding */
-            for (int j = table->unit_first[u]; j < table->unit_first[u + 1] && result == OK; j++) {
-                float *data = full + table->param[j].offset;
-                result = read_param(&s, path, prefix[i], &table->param[j], data, why);
-                if (result == OK) hash_update(hash, data, (int64_t)sizeof *data * table->param[j].numel);
-            }
-            if (result == OK) optimizer_set(o, part[i], u, full);
-        }
-    }
-    free(full);
-    if (hash) *values = hash_finish(hash);
-    safetensors_close(&s);
-    return result;
-}
-
 status unit_file_write_gradients(const char *path, optimizer *o, double scale, const comm *c, message *why)
 {
     static const optim_part parts[] = {OPTIM_GRAD};
@@ -143,11 +106,4 @@ status unit_file_write_masters(const char *folder, optimizer *o, const comm *c, 
     if (open && s == OK) s = model_writer_finish(&w, why);
     if (open && s != OK) model_writer_abandon(&w);
     return comm_agree(c, s, why);
-}
-
-status unit_file_read_masters(const char *folder, optimizer *o, uint64_t *values, message *why)
-{
-    static const optim_part parts[] = {OPTIM_MASTER};
-    static const char *const prefixes[] = {""};
-    return unit_file_read(folder, o, parts, prefixes, 1, values, why);
 }

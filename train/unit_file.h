@@ -1,6 +1,5 @@
-/* Moves what lives cut over the ranks between files and the optimizer, a unit at a time: gradients and
- * moments as one safetensors file, master weights as a model folder. The optimizer's table says what is in a
- * unit.
+/* Writes what lives cut over the ranks, a unit at a time: gradients and moments as one safetensors file,
+ * master weights as a model folder. The optimizer's table says what is in a unit.
  *
  * `written` gets the files with their hashes, `values` the XXH3-64 of the numbers alone, as float32, unit
  * after unit and part after part, without padding: what is read can be compared with what was written, on
@@ -20,11 +19,6 @@ status unit_file_write(const char *path, optimizer *o, const optim_part *part, c
 /* Bytes of that file. */
 int64_t unit_file_bytes(const param_table *table, const char *const *prefix, int parts);
 
-/* Reads the same file back into this rank's slices. ERR_INPUT names what is missing or has another shape. Not
- * collective. */
-status unit_file_read(const char *path, optimizer *o, const optim_part *part, const char *const *prefix,
-                      int parts, uint64_t *values, message *why);
-
 /* debug.dump_gradients: writes the summed gradient times `scale` (1 / counted targets: that of the step's
  * mean loss), before clipping, under the parameters' names. After the last micro-batch, before the gradients
  * are cleared. MPI: collective; every rank returns the same status. */
@@ -34,8 +28,5 @@ status unit_file_write_gradients(const char *path, optimizer *o, double scale, c
  * MPI: collective; every rank returns the same status. */
 status unit_file_write_masters(const char *folder, optimizer *o, const comm *c, written_files *written,
                                uint64_t *values, message *why);
-/* Reads the weights of a model folder that model_check has passed into masters and weights. Not collective.
- */
-status unit_file_read_masters(const char *folder, optimizer *o, uint64_t *values, message *why);
 
 #endif

@@ -34,6 +34,7 @@
 #include <time.h>
 
 #define NCCL_CALLS(F)                                                                                        \
+    F(ncclGetVersion)                                                                                        \
     F(ncclGetUniqueId)                                                                                       \
     F(ncclCommInitRankConfig)                                                                                \
     F(ncclCommGetAsyncError)                                                                                 \
@@ -379,4 +380,11 @@ const comm *comm_nccl_start(device *d, const comm *host)
         CUDA_OK(cudaEventCreateWithFlags(&ranks.done[i], cudaEventDisableTiming));
     d->watcher = &nccl_watcher;
     return &world;
+}
+
+int comm_nccl_version(void)
+{
+    int version = 0;
+    if (nccl_library.handle) (void)nccl.ncclGetVersion(&version);
+    return version;
 }

@@ -212,6 +212,18 @@ void device_close(device *d)
 
 const char *device_text(const device *d) { return d->text; }
 
+void device_versions_read(const device *d, device_versions *v)
+{
+    *v = (device_versions){.runtime = 0};
+    snprintf(v->gpu, sizeof v->gpu, "%s, sm_%d", d->name, d->capability);
+    CUDA_OK(cudaDriverGetVersion(&v->driver_cuda));
+    CUDA_OK(cudaRuntimeGetVersion(&v->runtime));
+    FILE *file = fopen("/sys/module/nvidia/version", "r");
+    if (!file) return;
+    if (fgets(v->driver, sizeof v->driver, file)) v->driver[strcspn(v->driver, "\n")] = 0;
+    fclose(file);
+}
+
 double device_peak_flops(const device *d, bool bf16)
 {
     /* A multiprocessor's multiply-adds in a clock: dense bf16 with f32 sums on its tensor cores, from

@@ -10,11 +10,13 @@
 #include "base/signal_stack.h"
 #include "base/status.h"
 #include "kernels/cpu/blocks.h"
+#include "kernels/versions.h"
 #include <cblas.h>
 #include <dnnl.h>
 #include <lapacke.h>
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 
 /* Rows and columns of a tile: large ones read a and b less often, small ones leave work for more threads. */
 typedef struct tiling {
@@ -128,4 +130,39 @@ bool blas_solve_positive(int64_t n, int64_t columns, double *a, double *b)
     solve_triangle(CblasTrans, n, columns, a, b);
     solve_triangle(CblasNoTrans, n, columns, a, b);
     return true;
+}
+
+/* ---- versions ------------------------------------------------------------------------------------------ */
+
+static const char *isa_name(dnnl_cpu_isa_t isa)
+{
+    switch (isa) {
+    case dnnl_cpu_isa_sse41:
+        return "sse41";
+    case dnnl_cpu_isa_avx:
+        return "avx";
+    case dnnl_cpu_isa_avx2:
+        return "avx2";
+    case dnnl_cpu_isa_avx2_vnni:
+        return "avx2_vnni";
+    case dnnl_cpu_isa_avx512_core:
+        return "avx512_core";
+    case dnnl_cpu_isa_avx512_core_vnni:
+        return "avx512_core_vnni";
+    case dnnl_cpu_isa_avx512_core_bf16:
+        return "avx512_core_bf16";
+    case dnnl_cpu_isa_avx512_core_amx:
+        return "avx512_core_amx";
+    default:
+        return "unknown";
+    }
+}
+
+void blas_versions_read(blas_versions *v)
+{
+    const dnnl_version_t *onednn = dnnl_version();
+    *v = (blas_versions){.onednn_isa = isa_name(dnnl_get_effective_cpu_isa()),
+                         .openblas_cpu = openblas_get_corename()};
+    snprintf(v->onednn, sizeof v->onednn, "%d.%d.%d", onednn->major, onednn->minor, onednn->patch);
+    sscanf(openblas_get_config(), "OpenBLAS %31s", v->openblas);
 }

@@ -45,7 +45,7 @@ void attention_forward_cuda_bf16 ATTENTION_FORWARD;
 void attention_backward_cuda_f32 ATTENTION_BACKWARD;
 void attention_backward_cuda_bf16 ATTENTION_BACKWARD;
 
-/* Puts an implementation in the place of a table's attention; AUTO leaves the table as it is. */
+/* Puts an implementation in the place of a table's attention; AUTO leaves the ops as they are. */
 void attention_use(struct ops *table, attention_choice choice);
 
 #ifdef __cplusplus

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "kernels/cuda/gemm.h"
 #include "base/library.h"
+#include "kernels/versions.h"
 #include <cublas_v2.h>
 #include <limits.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
     F(cublasSetStream_v2)                                                                                    \
     F(cublasSetWorkspace_v2)                                                                                 \
     F(cublasSetMathMode)                                                                                     \
+    F(cublasGetProperty)                                                                                     \
     F(cublasGetStatusString)                                                                                 \
     F(cublasGemmEx)                                                                                          \
     F(cublasGemmStridedBatchedEx)
@@ -120,4 +122,16 @@ void cuda_gemm(stream *s, bool ta, bool tb, int64_t m, int64_t n, int64_t k, flo
                float beta, matrix c)
 {
     cuda_gemm_batched(s, 1, ta, tb, m, n, k, alpha, a, b, beta, c);
+}
+
+int64_t gpu_cublas_version(void)
+{
+    message ignored;
+    int major = 0, minor = 0, patch = 0;
+    if (library_open(&cublas_library, &ignored) != OK ||
+        cublas.cublasGetProperty(MAJOR_VERSION, &major) != CUBLAS_STATUS_SUCCESS ||
+        cublas.cublasGetProperty(MINOR_VERSION, &minor) != CUBLAS_STATUS_SUCCESS ||
+        cublas.cublasGetProperty(PATCH_LEVEL, &patch) != CUBLAS_STATUS_SUCCESS)
+        return 0;
+    return major * 10000 + minor * 100 + patch;
 }

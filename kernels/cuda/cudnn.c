@@ -2,6 +2,7 @@
  * finalised: here each is one call, made of a list of attributes. */
 #include "kernels/cuda/cudnn.h"
 #include "base/library.h"
+#include "kernels/versions.h"
 #include <stddef.h>
 #include <string.h>
 
@@ -32,6 +33,12 @@ status cudnn_open(message *why)
 }
 
 int64_t cudnn_version(void) { return (int64_t)cudnn.cudnnGetVersion(); }
+
+int64_t gpu_cudnn_version(void)
+{
+    message ignored;
+    return cudnn_open(&ignored) == OK ? cudnn_version() : 0;
+}
 
 /* cuDNN's own words about the last failure are many lines; the first says what, the others where. */
 static status failure(message *why, const char *call, cudnnStatus_t code)

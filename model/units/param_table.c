@@ -11,12 +11,14 @@ void param_table_free(param_table *t)
     *t = (param_table){0};
 }
 
-int64_t param_table_numel(const param_table *t)
+int64_t param_table_before(const param_table *t, int unit)
 {
     int64_t numel = 0;
-    for (int u = 0; u < t->num_units; u++) numel += t->unit_numel[u];
+    for (int u = 0; u < unit; u++) numel += t->unit_numel[u];
     return numel;
 }
+
+int64_t param_table_numel(const param_table *t) { return param_table_before(t, t->num_units); }
 
 const param *param_find(const param_table *t, const char *name)
 {

@@ -19,7 +19,7 @@ static void test_types(void **state)
         dtype type;
         int64_t bytes;
         const char *name;
-    } rows[] = {{F32, 4, "f32"}, {F64, 8, "f64"}, {F16, 2, "f16"}, {BF16, 2, "bf16"}, {I32, 4, "i32"}};
+    } rows[] = {{F32, 4, "f32"}, {F64, 8, "f64"}, {F16, 2, "f16"}, {BF16, 2, "bf16"}, {I32, 4, "i32"}, {U64, 8, "u64"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(dtype_bytes(rows[i].type), rows[i].bytes);
         assert_string_equal(dtype_name(rows[i].type), rows[i].name);

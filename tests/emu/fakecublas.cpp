@@ -119,6 +119,13 @@ cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t handle, void *workspace, siz
 }
 cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
 
+cublasStatus_t cublasGetProperty(libraryPropertyType type, int *value)
+{
+    const int version[] = {CUBLAS_VER_MAJOR, CUBLAS_VER_MINOR, CUBLAS_VER_PATCH};
+    *value = version[type]; /* MAJOR_VERSION, MINOR_VERSION, PATCH_LEVEL */
+    return CUBLAS_STATUS_SUCCESS;
+}
+
 const char *cublasGetStatusString(cublasStatus_t status)
 {
     switch (status) {

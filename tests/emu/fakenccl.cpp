@@ -287,6 +287,12 @@ void receive(const ncclComm *c, const std::vector<message> &messages, const brou
 
 extern "C" {
 
+ncclResult_t ncclGetVersion(int *version)
+{
+    *version = NCCL_VERSION_CODE;
+    return ncclSuccess;
+}
+
 const char *ncclGetErrorString(ncclResult_t result)
 {
     switch (result) {

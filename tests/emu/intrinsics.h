@@ -11,6 +11,12 @@ inline float __uint_as_float(unsigned x)
     memcpy(&y, &x, sizeof y);
     return y;
 }
+inline unsigned __float_as_uint(float x)
+{
+    unsigned y;
+    memcpy(&y, &x, sizeof y);
+    return y;
+}
 inline float __expf(float x) { return expf(x); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __ffs(int x) { return __builtin_ffs(x); }
@@ -31,5 +37,9 @@ inline float max(float a, float b) { return fmaxf(a, b); }
 
 // Of whole numbers only: sums of floats by atomics have no order.
 inline int atomicAdd(int *p, int x) { return __atomic_fetch_add(p, x, __ATOMIC_RELAXED); }
+inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long x)
+{
+    return __atomic_fetch_add(p, x, __ATOMIC_RELAXED);
+}
 
 #endif

@@ -153,8 +153,9 @@ static inline void trial_init(trial *x, const ops *k, const comm *c, const comm 
     for (int u = 0; u < TRIAL_UNITS; u++) {
         x->want[u] = memory_new(shards_padded(&x->s, u), sizeof(float), "a unit");
         for (int64_t i = 0; i < t->numel[u]; i++) x->want[u][i] = trial_weight(u, i);
-        optimizer_set(&x->o, OPTIM_MASTER, u, x->want[u]);
+        optimizer_set(&x->o, OPTIM_MASTER, u, x->want[u] + shards_before(&x->s, u));
     }
+    optimizer_masters_set(&x->o);
 }
 
 static inline void trial_free(trial *x)
@@ -323,12 +324,13 @@ static inline void trial_round_trip(trial *x)
             const int64_t padded = shards_padded(&x->s, u);
             for (int64_t i = 0; i < padded; i++) x->given[i] = (float)(i + part + u);
             memset(x->full, 0xff, sizeof(float) * (size_t)padded);
-            optimizer_set(&x->o, part, u, x->given);
+            optimizer_set(&x->o, part, u, x->given + shards_before(&x->s, u));
             if (part == OPTIM_MASTER) memcpy(x->want[u], x->given, sizeof(float) * (size_t)padded);
             optimizer_gather(&x->o, part, u, x->full);
             REQUIRE(memcmp(x->full, x->given, sizeof(float) * (size_t)padded) == 0,
                     "part %d of unit %d is not what was set", part, u);
         }
+    optimizer_masters_set(&x->o);
     trial_forward(x);
 }
 

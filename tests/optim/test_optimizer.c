@@ -58,6 +58,7 @@ static void setup(fixture *f, const ops *k)
         for (int64_t i = 0; i < PADDED; i++) full[i] = (float)check_get(&f->weight[u], i);
         optimizer_set(&f->o, OPTIM_MASTER, u, full);
     }
+    optimizer_masters_set(&f->o);
 }
 
 static void teardown(fixture *f)

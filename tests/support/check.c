@@ -197,6 +197,9 @@ static void put(tensor *t, int64_t i, double value)
     case I32:
         *(int32_t *)p = (int32_t)value;
         break;
+    case U64:
+        *(uint64_t *)p = isnan(value) ? UINT64_MAX : (uint64_t)value;
+        break;
     default:
         fail_msg("%s: tests do not write %s", t->name, dtype_name(t->type));
     }

@@ -37,8 +37,8 @@ double check_tolerance(dtype type);
 
 /* ---- tensors ------------------------------------------------------------------------------------------- */
 
-/* A contiguous tensor, aligned to 64 bytes, filled with NaN (I32: the smallest number), between guard
- * words. The test owns it; the teardown frees it. `name` is borrowed. */
+/* A contiguous tensor, aligned to 64 bytes, filled with NaN (I32: the smallest number; U64: the
+ * largest), between guard words. The test owns it; the teardown frees it. `name` is borrowed. */
 tensor check_tensor_of(dtype type, const char *name, int rank, const int64_t *dim);
 #define check_tensor(type, name, ...)                                                                        \
     check_tensor_of(type, name, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                   \

@@ -134,7 +134,7 @@ static void prune(int64_t keep, int64_t best)
 static void expect_newest(const char *name)
 {
     char folder[PATH_BYTES];
-    if (checkpoint_newest(run, folder, &why) != OK) fail_msg("%s", why.text);
+    if (checkpoint_newest(run, comm_self(), folder, &why) != OK) fail_msg("%s", why.text);
     assert_string_equal(folder, *name ? at(name) : "");
 }
 
@@ -246,7 +246,7 @@ static void test_prune_beside_damage(void **state)
     expect_names("02 04 06");
     expect_warnings(3, "step-00000002");
     char folder[PATH_BYTES];
-    assert_int_equal(checkpoint_newest(run, folder, &why), ERR_INPUT);
+    assert_int_equal(checkpoint_newest(run, comm_self(), folder, &why), ERR_INPUT);
     if (!strstr(why.text, "none of its 3 checkpoints is whole; the oldest: ") ||
         !strstr(why.text, "step-00000002/model.safetensors: is damaged"))
         fail_msg("%s", why.text);
@@ -290,7 +290,7 @@ static void test_foreign(void **state)
     make_steps("2");
     assert_int_equal(unlink(at("step-00000002/MANIFEST.json")), 0);
     char folder[PATH_BYTES];
-    assert_int_equal(checkpoint_newest(run, folder, &why), ERR_INPUT);
+    assert_int_equal(checkpoint_newest(run, comm_self(), folder, &why), ERR_INPUT);
 }
 
 /* A folder is read once: a bit that a disk loses afterwards is not seen, a file that a user writes is. */

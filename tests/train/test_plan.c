@@ -96,7 +96,9 @@ static void test_disk(void **state)
     snprintf(run, sizeof run, "%s", scratch_path("run"));
     good(training_open(&t, &o, comm_self(), &why));
     good(checkpoint_clean(run, &why));
-    good(checkpoint_save(run, &t.config, &t.opt, &t.state, &o, t.c, &why));
+    checkpoint_progress progress;
+    good(checkpoint_begin(t.writer, run, &t.state, &why));
+    good(checkpoint_poll(t.writer, true, &progress, &why));
     checkpoint_folder(folder, run, 0);
     set("checkpoint.every=2");
     set("checkpoint.keep=3");

@@ -7,6 +7,7 @@
 #include "train/progress.h"
 #include "train/rollback.h"
 #include "train/saving.h"
+#include "train/start.h"
 #include "train/training.h"
 #include <signal.h>
 #include <string.h>
@@ -16,23 +17,12 @@ static bool due(int64_t step, option_INT_OR_NONE every)
     return every.word == OPTION_NUMBER && step % every.number == 0;
 }
 
-/* What is different now is said, since nothing else shows it. */
-static void log_changes(const training *t, const char *checkpoint)
-{
-    char path[PATH_BYTES];
-    options then;
-    message ignored; /* it has been read before */
-    options_init(&then);
-    if (options_read_yaml(&then, path_join(path, checkpoint, CHECKPOINT_OPTIONS), &ignored) == OK)
-        options_log_changes(t->o, &then);
-    options_free(&then);
-}
-
 /* *elsewhere: the checkpoint is not one of this run's own. */
-static status resume(training *t, const run_folder *run, bool *elsewhere, message *why)
+static status resume(training *t, const run_folder *run, start *begin, bool *elsewhere, message *why)
 {
     char checkpoint[PATH_BYTES];
     *elsewhere = false;
+    *begin = (start){.changes = NULL};
     TRY(run_folder_resume(run, t->o, t->c, checkpoint, why));
     if (!checkpoint[0]) return OK;
     TRY(training_resume(t, checkpoint, why));
@@ -40,7 +30,7 @@ static status resume(training *t, const run_folder *run, bool *elsewhere, messag
     *elsewhere = strncmp(checkpoint, run->path, length) != 0 || checkpoint[length] != '/';
     log_line("resumed from %s: step %lld, %lld tokens", checkpoint, (long long)t->state.step,
              (long long)t->state.tokens);
-    if (t->c->rank == 0) log_changes(t, checkpoint);
+    start_from(begin, t, checkpoint);
     if (t->state.step <= t->steps) return OK;
     return fail(why, ERR_USAGE, "train.steps=%lld, but %s has taken %lld steps already", (long long)t->steps,
                 checkpoint, (long long)t->state.step);
@@ -54,6 +44,7 @@ static bool validation_due(const training *t)
 static status validate(training *t, metrics *log, message *why)
 {
     evaluation e;
+    die_place("step %lld, validation", (long long)t->state.step);
     TRY(evaluate(&t->m, &t->acts, &t->held_out, option_or(t->o->val_tokens, ALL_TOKENS), t->c, &e, why));
     log_line("val  %lld | loss %.4f | ppl %.3f | %lld tokens in %.1f s", (long long)t->state.step, e.loss,
              e.ppl, (long long)e.tokens, e.seconds);
@@ -78,6 +69,7 @@ static void ask_questions(training *t, metrics *log)
     suite_result r;
     message why;
     char text[BENCHMARKS_TEXT_BYTES];
+    die_place("step %lld, questions", (long long)t->state.step);
     if (benchmarks_ask(&t->questions, &r, &why) != OK) {
         log_warning("step %lld is not evaluated: %s", (long long)t->state.step, why.text);
         return;
@@ -168,17 +160,20 @@ static status run_training(training *t, run_folder *run, message *why)
     metrics log;
     saving keep;
     loss_watch watch = {.taken = 0};
+    start begin;
     bool elsewhere;
-    TRY(resume(t, run, &elsewhere, why));
-    TRY_ROOT(t->c, run_folder_describe(run, t->o, t->backend.device, t->c, why), why);
+    TRY(resume(t, run, &begin, &elsewhere, why));
+    TRY_ROOT(t->c, run_folder_describe(run, t->o, t->m.k, t->c, why), why);
     TRY_ALL(t->c, metrics_open(&log, run->path, &t->state, t->c->rank, t->questions.suite.tasks, &watch, why),
             why);
+    start_record(&begin, t, &log);
     saving_start(&keep, t, run, &log, &watch, elsewhere || !t->state.step ? -1 : t->state.step);
     /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
     status s = t->state.step == t->steps ? saving_last(&keep, why) : OK;
     if (s == OK) s = validate_first(t, &log, why);
     if (s == OK) ask_questions_first(t, &log);
     if (s == OK) s = train(t, &keep, &log, why);
+    saving_stop(&keep);
     metrics_close(&log);
     return s;
 }

@@ -97,7 +97,8 @@ status options_write(const options *o, const char *path, message *why);
  * differs. */
 status options_same(const options *now, const options *then, message *why);
 
-/* Logs a line, "optim.lr 0.001 -> 0.0005", for every option that differs. */
-void options_log_changes(const options *now, const options *then);
+/* Hands every option of a training run that differs to `take`, with its values as texts. */
+typedef void options_take(void *context, const char *key, const char *then, const char *now);
+void options_compare(const options *now, const options *then, options_take *take, void *context);
 
 #endif

@@ -3,7 +3,6 @@
 #include "base/memory.h"
 #include "base/written.h"
 #include "train/options/options_table.h"
-#include "base/log.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,12 +205,14 @@ static bool for_training(const char *section)
     return true;
 }
 
-void options_log_changes(const options *now, const options *then)
+void options_compare(const options *now, const options *then, options_take *take, void *context)
 {
     for (const option_row *row = option_table; row < option_table + NUM_OPTIONS; row++) {
         if (!for_training(row->section)) continue;
         char *a = value_text(then, row), *b = value_text(now, row);
-        if (strcmp(a, b) != 0) log_line("changed: %s.%s %s -> %s", row->section, row->name, a, b);
+        char key[80];
+        snprintf(key, sizeof key, "%s.%s", row->section, row->name);
+        if (strcmp(a, b) != 0) take(context, key, a, b);
         free(a);
         free(b);
     }

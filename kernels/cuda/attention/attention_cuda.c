@@ -159,6 +159,7 @@ void attention_backward_cuda_bf16 ATTENTION_BACKWARD
 
 void attention_use(ops *table, attention_choice choice)
 {
+    table->attention = choice == ATTENTION_AUTO ? "auto" : implementations[choice].name;
     if (choice == ATTENTION_AUTO) return;
     table->attention_forward = implementations[choice].storage[index_of(table->act)].forward;
     table->attention_backward = implementations[choice].storage[index_of(table->act)].backward;

@@ -83,6 +83,7 @@ static float *after_steps(const ops *k, bool offload, int64_t *count)
         fill(full, used[u], u);
         optimizer_set(&r.o, OPTIM_MASTER, u, full);
     }
+    optimizer_masters_set(&r.o);
     for (int number = 1; number <= STEPS; number++) {
         step(&r, number, full);
         for (int u = 0; number == 2 && u < UNITS; u++) {

@@ -1,0 +1,25 @@
+# cmake -D SOURCE=FOLDER -D OUT=FILE.c -P scripts/git_id.cmake: writes which sources a program is made of, as the C string
+# program_git_id: the last commit that touched them, and after a + a hash of what has been changed since. Empty where
+# SOURCE is not the top of a git repository. The file is left alone when it would be the same.
+set(sources base data eval generate kernels model optim serve train CMakeLists.txt cuda.cmake)
+function(git variable)
+    execute_process(COMMAND git -C ${SOURCE} ${ARGN} OUTPUT_VARIABLE text RESULT_VARIABLE failed ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
+    if(failed)
+        set(text)
+    endif()
+    set(${variable} "${text}" PARENT_SCOPE)
+endfunction()
+
+git(top rev-parse --show-toplevel)
+file(REAL_PATH ${SOURCE} here)
+set(id)
+if(top STREQUAL here)
+    git(id log -1 --format=%h --abbrev=10 -- ${sources})
+    git(changes diff HEAD -- ${sources})
+    if(id AND changes)
+        string(SHA1 hash "${changes}")
+        string(SUBSTRING ${hash} 0 7 hash)
+        string(APPEND id "+${hash}")
+    endif()
+endif()
+file(CONFIGURE OUTPUT ${OUT} CONTENT "extern const char program_git_id[];\nconst char program_git_id[] = \"${id}\";\n" @ONLY)

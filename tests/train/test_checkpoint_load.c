@@ -1,0 +1,4 @@
+/* One rank loads what any number of ranks has written. */
+#include "tests/train/load_trial.h"
+
+int main(void) { return load_trial(1); }

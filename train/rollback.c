@@ -110,8 +110,7 @@ static status go_back(saving *s, int64_t step, const char *reason, message *why)
     TRY(rollback_state(&t->state, &now, reason, why));
     const passed_over *p = &t->state.passed[t->state.passes - 1];
     log_warning("step %lld: %s: it has gone back to %s, and passes over positions %lld to %lld of the data "
-                "order (%d of "
-                "train.rollbacks=%lld)",
+                "order (%d of train.rollbacks=%lld)",
                 (long long)now.step, reason, folder, (long long)p->from, (long long)p->to, t->state.passes,
                 (long long)t->o->train_rollbacks);
     metrics_close(s->log);

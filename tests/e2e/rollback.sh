@@ -27,8 +27,8 @@ awk 'BEGIN { x = 1; for (i = 0; i < 32 * 144; i++) { x = (x * 69069 + 12345) % 1
 printf '%b' "$(cat digits)" >noise
 spoil 63 80 noise
 
-# lines RUN: metrics.jsonl without what a clock or a memory says.
-lines() { sed 's/, "tok_s".*//' "$1/metrics.jsonl"; }
+# lines RUN: metrics.jsonl without starts, and without what a clock or a memory says.
+lines() { sed '/"event": "start"/d; s/, "tok_s".*//' "$1/metrics.jsonl"; }
 rollbacks() { grep -c '"event": "rollback"' "$1/metrics.jsonl" || true; }
 check_same() { # RUN, against the one that nobody has disturbed
     check_same_files "$1" whole/$last "$1/$last"

@@ -104,7 +104,7 @@ if [ -z "$places_only" ]; then
     done
 
     say "without a bug"
-    for target in kernels_test_rmsnorm kernels_test_head_loss kernels_test_swiglu kernels_test_sum kernels_test_transfer kernels_test_attention; do
+    for target in kernels_test_rmsnorm kernels_test_head_loss kernels_test_swiglu kernels_test_sum kernels_test_fingerprint kernels_test_transfer kernels_test_attention; do
         for way in plain seeds asan tsan; do "$way" $target >"$copy/said" 2>&1 || { tail -n 5 "$copy/said"; stop "$target fails ($way)"; }; done
     done
     for way in curve lazy ranks; do "$way" remla >"$copy/said" 2>&1 || { tail -n 5 "$copy/said"; stop "training fails ($way)"; }; done
@@ -121,6 +121,7 @@ bug shared_array_too_short kernels/cuda/kernel.h 's/part\[threadIdx\.x \/ WARP\]
 bug barrier_in_a_branch kernels/cuda/kernel.h 's/(threadIdx\.x % WARP == 0\)) part\[threadIdx\.x \/ WARP\] = x;\n *__syncthreads\(\);/$1 {\n part[threadIdx.x \/ WARP] = x;\n __syncthreads();\n }/' kernels_test_rmsnorm "${all[@]}"
 bug shuffle_without_all_lanes kernels/rmsnorm.cu 's/if \(n >= N\) return;/if (n >= N || (lane > 0 && lane >= C)) return;/' kernels_test_rmsnorm "${all[@]}"
 bug blocks_share_a_sum kernels/sum.cu 's/partial\[blockIdx\.x\] = sum/partial[0] = sum/' kernels_test_sum "${all[@]}"
+bug blocks_overwrite_a_sum kernels/fingerprint.cu 's/atomicAdd\(sum, own\)/*sum = own/' kernels_test_fingerprint "${all[@]}"
 bug tile_not_waited_for kernels/cuda/attention/attention_flash_backward.cu 's/cp_async_wait<0>/cp_async_wait<1>/' kernels_test_attention "${all[@]}"
 bug key_of_the_future kernels/cuda/attention/attention_flash.h 's/key <= query;/key <= query + 1;/' kernels_test_attention "${all[@]}"
 bug scores_not_waited_for kernels/cuda/attention/attention_decode.cu 's/__syncthreads\(\); (\/\* all warps)/$1/' kernels_cuda_attention_test_attention_decode "${all[@]}"

@@ -145,7 +145,7 @@ bug states_fetched_too_early optim/states.c 's/i < STATE_SLOTS - 1/i < STATE_SLO
 bug states_read_too_soon optim/states.c 's/\n *device_copies_finish\([^\n]*//g' optim_cuda_test_states plain
 bug slot_used_too_soon base/cuda/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
 bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
-bug gradients_never_cleared optim/shard_gradients.c 's/\n *if \(!s->grad_held\[u\] && s->micro_batch == 0\)[^\n]*//' remla curve
+bug gradients_never_cleared optim/shard_gradients.c 's/\n *if \(!s->grad_held\[u\] && s->micro_batch <= 0\)[^\n]*//' remla curve
 bug moments_never_cleared optim/states.c 's/k->zero\(t, k->stream\)/(void)k/' remla curve
 bug copy_too_long kernels/transfer.cu 's/workspace<H>\(s, count\);\n(.*?)\(size_t\)bytes, cudaMemcpyHostToDevice/workspace<H>(s, count);\n$1(size_t)bytes + STAGING_BYTES, cudaMemcpyHostToDevice/s' kernels_test_transfer plain
 bug null_stream base/cuda/vectors.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)0 : (s)->cuda)/' kernels_test_swiglu plain

@@ -1,8 +1,8 @@
 /* Communication between ranks. Three implementations behind one type: comm_self (one process), comm_mpi (host
  * memory) and comm_nccl (memory of devices). Every function here but comm_self, comm_start, comm_wait,
- * comm_limit and comm_bytes_sent is collective: all ranks call it, with the same counts, in the same order. A
- * fault of the network stops the job (ERR_DEVICE). Sums run in an order of this file's, so that the bits do
- * not depend on which algorithm the MPI library picks.
+ * comm_limit, comm_bytes_sent, comm_seconds_waited and comm_host is collective: all ranks call it, with the
+ * same counts, in the same order. A fault of the network stops the job (ERR_DEVICE). Sums run in an order of
+ * this file's, so that the bits do not depend on which algorithm the MPI library picks.
  *
  * A call that returns a ticket is queued: it returns at once, and the memory that it works on, to read or to
  * write, is the communicator's until comm_wait for the ticket. Calls of a communicator run one after another,
@@ -75,6 +75,12 @@ void comm_limit(const comm *c, double seconds);
 /* Bytes that this rank has sent to other ranks in reduce_scatter, all_gather and sum_f64 since the start, in
  * calls that are done: (size-1) times the shard, the part, the values (on a device: as a ring sends them). */
 int64_t comm_bytes_sent(const comm *c);
+
+/* Seconds since the start in which this rank's callers waited in calls on the host's communicator, for others
+ * or for the network. On a device's communicator it is 0: there the device waits. */
+double comm_seconds_waited(const comm *c);
+/* The host of rank r, on the host's communicator. Good until comm_stop. */
+const char *comm_host(const comm *c, int r);
 
 void comm_max_i64(const comm *c, int64_t *values, int64_t count); /* in place */
 void comm_broadcast(const comm *c, void *bytes, int64_t count, int root);

@@ -18,7 +18,9 @@ struct comm_calls {
     void (*wait)(const comm *c, comm_ticket ticket);
     void (*limit)(const comm *c, double seconds);
     int64_t (*bytes_sent)(const comm *c);
-    void (*stop)(void); /* of a communicator of one rank too */
+    double (*seconds_waited)(const comm *c);   /* host memory only */
+    const char *(*host)(const comm *c, int r); /* host memory only */
+    void (*stop)(void);                        /* of a communicator of one rank too */
 };
 
 /* Seconds that REMLA_COMM_DELAY_MS adds to a call. */

@@ -18,6 +18,12 @@ static char (*hosts)[NAME]; /* (size) */
 
 const char *comm_mpi_host(int r) { return hosts[r]; }
 
+static const char *host_of(const comm *c, int r)
+{
+    (void)c;
+    return comm_mpi_host(r);
+}
+
 /* ---- the end of a job that fails ---------------------------------------------------------------------- */
 
 enum { PATIENCE = 10 }; /* seconds */
@@ -182,6 +188,8 @@ const comm *comm_mpi_start(void)
                                             .wait = comm_mpi_done,
                                             .limit = comm_mpi_limit,
                                             .bytes_sent = comm_mpi_bytes_sent,
+                                            .seconds_waited = comm_mpi_seconds_waited,
+                                            .host = host_of,
                                             .stop = stop},
                                    alone = {.stop = stop};
     static comm world;

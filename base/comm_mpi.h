@@ -46,6 +46,7 @@ void comm_mpi_queue(comm_mpi_call call);
 comm_ticket comm_mpi_ticket(const comm *c);            /* of the call that was queued last */
 void comm_mpi_done(const comm *c, comm_ticket ticket); /* returns when that call is done */
 void comm_mpi_limit(const comm *c, double seconds);
+double comm_mpi_seconds_waited(const comm *c);
 
 /* Makes a call of MPI's own collectives beside those of the queue; returns when it is done. One caller. */
 void comm_mpi_now(comm_mpi_call call);

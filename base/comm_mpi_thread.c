@@ -32,9 +32,11 @@ static pthread_cond_t news,           /* for the thread: a call, or somebody who
 static comm_mpi_call queue[QUEUE];    /* call n is at n % QUEUE */
 static uint64_t put, done;            /* calls so far */
 static int waiting;                   /* callers */
+static double waited;                 /* seconds, by callers so far */
 static double limit;
 static comm_mpi_call at_once; /* beside the queue */
 static bool at_once_put;
+static uint64_t at_once_done; /* calls so far */
 static double at_once_since;
 
 /* The thread's own. */
@@ -47,18 +49,22 @@ static __thread uint64_t running_number;
 
 /* ---- for callers -------------------------------------------------------------------------------------- */
 
-static void wait_until_done(uint64_t number)
+/* Sleeps until *reached, which the thread sets, is at least `wanted`. With the lock. */
+static void wait_until(const uint64_t *reached, uint64_t wanted)
 {
+    if (*reached >= wanted) return;
+    const double began = clock_seconds();
     waiting++;
     pthread_cond_signal(&news);
-    while (done < number) pthread_cond_wait(&ended, &lock);
+    while (*reached < wanted) pthread_cond_wait(&ended, &lock);
     waiting--;
+    waited += clock_seconds() - began;
 }
 
 void comm_mpi_queue(comm_mpi_call call)
 {
     pthread_mutex_lock(&lock);
-    if (put - done == QUEUE) wait_until_done(done + 1);
+    if (put - done == QUEUE) wait_until(&done, done + 1);
     call.limit = call.timed ? limit : 0;
     queue[++put % QUEUE] = call;
     pthread_cond_signal(&news);
@@ -80,7 +86,7 @@ void comm_mpi_done(const comm *c, comm_ticket ticket)
     pthread_mutex_lock(&lock);
     REQUIRE(ticket.call <= put, "a wait for call %llu of %llu", (unsigned long long)ticket.call,
             (unsigned long long)put);
-    wait_until_done(ticket.call);
+    wait_until(&done, ticket.call);
     pthread_mutex_unlock(&lock);
 }
 
@@ -91,11 +97,17 @@ void comm_mpi_now(comm_mpi_call call)
     at_once = call;
     at_once_since = clock_seconds();
     at_once_put = true;
-    waiting++;
-    pthread_cond_signal(&news);
-    while (at_once_put) pthread_cond_wait(&ended, &lock);
-    waiting--;
+    wait_until(&at_once_done, at_once_done + 1);
     pthread_mutex_unlock(&lock);
+}
+
+double comm_mpi_seconds_waited(const comm *c)
+{
+    (void)c;
+    pthread_mutex_lock(&lock);
+    const double seconds = waited;
+    pthread_mutex_unlock(&lock);
+    return seconds;
 }
 
 void comm_mpi_limit(const comm *c, double seconds)
@@ -154,6 +166,7 @@ static void look_after_at_once(void)
         at_once_started = 0;
         pthread_mutex_lock(&lock);
         at_once_put = false;
+        at_once_done++;
         pthread_cond_broadcast(&ended);
         pthread_mutex_unlock(&lock);
     }

@@ -106,6 +106,13 @@ int64_t comm_bytes_sent(const comm *c)
     return c->calls && c->calls->bytes_sent ? c->calls->bytes_sent(c) : 0;
 }
 
+double comm_seconds_waited(const comm *c)
+{
+    return c->calls && c->calls->seconds_waited ? c->calls->seconds_waited(c) : 0;
+}
+
+const char *comm_host(const comm *c, int r) { return c->size > 1 ? of_host(c)->host(c, r) : "this host"; }
+
 status comm_agree(const comm *c, status mine, message *why)
 {
     if (c->size == 1) return mine;

@@ -172,6 +172,12 @@ status file_hash(const char *path, uint64_t *hash, int64_t *bytes, message *why)
 /* ---- writing ------------------------------------------------------------------------------------------ */
 
 static const char suffix[] = ".part";
+
+/* A disk, most of all one behind a network, may take for ever to answer a call. Who waits for the thread that
+ * makes it can see that. */
+static _Atomic double answered_at;
+static void answered(void) { answered_at = clock_seconds(); }
+double file_answered(void) { return answered_at; }
 enum { PART_BYTES = PATH_BYTES + sizeof suffix };
 
 static const char *part_of(const file_writer *w, char *out)
@@ -266,6 +272,7 @@ status file_append(file_writer *w, const void *data, int64_t bytes, message *why
     for (int64_t done = 0; done < bytes;) {
         const int64_t want = bytes - done < MAX_CALL ? bytes - done : MAX_CALL;
         const ssize_t put = write(w->fd, (const char *)data + done, (size_t)want);
+        answered();
         if (put < 0 && errno == EINTR) continue;
         if (put <= 0) return give_up(w, "write", w->bytes, w->bytes + want, put < 0 ? errno : EIO, why);
         done += put;
@@ -291,7 +298,9 @@ status file_patch(file_writer *w, int64_t offset, const void *data, int64_t byte
 static status make_durable(file_writer *w, message *why)
 {
     /* More may have been reserved than was written. */
-    if (ftruncate(w->fd, w->bytes) == 0 && fsync(w->fd) == 0) return OK;
+    const bool durable = ftruncate(w->fd, w->bytes) == 0 && fsync(w->fd) == 0;
+    answered();
+    if (durable) return OK;
     return give_up(w, "make durable", 0, w->bytes, errno, why);
 }
 
@@ -305,6 +314,7 @@ static status give_name(file_writer *w, message *why)
      * the file has its name. */
     const int lock = fcntl(w->fd, F_DUPFD_CLOEXEC, 0);
     const int failed = close(w->fd) != 0 || rename(part, w->path) != 0 ? errno : 0;
+    answered();
     status s = OK;
     if (failed) {
         s = fail(why, ERR_INPUT, "%s: cannot finish its %lld bytes: %s", w->path, (long long)w->bytes,

@@ -48,6 +48,8 @@ status file_finish(file_writer *w, uint64_t *hash, message *why);
  * when all bytes are durable. *named: how many have theirs; after a failure it may be only some. */
 status file_finish_all(file_writer *const *w, int count, int *named, message *why);
 void file_abandon(file_writer *w); /* closes and removes an unfinished file */
+/* When the disk last answered a call of any writer, by clock_seconds(); from any thread. */
+double file_answered(void);
 /* Creates, appends and finishes in one call; for small files. */
 status file_write(const char *path, const void *data, int64_t bytes, uint64_t *hash, message *why);
 status file_hash(const char *path, uint64_t *hash, int64_t *bytes, message *why);

@@ -26,10 +26,13 @@ void log_file(const char *path)
 /* Returns false when the line could not be written; errno says why. */
 static bool say(FILE *out, const char *prefix, const char *format, va_list args)
 {
+    flockfile(out); /* threads speak, too */
     fputs(prefix, out);
     vfprintf(out, format, args);
     fputc('\n', out);
-    return fflush(out) == 0;
+    const bool whole = fflush(out) == 0;
+    funlockfile(out);
+    return whole;
 }
 
 /* Warns once about a log that cannot be written; the work that it reports goes on. */

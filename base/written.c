@@ -23,6 +23,20 @@ status written_text(written_files *list, const char *path, const char *text, mes
     return OK;
 }
 
+status written_copies(written_files *list, const char *from, const char *to, const char *const *names,
+                      int count, message *why)
+{
+    for (int i = 0; i < count; i++) {
+        char source[PATH_BYTES], copy[PATH_BYTES];
+        uint64_t hash;
+        int64_t bytes;
+        if (!file_exists(path_join(source, from, names[i]))) continue;
+        TRY(file_copy(source, path_join(copy, to, names[i]), &hash, &bytes, why));
+        written_add(list, copy, bytes, hash);
+    }
+    return folder_sync(to, why);
+}
+
 void written_free(written_files *list)
 {
     for (int64_t i = 0; i < list->count; i++) free(list->file[i].name);

@@ -22,6 +22,9 @@ typedef struct written_files {
 void written_add(written_files *list, const char *path, int64_t bytes, uint64_t hash);
 /* Writes a small text file (file_write), then adds it. */
 status written_text(written_files *list, const char *path, const char *text, message *why);
+/* Copies those of the named files that the folder `from` has into the folder `to`, durably, and adds them. */
+status written_copies(written_files *list, const char *from, const char *to, const char *const *names,
+                      int count, message *why);
 void written_free(written_files *list);
 
 #endif

@@ -140,6 +140,11 @@ static tensor part_of(const optimizer *o, optim_part part, int u)
     return part == OPTIM_MASTER ? shards_weight_part(o->s, u) : shards_gradient_part(o->s, u);
 }
 
+tensor optimizer_part(const optimizer *o, optim_part part, int u)
+{
+    return is_state(o, part) ? o->states.of[part][u] : part_of(o, part, u);
+}
+
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
 {
     float *own = full + shards_before(o->s, u);

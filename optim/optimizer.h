@@ -61,4 +61,9 @@ void optimizer_set(optimizer *o, optim_part part, int u, const float *own);
  * after an update. Collective. */
 void optimizer_masters_set(optimizer *o);
 
+/* This rank's part of a unit where it lies (shards_part): in memory of the ops or, of states that are
+ * offloaded (states.h), in the host's, which may be touched after device_copies_finish. Waits for weights
+ * that are on their way. */
+tensor optimizer_part(const optimizer *o, optim_part part, int u);
+
 #endif

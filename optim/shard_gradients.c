@@ -78,7 +78,7 @@ static void gather(shards *s, int u)
 static tensor whole_acquire(void *owner, int u)
 {
     shards *s = owner;
-    if (!s->grad_held[u] && s->micro_batch == 0) s->k->zero(&s->whole[u], s->k->stream);
+    if (!s->grad_held[u] && s->micro_batch <= 0) s->k->zero(&s->whole[u], s->k->stream);
     s->grad_held[u] = true;
     return s->whole[u];
 }
@@ -157,6 +157,28 @@ static void side_release(void *owner, int u)
     reduce(s, goes_to_level(s, s->micro_batch) ? &s->level[0][u] : &mine, &full);
     x->place[p].ticket = s->reduced;
     x->place[p].pass = s->micro_batch;
+}
+
+/* ---- a gradient that is not summed --------------------------------------------------------------------- */
+
+static void unsummed_release(void *owner, int u)
+{
+    shards *s = owner;
+    two_sides *x = &s->grad_sides;
+    REQUIRE(s->grad_held[u], "the gradient of unit %d is released, but was not acquired", u);
+    s->grad_held[u] = false;
+    if (!single(s)) return;
+    const int p = two_sides_find(x, u);
+    const tensor full = two_sides_tensor(x, p);
+    shard_poison(s, &full);
+    x->place[p].unit = NO_UNIT;
+}
+
+units shards_gradients_unsummed(shards *s)
+{
+    s->micro_batch = -1; /* before the first */
+    return (units){
+        .acquire = single(s) ? side_acquire : whole_acquire, .release = unsummed_release, .owner = s};
 }
 
 /* ---- all ----------------------------------------------------------------------------------------------- */

@@ -86,6 +86,9 @@ void shards_free(shards *s);
 units shards_weights(shards *s);
 /* For the backward of this rank's i-th micro-batch of the step; 0, 1, ... */
 units shards_gradients(shards *s, int64_t micro_batch);
+/* For a backward that is no part of a step, before the first micro-batch of one: the gradient of a unit lies
+ * in the room of the step's until it is released, which forgets it. Not collective. */
+units shards_gradients_unsummed(shards *s);
 
 /* ---- for the optimizer, while no unit is held ---- */
 

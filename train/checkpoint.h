@@ -12,14 +12,14 @@
 #include "optim/optimizer.h"
 #include "train/options/options.h"
 
+enum { PASSES = 16 /* the most that train.rollbacks allows */, PASSED_OVER_WHY = 128 };
+
 /* A part of the data order that the run has passed over when it went back: after optimizer step `step` the
  * position went from `from` to `to`. */
 typedef struct passed_over {
     int64_t step, from, to;
-    char why[128]; /* a clause, in ASCII */
+    char why[PASSED_OVER_WHY]; /* a clause, in ASCII */
 } passed_over;
-
-enum { PASSES = 16 }; /* the most that train.rollbacks allows */
 
 /* The state of a run without weights and moments. */
 typedef struct checkpoint_state {
@@ -58,9 +58,9 @@ status checkpoint_clean(const char *run, message *why);
  * memory of the copy (pinned where the ranks compute on a device) from one checkpoint to the next. */
 typedef struct checkpoint_writer checkpoint_writer;
 
-/* Borrows everything for its life. The writer writes `m` as the type that checkpoint.weights says. */
-checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model *m, const model_config *config,
-                                          const options *o, const comm *c);
+/* Borrows everything for its life. */
+checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *config, const options *o,
+                                          const comm *c);
 /* Waits for a checkpoint that is being written, whose name nobody is told then. NULL is allowed. Not
  * collective, unless one is being written. */
 void checkpoint_writer_close(checkpoint_writer *w);
@@ -70,11 +70,13 @@ void checkpoint_writer_close(checkpoint_writer *w);
  * the training may go on; checkpoint_poll tells how it ends. Replaces a checkpoint of the same step, but
  * nothing else that has its name. On failure (ERR_INPUT: the disk is full, a file is in the way) nothing is
  * left, and older checkpoints are untouched. Every rank returns the same status. No other checkpoint may be
- * under way. */
+ * under way. Where memory is short, copies go through a part of it, and this waits for the disk. */
 status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_state *state, message *why);
 
 typedef struct checkpoint_progress {
     bool running;     /* one is being written; the rest below is not known yet */
+    double silent;    /* seconds for which this rank's thread has waited for an answer of the disk; 0: it does
+                         not wait for one */
     int64_t step;     /* of that checkpoint */
     double stall;     /* seconds in which checkpoint_begin held up the training, on this rank */
     double seconds;   /* from checkpoint_begin until it had its name */
@@ -87,9 +89,12 @@ typedef struct checkpoint_progress {
  * values but `stall` and `seconds`. When there is none under way, it is OK and not running. */
 status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, message *why);
 
-/* Bytes of the weights and moments in a checkpoint of a model with these parameters. Its other files are
- * small. */
-int64_t checkpoint_bytes(const param_table *table);
+/* Bytes of weights and states in a checkpoint that so many ranks write, with model files of type `storage`.
+ * Its other files are small. */
+int64_t checkpoint_bytes(const param_table *table, int ranks, dtype storage);
+/* Bytes of host memory for the copy of the rank that copies most. `act`: the type of the weights that are
+ * computed with. */
+int64_t checkpoint_copy_bytes(const param_table *table, int ranks, dtype storage, dtype act);
 
 /* Removes the checkpoints that are older than the newest `keep` complete ones, except that of step `best`
  * (-1: none). Damaged ones do not count. A warning names each once, and they stay, unless they are older and
@@ -103,6 +108,19 @@ status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *wh
  * over would lose work silently. The ranks share the reading, and what one of them finds damaged is damaged
  * for all. MPI: collective; every rank returns the same status and folder. */
 status checkpoint_newest(const char *run, const comm *c, char *folder, message *why);
+
+/* Finds the newest complete checkpoint of a step up to `most` that was not saved while the loss was far above
+ * its past: what a run can go back to. *step is -1 when there is none. Call on one rank. */
+status checkpoint_before(const char *run, int64_t most, int64_t *step, message *why);
+
+/* Removes the complete checkpoints of steps after `step`, of a history that the run goes back on, the newest
+ * first: after a kill, those that are left lead to the same place again. ERR_INPUT: one stays, since it holds
+ * other files or cannot be removed. Call on one rank. */
+status checkpoint_remove_after(const char *run, int64_t step, message *why);
+
+/* Lists the steps of the folders that have the name of a checkpoint of `run`, damaged ones too, the newest
+ * first. The caller frees *step. */
+status checkpoint_steps(const char *run, int64_t **step, int64_t *count, message *why);
 
 /* Checks every file of the folder against its manifest, and its state against the options beside it and,
  * where the folder has the name of a checkpoint, against that name. */

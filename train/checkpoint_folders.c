@@ -104,13 +104,13 @@ static status steps_of(const char *run, step_list *list, message *why)
     return OK;
 }
 
-status checkpoint_steps(const char *run, int64_t **steps, int64_t *count, message *why)
+status checkpoint_steps(const char *run, int64_t **step, int64_t *count, message *why)
 {
     step_list list;
-    const status s = steps_of(run, &list, why);
-    *steps = list.step;
+    TRY(steps_of(run, &list, why));
+    *step = list.step;
     *count = list.count;
-    return s;
+    return OK;
 }
 
 /* ---- which are complete -------------------------------------------------------------------------------- */
@@ -244,6 +244,21 @@ status checkpoint_newest(const char *run, const comm *c, char *folder, message *
                 (long long)damaged, damage.text);
 }
 
+status checkpoint_before(const char *run, int64_t most, int64_t *step, message *why)
+{
+    step_list list;
+    *step = -1;
+    TRY(steps_of(run, &list, why));
+    for (int64_t i = 0; i < list.count && *step < 0; i++) {
+        char folder[PATH_BYTES];
+        checkpoint_folder(folder, run, list.step[i]);
+        if (list.step[i] <= most && !checkpoint_state_far(folder) && is_complete(folder))
+            *step = list.step[i];
+    }
+    free(list.step);
+    return OK;
+}
+
 /* ---- names change owners ------------------------------------------------------------------------------- */
 
 /* An empty folder, not a link to one. */
@@ -372,6 +387,23 @@ status checkpoint_prune(const char *run, int64_t keep, int64_t best, message *wh
             kept += is_complete(folder);
         else if (list.step[i] != best)
             s = retire(run, list.step[i], why);
+    }
+    free(list.step);
+    return s;
+}
+
+status checkpoint_remove_after(const char *run, int64_t step, message *why)
+{
+    step_list list;
+    TRY(steps_of(run, &list, why));
+    status s = OK;
+    for (int64_t i = 0; i < list.count && list.step[i] > step && s == OK; i++) {
+        char folder[PATH_BYTES];
+        checkpoint_folder(folder, run, list.step[i]);
+        if (!is_complete(folder)) continue;
+        s = retire(run, list.step[i], why);
+        if (s == OK && folder_exists(folder))
+            s = fail(why, ERR_INPUT, "%s is newer, and holds other files", folder);
     }
     free(list.step);
     return s;

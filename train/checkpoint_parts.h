@@ -14,9 +14,6 @@
 void checkpoint_temporary(char *out, const char *run, int64_t step);
 /* Reads the step from a folder's name; false for a name that checkpoint_folder does not give. */
 bool checkpoint_step(const char *name, int64_t *step);
-/* Lists the steps of the folders that have a checkpoint's name, the newest first. The caller frees *steps. */
-status checkpoint_steps(const char *run, int64_t **steps, int64_t *count, message *why);
-
 /* True when a folder is, or once was, a checkpoint. Anything else is a user's. */
 bool checkpoint_recognised(const char *folder);
 
@@ -35,6 +32,8 @@ status checkpoint_state_write(const char *folder, const checkpoint_state *s, wri
 status checkpoint_state_read(const char *folder, const options *then, checkpoint_state *state, message *why);
 /* True when it can be read and is of another step: then the folder is a user's copy. */
 bool checkpoint_state_differs(const char *folder, int64_t step);
+/* True when it says that it was saved while the loss was far above its past. */
+bool checkpoint_state_far(const char *folder);
 /* checkpoint_state_read with the options that lie beside it. */
 status checkpoint_state_verify(const char *folder, message *why);
 

@@ -1,140 +1,274 @@
-/* Saving checkpoints. A checkpoint exists when a folder has its name, and only a rename gives it
- * that name:
+/* Saving checkpoints, behind the run. A checkpoint exists when a folder has its name, and only a rename gives
+ * it that name:
  *
- *   .remla-tmp-step-00000012/    begin   rank 0 writes config, tokenizer and options
- *                                        all ranks gather masters and moments, a unit at a time;
- *                                        rank 0 writes them and syncs every file
- *                                end     rank 0 writes state.json, then MANIFEST.json with the
- *                                        hashes of what was in memory, reads all back, compares
+ *                                the training         a thread of each rank
+ *   .remla-tmp-step-00000012/    checkpoint_begin
+ *                                  makes the folder
+ *                                  reserves bytes
+ *                                  copies             hashes, writes and syncs its files; rank 0 config,
+ *                                checkpoint_poll      tokenizer and options, too
+ *                                  all have written:
+ *                                  hashes go to       of rank 0: writes state.json, then MANIFEST.json
+ *                                  rank 0             with the hashes of what was in memory
  *           |
  *           |  rename, sync of RUN/checkpoints
  *           v
- *   step-00000012/                       from here on older checkpoints may go
+ *   step-00000012/                 all know it        from here on older checkpoints may go
  *
  * A kill before the rename leaves the older checkpoints, a kill after it the new one. The next start removes
- * a hidden folder that was left (checkpoint_clean).
+ * a hidden folder that was left (checkpoint_clean). Threads talk to no other rank: what one of them has found
+ * out travels when all ranks poll.
  *
- * Two hashes guard the numbers beyond that. The manifest's are of files: a disk that loses a bit is found.
- * Those in state.json are of the values alone, in the model's order: every rank computes them again from what
- * it has loaded, so a reader that puts a right tensor in the wrong place is found, too. */
+ * Nothing is read back: a sync that has succeeded vouches for the bytes, and one that has failed for none,
+ * whatever a second one would say. Two kinds of hashes find what a disk changes later. The manifest's are of
+ * files. Those in state.json are fingerprints of the values alone: a reader that puts a right tensor in the
+ * wrong place is found, too. */
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/machine.h"
 #include "base/memory.h"
-#include "model/hf/model_files.h"
+#include "base/helper.h"
 #include "model/hf/tokenizer_files.h"
-#include "optim/fingerprints.h"
+#include "train/checkpoint_files.h"
 #include "train/checkpoint_parts.h"
 #include "train/environment.h"
 #include "train/manifest.h"
-#include "train/unit_file.h"
+#include "train/option_words.h"
 #include <stdlib.h>
+#include <string.h>
 
-static const optim_part moment_parts[] = {OPTIM_M, OPTIM_V};
-static const char *const moment_prefixes[] = {"m.", "v."};
+struct checkpoint_writer {
+    const model_config *config;
+    const options *o;
+    const comm *c;
+    helper *thread;
+    checkpoint_files files;
+    enum { IDLE, WRITING, COMMITTING } phase; /* the same on all ranks */
+    char run[PATH_BYTES], folder[PATH_BYTES]; /* `folder`: the hidden one */
+    checkpoint_state state;
+    written_files written; /* on rank 0: the files of all ranks */
+    double start, stall;   /* when it began, and how long that took */
+    double handed;         /* when this rank's thread got its work */
+};
 
-int64_t checkpoint_bytes(const param_table *table)
+checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *config, const options *o,
+                                          const comm *c)
 {
-    return model_files_bytes(table, F32, MODEL_FILE_BYTES) + unit_file_bytes(table, moment_prefixes, 2);
+    checkpoint_writer *w = memory_new(1, sizeof *w, "the writer of checkpoints");
+    *w = (checkpoint_writer){.config = config, .o = o, .c = c, .thread = helper_start()};
+    checkpoint_files_init(&w->files, optim, checkpoint_weights_of(o, optim->k->act));
+    return w;
 }
 
+void checkpoint_writer_close(checkpoint_writer *w)
+{
+    checkpoint_progress ignored;
+    message why;
+    if (!w) return;
+    if (checkpoint_poll(w, true, &ignored, &why) != OK)
+        log_warning("step %lld has no checkpoint: %s", (long long)w->state.step, why.text);
+    helper_stop(w->thread);
+    checkpoint_files_free(&w->files);
+    written_free(&w->written);
+    free(w);
+}
+
+/* ---- rank 0's small files ------------------------------------------------------------------------------ */
+
 /* Takes `text` over. */
-static status text_write(const char *folder, const char *name, char *text, written_files *written,
-                         message *why)
+static status text_write(checkpoint_writer *w, const char *name, char *text, message *why)
 {
     char path[PATH_BYTES];
-    const status s = written_text(written, path_join(path, folder, name), text, why);
+    const status s = written_text(&w->written, path_join(path, w->folder, name), text, why);
     free(text);
     return s;
 }
 
-/* Rank 0's share before weights and moments. What is in the way shows before anything large is written. */
-static status begin(const char *run, const char *folder, const model_config *config, const optimizer *optim,
-                    const options *o, int64_t step, written_files *written, message *why)
+/* Those that say what the model is and where it comes from. */
+static status describe(checkpoint_writer *w, message *why)
+{
+    TRY(text_write(w, "config.json", config_with_storage(w->config, w->files.storage), why));
+    TRY(tokenizer_files_copy(w->o->model_path, w->folder, &w->written, why));
+    TRY(text_write(w, CHECKPOINT_OPTIONS, options_text(w->o), why));
+    return environment_write(w->folder, w->o, w->files.o->k, w->c, &w->written, why);
+}
+
+/* What follows when all ranks have written. The state is read again as a start will, for one that would be
+ * refused then is no use. */
+static status commit(void *context, message *why)
+{
+    checkpoint_writer *const w = context;
+    const checkpoint_files *f = &w->files;
+    TRY(model_files_index(w->folder, f->o->s->table, f->storage, f->model, f->models, &w->written, why));
+    TRY(checkpoint_state_write(w->folder, &w->state, &w->written, why));
+    TRY(checkpoint_state_verify(w->folder, why));
+    TRY(manifest_write(w->folder, &w->written, why));
+    return checkpoint_publish(w->run, w->state.step, why);
+}
+
+/* ---- beginning ----------------------------------------------------------------------------------------- */
+
+/* On rank 0. What is in the way shows before anything large is written. */
+static status folder_begin(checkpoint_writer *w, message *why)
 {
     bool replaces;
-    TRY(checkpoint_vacant(run, step, &replaces, why));
-    TRY(folder_remove(folder, why));
-    TRY(folder_make(folder, why));
-    TRY(text_write(folder, "config.json", config_with_storage(config, F32), written, why));
-    TRY(tokenizer_files_copy(o->model_path, folder, written, why));
-    TRY(text_write(folder, CHECKPOINT_OPTIONS, options_text(o), written, why));
-    return environment_write(folder, o, optim->k, optim->c, written, why);
+    TRY(checkpoint_vacant(w->run, w->state.step, &replaces, why));
+    TRY(folder_remove(w->folder, why));
+    return folder_make(w->folder, why);
 }
 
-/* Rank 0's share after weights and moments. Reads back what was written before it counts as a checkpoint, and
- * so before an older one goes. */
-static status end(const char *run, const char *folder, const checkpoint_state *state, written_files *written,
-                  message *why)
+/* On every rank, when no rank has a file open in it any more. */
+static void folder_end(checkpoint_writer *w)
 {
-    message damage;
-    TRY(checkpoint_state_write(folder, state, written, why));
-    TRY(manifest_write(folder, written, why));
-    const status s = checkpoint_verify(folder, &damage);
-    if (s != OK) return fail(why, s, "the checkpoint is not what was written: %.900s", damage.text);
-    return checkpoint_publish(run, state->step, why);
+    message ignored; /* the first failure is reported */
+    if (w->c->rank == 0) folder_remove(w->folder, &ignored);
+    w->phase = IDLE;
 }
 
-static status write_all(const char *run, const model_config *config, optimizer *optim, checkpoint_state *now,
-                        const options *o, const comm *c, message *why)
+static status reserve(checkpoint_writer *w, message *why)
 {
-    char folder[PATH_BYTES], path[PATH_BYTES];
-    written_files written = {0};
-    now->ranks = c->size;
-    now->threads = machine_threads();
-    checkpoint_temporary(folder, run, now->step);
-    status s = COMM_ROOT(c, begin(run, folder, config, optim, o, now->step, &written, why), why);
-    if (s == OK) s = unit_file_write_masters(folder, optim, c, &written, NULL, why);
-    if (s == OK)
-        s = unit_file_write(path_join(path, folder, CHECKPOINT_MOMENTS), optim, moment_parts, moment_prefixes,
-                            2, 1, c, &written, NULL, why);
-    now->masters = fingerprint_states(optim, OPTIM_MASTER);
-    now->moments = fingerprint_states(optim, OPTIM_M) + fingerprint_states(optim, OPTIM_V);
-    now->weights = fingerprint_weights(optim);
-    now->hashed = true;
-    if (s == OK) s = COMM_ROOT(c, end(run, folder, now, &written, why), why);
-    if (s != OK && c->rank == 0) {
-        message ignored; /* the first failure is reported */
-        folder_remove(folder, &ignored);
-    }
-    written_free(&written);
+    status s = COMM_ROOT(w->c, folder_begin(w, why), why);
+    if (s != OK) return s;
+    s = comm_agree(w->c, checkpoint_files_reserve(&w->files, w->folder, why), why);
+    if (s == OK) return OK;
+    checkpoint_files_abandon(&w->files);
+    int64_t all = 0;
+    comm_max_i64(w->c, &all, 1); /* have done so */
+    folder_end(w);
     return s;
 }
 
-struct checkpoint_writer {
-    optimizer *optim;
-    const model *m;
-    const model_config *config;
-    const options *o;
-    const comm *c;
-    checkpoint_progress progress;
-};
-
-checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model *m, const model_config *config,
-                                          const options *o, const comm *c)
+static void hand_over(checkpoint_writer *w, status (*job)(void *context, message *why))
 {
-    checkpoint_writer *w = memory_new(1, sizeof *w, "the writer of checkpoints");
-    *w = (checkpoint_writer){.optim = optim, .m = m, .config = config, .o = o, .c = c};
-    return w;
+    w->handed = clock_seconds();
+    helper_run(w->thread, job, w);
 }
 
-void checkpoint_writer_close(checkpoint_writer *w) { free(w); }
+/* Returns for how long this rank's thread has waited for the disk. */
+static double silence(const checkpoint_writer *w)
+{
+    const double answered = file_answered();
+    return helper_busy(w->thread) ? clock_seconds() - (answered > w->handed ? answered : w->handed) : 0;
+}
+
+/* On a thread. */
+static status write_files(void *context, message *why)
+{
+    checkpoint_writer *const w = context;
+    message first;
+    const status s = w->c->rank == 0 ? describe(w, &first) : OK;
+    if (s != OK) w->files.stop = w->files.failed = true;
+    const status rest = checkpoint_files_write(&w->files, why);
+    if (s != OK) *why = first;
+    return s != OK ? s : rest;
+}
 
 status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_state *state, message *why)
 {
-    const double start = clock_seconds();
-    checkpoint_state now = *state;
-    TRY(write_all(run, w->config, w->optim, &now, w->o, w->c, why));
-    const double seconds = clock_seconds() - start;
-    w->progress = (checkpoint_progress){
-        .running = true, .step = now.step, .weights = now.weights, .stall = seconds, .seconds = seconds};
+    REQUIRE(w->phase == IDLE, "the checkpoint of step %lld is still being written", (long long)w->state.step);
+    w->start = clock_seconds();
+    w->state = *state;
+    w->state.ranks = w->c->size;
+    w->state.threads = machine_threads();
+    snprintf(w->run, sizeof w->run, "%s", run);
+    checkpoint_temporary(w->folder, run, state->step);
+    written_free(&w->written);
+    w->files.stop = w->files.failed = false;
+    TRY(reserve(w, why));
+    w->phase = WRITING;
+    checkpoint_files_room(&w->files); /* before the thread looks for it */
+    hand_over(w, write_files);
+    checkpoint_files_copy(&w->files);
+    w->stall = clock_seconds() - w->start;
     return OK;
+}
+
+/* ---- ending -------------------------------------------------------------------------------------------- */
+
+/* What a rank tells the others. */
+typedef struct rank_file {
+    char name[MODEL_FILE_NAME];
+    int64_t bytes;
+    uint64_t hash;
+} rank_file;
+
+/* Brings what all ranks have written to rank 0, and adds the fingerprints up on all. */
+static void tell(checkpoint_writer *w)
+{
+    const checkpoint_files *f = &w->files;
+    int64_t most = f->written.count;
+    comm_max_i64(w->c, &most, 1);
+    const int64_t bytes = (int64_t)sizeof(checkpoint_sums) + most * (int64_t)sizeof(rank_file);
+    char *mine = memory_new(bytes, 1, "a list of files"),
+         *all = memory_new(w->c->size * bytes, 1, "lists of files");
+    memcpy(mine, &f->sums, sizeof f->sums);
+    for (int64_t i = 0; i < f->written.count; i++) {
+        const written_file *from = &f->written.file[i];
+        rank_file to = {.bytes = from->bytes, .hash = from->hash};
+        snprintf(to.name, sizeof to.name, "%s", from->name);
+        memcpy(mine + sizeof f->sums + (size_t)i * sizeof to, &to, sizeof to);
+    }
+    comm_wait(w->c, comm_all_gather(w->c, all, mine, bytes));
+    checkpoint_sums sums = {0};
+    for (const char *of = all; of < all + w->c->size * bytes; of += bytes) {
+        checkpoint_sums part;
+        memcpy(&part, of, sizeof part);
+        sums.weights += part.weights;
+        sums.masters += part.masters;
+        sums.moments += part.moments;
+        for (int64_t i = 0; i < most; i++) {
+            rank_file x;
+            memcpy(&x, of + sizeof part + (size_t)i * sizeof x, sizeof x);
+            if (x.name[0]) written_add(&w->written, x.name, x.bytes, x.hash);
+        }
+    }
+    w->state.weights = sums.weights;
+    w->state.masters = sums.masters;
+    w->state.moments = sums.moments;
+    w->state.hashed = true;
+    free(mine);
+    free(all);
+}
+
+/* True when the threads of all ranks have done their work; makes them stop when one has failed. */
+static bool all_done(checkpoint_writer *w, bool wait)
+{
+    message ignored;
+    if (wait) helper_wait(w->thread, &ignored);
+    int64_t some[2] = {helper_busy(w->thread), w->files.failed};
+    comm_max_i64(w->c, some, 2);
+    if (some[1]) w->files.stop = true;
+    return !some[0];
 }
 
 status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, message *why)
 {
-    (void)wait, (void)why;
-    w->progress.running = false;
-    *p = w->progress;
+    *p = (checkpoint_progress){.running = w->phase != IDLE};
+    while (w->phase != IDLE) {
+        if (!all_done(w, wait)) {
+            p->silent = silence(w);
+            return OK;
+        }
+        const status s = comm_agree(w->c, helper_wait(w->thread, why), why);
+        if (s != OK) {
+            folder_end(w);
+            p->running = false;
+            return s;
+        }
+        if (w->phase == COMMITTING) {
+            w->phase = IDLE;
+            break;
+        }
+        tell(w);
+        w->phase = COMMITTING;
+        if (w->c->rank == 0) hand_over(w, commit);
+        if (!wait) return OK;
+    }
+    if (!p->running) return OK;
+    *p = (checkpoint_progress){.step = w->state.step,
+                               .stall = w->stall,
+                               .seconds = clock_seconds() - w->start,
+                               .weights = w->state.weights};
     return OK;
 }

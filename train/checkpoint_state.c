@@ -185,17 +185,33 @@ static status state_parse(const json_t *json, const char *path, checkpoint_state
     return passed_parse(list, path, state, why);
 }
 
-bool checkpoint_state_differs(const char *folder, int64_t step)
+/* The value of one key, for the caller to release; NULL where there is none. */
+static json_t *value_of(const char *folder, const char *key)
 {
     char path[PATH_BYTES];
     json_t *json;
     message ignored;
     if (json_text_read(&json, path_join(path, folder, CHECKPOINT_STATE), STATE_LIMIT, &ignored) != OK)
-        return false;
-    const json_t *found = json_object_get(json, "step");
-    const bool other = json_is_integer(found) && json_integer_value(found) != step;
+        return NULL;
+    json_t *value = json_incref(json_object_get(json, key));
     json_decref(json);
+    return value;
+}
+
+bool checkpoint_state_differs(const char *folder, int64_t step)
+{
+    json_t *found = value_of(folder, "step");
+    const bool other = json_is_integer(found) && json_integer_value(found) != step;
+    json_decref(found);
     return other;
+}
+
+bool checkpoint_state_far(const char *folder)
+{
+    json_t *found = value_of(folder, "far");
+    const bool far = json_is_true(found);
+    json_decref(found);
+    return far;
 }
 
 status checkpoint_state_read(const char *folder, const options *then, checkpoint_state *state, message *why)

@@ -75,11 +75,13 @@ static status read_back(line_log *l, reading *r, message *why)
                 strerror(errno));
 }
 
-static status open_file(line_log *l, message *why)
+/* A new file's name is made durable: line_log_sync makes sure of its bytes alone. */
+static status open_file(line_log *l, const char *run, message *why)
 {
+    const bool made = !file_exists(l->path);
     l->fd = open(l->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (l->fd >= 0) return OK;
-    return fail(why, ERR_INPUT, "%s: cannot be opened: %s", l->path, strerror(errno));
+    if (l->fd < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", l->path, strerror(errno));
+    return made ? folder_sync(run, why) : OK;
 }
 
 status line_log_open(line_log *l, const char *run, const char *name, int64_t step, int rank,
@@ -90,7 +92,7 @@ status line_log_open(line_log *l, const char *run, const char *name, int64_t ste
     path_join(l->path, run, name);
     if (rank != 0) return OK;
     status s = file_exists(l->path) ? read_back(l, &r, why) : OK;
-    if (s == OK) s = open_file(l, why);
+    if (s == OK) s = open_file(l, run, why);
     if (s != OK) line_log_close(l);
     return s;
 }
@@ -150,7 +152,7 @@ status line_log_move(line_log *l, const char *run, message *why)
     snprintf(name, sizeof name, "%s", path_base(l->path));
     close(l->fd);
     path_join(l->path, run, name);
-    return open_file(l, why);
+    return open_file(l, run, why);
 }
 
 void line_log_close(line_log *l)

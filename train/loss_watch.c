@@ -54,10 +54,16 @@ void loss_watch_add(loss_watch *w, double loss, bool skipped)
     const bool finite = isfinite(loss);
     w->loss[w->taken++ % LOSS_WATCH_LAST] = finite ? loss : (double)INFINITY;
     bool far = skipped || !finite;
+    w->skips = far ? w->skips + 1 : 0;
     if (w->taken >= LOSS_WATCH_SHORT) {
         learn(w);
         const double limit = loss_watch_limit(w);
         far = far || loss > limit || median(recent, last(w, LOSS_WATCH_SHORT, recent)) > limit;
     }
     w->far = far ? w->far + 1 : 0;
+}
+
+bool loss_watch_exploded(const loss_watch *w)
+{
+    return w->skips >= LOSS_WATCH_SKIPS || (w->far && w->far % LOSS_WATCH_FAR == 0);
 }

@@ -21,6 +21,9 @@
 #include <stdint.h>
 
 enum { LOSS_WATCH_LAST = 64, LOSS_WATCH_LEVEL = 16, LOSS_WATCH_SHORT = 8 };
+/* A loss that is far above its past for 8 steps, and updates that were skipped 3 times in a row, will not
+ * come back by themselves. */
+enum { LOSS_WATCH_FAR = 8, LOSS_WATCH_SKIPS = 3 };
 
 /* Starts as all zeros; holds no pointers. */
 typedef struct loss_watch {
@@ -28,11 +31,15 @@ typedef struct loss_watch {
     int64_t taken;
     double past, limit; /* from 8 losses on */
     int64_t far;        /* steps in a row, up to the last one, that were far above; 0: it is not */
+    int64_t skips;      /* steps in a row, up to the last one, that were skipped or had no finite loss */
 } loss_watch;
 
 /* Returns the bound that the next loss and median of 8 must not exceed. */
 double loss_watch_limit(const loss_watch *w);
 /* Adds the loss of the next step; `skipped`: its update was not made. */
 void loss_watch_add(loss_watch *w, double loss, bool skipped);
+/* True when the run has exploded with the last step: at the third skipped step and the ones after it, at the
+ * eighth far one and every eighth after it. */
+bool loss_watch_exploded(const loss_watch *w);
 
 #endif

@@ -73,19 +73,32 @@ static void warn(reading *r, int64_t step)
                     (long long)r->missing);
 }
 
-status metrics_open(metrics *m, const char *run, int64_t step, int rank, bool answers, loss_watch *watch,
-                    message *why)
+/* Those of earlier steps are in the file already. */
+static void add_passed_over(metrics *m, const checkpoint_state *state)
+{
+    for (const passed_over *p = state->passed; p < state->passed + state->passes; p++)
+        if (p->step == state->step)
+            metrics_event(m, p->step + 1, "rollback",
+                          json_pack("{s:I, s:I, s:s}", "from", (json_int_t)p->from, "to", (json_int_t)p->to,
+                                    "why", p->why));
+}
+
+status metrics_open(metrics *m, const char *run, const checkpoint_state *state, int rank, bool answers,
+                    loss_watch *watch, message *why)
 {
     reading r = {.m = m, .watch = watch, .before = -1};
+    const int64_t step = state->step ? state->step : -1;
     *m = (metrics){.steps.fd = -1, .answers.fd = -1, .answered = -1};
     status s = line_log_open(&m->steps, run, "metrics.jsonl", step, rank, take, &r, why);
     if (s == OK && answers)
         s = line_log_open(&m->answers, run, "eval.jsonl", step, rank, take_answers, m, why);
-    if (s == OK)
-        warn(&r, step);
-    else
+    if (s != OK) {
         metrics_close(m);
-    return s;
+        return s;
+    }
+    warn(&r, step);
+    add_passed_over(m, state);
+    return OK;
 }
 
 /* ---- new lines ----------------------------------------------------------------------------------------- */
@@ -146,15 +159,6 @@ void metrics_answers(metrics *m, int64_t step, const suite_result *r)
 void metrics_event(metrics *m, int64_t step, const char *event, json_t *fields)
 {
     add_json(&m->steps, json_pack("{s:I, s:s}", "step", (json_int_t)step, "event", event), fields);
-}
-
-void metrics_passed_over(metrics *m, const checkpoint_state *state)
-{
-    for (const passed_over *p = state->passed; p < state->passed + state->passes; p++)
-        if (p->step == state->step)
-            metrics_event(m, p->step + 1, "rollback",
-                          json_pack("{s:I, s:I, s:s}", "from", (json_int_t)p->from, "to", (json_int_t)p->to,
-                                    "why", p->why));
 }
 
 void metrics_sync(metrics *m)

@@ -36,12 +36,12 @@ typedef struct step_metrics {
     double loss, grad_norm, rate, tok_s, seconds, data_wait;
 } step_metrics;
 
-/* Opens both files for appending after the lines of steps up to `step` (-1: none), and drops later lines, of
- * work that was lost; eval.jsonl only with `answers`. Warns of lines that cannot be read, which stay, and of
- * missing steps. Adds the losses of the steps to `watch`. Rank 0 only; does nothing on others. On failure
- * nothing is open. */
-status metrics_open(metrics *m, const char *run, int64_t step, int rank, bool answers, loss_watch *watch,
-                    message *why);
+/* Opens both files for appending after the lines of steps up to state->step (0: none), and drops later lines,
+ * of work that was lost; eval.jsonl only with `answers`. Then come the events of what was passed over after
+ * that step. Warns of lines that cannot be read, which stay, and of missing steps. Adds the losses of the
+ * steps to `watch`. Rank 0 only; does nothing on others. On failure nothing is open. */
+status metrics_open(metrics *m, const char *run, const checkpoint_state *state, int rank, bool answers,
+                    loss_watch *watch, message *why);
 /* Appends the line of a step, of a validation, or of answers. */
 void metrics_step(metrics *m, const step_metrics *s);
 void metrics_validation(metrics *m, int64_t step, const evaluation *e);
@@ -49,9 +49,6 @@ void metrics_answers(metrics *m, int64_t step, const suite_result *r);
 /* Appends an event between two steps; `step`: of the second. So an event goes with the steps that follow it
  * when these are lost. Takes `fields`, an object, over. */
 void metrics_event(metrics *m, int64_t step, const char *event, json_t *fields);
-/* Appends the events "rollback" of what was passed over after state->step. Those of earlier steps are in the
- * file already. */
-void metrics_passed_over(metrics *m, const checkpoint_state *state);
 /* Makes the lines durable, as far as they can be written. Call before the checkpoint of their last step. */
 void metrics_sync(metrics *m);
 /* Continues in the files of another run folder. */

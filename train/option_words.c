@@ -120,6 +120,19 @@ dtype cache_of(option_decode_cache word)
     return F32;
 }
 
+dtype checkpoint_weights_of(const options *o, dtype act)
+{
+    switch (o->checkpoint_weights) {
+    case OPTION_checkpoint_weights_f32:
+        return F32;
+    case OPTION_checkpoint_weights_bf16:
+        return BF16;
+    case OPTION_checkpoint_weights_auto:
+        break;
+    }
+    return act;
+}
+
 recompute recompute_of(option_train_recompute word)
 {
     switch (word) {

@@ -15,6 +15,8 @@ shards_settings shards_settings_of(const options *o, int ranks);
 schedule_kind schedule_kind_of(option_optim_schedule word);
 packing packing_of(option_data_packing word);
 dtype cache_of(option_decode_cache word);
+/* checkpoint.weights; `act`: of the weights that the run computes with. */
+dtype checkpoint_weights_of(const options *o, dtype act);
 recompute recompute_of(option_train_recompute word);
 
 #endif

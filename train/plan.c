@@ -2,6 +2,7 @@
 #include "train/plan.h"
 #include "model/model.h"
 #include "train/checkpoint.h"
+#include "train/option_words.h"
 #include "train/plan_parts.h"
 
 /* Folders of checkpoints that are there at a time: those that stay, the best, and the newest, of which the
@@ -16,11 +17,12 @@ static int checkpoints(const options *o, int64_t steps)
     return (int)(written < most ? written : most);
 }
 
-static int64_t disk_bytes(const dims *d)
+static int64_t disk_bytes(const plan_run *r)
 {
     param_table table;
-    param_table_init(&table, d);
-    const int64_t bytes = checkpoint_bytes(&table);
+    param_table_init(&table, r->d);
+    const dtype storage = checkpoint_weights_of(r->o, plan_ops(r).act);
+    const int64_t bytes = checkpoint_bytes(&table, r->ranks, storage);
     param_table_free(&table);
     return bytes;
 }
@@ -56,7 +58,7 @@ static void plan_time(plan *p, const plan_run *r)
 
 void plan_make(plan *p, const plan_run *r)
 {
-    *p = (plan){.checkpoint_bytes = disk_bytes(r->d), .checkpoints = checkpoints(r->o, r->steps)};
+    *p = (plan){.checkpoint_bytes = disk_bytes(r), .checkpoints = checkpoints(r->o, r->steps)};
     p->total_bytes = p->checkpoint_bytes * p->checkpoints;
     plan_memory(p, r);
     plan_time(p, r);

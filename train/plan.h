@@ -42,6 +42,8 @@ typedef struct plan {
     int64_t peak_bytes;
     const char *peak_at; /* when that is */
     int64_t host_bytes;  /* of a GPU's host: states (optim.offload) */
+    int64_t copy_bytes;  /* of the host: the copy of a checkpoint that is being written; less where memory is
+                            short, and then saving takes longer */
     bool fits;
     int64_t parameters;
     int64_t checkpoint_bytes; /* files of one */

@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
+#include "train/checkpoint.h"
 #include "train/option_words.h"
 #include "train/plan_parts.h"
 
@@ -16,8 +17,8 @@ shards_settings plan_shards(const plan_run *r) { return shards_settings_of(r->o,
 /* A communicator that is asked for its rank and size alone. */
 static comm ranks_of(const plan_run *r) { return (comm){.size = r->ranks, .local_size = 1}; }
 
-/* Weights, gradients and states. Returns the elements of the largest unit, with padding. */
-static int64_t parameters(plan *p, const plan_run *r, const ops *k, const param_table *table)
+/* Weights, gradients and states. */
+static void parameters(plan *p, const plan_run *r, const ops *k, const param_table *table)
 {
     const shards_settings set = plan_shards(r);
     const comm c = ranks_of(r);
@@ -33,10 +34,8 @@ static int64_t parameters(plan *p, const plan_run *r, const ops *k, const param_
     b->communication = s.bytes.sides;
     b->states = rest.used;
     p->host_bytes = host.used;
-    const int64_t largest = shards_padded(&s, shards_largest(&s));
     optimizer_free(&o);
     shards_free(&s);
-    return largest;
 }
 
 /* What a layer more would take is what each keeps. */
@@ -67,15 +66,16 @@ void plan_memory(plan *p, const plan_run *r)
     param_table table;
     param_table_init(&table, r->d);
     p->parameters = param_table_numel(&table);
-    const int64_t unit = parameters(p, r, &k, &table) * (int64_t)sizeof(float);
+    parameters(p, r, &k, &table);
+    p->copy_bytes = checkpoint_copy_bytes(&table, r->ranks, checkpoint_weights_of(r->o, k.act), k.act);
     param_table_free(&table);
     passes(&p->bytes, r, &k);
     p->bytes.library = r->machine.library + (r->ranks > 1 ? r->machine.library_ranks : 0);
     p->peak_bytes = sum(&p->bytes);
     p->peak_at = "every step: all of it is reserved before the first";
-    if (!r->machine.gpu) { /* files go through the same memory */
-        p->peak_bytes += unit;
-        p->peak_at = "saving a checkpoint: a whole unit beside the rest";
-    }
     p->fits = p->peak_bytes <= r->machine.bytes;
+    if (!r->machine.gpu) { /* copies are in the same memory */
+        p->peak_bytes += p->copy_bytes;
+        p->peak_at = "saving a checkpoint: a copy of weights and states beside the rest";
+    }
 }

@@ -72,6 +72,8 @@ static void print_disk(const plan *p)
 {
     log_line("disk   %.4g GB a checkpoint, %.4g GB for the %d that there are at a time",
              (double)p->checkpoint_bytes / GB, (double)p->total_bytes / GB, p->checkpoints);
+    log_line("       %.4g GB of the host's memory on each rank for the copy of one while it is written",
+             (double)p->copy_bytes / GB);
 }
 
 void plan_print(const plan *p, const plan_run *r)
@@ -119,17 +121,17 @@ void plan_print_json(const plan *p, const plan_run *r)
     const plan_seconds *s = &p->seconds;
     const bool steps = r->steps >= 0;
     json_t *json = json_pack(
-        "{s:i, s:s, s:I, s:o, s:I, s:s, s:o, s:b, s:I, s:{s:I, s:I}, s:I, s:o, s:o, s:o, s:f, s:f, s:f, "
+        "{s:i, s:s, s:I, s:o, s:I, s:s, s:o, s:b, s:I, s:I, s:{s:I, s:I}, s:I, s:o, s:o, s:o, s:f, s:f, s:f, "
         "s:{s:f, s:f, s:f, s:f}, s:o}",
         "ranks", r->ranks, "device", r->machine.name, "zero", (json_int_t)r->o->parallel_zero, "bytes",
         bytes_json(&p->bytes), "peak_bytes", (json_int_t)p->peak_bytes, "peak_at", p->peak_at, "device_bytes",
         whole(r->machine.bytes, r->machine.bytes != INT64_MAX), "fits", p->fits, "host_bytes",
-        (json_int_t)p->host_bytes, "disk", "checkpoint_bytes", (json_int_t)p->checkpoint_bytes, "total_bytes",
-        (json_int_t)p->total_bytes, "parameters", (json_int_t)p->parameters, "tokens",
-        whole(r->steps * r->o->train_batch_tokens, steps), "steps", whole(r->steps, steps), "hours",
-        real(plan_step_seconds(p) * (double)r->steps / 3600, steps), "flops_per_step", p->flops_per_step,
-        "share_of_peak", r->machine.share, "bytes_sent_per_step", p->bytes_sent, "seconds", "compute",
-        s->compute, "communication", s->communication, "hidden", s->hidden, "offload", s->offload, "advice",
-        advice_json(p));
+        (json_int_t)p->host_bytes, "copy_bytes", (json_int_t)p->copy_bytes, "disk", "checkpoint_bytes",
+        (json_int_t)p->checkpoint_bytes, "total_bytes", (json_int_t)p->total_bytes, "parameters",
+        (json_int_t)p->parameters, "tokens", whole(r->steps * r->o->train_batch_tokens, steps), "steps",
+        whole(r->steps, steps), "hours", real(plan_step_seconds(p) * (double)r->steps / 3600, steps),
+        "flops_per_step", p->flops_per_step, "share_of_peak", r->machine.share, "bytes_sent_per_step",
+        p->bytes_sent, "seconds", "compute", s->compute, "communication", s->communication, "hidden",
+        s->hidden, "offload", s->offload, "advice", advice_json(p));
     json_text_print(json, JSON_REAL_PRECISION(9));
 }

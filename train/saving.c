@@ -7,19 +7,20 @@
  *               loss is of the weights before its update, so it judges the checkpoint of the step before:
  *               removing waits for the next step (`crowded`).
  *
- * Rank 0 alone sees the disk and the clock. What decides about a collective call is therefore agreed on, or
- * broadcast, first. */
+ * Every rank writes its part, and each has its own clock. What decides about a collective call is therefore
+ * agreed on, or broadcast, first. */
 #include "train/saving.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "train/weights_hash.h"
+#include "train/rank_check.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <time.h>
 
 enum { RETRY_SECONDS = 60, RETRY_TIMES = 10 /* what the try that failed took */ };
-enum { FAR_SAID = 8 /* steps */, REASON_BYTES = 80 };
+enum { LONG_WAIT = 1, LAST_PATIENCE = 600 /* seconds */ };
+enum { REASON_BYTES = 80 };
 /* Seconds between the tries at the end. A batch system kills soon after its signal. */
 static const int pauses[] = {1, 4};
 enum { PAUSES = sizeof pauses / sizeof pauses[0] };
@@ -45,12 +46,25 @@ const char *saving_newest(const saving *s, char *buffer)
     return buffer;
 }
 
+static const char *how_it_goes_on(const saving *s)
+{
+    return s->newest < 0 || !has_checkpoint(s, s->newest) ? "begins anew" : "goes on from it";
+}
+
 void saving_start(saving *s, training *t, run_folder *run, metrics *log, const loss_watch *watch,
                   int64_t newest)
 {
     /* A run that was killed between saving and removing has one checkpoint too many. */
-    *s = (saving){.t = t, .run = run, .log = log, .watch = *watch, .newest = newest, .crowded = true};
+    *s = (saving){
+        .t = t, .run = run, .log = log, .watch = *watch, .newest = newest, .writing = -1, .crowded = true};
     comm_broadcast(t->c, &s->watch, sizeof s->watch, 0);
+}
+
+void saving_rewind(saving *s, const loss_watch *watch)
+{
+    const pruner old = s->old;
+    saving_start(s, s->t, s->run, s->log, watch, step_of(s));
+    s->old = old;
 }
 
 /* ---- removing ------------------------------------------------------------------------------------------ */
@@ -68,24 +82,16 @@ static int64_t best_step(const saving *s)
 static void prune(saving *s)
 {
     const options *o = s->t->o;
-    message why;
-    if (!s->crowded || s->watch.far) return;
+    if (!s->crowded || s->watch.far || s->writing >= 0) return;
     s->crowded = false;
-    if (s->t->c->rank != 0) return;
-    const int64_t best = o->checkpoint_keep_best ? best_step(s) : -1;
-    if (checkpoint_prune(s->run->path, o->checkpoint_keep, best, &why) != OK)
-        log_warning("older checkpoints stay: %s", why.text);
+    if (s->t->c->rank == 0)
+        pruner_run(&s->old, s->run->path, o->checkpoint_keep, o->checkpoint_keep_best ? best_step(s) : -1);
 }
 
-/* Reports a loss that stays far above its past, and its return. Spikes of a few steps are not reported. */
-static void say_far(saving *s, const step_result *r)
+/* Reports that a loss which was far above its past for more than a few steps is back. */
+static void say_back(saving *s)
 {
-    if (s->watch.far == FAR_SAID && !s->skipped)
-        log_warning(
-            "step %lld: a loss of %.4f, and for %d steps, is far above its past, %.4f: until it is below "
-            "%.4f again, checkpoints are neither written when due nor removed",
-            (long long)step_of(s), r->loss, FAR_SAID, s->watch.past, loss_watch_limit(&s->watch));
-    if (s->watch.far >= FAR_SAID) s->said = true;
+    if (s->watch.far >= LOSS_WATCH_FAR) s->said = true;
     if (s->watch.far || !s->said) return;
     s->said = false;
     log_line("step %lld: the loss is not far above its past any more: checkpoints as before",
@@ -108,38 +114,180 @@ static status check_folder(saving *s, message *why)
     return OK;
 }
 
-status saving_step(saving *s, const step_result *r, message *why)
+/* ---- the one that is being written --------------------------------------------------------------------- */
+
+/* Seconds without an answer of the disk after which it counts as silent. */
+static double answer_limit(const saving *s)
 {
-    const status folder = check_folder(s, why); /* the next save will report a folder that is gone */
-    if (folder != OK && folder != UNSAVED) return folder;
-    loss_watch_add(&s->watch, r->loss, r->skipped);
-    s->skipped = r->skipped;
-    say_far(s, r);
-    prune(s);
+    return option_real_or(s->t->o->parallel_timeout, patience_limit(&s->t->patience));
+}
+
+/* A disk that hangs under a rank does not stop a run that computes; it is said once for each checkpoint. */
+static void watch_disk(saving *s, const checkpoint_progress *p)
+{
+    const comm *c = s->t->c;
+    int64_t worst = p->silent > answer_limit(s) ? (int64_t)p->silent * c->size + c->rank : 0;
+    comm_max_i64(c, &worst, 1);
+    s->unanswered = p->silent;
+    if (s->silent || !worst) return;
+    s->silent = true;
+    log_warning("the checkpoint of step %lld: the disk under rank %d on %s has not answered for %lld s",
+                (long long)s->writing, (int)(worst % c->size), comm_host(c, (int)(worst % c->size)),
+                (long long)(worst / c->size));
+}
+
+static void written(saving *s, const checkpoint_progress *p)
+{
+    log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s (training stood still for %.2f s) | weights "
+             "%016" PRIx64,
+             s->run->path, (long long)p->step, p->seconds, p->stall, p->weights);
+    s->newest = p->step;
+    s->again = 0;
+    s->crowded = true;
+}
+
+/* Takes the checkpoint that is being written further, if there is one. UNSAVED: it has failed. */
+static status follow(saving *s, message *why)
+{
+    checkpoint_progress p;
+    if (s->writing < 0) return OK;
+    const status result = checkpoint_poll(s->t->writer, false, &p, why);
+    if (result == OK && p.running) {
+        watch_disk(s, &p);
+        return OK;
+    }
+    s->writing = -1;
+    if (result != OK) return UNSAVED;
+    written(s, &p);
     return OK;
+}
+
+/* A checkpoint that failed while the training goes on. */
+static void failed(saving *s, int64_t step, const message *why)
+{
+    const double pause = fmax(RETRY_SECONDS, RETRY_TIMES * (clock_seconds() - s->began));
+    s->owed = true;
+    s->again = clock_seconds() + pause;
+    log_warning(
+        "step %lld has no checkpoint: %s; training goes on, the next try is in %.0f s or when the next "
+        "one is due",
+        (long long)step, why->text, pause);
+}
+
+static void follow_or_warn(saving *s)
+{
+    const int64_t step = s->writing;
+    message why;
+    if (follow(s, &why) != OK) failed(s, step, &why);
+}
+
+static void nap(double *seconds)
+{
+    nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * *seconds)}, NULL);
+    *seconds = fmin(2 * *seconds, 0.05);
+}
+
+/* Before the next one: waits for the one that is being written, unless its disk gives no answer. */
+static void wait_for_disk(saving *s)
+{
+    const double start = clock_seconds();
+    const int64_t step = s->writing;
+    double seconds = 1e-3;
+    while (s->writing >= 0 && !s->silent) {
+        follow_or_warn(s);
+        if (s->writing >= 0) nap(&seconds);
+    }
+    if (clock_seconds() - start < LONG_WAIT) return;
+    log_line("step %lld: training stood still for %.1f s until the checkpoint of step %lld was written: the "
+             "disk is slower than checkpoint.every=%lld",
+             (long long)step_of(s), clock_seconds() - start, (long long)step,
+             (long long)s->t->o->checkpoint_every.number);
+}
+
+/* Seconds without an answer of the disk after which the process ends without its checkpoint. A file that has
+ * been written at the speed of memory may take minutes to become durable. */
+static double last_limit(const saving *s)
+{
+    const option_REAL_OR_AUTO timeout = s->t->o->parallel_timeout;
+    return timeout.word == OPTION_NUMBER ? timeout.number : fmax(LAST_PATIENCE, answer_limit(s));
+}
+
+/* A thread that waits for a disk cannot be ended, and would keep the process. */
+static void give_up_if_silent(const saving *s)
+{
+    char newest[NEWEST_BYTES], command[COMMAND_BYTES];
+    if (s->writing < 0 || s->unanswered < last_limit(s)) return;
+    die(UNSAVED, "the disk has not answered for %.0f s; %.300s, and %.300s %s", s->unanswered,
+        saving_newest(s, newest), run_folder_command(s->run, command), how_it_goes_on(s));
+}
+
+/* Waits for the checkpoint that is being written. UNSAVED: it has failed. */
+static status wait_written(saving *s, message *why)
+{
+    double seconds = 1e-3;
+    status result = OK;
+    while (s->writing >= 0) {
+        result = follow(s, why);
+        give_up_if_silent(s);
+        if (s->writing >= 0) nap(&seconds);
+    }
+    return result;
+}
+
+void saving_wait(saving *s)
+{
+    const int64_t step = s->writing;
+    message why;
+    die_place("step %lld, checkpoint", (long long)step_of(s));
+    if (wait_written(s, &why) != OK)
+        log_warning("step %lld has no checkpoint: %s", (long long)step, why.text);
+    if (s->t->c->rank == 0 && !pruner_wait(&s->old, last_limit(s)))
+        log_warning("older checkpoints are not removed yet: the disk has not answered for %.0f s",
+                    last_limit(s));
+}
+
+void saving_stop(saving *s)
+{
+    saving_wait(s);
+    pruner_stop(&s->old);
 }
 
 void saving_end(saving *s) { prune(s); }
 
+status saving_step(saving *s, const step_result *r, message *why)
+{
+    const status folder = check_folder(s, why); /* the next save will report a folder that is gone */
+    if (folder != OK && folder != UNSAVED) return folder;
+    follow_or_warn(s);
+    loss_watch_add(&s->watch, r->loss, r->skipped);
+    s->skipped = r->skipped;
+    say_back(s);
+    prune(s);
+    return OK;
+}
+
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* Returns UNSAVED, with the reason in `why`, when another try may succeed. */
-static status save(saving *s, message *why)
+static status begin(saving *s, message *why)
 {
     training *t = s->t;
     uint64_t hash;
-    TRY(weights_hash(&t->m, t->c, &hash, why));
+    die_place("step %lld, checkpoint", (long long)step_of(s));
+    TRY(rank_check_weights(t, &hash, why));
     TRY(check_folder(s, why));
     metrics_sync(s->log);
-    checkpoint_progress p;
+    TRY_ROOT(t->c,
+             pruner_wait(&s->old, answer_limit(s)) ? OK
+                                                   : fail(why, UNSAVED, "older ones are still being removed"),
+             why);
+    s->began = clock_seconds();
+    t->state.far = s->watch.far > 0;
     if (checkpoint_begin(t->writer, s->run->path, &t->state, why) != OK) return UNSAVED;
-    if (checkpoint_poll(t->writer, true, &p, why) != OK) return UNSAVED;
-    log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s | weights %016" PRIx64, s->run->path,
-             (long long)step_of(s), p.seconds, hash);
-    s->newest = step_of(s);
+    s->writing = step_of(s);
+    s->unanswered = 0;
+    s->silent = false;
     s->owed = false;
-    s->again = 0;
-    s->crowded = true;
     return OK;
 }
 
@@ -170,6 +318,16 @@ static void hold(saving *s)
                 saving_newest(s, newest));
 }
 
+/* The training may wait for an older one to be written. */
+static status begin_due(saving *s, message *why)
+{
+    wait_for_disk(s);
+    prune(s);
+    s->began = clock_seconds();
+    if (s->writing < 0) return begin(s, why);
+    return fail(why, UNSAVED, "the disk has not taken that of step %lld yet", (long long)s->writing);
+}
+
 status saving_due(saving *s, message *why)
 {
     const option_INT_OR_NONE every = s->t->o->checkpoint_every;
@@ -180,21 +338,22 @@ status saving_due(saving *s, message *why)
         if (due) hold(s);
         return OK;
     }
-    if (!due && s->again > 0 && !time_has_come(s)) return OK;
-    const double start = clock_seconds();
-    const status result = save(s, why);
-    if (result != UNSAVED) return result;
-    const double pause = fmax(RETRY_SECONDS, RETRY_TIMES * (clock_seconds() - start));
-    s->again = clock_seconds() + pause;
-    log_warning(
-        "step %lld has no checkpoint: %s; training goes on, the next try is in %.0f s or when the next "
-        "one is due",
-        (long long)step_of(s), why->text, pause);
-    return OK;
+    if (!due && (s->writing >= 0 || (s->again > 0 && !time_has_come(s)))) return OK;
+    const status result = begin_due(s, why);
+    if (result == UNSAVED) failed(s, step_of(s), why);
+    return result == UNSAVED ? OK : result;
+}
+
+/* Writes the checkpoint of this step. UNSAVED: another try may succeed. */
+static status save(saving *s, message *why)
+{
+    TRY(begin(s, why));
+    return wait_written(s, why);
 }
 
 status saving_last(saving *s, message *why)
 {
+    saving_wait(s);
     if (s->newest == step_of(s)) return OK;
     char held[REASON_BYTES];
     if (s->watch.far)
@@ -212,6 +371,5 @@ status saving_last(saving *s, message *why)
     char newest[NEWEST_BYTES], command[COMMAND_BYTES];
     return fail(why, UNSAVED, "step %lld has no checkpoint: %.300s; %.300s, and %.300s %s",
                 (long long)step_of(s), cause.text, saving_newest(s, newest),
-                run_folder_command(s->run, command),
-                s->newest < 0 || !has_checkpoint(s, s->newest) ? "begins anew" : "goes on from it");
+                run_folder_command(s->run, command), how_it_goes_on(s));
 }

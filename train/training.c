@@ -16,6 +16,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
@@ -175,7 +176,10 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     TRY_ALL(c, masters_read(t, why), why);
     optimizer_masters_set(&t->opt);
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
-    t->writer = checkpoint_writer_open(&t->opt, &t->m, &t->config, o, c);
+    stragglers_init(&t->slow, c->size);
+    t->told = memory_new(1 + 2 * (int64_t)c->size, sizeof *t->told, "what %d ranks tell", c->size);
+    t->writer = checkpoint_writer_open(&t->opt, &t->config, o, c);
+    rank_check_start(t);
     return OK;
 }
 
@@ -197,6 +201,8 @@ void training_close(training *t)
     feed_close(&t->data);
     dataset_close(&t->held_out);
     config_free(&t->config);
+    stragglers_free(&t->slow);
+    free(t->told);
     *t = (training){0};
 }
 
@@ -206,6 +212,12 @@ static status step_batch(training *t, const token_batch **batch, double *waited,
 {
     const int64_t next = t->state.step + 1 < t->steps ? t->state.position + t->sequences : -1;
     return loader_next(t->loader, t->state.position, next, batch, waited, why);
+}
+
+/* Where this rank is, for the sentences in which ranks are missed. */
+static void phase(const training *t, const char *what)
+{
+    die_place("step %lld, %s", (long long)t->state.step + 1, what);
 }
 
 /* Forward and backward over this rank's micro-batches. A unit's gradient is summed over the ranks as soon as
@@ -222,40 +234,66 @@ static void forward_backward(training *t, const token_batch *batch)
     }
 }
 
+/* Tells all ranks what each has seen in this step: a signal, and how long it took, where the last step stands
+ * for this one, which is not over. A sentence names ranks that are slow. */
+static void tell(training *t, double waited, step_result *r)
+{
+    const int ranks = t->c->size;
+    int64_t *const signal = t->told, *const own = signal + 1, *const data = own + ranks, longest = 0;
+    memset(t->told, 0, sizeof *t->told * (size_t)(1 + 2 * ranks));
+    *signal = stop_requested();
+    own[t->c->rank] = t->own;
+    data[t->c->rank] = (int64_t)(waited * 1e9);
+    comm_max_i64(t->c, t->told, 1 + 2 * ranks);
+    for (int i = 0; i < ranks; i++) longest = data[i] > longest ? data[i] : longest;
+    r->signal = (int)*signal;
+    r->data_wait = 1e-9 * (double)longest;
+    message news;
+    if (stragglers_step(&t->slow, own, data, t->c, &news))
+        log_warning("step %lld: %s", (long long)t->state.step + 1, news.text);
+}
+
+/* The loss and the norm of the step. A device is waited for here, and nowhere before. */
+static void read_result(training *t, double mean, step_result *r)
+{
+    const double start = clock_seconds();
+    r->loss = optimizer_loss_sum(&t->opt) * mean;
+    r->grad_norm = optimizer_norm(&t->opt);
+    r->skipped = !isfinite(r->loss) || !isfinite(r->grad_norm);
+    r->device_wait = clock_seconds() - start;
+}
+
 static status take_step(training *t, step_result *r, message *why)
 {
     const token_batch *batch;
     double waited = 0;
+    phase(t, "data");
     if (comm_agree(t->c, step_batch(t, &batch, &waited, why), why) != OK) return ERR_DATA;
+    phase(t, "check of the ranks");
+    TRY(rank_check_step(t, batch, why));
+    phase(t, "forward and backward");
     forward_backward(t, batch);
+    phase(t, "sums");
 
     double targets = (double)token_batch_counted(batch); /* of all ranks, now */
     comm_wait(t->c, comm_sum_f64(t->c, &targets, 1));
-    int64_t most[2] = {stop_requested(), (int64_t)(waited * 1e9)}; /* of all ranks */
-    comm_max_i64(t->c, most, 2);
+    tell(t, waited, r);
     if (!(targets > 0))
         return fail(why, ERR_DATA,
                     "step %lld: no target of its %lld windows counts (data.document_mask=true and documents "
                     "of one token?)",
                     (long long)t->state.step + 1, (long long)t->sequences);
 
-    const double mean = 1 / targets, rate = schedule_rate(&t->rate, t->state.step + 1);
+    const double mean = 1 / targets;
+    r->rate = schedule_rate(&t->rate, t->state.step + 1);
     optimizer_clip(&t->opt, mean, option_real_or(t->o->optim_clip, 0));
     if (t->o->debug_dump_gradients[0] && !t->gradients_dumped) {
         TRY(unit_file_write_gradients(t->o->debug_dump_gradients, &t->opt, mean, t->c, why));
         t->gradients_dumped = true;
     }
-    optimizer_update(&t->opt, rate, t->state.step + 1);
-
-    const double loss =
-        optimizer_loss_sum(&t->opt) * mean; /* a device is waited for here, and nowhere before */
-    const double norm = optimizer_norm(&t->opt);
-    *r = (step_result){.loss = loss,
-                       .grad_norm = norm,
-                       .rate = rate,
-                       .data_wait = (double)most[1] * 1e-9,
-                       .skipped = !isfinite(loss) || !isfinite(norm),
-                       .signal = (int)most[0]};
+    phase(t, "update");
+    optimizer_update(&t->opt, r->rate, t->state.step + 1);
+    read_result(t, mean, r);
     t->state.step++;
     t->state.position += t->sequences;
     t->state.tokens += t->sequences * t->acts.T;
@@ -272,11 +310,13 @@ static void wait_at_most(const training *t, double seconds)
 
 status training_step(training *t, step_result *r, message *why)
 {
-    const double start = clock_seconds();
-    die_place("step %lld", (long long)t->state.step + 1);
+    const double start = clock_seconds(), waited = comm_seconds_waited(t->c);
+    *r = (step_result){0};
     wait_at_most(t, option_real_or(t->o->parallel_timeout, patience_limit(&t->patience)));
     const status s = take_step(t, r, why);
     wait_at_most(t, 0);
-    patience_step(&t->patience, clock_seconds() - start);
+    const double seconds = clock_seconds() - start;
+    patience_step(&t->patience, seconds);
+    t->own = (int64_t)(1e9 * (seconds - (comm_seconds_waited(t->c) - waited) - r->device_wait));
     return s;
 }

@@ -9,6 +9,8 @@
 #include "train/benchmarks.h"
 #include "train/checkpoint.h"
 #include "train/patience.h"
+#include "train/rank_check.h"
+#include "train/stragglers.h"
 #include "eval/compute.h"
 #include "train/options/options.h"
 
@@ -34,15 +36,20 @@ typedef struct training {
     bool gradients_dumped;  /* debug.dump_gradients has been written */
     checkpoint_writer *writer;
     patience patience;      /* how long ranks wait for each other in a step */
+    rank_check check;
+    stragglers slow;        /* ranks */
+    int64_t *told;          /* (1+2*ranks) what ranks tell each other in a step */
+    int64_t own;            /* nanoseconds of the last step in which this rank waited for no other */
 } training;
 
 typedef struct step_result {
     double loss;      /* mean over the counted targets of the step, before its update */
     double grad_norm; /* of the mean loss, before clipping */
     double rate;
-    double data_wait; /* seconds until the windows were there, of the rank that waited longest */
-    bool skipped;     /* loss or gradient was not finite: the weights were left as they were */
-    int signal;       /* a signal that some rank has received, or 0 */
+    double data_wait;   /* seconds until the windows were there, of the rank that waited longest */
+    double device_wait; /* seconds in which this rank waited for its device, which may wait for others' */
+    bool skipped;       /* loss or gradient was not finite: the weights were left as they were */
+    int signal;         /* a signal that some rank has received, or 0 */
 } step_result;
 
 /* Checks the options that must go with the number of ranks: ERR_USAGE. */
@@ -59,7 +66,8 @@ status training_resume(training *t, const char *checkpoint, message *why);
 
 /* One optimizer step: reads the step's windows, forward and backward over the micro-batches, sums over ranks,
  * clips, updates. A device gets all of it as one queue; only the result is waited for. ERR_DATA when the
- * windows cannot be read or no target counts: weights, moments and place are those of the step before. MPI:
+ * windows cannot be read or no target counts: weights, moments and place are those of the step before.
+ * ERR_DEVICE when a check of the ranks finds a fault (rank_check.h): the step has not begun. MPI:
  * collective; every rank returns the same status. */
 status training_step(training *t, step_result *r, message *why);
 

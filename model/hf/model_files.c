@@ -148,12 +148,20 @@ static int file_end(const param_table *t, int from, dtype storage, int64_t file_
     return to;
 }
 
-static void file_name(const model_writer *w, int number, char *name, size_t size)
+model_file *model_files(const param_table *t, dtype storage, int64_t file_bytes, int *count)
 {
-    if (w->files == 1)
-        snprintf(name, size, "model.safetensors");
-    else
-        snprintf(name, size, "model-%05d-of-%05d.safetensors", number, w->files);
+    model_file *list = memory_new(t->count, sizeof *list, "a list of %d files", t->count);
+    *count = 0;
+    for (int from = 0; from < t->count; from = list[(*count)++].to)
+        list[*count] = (model_file){.from = from, .to = file_end(t, from, storage, file_bytes)};
+    for (int i = 0; i < *count; i++) {
+        char *const name = list[i].name;
+        if (*count == 1)
+            snprintf(name, MODEL_FILE_NAME, "model.safetensors");
+        else
+            snprintf(name, MODEL_FILE_NAME, "model-%05d-of-%05d.safetensors", i + 1, *count);
+    }
+    return list;
 }
 
 safetensors_spec model_param_spec(const param *p, const char *prefix, dtype type)
@@ -164,37 +172,53 @@ safetensors_spec model_param_spec(const param *p, const char *prefix, dtype type
     return spec;
 }
 
-/* Declares parameters [from, to). The caller frees. */
-static safetensors_spec *file_specs(const param_table *t, int from, int to, dtype storage)
+/* Declares the file's tensors. The caller frees. */
+static safetensors_spec *file_specs(const param_table *t, const model_file *f, dtype storage)
 {
-    safetensors_spec *spec = memory_new(to - from, sizeof *spec, "%d tensor names", to - from);
-    for (int i = from; i < to; i++) spec[i - from] = model_param_spec(&t->param[i], "", storage);
+    safetensors_spec *spec = memory_new(f->to - f->from, sizeof *spec, "%d tensor names", f->to - f->from);
+    for (int i = f->from; i < f->to; i++) spec[i - f->from] = model_param_spec(&t->param[i], "", storage);
     return spec;
 }
 
 int64_t model_files_bytes(const param_table *t, dtype storage, int64_t file_bytes)
 {
+    int count;
+    model_file *file = model_files(t, storage, file_bytes, &count);
     int64_t bytes = 0;
-    for (int from = 0, to; from < t->count; from = to) {
-        to = file_end(t, from, storage, file_bytes);
-        safetensors_spec *spec = file_specs(t, from, to, storage);
-        bytes += safetensors_bytes(spec, to - from);
+    for (const model_file *f = file; f < file + count; f++) {
+        safetensors_spec *spec = file_specs(t, f, storage);
+        bytes += safetensors_bytes(spec, f->to - f->from);
         free(spec);
     }
+    free(file);
     return bytes;
 }
 
-/* Begins the file that starts with the next parameter. */
+status model_files_index(const char *folder, const param_table *t, dtype storage, const model_file *file,
+                         int count, written_files *written, message *why)
+{
+    if (count == 1) return OK;
+    json_t *weight_map = json_object();
+    for (const model_file *f = file; f < file + count; f++)
+        for (int i = f->from; i < f->to; i++)
+            json_object_set_new(weight_map, t->param[i].name, json_string(f->name));
+    json_t *index =
+        json_pack("{s:{s:I}, s:o}", "metadata", "total_size",
+                  (json_int_t)(param_table_numel(t) * dtype_bytes(storage)), "weight_map", weight_map);
+    char path[PATH_BYTES];
+    path_join(path, folder, "model.safetensors.index.json");
+    return json_text_write(index, JSON_INDENT(2), path, written, why);
+}
+
 static status begin_file(model_writer *w, message *why)
 {
-    const param_table *t = w->table;
-    const int from = w->next, to = file_end(t, from, w->storage, w->file_bytes);
-    safetensors_spec *spec = file_specs(t, from, to, w->storage);
-    char path[PATH_BYTES], name[64];
-    file_name(w, ++w->number, name, sizeof name);
-    const status s = safetensors_create(&w->file, path_join(path, w->folder, name), spec, to - from, why);
+    const model_file *f = &w->plan[w->number];
+    safetensors_spec *spec = file_specs(w->table, f, w->storage);
+    char path[PATH_BYTES];
+    const status s =
+        safetensors_create(&w->out, path_join(path, w->folder, f->name), spec, f->to - f->from, why);
     free(spec);
-    if (s == OK) w->file_end = to;
+    w->open = s == OK;
     return s;
 }
 
@@ -203,7 +227,9 @@ static status save_param(model_writer *w, const param *p, const tensor *flat, me
     for (int64_t from = 0; from < p->numel; from += CHUNK) {
         const tensor part = part_of(flat, p, from, chunk_at(p, from));
         w->k->download(w->chunk, &part, w->k->stream);
-        TRY(safetensors_append(&w->file, w->chunk, part.dim[0], why));
+        const status s = safetensors_append(&w->out, w->chunk, part.dim[0], why);
+        w->open = s == OK; /* a writer that failed has closed its file */
+        TRY(s);
     }
     return OK;
 }
@@ -212,21 +238,18 @@ static status end_file(model_writer *w, message *why)
 {
     uint64_t hash;
     int64_t bytes;
-    char name[64];
-    const status s = safetensors_finish(&w->file, &hash, &bytes, why);
-    if (s != OK) w->file_end = 0; /* it has closed the file itself */
-    TRY(s);
-    file_name(w, w->number, name, sizeof name);
-    written_add(w->written, name, bytes, hash);
+    w->open = false; /* also after a failure */
+    TRY(safetensors_finish(&w->out, &hash, &bytes, why));
+    written_add(w->written, w->plan[w->number++].name, bytes, hash);
     return OK;
 }
 
 status model_writer_open(model_writer *w, const char *folder, const param_table *t, const ops *k,
                          dtype storage, int64_t file_bytes, message *why)
 {
-    *w = (model_writer){.table = t, .k = k, .storage = storage, .file_bytes = file_bytes};
+    *w = (model_writer){.table = t, .k = k, .storage = storage};
     if (path_print(w->folder, why, "%s", folder) != OK) return ERR_USAGE;
-    for (int from = 0; from < t->count; from = file_end(t, from, storage, file_bytes)) w->files++;
+    w->plan = model_files(t, storage, file_bytes, &w->files);
     w->chunk = chunk_buffer();
     return OK;
 }
@@ -235,47 +258,27 @@ status model_writer_unit(model_writer *w, int unit, const tensor *flat, message 
 {
     const param_table *t = w->table;
     for (; w->next < t->count && t->param[w->next].unit == unit; w->next++) {
-        if (w->next == w->file_end) TRY(begin_file(w, why));
-        const status s = save_param(w, &t->param[w->next], flat, why);
-        if (s != OK) w->file_end = 0; /* a writer that failed has closed its file */
-        TRY(s);
-        if (w->next + 1 == w->file_end) TRY(end_file(w, why));
+        if (!w->open) TRY(begin_file(w, why));
+        TRY(save_param(w, &t->param[w->next], flat, why));
+        if (w->next + 1 == w->plan[w->number].to) TRY(end_file(w, why));
     }
     return OK;
-}
-
-static status save_index(const model_writer *w, message *why)
-{
-    const param_table *t = w->table;
-    json_t *weight_map = json_object();
-    int number = 0;
-    for (int from = 0, to; from < t->count; from = to) {
-        char name[64];
-        to = file_end(t, from, w->storage, w->file_bytes);
-        file_name(w, ++number, name, sizeof name);
-        for (int i = from; i < to; i++) json_object_set_new(weight_map, t->param[i].name, json_string(name));
-    }
-    json_t *index =
-        json_pack("{s:{s:I}, s:o}", "metadata", "total_size",
-                  (json_int_t)(param_table_numel(t) * dtype_bytes(w->storage)), "weight_map", weight_map);
-    char path[PATH_BYTES];
-    path_join(path, w->folder, "model.safetensors.index.json");
-    return json_text_write(index, JSON_INDENT(2), path, w->written, why);
 }
 
 status model_writer_finish(model_writer *w, message *why)
 {
     REQUIRE(w->next == w->table->count, "%d of %d parameters are written", w->next, w->table->count);
-    free(w->chunk);
-    w->chunk = NULL;
-    if (w->files > 1) TRY(save_index(w, why));
-    return folder_sync(w->folder, why);
+    status s = model_files_index(w->folder, w->table, w->storage, w->plan, w->files, w->written, why);
+    if (s == OK) s = folder_sync(w->folder, why);
+    model_writer_abandon(w); /* nothing is open: it gives the memory back */
+    return s;
 }
 
 void model_writer_abandon(model_writer *w)
 {
-    if (w->next < w->file_end) safetensors_abandon(&w->file);
+    if (w->open) safetensors_abandon(&w->out);
     free(w->chunk);
+    free(w->plan);
     *w = (model_writer){0};
 }
 

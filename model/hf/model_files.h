@@ -27,7 +27,19 @@ status model_load(const char *folder, const param_table *t, const weights *w, co
 status model_save(const char *folder, const param_table *t, const units *u, const ops *k, dtype storage,
                   int64_t file_bytes, message *why);
 
-/* Bytes of the safetensors files that model_save writes. */
+/* One of the files that model_save writes. */
+enum { MODEL_FILE_NAME = 48 };
+typedef struct model_file {
+    char name[MODEL_FILE_NAME];
+    int from, to; /* the parameters in it */
+} model_file;
+
+/* How model_save cuts a model. The caller frees the list. */
+model_file *model_files(const param_table *t, dtype storage, int64_t file_bytes, int *count);
+/* Writes the index of these files, which comes last; of a single file nothing. */
+status model_files_index(const char *folder, const param_table *t, dtype storage, const model_file *file,
+                         int count, written_files *written, message *why);
+/* Their bytes, without the index. */
 int64_t model_files_bytes(const param_table *t, dtype storage, int64_t file_bytes);
 
 /* Declares a parameter for a safetensors file: as tensor PREFIXname, of its shape. */
@@ -54,10 +66,11 @@ typedef struct model_writer {
     const param_table *table; /* borrowed */
     const ops *k;
     dtype storage;
-    int64_t file_bytes;
-    safetensors_writer file;
-    int next, file_end; /* parameters: the one that comes next, the first that is not in the open file */
-    int files, number;  /* how many there will be, and which one is open */
+    model_file *plan; /* the files, and how many there are */
+    int files;
+    safetensors_writer out;
+    int number, next; /* the file that is open or comes next; the parameter that comes next */
+    bool open;
     float *chunk;
     written_files *written; /* NULL, or set after opening: gets every file, with its hash; borrowed */
 } model_writer;

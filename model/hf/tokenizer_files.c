@@ -1,7 +1,5 @@
 /* The names under which transformers and its predecessors keep a tokenizer. A folder has some of them. */
 #include "model/hf/tokenizer_files.h"
-#include "base/file.h"
-#include <stddef.h>
 
 status tokenizer_files_copy(const char *from, const char *to, written_files *written, message *why)
 {
@@ -16,13 +14,5 @@ status tokenizer_files_copy(const char *from, const char *to, written_files *wri
         "chat_template.jinja",
         "generation_config.json",
     };
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char source[PATH_BYTES], copy[PATH_BYTES];
-        uint64_t hash;
-        int64_t bytes;
-        if (!file_exists(path_join(source, from, names[i]))) continue;
-        TRY(file_copy(source, path_join(copy, to, names[i]), &hash, &bytes, why));
-        written_add(written, copy, bytes, hash);
-    }
-    return folder_sync(to, why);
+    return written_copies(written, from, to, names, sizeof names / sizeof names[0], why);
 }

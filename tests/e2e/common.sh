@@ -90,10 +90,17 @@ check_close() {
         END { if (NR == 0) print "FAILED: " what ": nothing to compare"; exit bad || NR == 0 }' >&2 || exit 1
 }
 
-# check_same_files WHAT FOLDER FOLDER: checkpoints whose weights and optimizer states have the same bytes.
+# check_same_files WHAT FOLDER FOLDER: checkpoints whose weights and optimizer states have the same bytes. Their runs had as many ranks.
 check_same_files() {
     local file
-    for file in config.json model.safetensors optim-00000.safetensors state.json; do
+    for file in config.json state.json $(cd "$2" && ls ./*.safetensors) $(cd "$3" && ls ./*.safetensors); do
         cmp "$2/$file" "$3/$file" >&2 || fail "$1: $file differs"
     done
+}
+
+# check_same_values WHAT FOLDER FOLDER: checkpoints of one step and the same weights and moments, whatever ranks wrote them.
+state_values() { grep -E '"(step|position|tokens|data_fingerprint|weights_fingerprint|masters_fingerprint|moments_fingerprint)"' "$1/state.json"; }
+check_same_values() {
+    [ "$(state_values "$2" | wc -l)" = 7 ] || fail "$1: $(cat "$2/state.json")"
+    cmp <(state_values "$2") <(state_values "$3") >&2 || fail "$1: $(cat "$2/state.json" "$3/state.json")"
 }

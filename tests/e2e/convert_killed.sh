@@ -41,7 +41,7 @@ kill -9 $job
 begun || fail "kill -9 left nothing: this test is wrong"
 mkdir mla.remla-tmp-mine # a name that we do not give
 check_exit 0 "${convert[@]}"
-grep -q '^removed mla.remla-tmp-[0-9]*, which a conversion that was killed had left$' out || { cat out >&2; fail "what kill -9 left is not removed"; }
+grep -q '^removed mla.remla-tmp-[0-9]*, which a process that was killed had left$' out || { cat out >&2; fail "what kill -9 left is not removed"; }
 [ "$(echo mla*)" = "mla mla.remla-tmp-mine" ] || fail "left: $(echo mla*)"
 cmp mla/model.safetensors want/model.safetensors >&2 || fail "after kill -9: the weights differ"
 rmdir mla.remla-tmp-mine

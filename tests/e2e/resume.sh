@@ -80,4 +80,4 @@ check_close 1e-6 "one rank, then two, then one with two threads" got want
 
 # The state has the hash of the weights that the log tells of: float32 weights are their own masters.
 logged=$(sed -n 's/^checkpoint .* | weights //p' whole/train.log | tail -n 1)
-[ "$(field weights_xxh3_64 <whole/$last/state.json)" = "\"$logged\"" ] || fail "the log has weights $logged, state.json other ones"
+[ "$(field weights_fingerprint <whole/$last/state.json)" = "\"$logged\"" ] || fail "the log has weights $logged, state.json other ones"

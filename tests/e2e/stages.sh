@@ -68,7 +68,22 @@ check_exit 0 ranks 4 "$REMLA" train "${elastic[@]}" parallel.zero=1 train.stop_a
 ! grep 'bit for bit' err >&2 || fail "bits are said to change, and do not"
 check_exit 0 ranks 2 "$REMLA" train "${elastic[@]}" parallel.zero=2
 curve parts | cmp - mla.curve >&2 || fail "a run whose ranks and stage change has other losses"
-for file in config.json model.safetensors optim-00000.safetensors; do cmp "mla/$last/$file" "parts/$last/$file" >&2 || fail "$file differs after ranks and stage have changed"; done
+check_same_values "after ranks and stage have changed" "mla/$last" "parts/$last"
+
+# A checkpoint goes through any ranks and stages, which write it again as it is, and comes back to one rank with the bytes that it had.
+from=mla/$last
+i=0
+for how in "2 0 f32" "4 1 bf16" "1 3 bf16" "4 3 f32" "2 2 bf16" "4 2 f32" "2 1 f32" "1 0 f32"; do
+    read -r n zero type <<<"$how"
+    launch=()
+    [ "$n" = 1 ] || launch=(ranks "$n")
+    check_exit 0 "${launch[@]}" "$REMLA" train mla.yaml train.steps=20 train.micro_batch=1 parallel.sum=exact train.out=again-$i train.resume=$from \
+        parallel.zero="$zero" checkpoint.weights="$type"
+    check_same_values "on $n ranks in stage $zero" mla/$last again-$i/$last
+    from=again-$i/$last
+    i=$((i + 1))
+done
+check_same_files "on many ranks and back" mla/$last $from
 
 check_exit 2 ranks 3 "$REMLA" train mla.yaml train.out=none train.batch_tokens=192 parallel.sum=exact
 grep -q 'parallel.sum=exact with 3 ranks: it takes 1, 2, 4, 8' err || fail "exact sums of three ranks: $(cat err)"

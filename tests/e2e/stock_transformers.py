@@ -1,5 +1,6 @@
 """What `remla convert` writes by default loads in stock transformers (no remote code) with exactly its keys, and its loss in float32 is that of `remla eval`:
-of every fixture, of a model of Qwen2.5's widths with random weights and biases, and of their checkpoints after five steps of training. usage: stock_transformers.py REMLA FIXTURES, or stock_transformers.py REMLA --model
+of every fixture, of a model of Qwen2.5's widths with random weights and biases, and of their checkpoints after five
+steps of training, also when exported. usage: stock_transformers.py REMLA FIXTURES, or stock_transformers.py REMLA --model
 FOLDER SHARD SEQ_LEN for a model of your own. Exit 77: torch, transformers or the fixtures are missing."""
 import glob
 import json
@@ -69,7 +70,7 @@ def random_qwen(folder):
 
 
 def compare_converted(remla, fixtures, source, name, spec, seq_len, folder):
-    converted, config, run = (os.path.join(folder, part) for part in ("mla", "run.yaml", "run"))
+    converted, config, run, exported = (os.path.join(folder, part) for part in ("mla", "run.yaml", "run", "exported"))
     call(remla, "convert", source, converted, f"calib.data={fixtures}/calib.ds", f"calib.seq_len={seq_len}",
          f"convert.kv_lora_rank={spec['rank']}", f"convert.qk_rope_head_dim={spec['rope']}", f"convert.q_lora_rank={spec.get('q_rank', 0)}")
     with open(config, "w") as f:
@@ -77,7 +78,9 @@ def compare_converted(remla, fixtures, source, name, spec, seq_len, folder):
     call(remla, "train", config, f"data.train={fixtures}/train.ds", f"train.out={run}", "train.steps=5", f"train.seq_len={seq_len}",
          f"train.batch_tokens={8 * seq_len}", "optim.lr=1e-3", "device.kind=cpu")
     good = compare(remla, name, converted, f"{fixtures}/val.ds", seq_len)
-    return compare(remla, f"{name}, 5 steps", f"{run}/checkpoints/step-00000005", f"{fixtures}/val.ds", seq_len) and good
+    good &= compare(remla, f"{name}, 5 steps", f"{run}/checkpoints/step-00000005", f"{fixtures}/val.ds", seq_len)
+    call(remla, "export", run, exported, "export.dtype=bf16")
+    return compare(remla, f"{name}, 5 steps, exported in bf16", exported, f"{fixtures}/val.ds", seq_len) and good
 
 
 def main():

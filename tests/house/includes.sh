@@ -31,7 +31,8 @@ declare -A may=(
     [train/options]="base"
     [train]="base kernels model model/hf data data/tokenizer optim eval eval/tasks generate serve train/options"
     [train/conversion]="base model/hf model/convert data eval train/options"
-    [train/commands]="base generate generate/chat_template serve model model/decode model/hf model/convert data data/tokenizer data/shards data/prepare eval eval/tasks train train/options train/conversion"
+    [train/export]="base kernels model model/hf train train/options train/conversion"
+    [train/commands]="base generate generate/chat_template serve model model/decode model/hf model/convert data data/tokenizer data/shards data/prepare eval eval/tasks train train/options train/conversion train/export"
     [bench]="base kernels kernels/cpu model model/decode model/hf data data/tokenizer data/shards optim eval train"
 )
 wrong=0 seen=0

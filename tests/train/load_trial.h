@@ -12,12 +12,15 @@
 #include "train/manifest.h"
 #include "train/state_files.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
+static const char *kind = "cpu"; /* device.kind */
 static const comm *world;
-static char folder[PATH_BYTES]; /* of the checkpoint */
+static char run[PATH_BYTES], folder[PATH_BYTES]; /* of the checkpoint that was saved last */
 static checkpoint_state saved;
 
 enum { PARTS = 3 };
@@ -160,6 +163,8 @@ static void rewrite(const float *values, int ranks, dtype model_type, bool maste
 static void open_run(int stage)
 {
     golden_options("mla");
+    set("device.kind=%s", kind);
+    set("optim.offload=%s", stage == 1 ? "true" : "false"); /* of a device: states stay on the host */
     set("train.batch_tokens=256");
     set("train.micro_batch=2");
     set("parallel.zero=%d", stage);
@@ -172,24 +177,34 @@ static void close_run(void)
     options_free(&o);
 }
 
-/* Two steps and their checkpoint. */
-static void save_run(void)
+static void new_run(void)
 {
-    step_result r;
-    checkpoint_progress p;
-    char run[PATH_BYTES] = "", name[32];
+    char name[32];
     static int number;
-    for (int i = 0; i < 2; i++) good(training_step(&t, &r, &why));
     snprintf(name, sizeof name, "run-%d", number++);
     if (world->rank == 0) {
         snprintf(run, sizeof run, "%s", scratch_path(name));
         good(checkpoint_clean(run, &why));
     }
     comm_broadcast(world, run, sizeof run, 0);
+}
+
+static void save(void)
+{
+    checkpoint_progress p;
     saved = t.state;
     good(checkpoint_begin(t.writer, run, &t.state, &why));
     good(checkpoint_poll(t.writer, true, &p, &why));
-    checkpoint_folder(folder, run, 2);
+    checkpoint_folder(folder, run, t.state.step);
+}
+
+/* Two steps and their checkpoint. */
+static void save_run(void)
+{
+    step_result r;
+    new_run();
+    for (int i = 0; i < 2; i++) good(training_step(&t, &r, &why));
+    save();
 }
 
 /* Another step first, so that every value has to come from the files. */
@@ -290,6 +305,59 @@ static void test_wrong_reader(void **state)
     close_run();
 }
 
+/* The last byte of the largest file of a step's checkpoint. */
+static void damage(int64_t step)
+{
+    char path[PATH_BYTES], largest[PATH_BYTES] = "", byte;
+    checkpoint_folder(folder, run, step);
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir));) {
+        path_join(path, folder, entry->d_name);
+        if (is_file(entry->d_name, "optim-") && file_bytes(path) >= file_bytes(largest))
+            snprintf(largest, sizeof largest, "%s", path);
+    }
+    closedir(dir);
+    const int fd = open(largest, O_RDWR);
+    const int64_t at = file_bytes(largest) - 1;
+    assert_true(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+static void expect_newest(int64_t step, const char *sentence)
+{
+    char got[PATH_BYTES], want[PATH_BYTES];
+    good(comm_agree(world, OK, &why)); /* the files are as they will be */
+    const status s = checkpoint_newest(run, world, got, &why);
+    checkpoint_folder(want, run, step);
+    if (sentence ? s != ERR_INPUT || !strstr(why.text, sentence) : s != OK || strcmp(got, want) != 0)
+        fail_msg("rank %d: %d, %s", world->rank, s, s == OK ? got : why.text);
+}
+
+/* All ranks pass over what one of them finds damaged. */
+static void test_newest(void **state)
+{
+    (void)state;
+    open_run(0);
+    new_run();
+    step_result r;
+    char none[PATH_BYTES];
+    good(checkpoint_newest(run, world, none, &why));
+    assert_string_equal(none, "");
+    for (int i = 0; i < 3; i++) {
+        good(training_step(&t, &r, &why));
+        save();
+    }
+    expect_newest(3, NULL);
+    for (int64_t step = 3; step > 0; step--) {
+        if (world->rank == 0) damage(step);
+        expect_newest(step - 1, step > 1 ? NULL : "none of its 3 checkpoints is whole; the oldest: ");
+    }
+    close_run();
+}
+
 static int load_trial(int ranks)
 {
     world = comm_start();
@@ -299,6 +367,7 @@ static int load_trial(int ranks)
         cmocka_unit_test(test_stages),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_wrong_reader),
+        cmocka_unit_test(test_newest),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     comm_stop(world);

@@ -50,9 +50,9 @@ static void put(const char *folder, const char *name, const char *text, written_
 }
 
 /* A whole checkpoint of `step` in a folder of any name. */
-static void make(const char *name, int64_t step)
+static void make_far(const char *name, int64_t step, bool far)
 {
-    const checkpoint_state s = {.step = step, .position = 8 * step, .tokens = 256 * step};
+    const checkpoint_state s = {.step = step, .position = 8 * step, .tokens = 256 * step, .far = far};
     written_files list = {0};
     char folder[PATH_BYTES];
     snprintf(folder, sizeof folder, "%s", at(name));
@@ -63,6 +63,8 @@ static void make(const char *name, int64_t step)
     assert_int_equal(manifest_write(folder, &list, &why), OK);
     written_free(&list);
 }
+
+static void make(const char *name, int64_t step) { make_far(name, step, false); }
 
 static void make_steps(const char *steps)
 {
@@ -134,6 +136,13 @@ static void expect_newest(const char *name)
     char folder[PATH_BYTES];
     if (checkpoint_newest(run, comm_self(), folder, &why) != OK) fail_msg("%s", why.text);
     assert_string_equal(folder, *name ? at(name) : "");
+}
+
+static void expect_before(int64_t most, int64_t want)
+{
+    int64_t step;
+    if (checkpoint_before(run, most, &step, &why) != OK) fail_msg("%s", why.text);
+    assert_int_equal(step, want);
 }
 
 /* ---- the tests ----------------------------------------------------------------------------------------- */
@@ -394,6 +403,36 @@ static void test_old(void **state)
 }
 
 /* Warnings go into a file while a test runs, so that they can be counted. */
+/* What a run can go back to, and that nothing of the way that it goes back on is left to start from. */
+static void test_going_back(void **state)
+{
+    (void)state;
+    new_run();
+    expect_before(INT64_MAX, -1);
+    make_steps("10 20 30 50");
+    make_far("step-00000040", 40, true);
+    make("step-00000031", 30); /* somebody's copy */
+    expect_before(9, -1);
+    expect_before(10, 10);
+    expect_before(29, 20);
+    expect_before(49, 30);
+    expect_before(50, 50);
+    expect_warnings(1, "step-00000031");
+    damage("step-00000030", false);
+    expect_before(49, 20);
+    assert_int_equal(checkpoint_remove_after(run, 20, &why), OK);
+    expect_names("10 20 30 31"); /* damaged ones are no place to start from */
+    expect_newest("step-00000020");
+    assert_int_equal(checkpoint_remove_after(run, 20, &why), OK);
+
+    new_run();
+    make_steps("10 20 30 40");
+    assert_int_equal(folder_make(at("step-00000030/mine"), &why), OK);
+    assert_int_equal(checkpoint_remove_after(run, 10, &why), ERR_INPUT);
+    assert_non_null(strstr(why.text, "step-00000030"));
+    expect_names("10 20 30"); /* the newest first */
+}
+
 static int standard_error = -1;
 
 static int catch_warnings(void **state)
@@ -431,6 +470,7 @@ int main(void)
         TEST(test_read_once),
         TEST(test_in_the_way),
         TEST(test_old),
+        TEST(test_going_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

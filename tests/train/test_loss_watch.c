@@ -104,6 +104,28 @@ static void test_skipped(void **state)
     assert_false(add(&w, 2));
 }
 
+/* At the third update in a row that was not made, and the eighth far loss; then at every eighth. */
+static void test_exploded(void **state)
+{
+    (void)state;
+    loss_watch w = {.taken = 0};
+    for (int i = 0; i < 20; i++) assert_false(add(&w, 2) || loss_watch_exploded(&w));
+    for (int i = 1; i <= 24; i++) {
+        assert_true(add(&w, 9));
+        assert_int_equal(loss_watch_exploded(&w), i % 8 == 0);
+    }
+    for (int i = 0; i < 20; i++) add(&w, 2);
+    assert_true(w.far == 0 && w.skips == 0);
+    add(&w, 9); /* far, but not skipped */
+    loss_watch_add(&w, 2, true);
+    loss_watch_add(&w, NAN, false);
+    assert_true(!loss_watch_exploded(&w) && w.far == 3 && w.skips == 2);
+    loss_watch_add(&w, 2, true);
+    assert_true(loss_watch_exploded(&w) && w.far == 4 && w.skips == 3);
+    add(&w, 9);
+    assert_true(!loss_watch_exploded(&w) && w.far == 5 && w.skips == 0);
+}
+
 /* Before the eighth nothing is far; then the eight are the past. */
 static void test_first_steps(void **state)
 {
@@ -122,6 +144,7 @@ int main(void)
                                        cmocka_unit_test(test_spike_is_over_at_once),
                                        cmocka_unit_test(test_creeps_up_and_stays),
                                        cmocka_unit_test(test_skipped),
+                                       cmocka_unit_test(test_exploded),
                                        cmocka_unit_test(test_first_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

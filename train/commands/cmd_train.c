@@ -5,14 +5,12 @@
 #include "train/commands/commands.h"
 #include "eval/evaluate.h"
 #include "train/progress.h"
+#include "train/rollback.h"
 #include "train/saving.h"
 #include "train/start.h"
 #include "train/training.h"
 #include <signal.h>
 #include <string.h>
-
-/* A run whose gradients are not finite this many steps in a row will not come back. */
-enum { SKIPS_IN_A_ROW = 3 };
 
 static bool due(int64_t step, option_INT_OR_NONE every)
 {
@@ -46,6 +44,7 @@ static bool validation_due(const training *t)
 static status validate(training *t, metrics *log, message *why)
 {
     evaluation e;
+    die_place("step %lld, validation", (long long)t->state.step);
     TRY(evaluate(&t->m, &t->acts, &t->held_out, option_or(t->o->val_tokens, ALL_TOKENS), t->c, &e, why));
     log_line("val  %lld | loss %.4f | ppl %.3f | %lld tokens in %.1f s", (long long)t->state.step, e.loss,
              e.ppl, (long long)e.tokens, e.seconds);
@@ -70,6 +69,7 @@ static void ask_questions(training *t, metrics *log)
     suite_result r;
     message why;
     char text[BENCHMARKS_TEXT_BYTES];
+    die_place("step %lld, questions", (long long)t->state.step);
     if (benchmarks_ask(&t->questions, &r, &why) != OK) {
         log_warning("step %lld is not evaluated: %s", (long long)t->state.step, why.text);
         return;
@@ -120,7 +120,7 @@ static status train(training *t, saving *keep, metrics *log, message *why)
     progress p;
     progress_start(&p, t);
     int64_t taken = 0;
-    int skips = 0, signal = 0;
+    int signal = 0;
 
     while (t->state.step < t->steps && !signal && taken < most) {
         step_result r;
@@ -131,13 +131,13 @@ static status train(training *t, saving *keep, metrics *log, message *why)
         progress_step(&p, t, &r, log);
         TRY(saving_step(keep, &r, why));
 
-        skips = r.skipped ? skips + 1 : 0;
-        if (skips == SKIPS_IN_A_ROW)
-            return fail(why, DIVERGED,
-                        "step %lld: loss or gradient was not finite %d steps in a row; %s: go on from it "
-                        "or an older one (train.resume), or from the beginning, in another train.out, with a "
-                        "lower optim.lr",
-                        (long long)t->state.step, skips, saving_newest(keep, newest));
+        bool back = false;
+        if (loss_watch_exploded(&keep->watch)) TRY(rollback(keep, &r, &back, why));
+        if (back) {
+            taken--; /* or a process of few steps could go this way again and again */
+            progress_pause(&p);
+            continue;
+        }
         signal = r.signal;
         const bool last = t->state.step == t->steps, stops = last || signal || taken == most;
         TRY(stops ? saving_last(keep, why) : saving_due(keep, why)); /* also if validation fails */
@@ -164,16 +164,16 @@ static status run_training(training *t, run_folder *run, message *why)
     bool elsewhere;
     TRY(resume(t, run, &begin, &elsewhere, why));
     TRY_ROOT(t->c, run_folder_describe(run, t->o, t->m.k, t->c, why), why);
-    const int64_t from = t->state.step ? t->state.step : -1;
-    TRY_ALL(t->c, metrics_open(&log, run->path, from, t->c->rank, t->questions.suite.tasks, &watch, why),
+    TRY_ALL(t->c, metrics_open(&log, run->path, &t->state, t->c->rank, t->questions.suite.tasks, &watch, why),
             why);
     start_record(&begin, t, &log);
-    saving_start(&keep, t, run, &log, &watch, elsewhere ? -1 : from);
+    saving_start(&keep, t, run, &log, &watch, elsewhere || !t->state.step ? -1 : t->state.step);
     /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
     status s = t->state.step == t->steps ? saving_last(&keep, why) : OK;
     if (s == OK) s = validate_first(t, &log, why);
     if (s == OK) ask_questions_first(t, &log);
     if (s == OK) s = train(t, &keep, &log, why);
+    saving_stop(&keep);
     metrics_close(&log);
     return s;
 }

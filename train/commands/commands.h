@@ -25,6 +25,7 @@ status cmd_train(const command_line *line, options *o, const comm *c, message *w
 status cmd_eval(const command_line *line, options *o, const comm *c, message *why);
 status cmd_eval_tasks(const command_line *line, options *o, const comm *c, message *why); /* eval --tasks */
 status cmd_convert(const command_line *line, options *o, const comm *c, message *why);
+status cmd_export(const command_line *line, options *o, const comm *c, message *why);
 status cmd_generate(const command_line *line, options *o, const comm *c, message *why);
 status cmd_serve(const command_line *line, options *o, const comm *c, message *why);
 status cmd_plan(const command_line *line, options *o, const comm *c, message *why);

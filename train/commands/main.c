@@ -50,6 +50,8 @@ static const command commands[] = {
      "CONFIG.yaml [--ranks N] [--device h100|a100|cpu] [section.key=value ...] [--json]",
      "memory, disk and time that a training run takes, and settings with which it fits",
      "model data train parallel optim val eval checkpoint device"},
+    {"export", cmd_export, false, 0, false, 2, 2, "RUN|CHECKPOINT DST [section.key=value ...] [--json]",
+     "a clean model folder from a run's best checkpoint, or from one that is named", "export"},
     {"eval", cmd_eval, true, 0, false, 1, 1,
      "MODEL (data.val=SHARDS | --tasks T,..|all eval.data=FOLDER [--style S] [--limit N] [--shots K] "
      "[--samples OUT.jsonl] [eval.base=ORIGINAL]) [section.key=value ...] [--json]",

@@ -2,11 +2,11 @@
 #ifndef REMLA_TRAIN_CONVERSION_JOB_H
 #define REMLA_TRAIN_CONVERSION_JOB_H
 #include "base/comm.h"
+#include "base/temporary_folder.h"
 #include "data/dataset.h"
 #include "model/hf/config.h"
 #include "model/convert/layerwise.h"
 #include "train/options/options.h"
-#include "train/conversion/temporary_folder.h"
 
 typedef struct convert_job {
     const options *o;

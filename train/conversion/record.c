@@ -119,6 +119,12 @@ status conversion_record_write(const conversion_record *r, const char *folder, m
     return s;
 }
 
+status conversion_record_copy(const char *from, const char *to, written_files *written, message *why)
+{
+    static const char *const names[] = {"conversion.json", "conversion.svg"};
+    return written_copies(written, from, to, names, 2, why);
+}
+
 /* ---- printing -------------------- */
 
 static double real_of(const json_t *o, const char *key)

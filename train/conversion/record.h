@@ -2,6 +2,7 @@
  * (docs/FORMATS.md), and conversion.svg with the errors of the layers. None of it is collective. */
 #ifndef REMLA_TRAIN_CONVERSION_RECORD_H
 #define REMLA_TRAIN_CONVERSION_RECORD_H
+#include "base/written.h"
 #include "model/hf/config.h"
 #include "model/convert/layerwise.h"
 #include "train/options/options.h"
@@ -29,6 +30,8 @@ typedef struct conversion_record {
 void record_step(conversion_record *r, const char *name, double loss, int64_t tokens);
 /* Writes FOLDER/conversion.json, and FOLDER/conversion.svg where there are layers. */
 status conversion_record_write(const conversion_record *r, const char *folder, message *why);
+/* Copies the files of a record, where the folder `from` has them; adds them to `written` (may be NULL). */
+status conversion_record_copy(const char *from, const char *to, written_files *written, message *why);
 bool conversion_exists(const char *folder);
 /* FOLDER/conversion.json; the caller gives *record back with json_decref. ERR_INPUT when it is not JSON, or
  * not the record of a conversion. */

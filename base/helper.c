@@ -1,11 +1,11 @@
 /* One lock, one condition: whoever hands over, waits, works or ends looks at the same few fields. */
-#include "base/worker.h"
+#include "base/helper.h"
 #include "base/memory.h"
 #include "base/thread.h"
 #include <stdlib.h>
 #include <string.h>
 
-struct worker {
+struct helper {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -18,7 +18,7 @@ struct worker {
 
 static void *work(void *context)
 {
-    worker *const w = context;
+    helper *const w = context;
     pthread_mutex_lock(&w->lock);
     for (;;) {
         while (!w->job && !w->ends) pthread_cond_wait(&w->changed, &w->lock);
@@ -36,9 +36,9 @@ static void *work(void *context)
     return NULL;
 }
 
-worker *worker_start(void)
+helper *helper_start(void)
 {
-    worker *const w = memory_new(1, sizeof *w, "a worker");
+    helper *const w = memory_new(1, sizeof *w, "a helper");
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
     const int error = thread_start(&w->thread, work, w);
@@ -46,7 +46,7 @@ worker *worker_start(void)
     return w;
 }
 
-void worker_run(worker *w, status (*job)(void *context, message *why), void *context)
+void helper_run(helper *w, status (*job)(void *context, message *why), void *context)
 {
     pthread_mutex_lock(&w->lock);
     while (w->job) pthread_cond_wait(&w->changed, &w->lock);
@@ -56,7 +56,7 @@ void worker_run(worker *w, status (*job)(void *context, message *why), void *con
     pthread_mutex_unlock(&w->lock);
 }
 
-bool worker_busy(worker *w)
+bool helper_busy(helper *w)
 {
     pthread_mutex_lock(&w->lock);
     const bool busy = w->job;
@@ -64,7 +64,7 @@ bool worker_busy(worker *w)
     return busy;
 }
 
-status worker_wait(worker *w, message *why)
+status helper_wait(helper *w, message *why)
 {
     pthread_mutex_lock(&w->lock);
     while (w->job) pthread_cond_wait(&w->changed, &w->lock);
@@ -74,7 +74,7 @@ status worker_wait(worker *w, message *why)
     return result;
 }
 
-void worker_stop(worker *w)
+void helper_stop(helper *w)
 {
     if (!w) return;
     pthread_mutex_lock(&w->lock);

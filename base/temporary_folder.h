@@ -1,8 +1,8 @@
 /* A folder that is written beside its final name, TARGET.remla-tmp-PID, and gets that name when it is whole.
- * A lock on it says that its owner is alive: a conversion removes what a killed one has left beside the same
- * target. */
-#ifndef REMLA_TRAIN_CONVERSION_TEMPORARY_FOLDER_H
-#define REMLA_TRAIN_CONVERSION_TEMPORARY_FOLDER_H
+ * A lock on it says that its owner is alive: who writes the same target removes what a killed process has left
+ * beside it. */
+#ifndef REMLA_BASE_TEMPORARY_FOLDER_H
+#define REMLA_BASE_TEMPORARY_FOLDER_H
 #include "base/file.h"
 
 typedef struct temporary_folder {

@@ -1,6 +1,7 @@
-/* A folder beside its final name. Its owner holds a lock in it while it works. So the next conversion can
- * tell a folder that is being written from one whose owner was killed, and removes the latter. */
-#include "train/conversion/temporary_folder.h"
+/* A folder beside its final name. Its owner holds a lock in it while it works. So the next process that writes
+ * the same target can tell a folder that is being written from one whose owner was killed, and removes the
+ * latter. */
+#include "base/temporary_folder.h"
 #include "base/log.h"
 #include "base/sweep.h"
 #include <dirent.h>
@@ -26,7 +27,7 @@ static void remove_leftover(const char *path)
     message why;
     if (folder_lock(path, "target", 0, &fd, &why) != OK) return;
     if (folder_remove(path, &why) == OK)
-        log_line("removed %s, which a conversion that was killed had left", path);
+        log_line("removed %s, which a process that was killed had left", path);
     else
         log_warning("%s", why.text);
     close(fd);

@@ -40,13 +40,13 @@ says out '"step": 8' '"steps": 8' '"done": true' '"live": false' '"command": nul
 # ---- a run that is not done: the command goes on, also from elsewhere
 check_exit 0 "$REMLA" train config.yaml train.steps=6 train.stop_after=2 checkpoint.every=2 train.out=part
 check_exit 0 "${inspect[@]}" part
-says out '^part: a run, step 2 of 6, stopped$' '^  goes on +from step 2: remla train part/config.yaml train.out=part$'
+says out '^part: a run, step 2 of 6, stopped$' '^  goes on +from step 2: remla train part/config.yaml train.out=part train.stop_after=none$'
 mkdir elsewhere
 (cd elsewhere && "${inspect[@]}" ../part) >out
 command=$(sed -n 's/^  goes on  *from step 2: //p' out)
-[ "$command" = "cd $work && remla train $work/part/config.yaml train.out=$work/part" ] || fail "$command"
+[ "$command" = "cd $work && remla train $work/part/config.yaml train.out=$work/part train.stop_after=none" ] || fail "$command"
 (cd / && PATH=$(dirname "$REMLA"):$PATH bash -c "$command") >said
-says said '^resumed from .*/part/checkpoints/step-00000002: step 2' '^done: step 4 of 6'
+says said '^resumed from .*/part/checkpoints/step-00000002: step 2' '^done: step 6 of 6'
 
 # ---- damage: what can be read is told, and the sentence is that of the first damage
 # damaged PATTERN SED-ARGUMENTS...: the checkpoint after a change; exit code 3.
@@ -79,7 +79,7 @@ cp -r $checkpoint run/checkpoints/step-00000012
 check_exit 3 "${inspect[@]}" run/checkpoints/step-00000012
 says err 'is of step 8, but its folder is called step-00000012'
 check_exit 0 "${inspect[@]}" run
-says out '^  checkpoints +3$' 'step 12 +DAMAGED: run/checkpoints/step-00000012/state.json: is of step 8' 'step 8 .*the newest'
+says out '^  checkpoints +3$' 'step 12 +DAMAGED: state.json: is of step 8' 'step 8 .*the newest'
 rm -r run/checkpoints/step-00000012
 
 # ---- a run of which nothing is whole

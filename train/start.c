@@ -84,12 +84,14 @@ static status like_first(const training *t, const char *first, message *why)
     json_decref(then);
     json_decref(now);
     const status s =
-        same ? OK : fail(why, ERR_INPUT, "from rank 0 to rank %d on %.100s: %.700s", t->c->rank, host, text);
+        same ? OK
+             : fail(why, ERR_INPUT, "rank %d on %.100s is not like rank 0: %.700s", t->c->rank, host, text);
     free(text);
     return s;
 }
 
-/* Ranks that differ compute different numbers of the same: then it matters which rank has which samples. */
+/* Ranks on unlike machines compute unlike bits from the same: then it matters which rank has which samples.
+ */
 static void compare_ranks(const training *t)
 {
     enum { MOST = 1 << 14 };
@@ -104,7 +106,10 @@ static void compare_ranks(const training *t)
     }
     comm_broadcast(t->c, first, MOST, 0);
     if (comm_agree(t->c, like_first(t, first, &why), &why) != OK)
-        log_warning("%s: the run has other bits when its ranks are placed otherwise", why.text);
+        log_warning("%s: their bits may differ%s", why.text,
+                    t->o->parallel_check.word == OPTION_NUMBER
+                        ? ", and parallel.check would take that for a fault; parallel.check=none turns it off"
+                        : "");
     free(first);
 }
 

@@ -86,7 +86,7 @@ void start_from(start *s, const training *t, const char *checkpoint)
 }
 
 /* What of env.json tells one start of a run from another. */
-static const char *const kept[] = {"started", "host", "remla", "git", "device", "machine", "ranks"};
+static const char *const kept[] = {"started", "host", "folder", "remla", "git", "device", "machine", "ranks"};
 
 void start_record(start *s, const training *t, metrics *log)
 {

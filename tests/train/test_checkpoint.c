@@ -177,21 +177,27 @@ static void test_other_values(void **state)
     good(load(&at));
 }
 
-/* A checkpoint from before states had hashes, ranks and threads. */
+/* Checkpoints from before states had hashes, ranks and threads, and from when they had other hashes. */
 static void test_without_hashes(void **state)
 {
     (void)state;
+    static const char *const rest[] = {
+        "", ", \"weights_xxh3_64\": \"0123456789abcdef\", "
+            "\"moments_xxh3_64\": \"fedcba9876543210\", \"ranks\": 2, \"threads\": 3"};
     int64_t bytes;
     char *was = read_all("state.json", &bytes), now[512];
-    snprintf(now, sizeof now,
-             "{\"step\": 2, \"position\": 16, \"tokens\": 512, \"data_fingerprint\": \"%016" PRIx64 "\"}",
-             saved.fingerprint);
-    write_all("state.json", now, (int64_t)strlen(now));
-    sign();
-    checkpoint_state at;
-    good(load(&at));
-    assert_true(at.step == 2 && !at.hashed && at.ranks == 0 && at.threads == 0);
-    good(training_resume(&t, folder, &why));
+    for (int i = 0; i < 2; i++) {
+        snprintf(now, sizeof now,
+                 "{\"step\": 2, \"position\": 16, \"tokens\": 512, \"data_fingerprint\": \"%016" PRIx64
+                 "\"%s}",
+                 saved.fingerprint, rest[i]);
+        write_all("state.json", now, (int64_t)strlen(now));
+        sign();
+        checkpoint_state at;
+        good(load(&at));
+        assert_true(at.step == 2 && !at.hashed && at.ranks == 2 * i && at.threads == 3 * i);
+        good(training_resume(&t, folder, &why));
+    }
     write_all("state.json", was, bytes);
     free(was);
     sign();

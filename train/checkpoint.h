@@ -65,6 +65,11 @@ checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *
  * collective, unless one is being written. */
 void checkpoint_writer_close(checkpoint_writer *w);
 
+/* Reserves the memory of the copies ahead of the first checkpoint, for which the training would stand still
+ * longer: after a step, when everything else has its memory. Does nothing when called again. Not
+ * collective. */
+void checkpoint_writer_prepare(checkpoint_writer *w);
+
 /* Begins the checkpoint of state->step, with the tokenizer's files from o->model_path: makes its hidden
  * folder, reserves the bytes of all files of all ranks, and copies weights and moments. When it returns OK
  * the training may go on; checkpoint_poll tells how it ends. Replaces a checkpoint of the same step, but

@@ -1,9 +1,8 @@
 /* Checkpoints: RUN/checkpoints/step-00000012 is a Hugging Face model folder (config.json, tokenizer,
- * model*.safetensors in float32: the master weights) plus optim-00000.safetensors (tensors "m.NAME" and
- * "v.NAME"), state.json, options.yaml (of the run that wrote it) and MANIFEST.json, which lists every file
- * with its size and XXH3-64 and carries the hash of itself. A checkpoint is written in a hidden folder
- * beside, synced, read back, then renamed: a folder that has the name is complete. docs/FORMATS.md describes
- * the files. */
+ * model*.safetensors) plus a state file of each rank that wrote it (train/state_files.h), state.json,
+ * options.yaml (of the run that wrote it) and MANIFEST.json, which lists every file with its size and XXH3-64
+ * and carries the hash of itself. A checkpoint is written in a hidden folder beside, synced, then renamed: a
+ * folder that has the name is complete. docs/FORMATS.md describes the files. */
 #ifndef REMLA_TRAIN_CHECKPOINT_H
 #define REMLA_TRAIN_CHECKPOINT_H
 #include "base/comm.h"

@@ -104,13 +104,13 @@ static status steps_of(const char *run, step_list *list, message *why)
     return OK;
 }
 
-status checkpoint_steps(const char *run, int64_t **step, int64_t *count, message *why)
+status checkpoint_steps(const char *run, int64_t **steps, int64_t *count, message *why)
 {
     step_list list;
-    TRY(steps_of(run, &list, why));
-    *step = list.step;
+    const status s = steps_of(run, &list, why);
+    *steps = list.step;
     *count = list.count;
-    return OK;
+    return s;
 }
 
 /* ---- which are complete -------------------------------------------------------------------------------- */
@@ -132,8 +132,7 @@ status checkpoint_verify(const char *folder, message *why)
     return checkpoint_verify_shared(folder, comm_self(), why);
 }
 
-/* True when a folder is, or once was, a checkpoint. Anything else is a user's. */
-static bool is_checkpoint(const char *folder)
+bool checkpoint_recognised(const char *folder)
 {
     char path[PATH_BYTES];
     return manifest_exists(folder) || file_exists(path_join(path, folder, CHECKPOINT_STATE)) ||
@@ -234,7 +233,7 @@ status checkpoint_newest(const char *run, const comm *c, char *folder, message *
     for (int64_t i = 0; i < list.count && !found; i++) {
         checkpoint_folder(folder, run, list.step[i]);
         found = are_complete(folder, c, &damage);
-        damaged += !found && is_checkpoint(folder);
+        damaged += !found && checkpoint_recognised(folder);
     }
     free(list.step);
     if (found) return OK;
@@ -276,7 +275,7 @@ status checkpoint_vacant(const char *run, int64_t step, bool *replaces, message 
     checkpoint_folder(final, run, step);
     const bool missing = lstat(final, &s) != 0;
     const bool copy = !missing && checkpoint_state_differs(final, step);
-    *replaces = !missing && !copy && folder_exists(final) && is_checkpoint(final);
+    *replaces = !missing && !copy && folder_exists(final) && checkpoint_recognised(final);
     if (missing || *replaces || empty_folder(final)) return OK;
     return fail(why, ERR_INPUT,
                 "%s: is in the way of the checkpoint of step %lld: it is %s; move it elsewhere", final,

@@ -63,12 +63,13 @@ static void add_program(json_t *to)
 
 static void add_host(json_t *to, const ops *k, const comm *c)
 {
-    char host[256] = "?";
+    char host[256] = "?", folder[PATH_BYTES];
     blas_versions blas;
     gethostname(host, sizeof host - 1);
     blas_versions_read(&blas);
     add_text(to, "host", host);
     add_text(to, "started", started());
+    add_text(to, "folder", getcwd(folder, sizeof folder));
     add_text(to, "machine", machine_text());
     add_text(to, "device", k->device ? device_text(k->device) : "CPU");
     add_text(to, "cpu", machine_cpu());

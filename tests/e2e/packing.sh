@@ -62,7 +62,7 @@ done
 check_exit 0 "$REMLA" "${common[@]}" data.packing=transmla train.out=val val.every=12 train.stop_after=1
 check_exit 0 "$REMLA" "${common[@]}" train.out=val-concat val.every=12 train.stop_after=1
 grep -q '"step": 0, "val_loss"' val/metrics.jsonl || fail "no validation before the first step"
-cmp <(grep '"step": 0' val/metrics.jsonl) <(grep '"step": 0' val-concat/metrics.jsonl) >&2 || fail "held-out loss depends on data.packing"
+cmp <(grep '"step": 0, "val_loss"' val/metrics.jsonl) <(grep '"step": 0, "val_loss"' val-concat/metrics.jsonl) >&2 || fail "held-out loss depends on data.packing"
 
 # Jobs that begin together build it together.
 order=("$REMLA" data order config.yaml data.train=data/train.ds data.packing=transmla train.seq_len=40 --count 50)

@@ -77,11 +77,11 @@ cmp mla-open/model.safetensors mla-closed/model.safetensors >&2 || fail "closed 
 
 # ---- metrics with a broken line and a hole: named, and nothing behind them is dropped
 check_exit 0 "$REMLA" train config.yaml train.steps=20 train.stop_after=12 train.out=holes
-sed -i -e '2s/^.../\x00\x00\x00/' -e '6,7d' holes/metrics.jsonl
+sed -i -e '3s/^.../\x00\x00\x00/' -e '7,8d' holes/metrics.jsonl
 cp holes/metrics.jsonl before
 check_exit 0 "$REMLA" train config.yaml train.steps=20 train.out=holes
 mv err complaints
-head -n 10 holes/metrics.jsonl | cmp - before >&2 || fail "lines of metrics are gone"
-check_says '^remla: warning: holes/metrics.jsonl:2: is not an object with a step'
-check_says '^remla: warning: holes/metrics.jsonl:3: steps 2 to 2 are missing before this line, 3 in all'
+head -n 11 holes/metrics.jsonl | cmp - before >&2 || fail "lines of metrics are gone"
+check_says '^remla: warning: holes/metrics.jsonl:3: is not an object with a step'
+check_says '^remla: warning: holes/metrics.jsonl:4: steps 2 to 2 are missing before this line, 3 in all'
 [ "$(curve holes | tail -n 1 | cut -d' ' -f1)" = 20 ] || fail "metrics after a hole: $(curve holes)"

@@ -6,6 +6,7 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "base/nearest.h"
+#include "base/startup.h"
 #include "train/commands/commands.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -64,7 +65,7 @@ static const command commands[] = {
      "answer requests over HTTP as OpenAI's API does, with a page to talk to the model",
      "serve decode device"},
     {"inspect", cmd_inspect, false, 0, false, 1, 1, "FOLDER [--json]",
-     "what a model folder holds, and how well it was converted", NULL},
+     "what a model folder or a checkpoint holds, and whether it is whole; or the story of a run", NULL},
     {"data import", cmd_data_import, true, 0, false, 2, 2, "SRC DST.ds.zst [import.key=value ...] [--json]",
      "turn a token file of datatrove, llm.c, Megatron, nanoGPT or MosaicML Streaming into a shard", "import"},
     {"data tokenize", cmd_data_tokenize, true, 0, false, 1, ANY,
@@ -369,6 +370,7 @@ static bool open_standard_streams(void)
 
 int main(int argc, char **argv)
 {
+    startup_done();
     if (!open_standard_streams()) return ERR_DEVICE;
     if (argc < 2) {
         print_commands(stderr);

@@ -1,0 +1,121 @@
+/* Proves on the disk what checkpoint_load proves in memory. An element's place is its number in the model,
+ * parameter after parameter (optim/fingerprints.h), so a file's parameters can be read in any pieces. */
+#include "train/checkpoint_values.h"
+#include "base/bf16.h"
+#include "base/fingerprint.h"
+#include "base/memory.h"
+#include "model/hf/model_files.h"
+#include "train/state_reader.h"
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum { CHUNK = 1 << 20 }; /* elements */
+
+status checkpoint_tensors_check(const char *folder, const dims *d, message *why)
+{
+    param_table table;
+    state_reader files;
+    TRY(model_check(folder, d, why));
+    param_table_init(&table, d);
+    const status s = state_reader_open(&files, folder, &table, why);
+    if (s == OK) state_reader_close(&files);
+    param_table_free(&table);
+    return s;
+}
+
+/* Where values come from: a kind of states, or the model files. */
+typedef struct source {
+    const state_reader *states; /* NULL: the model files */
+    state_kind kind;
+    const safetensors *model;
+    bool rounded; /* to bf16 */
+} source;
+
+static status read_part(const source *x, const param_table *t, int i, int64_t from, int64_t count, float *out,
+                        message *why)
+{
+    if (x->states) return state_reader_read(x->states, x->kind, i, from, count, out, why);
+    return safetensors_read(x->model, safetensors_find(x->model, t->param[i].name), from, count, out, why);
+}
+
+static void round_part(float *x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) x[i] = bf16_float(bf16_of(x[i]));
+}
+
+/* `first`: the number of the first element. */
+static status fingerprint_of(const source *x, const param_table *t, int64_t first, uint64_t *sum,
+                             message *why)
+{
+    float *const part = memory_new(CHUNK, sizeof *part, "a part of a checkpoint");
+    status s = OK;
+    *sum = 0;
+    for (int i = 0; i < t->count && s == OK; first += t->param[i++].numel)
+        for (int64_t from = 0, count; from < t->param[i].numel && s == OK; from += count) {
+            count = t->param[i].numel - from < CHUNK ? t->param[i].numel - from : CHUNK;
+            s = read_part(x, t, i, from, count, part, why);
+            if (s == OK && x->rounded) round_part(part, count);
+            if (s == OK) *sum += fingerprint_f32(part, count, first + from);
+        }
+    free(part);
+    return s;
+}
+
+static status same(const char *folder, const char *what, uint64_t found, uint64_t want, message *why)
+{
+    if (found == want) return OK;
+    return fail(why, ERR_INPUT,
+                "%s: the %s in its files have the fingerprint %016" PRIx64 ", its state.json says %016" PRIx64
+                ": they are not what was saved",
+                folder, what, found, want);
+}
+
+/* Weights beside masters in files of their own are these, rounded. */
+static status same_rounded(const char *folder, uint64_t found, uint64_t want, message *why)
+{
+    if (found == want) return OK;
+    return fail(why, ERR_INPUT,
+                "%s: the weights in its model files are not the masters in its state files, rounded", folder);
+}
+
+static status compare(const char *folder, const param_table *t, const state_reader *r,
+                      const safetensors *tensors, const checkpoint_state *want, message *why)
+{
+    const int64_t N = param_table_numel(t);
+    const bool kept = state_reader_has_masters(r), half = tensors->count && tensors->entry[0].type == BF16;
+    const source files = {.model = tensors}, states_m = {.states = r, .kind = STATE_M},
+                 states_v = {.states = r, .kind = STATE_V}, exact = {.states = r, .kind = STATE_MASTER},
+                 rounded = {.states = r, .kind = STATE_MASTER, .rounded = half};
+    uint64_t m, v, masters, written, copy;
+    TRY(fingerprint_of(&states_m, t, 0, &m, why));
+    TRY(fingerprint_of(&states_v, t, N, &v, why));
+    TRY(fingerprint_of(&files, t, 0, &written, why));
+    masters = written;
+    if (kept) {
+        TRY(fingerprint_of(&exact, t, 0, &masters, why));
+        TRY(fingerprint_of(&rounded, t, 0, &copy, why));
+        TRY(same_rounded(folder, written, copy, why));
+    }
+    if (!want->hashed) return OK;
+    TRY(same(folder, "moments", m + v, want->moments, why));
+    return same(folder, "master weights", masters, want->masters, why);
+}
+
+status checkpoint_values_check(const char *folder, const dims *d, const checkpoint_state *state, message *why)
+{
+    param_table table;
+    state_reader files;
+    safetensors tensors;
+    param_table_init(&table, d);
+    status s = state_reader_open(&files, folder, &table, why);
+    if (s == OK) {
+        s = safetensors_open(&tensors, folder, why);
+        if (s == OK) {
+            s = compare(folder, &table, &files, &tensors, state, why);
+            safetensors_close(&tensors);
+        }
+        state_reader_close(&files);
+    }
+    param_table_free(&table);
+    return s;
+}

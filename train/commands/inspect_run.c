@@ -1,0 +1,285 @@
+/* The story of a run told: how far it came, what happened to it, what is left, and how it goes on. */
+#include "base/clock.h"
+#include "base/json_text.h"
+#include "base/memory.h"
+#include "train/commands/inspect.h"
+#include "train/story.h"
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int64_t saved(const story *s) { return s->newest < 0 ? 0 : s->checkpoint[s->newest].step; }
+
+/* Without the checkpoint of its last step a run is not done. */
+static bool done(const story *s) { return s->steps && saved(s) >= s->steps; }
+
+static const char *plural(int64_t n, const char *one, const char *many) { return n == 1 ? one : many; }
+
+/* ---- how it goes on ------------------------------------------------------------------------------------ */
+
+static const json_t *last_start(const story *s)
+{
+    return json_array_get(s->starts, json_array_size(s->starts) - 1);
+}
+
+/* The command; the caller frees. NULL: nothing is left to do. Options of the run are in its config.yaml, but
+ * for its folder where nobody named one. */
+static char *command(const story *s, const char *run)
+{
+    char *text, real[PATH_MAX], here[PATH_MAX], launcher[64] = "";
+    const json_t *start = last_start(s);
+    const char *there = json_string_value(json_object_get(start, "folder"));
+    const int64_t ranks = json_integer_value(json_object_get(start, "ranks"));
+    if (done(s)) return NULL;
+    if (ranks > 1) snprintf(launcher, sizeof launcher, "mpirun -n %lld ", (long long)ranks);
+    /* Relative paths in it are those of the folder where it was started. */
+    const bool away = there && getcwd(here, sizeof here) && strcmp(there, here) != 0;
+    if (away && realpath(run, real)) run = real;
+    const bool again = s->has_options && strcmp(s->o.train_resume, "none") == 0,
+               halts = s->has_options && s->o.train_stop_after.word == OPTION_NUMBER;
+    if (asprintf(&text, "%s%s%s%sremla train %s/config.yaml train.out=%s%s%s", away ? "cd " : "",
+                 away ? there : "", away ? " && " : "", launcher, run, run, again ? " train.resume=auto" : "",
+                 halts ? " train.stop_after=none" : "") < 0)
+        memory_failed("a command");
+    return text;
+}
+
+/* ---- text ---------------------------------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *line, const char *key)
+{
+    const char *text = json_string_value(json_object_get(line, key));
+    return text ? text : "?";
+}
+
+static long long whole_of(const json_t *line, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(line, key));
+}
+
+static double real_of(const json_t *line, const char *key)
+{
+    const json_t *value = json_object_get(line, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+static void print_title(const story *s, const char *run)
+{
+    char of[40] = "";
+    if (s->steps) snprintf(of, sizeof of, " of %lld", (long long)s->steps);
+    printf("%s: a run, step %lld%s, %s\n", run, (long long)s->step, of,
+           s->live   ? "a job is writing it"
+           : done(s) ? "done"
+                     : "stopped");
+}
+
+static void print_training(const story *s)
+{
+    char spent[24];
+    if (!s->first_step) {
+        inspect_row("trained", "nothing yet");
+        return;
+    }
+    inspect_row("trained", "%lld tokens in %s, %.0f tokens a second", (long long)s->tokens,
+                clock_duration_text(s->seconds, spent), s->seconds > 0 ? s->tokens_timed / s->seconds : 0);
+    inspect_row("loss", "%.4f at step %lld, %.4f at step %lld", s->first_loss, (long long)s->first_step,
+                s->last_loss, (long long)s->step);
+}
+
+/* "ranks 1 -> 2" */
+static json_t *change_text(const json_t *change)
+{
+    if (json_is_integer(json_object_get(change, "then")))
+        return json_sprintf("%s %lld -> %lld", text_of(change, "name"), whole_of(change, "then"),
+                            whole_of(change, "now"));
+    return json_sprintf("%s %s -> %s", text_of(change, "name"), text_of(change, "then"),
+                        text_of(change, "now"));
+}
+
+static void print_changes(const json_t *changes)
+{
+    json_t *lines = memory_check(json_array(), "what has changed");
+    for (size_t i = 0; i < json_array_size(changes); i++)
+        json_array_append_new(lines, change_text(json_array_get(changes, i)));
+    if (json_array_size(lines)) inspect_items("                   ", "                   ", ", ", lines);
+    json_decref(lines);
+}
+
+static void print_starts(const story *s)
+{
+    const size_t count = json_array_size(s->starts);
+    if (count) inspect_row("starts", "%zu", count);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *start = json_array_get(s->starts, i);
+        const int64_t ranks = whole_of(start, "ranks");
+        const char *device = text_of(start, "device"); /* its size and place are in env.json */
+        printf("    step %-8lld  %s, %lld %s on %s, %.*s\n", whole_of(start, "step"),
+               text_of(start, "started"), (long long)ranks, plural(ranks, "rank", "ranks"),
+               text_of(start, "host"), (int)strcspn(device, ","), device);
+        print_changes(json_object_get(start, "changed"));
+    }
+}
+
+static void print_rollbacks(const story *s)
+{
+    const size_t count = json_array_size(s->rollbacks);
+    if (count) inspect_row("went back", "%zu %s", count, plural((int64_t)count, "time", "times"));
+    for (size_t i = 0; i < count; i++) {
+        const json_t *back = json_array_get(s->rollbacks, i);
+        printf("    step %-8lld  windows %lld to %lld passed over: %s\n", whole_of(back, "step") - 1,
+               whole_of(back, "from"), whole_of(back, "to"), text_of(back, "why"));
+    }
+}
+
+static void print_skipped(const story *s)
+{
+    enum { MOST = 10 };
+    const size_t count = json_array_size(s->skipped);
+    char steps[MOST * 24] = "";
+    if (!count) return;
+    for (size_t i = 0, used = 0; i < count && i < MOST; i++)
+        used += (size_t)snprintf(steps + used, sizeof steps - used, "%s%lld", i ? ", " : "",
+                                 (long long)json_integer_value(json_array_get(s->skipped, i)));
+    inspect_row("skipped", "%zu %s, not finite: step %s%s", count,
+                plural((int64_t)count, "update", "updates"), steps, count > MOST ? " ..." : "");
+}
+
+static void print_validations(const story *s)
+{
+    const json_t *best = NULL, *line = NULL;
+    const size_t count = json_array_size(s->validations);
+    for (size_t i = 0; i < count; i++) {
+        line = json_array_get(s->validations, i);
+        if (isfinite(real_of(line, "val_loss")) &&
+            (!best || real_of(line, "val_loss") < real_of(best, "val_loss")))
+            best = line;
+    }
+    if (!count) return;
+    inspect_row("validations", "%zu, the last %.4f at step %lld", count, real_of(line, "val_loss"),
+                whole_of(line, "step"));
+    if (best && best != line)
+        inspect_row("", "the lowest %.4f at step %lld", real_of(best, "val_loss"), whole_of(best, "step"));
+}
+
+static void print_answers(const story *s)
+{
+    const size_t count = json_array_size(s->answers);
+    const json_t *last = json_array_get(s->answers, count - 1), *task;
+    const char *name;
+    if (!count) return;
+    inspect_row("evaluations", "%zu, the last at step %lld:", count, whole_of(last, "step"));
+    json_t *tasks = json_object_get(last, "tasks");
+    json_object_foreach(tasks, name, task)
+    {
+        const double norm = real_of(task, "acc_norm");
+        printf("    %-24s %.2f %%\n", name, 100 * (isfinite(norm) ? norm : real_of(task, "acc")));
+    }
+}
+
+/* The sentence names files by their paths, and the row has said of which checkpoint. */
+static const char *without_folder(const story_checkpoint *x)
+{
+    const size_t length = strlen(x->folder);
+    const bool named = strncmp(x->damage.text, x->folder, length) == 0;
+    return x->damage.text + (named ? length + strspn(x->damage.text + length, "/: ") : 0);
+}
+
+static void print_checkpoint(const story *s, int64_t i)
+{
+    const story_checkpoint *x = &s->checkpoint[i];
+    char bytes[INSPECT_TEXT];
+    printf("    step %-8lld  ", (long long)x->step);
+    if (x->damage.text[0]) {
+        printf("DAMAGED: %s\n", without_folder(x));
+        return;
+    }
+    printf("%s, whole", inspect_bytes(x->bytes, bytes));
+    if (isfinite(x->validated)) printf(", val %.4f", x->validated);
+    printf("%s%s\n", i == s->newest ? ", the newest" : "", i == s->best ? ", the best" : "");
+}
+
+static void print_checkpoints(const story *s)
+{
+    inspect_row("checkpoints", s->checkpoints ? "%lld" : "none", (long long)s->checkpoints);
+    for (int64_t i = 0; i < s->checkpoints; i++) print_checkpoint(s, i);
+}
+
+static void print_warnings(const story *s)
+{
+    const size_t count = json_array_size(s->warnings);
+    if (!count) return;
+    inspect_row("warnings", "%lld in train.log%s", (long long)s->warned,
+                (int64_t)count < s->warned ? ", the last" : "");
+    for (size_t i = 0; i < count; i++) printf("    %s\n", json_string_value(json_array_get(s->warnings, i)));
+}
+
+static void print_text(const story *s, const char *run)
+{
+    char *next = command(s, run);
+    print_title(s, run);
+    if (s->has_options) inspect_row("model", "%s", s->o.model_path);
+    print_training(s);
+    print_starts(s);
+    print_rollbacks(s);
+    print_skipped(s);
+    print_validations(s);
+    print_answers(s);
+    print_checkpoints(s);
+    print_warnings(s);
+    if (s->broken) inspect_row("metrics", "line %lld cannot be read", (long long)s->broken);
+    if (next && !s->live) inspect_row("goes on", "from step %lld: %s", (long long)saved(s), next);
+    free(next);
+}
+
+/* ---- JSON ---------------------------------------------------------------------------------------------- */
+
+static json_t *real_json(double value) { return isfinite(value) ? json_real(value) : json_null(); }
+
+static json_t *checkpoints_json(const story *s)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < s->checkpoints; i++) {
+        const story_checkpoint *x = &s->checkpoint[i];
+        json_array_append_new(
+            list,
+            json_pack("{s:I, s:o, s:I, s:b, s:o, s:o, s:b, s:b}", "step", (json_int_t)x->step, "folder",
+                      json_text_string(x->folder), "bytes", (json_int_t)x->bytes, "whole", !x->damage.text[0],
+                      "damage", x->damage.text[0] ? json_text_string(x->damage.text) : json_null(),
+                      "val_loss", real_json(x->validated), "newest", i == s->newest, "best", i == s->best));
+    }
+    return list;
+}
+
+static void print_json(const story *s, const char *run)
+{
+    char *next = command(s, run);
+    json_t *all = json_pack(
+        "{s:{s:I, s:o, s:b, s:b, s:o, s:I, s:f, s:o, s:o, s:o, s:O, s:O, s:O, s:O, s:O, s:o, s:I, s:O, s:o}}",
+        "run", "step", (json_int_t)s->step, "steps", s->steps ? json_integer(s->steps) : json_null(), "done",
+        done(s), "live", s->live, "model", s->has_options ? json_text_string(s->o.model_path) : json_null(),
+        "tokens", (json_int_t)s->tokens, "seconds", s->seconds, "tok_s",
+        s->seconds > 0 ? json_real(s->tokens_timed / s->seconds) : json_null(), "first_loss",
+        real_json(s->first_loss), "last_loss", real_json(s->last_loss), "starts", s->starts, "rollbacks",
+        s->rollbacks, "skipped", s->skipped, "validations", s->validations, "evaluations", s->answers,
+        "checkpoints", checkpoints_json(s), "warnings", (json_int_t)s->warned, "last_warnings", s->warnings,
+        "command", next ? json_text_string(next) : json_null());
+    json_text_print(all, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    free(next);
+}
+
+status inspect_run(const char *folder, bool json, message *why)
+{
+    story s;
+    status result = story_read(&s, folder, why);
+    if (result == OK && json) print_json(&s, folder);
+    if (result == OK && !json) print_text(&s, folder);
+    if (result == OK && s.checkpoints && s.newest < 0)
+        result = fail(why, ERR_INPUT, "%.300s: none of its %lld checkpoints is whole; the newest: %.600s",
+                      folder, (long long)s.checkpoints, s.checkpoint[0].damage.text);
+    story_free(&s);
+    return result;
+}

@@ -14,8 +14,6 @@
 void checkpoint_temporary(char *out, const char *run, int64_t step);
 /* Reads the step from a folder's name; false for a name that checkpoint_folder does not give. */
 bool checkpoint_step(const char *name, int64_t *step);
-/* Lists the steps of the folders that have a checkpoint's name, the newest first. The caller frees *steps. */
-status checkpoint_steps(const char *run, int64_t **steps, int64_t *count, message *why);
 
 /* True when a folder is, or once was, a checkpoint. Anything else is a user's. */
 bool checkpoint_recognised(const char *folder);

@@ -104,13 +104,13 @@ static status steps_of(const char *run, step_list *list, message *why)
     return OK;
 }
 
-status checkpoint_steps(const char *run, int64_t **step, int64_t *count, message *why)
+status checkpoint_steps(const char *run, int64_t **steps, int64_t *count, message *why)
 {
     step_list list;
-    TRY(steps_of(run, &list, why));
-    *step = list.step;
+    const status s = steps_of(run, &list, why);
+    *steps = list.step;
     *count = list.count;
-    return OK;
+    return s;
 }
 
 /* ---- which are complete -------------------------------------------------------------------------------- */

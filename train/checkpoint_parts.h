@@ -1,4 +1,4 @@
-/* Private to train/checkpoint*.c: the parts of a checkpoint. */
+/* Private to train/checkpoint*.c and train/export/: the parts of a checkpoint. */
 #ifndef REMLA_TRAIN_CHECKPOINT_PARTS_H
 #define REMLA_TRAIN_CHECKPOINT_PARTS_H
 #include "base/written.h"
@@ -14,6 +14,7 @@
 void checkpoint_temporary(char *out, const char *run, int64_t step);
 /* Reads the step from a folder's name; false for a name that checkpoint_folder does not give. */
 bool checkpoint_step(const char *name, int64_t *step);
+
 /* True when a folder is, or once was, a checkpoint. Anything else is a user's. */
 bool checkpoint_recognised(const char *folder);
 

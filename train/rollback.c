@@ -49,7 +49,7 @@ static void describe(const saving *s, const step_result *r, char *text, size_t b
         snprintf(text, bytes, "loss or gradient was not finite in steps %lld to %lld",
                  now - (long long)s->watch.skips + 1, now);
     else
-        snprintf(text, bytes, "in steps %lld to %lld the loss, last %.4f, was far above its past, %.4f",
+        snprintf(text, bytes, "in steps %lld to %lld the loss, last %.5g, was far above its past, %.5g",
                  now - (long long)s->watch.far + 1, now, r->loss, s->watch.past);
 }
 
@@ -73,8 +73,7 @@ static status find_target(const saving *s, int64_t *step, message *why)
                     (long long)t->o->train_rollbacks, t->state.passes);
     TRY(checkpoint_before(s->run->path, last_good(s), step, why));
     if (*step < 0)
-        return fail(why, ERR_INPUT, "there is no checkpoint from before step %lld",
-                    (long long)last_good(s) + 1);
+        return fail(why, ERR_INPUT, "it has no whole checkpoint from before its loss was far above its past");
     return checkpoint_remove_after(s->run->path, *step, why);
 }
 
@@ -84,12 +83,13 @@ static status stay(const saving *s, const step_result *r, const char *refusal, m
     const long long now = s->t->state.step;
     char newest[NEWEST_BYTES];
     if (skips(s))
-        return fail(
-            why, DIVERGED,
-            "step %lld: loss or gradient was not finite %d steps in a row; %.400s: go on from it or an "
-            "older one (train.resume), or from the beginning, in another train.out, with a lower "
-            "optim.lr; it could not go back by itself: %.300s",
-            now, LOSS_WATCH_SKIPS, saving_newest(s, newest), refusal);
+        return fail(why, DIVERGED,
+                    "step %lld: loss or gradient was not finite %d steps in a row; %.400s: %s in another "
+                    "train.out, with a lower optim.lr; it could not go back by itself: %.300s",
+                    now, LOSS_WATCH_SKIPS, saving_newest(s, newest),
+                    s->newest < 0 ? "begin anew,"
+                                  : "go on from it or an older one (train.resume), or from the beginning,",
+                    refusal);
     if (s->watch.far == LOSS_WATCH_FAR)
         log_warning("step %lld: a loss of %.4f, and for %d steps, is far above its past, %.4f: until it is "
                     "below %.4f again, checkpoints are neither written when due nor removed; it could not go "
@@ -111,8 +111,7 @@ static status go_back(saving *s, int64_t step, const char *reason, message *why)
     TRY(rollback_state(&t->state, &now, reason, why));
     const passed_over *p = &t->state.passed[t->state.passes - 1];
     log_warning("step %lld: %s: it has gone back to %s, and passes over positions %lld to %lld of the data "
-                "order (%d of "
-                "train.rollbacks=%lld)",
+                "order (%d of train.rollbacks=%lld)",
                 (long long)now.step, reason, folder, (long long)p->from, (long long)p->to, t->state.passes,
                 (long long)t->o->train_rollbacks);
     metrics_close(s->log);

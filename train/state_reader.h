@@ -4,7 +4,6 @@
 #ifndef REMLA_TRAIN_STATE_READER_H
 #define REMLA_TRAIN_STATE_READER_H
 #include "model/hf/safetensors.h"
-#include "model/units/param_table.h"
 #include "optim/states.h"
 
 /* A tensor of a file: elements from..from+count of a flattened parameter. */

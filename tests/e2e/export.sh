@@ -34,6 +34,29 @@ near=$(field loss <out)
 check_exit 0 "$REMLA" eval "$(step 12)" data.val="$golden/val.ds" eval.seq_len=32 --json
 echo "$near $(field loss <out)" | awk '{ exit !($1 != $2 && $1 / $2 - 1 < 1e-4 && $2 / $1 - 1 < 1e-4) }' || fail "f16 computes $near, the checkpoint $(field loss <out)"
 
+# Masters that lie in the state files are the same.
+check_exit 0 "$REMLA" train config.yaml train.out=halves train.steps=12 checkpoint.every=none checkpoint.weights=bf16
+check_exit 0 "$REMLA" export halves/checkpoints/step-00000012 from_halves export.dtype=f32
+cmp from_halves/model.safetensors f32/model.safetensors || fail "masters beside bf16 weights are other ones"
+cmp halves/checkpoints/step-00000012/model.safetensors auto/model.safetensors || fail "the bf16 weights of the checkpoint are other ones"
+
+# The mean, against awk's.
+check_exit 0 "$REMLA" export "$(step 12)" mean export.dtype=f32 export.average=3
+grep -q '"val_loss": null' mean/export.json || fail "a mean has not been validated: $(cat mean/export.json)"
+for s in 04 08 12; do values "$(step $s)/model.safetensors" >values.$s; done
+values mean/model.safetensors | paste - values.04 values.08 values.12 | awk '
+    function size(x) { return x < 0 ? -x : x }
+    { most = size($2) > size($3) ? size($2) : size($3); most = most > size($4) ? most : size($4) }
+    size($1 - ($2 + $3 + $4) / 3) > 3e-7 * most { print NR, $0; exit 1 }' ||
+    fail "the mean is another one"
+check_exit 3 "$REMLA" export "$(step 08)" no export.average=3
+grep -q 'export.average=3, but it has 2 good checkpoints up to step 8' err || fail "$(cat err)"
+cp -r "$(step 12)" best
+check_exit 2 "$REMLA" export best no export.average=2
+grep -q 'best: is not called RUN/checkpoints/step-N' err || fail "$(cat err)"
+check_exit 0 "$REMLA" export best of_copy export.dtype=f32
+cmp of_copy/model.safetensors f32/model.safetensors || fail "a copy of a checkpoint is exported otherwise"
+
 # ---- which one of a run -------------------------------------------------------------------------------------------------
 # chosen STEP [OPTION...]: what is exported of the run.
 chosen() {

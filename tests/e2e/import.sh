@@ -73,6 +73,11 @@ good narrow.txt 2 llmc/narrow.bin import.model=model import.vocabulary=65536
 check_exit 0 "$REMLA" data import packed/x.ds.zst raw/y.ds
 cmp raw/y.ds raw/x.ds >&2 || fail "out of .ds.zst: other ids"
 grep -q '"eos": 7' raw/dataset.json || fail "out of .ds.zst: the end-of-text id is forgotten"
+check_exit 3 "$REMLA" data import packed/x.ds.zst raw/y.ds
+grep -q '^remla data import: raw/y.ds exists; nothing is overwritten: name a new file$' err || { cat err >&2; fail "a second time"; }
+rm raw/dataset.json # what a kill between the two leaves
+check_exit 3 "$REMLA" data import packed/x.ds.zst raw/y.ds
+grep -q 'name a new file; no dataset.json lists it: if an import that was killed has left it, remove it$' err || { cat err >&2; fail "a shard that is not listed"; }
 cp -r model other
 echo >>other/tokenizer.json
 check_exit 2 "$REMLA" data import packed/x.ds.zst other/x.ds import.model=other

@@ -55,3 +55,14 @@ for ((k = 1;; k++)); do
     [ $k -lt 200 ] || fail "glob never runs out of memory"
 done
 [ "$code" = 4 ] || fail "glob without memory: exit code $code: $(cat err)"
+
+# A small `ulimit -v` is a sentence of this program or of the loader, and never a hang in the constructor of a library.
+for kib in 200000 150000 110000; do
+    got=0
+    (ulimit -v $kib && exec timeout 120 "$REMLA" version) >out 2>err || got=$?
+    case $got in
+    0 | 127) ;;
+    4) grep -q '^remla: memory is limited (ulimit -v)' err || fail "ulimit -v $kib: $(cat err)" ;;
+    *) fail "ulimit -v $kib: exit code $got: $(cat err)" ;;
+    esac
+done

@@ -177,21 +177,27 @@ static void test_other_values(void **state)
     good(load(&at));
 }
 
-/* A checkpoint from before states had hashes, ranks and threads. */
+/* Checkpoints from before states had hashes, ranks and threads, and from when they had other hashes. */
 static void test_without_hashes(void **state)
 {
     (void)state;
+    static const char *const rest[] = {
+        "", ", \"weights_xxh3_64\": \"0123456789abcdef\", "
+            "\"moments_xxh3_64\": \"fedcba9876543210\", \"ranks\": 2, \"threads\": 3"};
     int64_t bytes;
     char *was = read_all("state.json", &bytes), now[512];
-    snprintf(now, sizeof now,
-             "{\"step\": 2, \"position\": 16, \"tokens\": 512, \"data_fingerprint\": \"%016" PRIx64 "\"}",
-             saved.fingerprint);
-    write_all("state.json", now, (int64_t)strlen(now));
-    sign();
-    checkpoint_state at;
-    good(load(&at));
-    assert_true(at.step == 2 && !at.hashed && at.ranks == 0 && at.threads == 0);
-    good(training_resume(&t, folder, &why));
+    for (int i = 0; i < 2; i++) {
+        snprintf(now, sizeof now,
+                 "{\"step\": 2, \"position\": 16, \"tokens\": 512, \"data_fingerprint\": \"%016" PRIx64
+                 "\"%s}",
+                 saved.fingerprint, rest[i]);
+        write_all("state.json", now, (int64_t)strlen(now));
+        sign();
+        checkpoint_state at;
+        good(load(&at));
+        assert_true(at.step == 2 && !at.hashed && at.ranks == 2 * i && at.threads == 3 * i);
+        good(training_resume(&t, folder, &why));
+    }
     write_all("state.json", was, bytes);
     free(was);
     sign();
@@ -217,23 +223,22 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
-/* A save fails when its files do not come back from the disk as they were in memory. */
+/* Nobody reads back what was written: that a bit has changed on the way to the disk shows when the checkpoint
+ * is looked at, for its hashes are of what was in memory. */
 static void test_flipped_on_the_way(void **state)
 {
     (void)state;
     static const char *const files[] = {"model.safetensors", "optim-00000", "config.json",
                                         "options.yaml",      "state.json",  "MANIFEST.json"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char path[PATH_BYTES];
         flip_in = files[i];
-        const status s = save_as(&saved);
+        good(save_as(&saved));
         assert_null(flip_in);
+        const status s = checkpoint_verify(folder, &why);
         if (s != ERR_INPUT || !strstr(why.text, files[i])) fail_msg("%s: %d: %s", files[i], s, why.text);
-        checkpoint_temporary(path, run, 2);
-        assert_false(folder_exists(path));
-        good(checkpoint_verify(folder, &why)); /* the one that was there before */
     }
     good(save_as(&saved));
+    good(checkpoint_verify(folder, &why));
 }
 
 /* A file in the way of a save is reported before anything is written, and stays. */

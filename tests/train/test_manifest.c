@@ -105,6 +105,48 @@ static void test_unlisted(void **state)
     assert_int_equal(manifest_verify(folder, &why), OK);
 }
 
+/* Shares together read every file, each file is read once, and no share has all of the large ones. */
+static void test_shares(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"model-00001-of-00002.safetensors",
+                                        "model-00002-of-00002.safetensors", "optim-00000.safetensors",
+                                        "optim-00001.safetensors"};
+    enum { FILES = 4 };
+    static const char text[] = "weights and weights and weights";
+    written_files list = begin("shares");
+    for (int i = 0; i < FILES; i++) {
+        uint64_t hash;
+        assert_int_equal(file_write(inside(names[i]), text, sizeof text, &hash, &why), OK);
+        written_add(&list, names[i], sizeof text, hash);
+    }
+    assert_int_equal(manifest_write(folder, &list, &why), OK);
+    for (int shares = 1; shares < 9; shares++) {
+        int large[9] = {0};
+        for (int64_t f = 0; f < list.count; f++) {
+            int found = 0;
+            put(list.file[f].name, "other");
+            for (int share = 0; share < shares; share++) {
+                if (manifest_verify_share(folder, share, shares, &why) == OK) continue;
+                assert_non_null(strstr(why.text, list.file[f].name));
+                large[share] += list.file[f].bytes > 7;
+                found++;
+            }
+            assert_int_equal(found, 1);
+            assert_int_equal(file_write(inside(list.file[f].name),
+                                        list.file[f].bytes > 7    ? text
+                                        : list.file[f].bytes == 2 ? "{}"
+                                                                  : "weights",
+                                        list.file[f].bytes, NULL, &why),
+                             OK);
+        }
+        for (int share = 0; share < shares; share++)
+            assert_true(large[share] <= (FILES + shares - 1) / shares);
+        assert_int_equal(manifest_verify(folder, &why), OK);
+    }
+    written_free(&list);
+}
+
 /* Every byte of the manifest counts, but for white space. */
 static void test_damaged_manifest(void **state)
 {
@@ -129,10 +171,9 @@ static void test_damaged_manifest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),
-        cmocka_unit_test(test_changed_before_the_manifest),
-        cmocka_unit_test(test_unlisted),
-        cmocka_unit_test(test_damaged_manifest),
+        cmocka_unit_test(test_whole),    cmocka_unit_test(test_changed_before_the_manifest),
+        cmocka_unit_test(test_unlisted), cmocka_unit_test(test_damaged_manifest),
+        cmocka_unit_test(test_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,19 @@ static const char *folder_of(const char *path, char folder[PATH_BYTES])
 
 /* ---- settings ------------------------------------------------------------------------------------------ */
 
+/* False also where an import was killed between the shard's name and the list's. */
+static bool is_listed(const char *target)
+{
+    char folder[PATH_BYTES], path[PATH_BYTES];
+    dataset_manifest m;
+    message ignored;
+    if (dataset_manifest_read(&m, path_join(path, folder_of(target, folder), DATASET_JSON), &ignored) != OK)
+        return false;
+    const bool found = dataset_manifest_find(&m, path_base(target));
+    dataset_manifest_free(&m);
+    return found;
+}
+
 static status names_check(const char *source, const char *target, message *why)
 {
     if (!shard_named(target))
@@ -35,7 +48,10 @@ static status names_check(const char *source, const char *target, message *why)
     if (same_file(source, target))
         return fail(why, ERR_USAGE, "%s: is what would be imported: write under another name", target);
     if (file_exists(target))
-        return fail(why, ERR_INPUT, "%s exists; nothing is overwritten: name a new file", target);
+        return fail(why, ERR_INPUT, "%s exists; nothing is overwritten: name a new file%s", target,
+                    is_listed(target) ? ""
+                                      : "; no " DATASET_JSON
+                                        " lists it: if an import that was killed has left it, remove it");
     return OK;
 }
 

@@ -17,11 +17,11 @@ static void say_choice(const export_choice *x)
     char reason[120] = "";
     if (isfinite(first->val_loss))
         snprintf(reason, sizeof reason, ", loss %.4f on data.val", first->val_loss);
-    log_line("exporting %s: step %lld, %lld tokens%s", first->folder, (long long)first->step,
-             (long long)first->tokens, reason);
+    log_line("exporting %s: step %lld, %lld tokens%s", first->folder, (long long)first->state.step,
+             (long long)first->state.tokens, reason);
     if (x->count > 1)
         log_line("the mean of %d checkpoints, back to step %lld", x->count,
-                 (long long)x->item[x->count - 1].step);
+                 (long long)x->item[x->count - 1].state.step);
 }
 
 /* The folder of the model that the run began with (model.path), into `base`. */

@@ -6,6 +6,7 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "base/nearest.h"
+#include "base/startup.h"
 #include "train/commands/commands.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -369,6 +370,7 @@ static bool open_standard_streams(void)
 
 int main(int argc, char **argv)
 {
+    startup_done();
     if (!open_standard_streams()) return ERR_DEVICE;
     if (argc < 2) {
         print_commands(stderr);

@@ -1,10 +1,9 @@
 /* A run keeps its newest checkpoints, and the one with the lowest loss on data.val (checkpoint.keep_best).
  * Whoever exports a run wants the model that was best, as far as that was measured. */
 #include "train/export/choice.h"
-#include "base/json_text.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint_parts.h"
 #include "train/line_log.h"
 #include <jansson.h>
 #include <limits.h>
@@ -17,6 +16,7 @@
 typedef struct candidate {
     int64_t step;
     double val_loss; /* NAN: not measured */
+    bool far;        /* saved while the loss was far above its past */
 } candidate;
 
 typedef struct candidates {
@@ -42,7 +42,11 @@ static status list_run(const char *run, candidates *all, message *why)
     int64_t *step;
     TRY(checkpoint_steps(run, &step, &all->count, why));
     all->item = memory_new(all->count + 1, sizeof *all->item, "%lld checkpoints", (long long)all->count);
-    for (int64_t i = 0; i < all->count; i++) all->item[i] = (candidate){step[i], (double)NAN};
+    for (int64_t i = 0; i < all->count; i++) {
+        char folder[PATH_BYTES];
+        checkpoint_folder(folder, run, step[i]);
+        all->item[i] = (candidate){step[i], (double)NAN, checkpoint_state_far(folder)};
+    }
     free(step);
     char path[PATH_BYTES];
     int64_t broken;
@@ -50,28 +54,35 @@ static status list_run(const char *run, candidates *all, message *why)
     return line_log_read(path, take_validation, all, &broken, why);
 }
 
-/* The lowest loss first; where it is equal or was not measured, the newest. */
-static int by_loss(const void *a, const void *b)
+/* Those saved while the loss was far above its past are the last. */
+static int newer(const void *a, const void *b)
+{
+    const candidate *x = a, *y = b;
+    if (x->far != y->far) return x->far ? 1 : -1;
+    return (x->step < y->step) - (x->step > y->step);
+}
+
+/* The lowest loss first; where it is equal or was not measured, as above. */
+static int better(const void *a, const void *b)
 {
     const candidate *x = a, *y = b;
     const bool unknown = isnan(x->val_loss);
     if (unknown != (bool)isnan(y->val_loss)) return unknown ? 1 : -1;
     if (!unknown && x->val_loss != y->val_loss) return x->val_loss < y->val_loss ? -1 : 1;
-    return (x->step < y->step) - (x->step > y->step);
+    return newer(a, b);
 }
 
 /* ---- adding one ---------------------------------------------------------------------------------------- */
 
 static status read_state(chosen_checkpoint *c, message *why)
 {
-    enum { STATE_LIMIT = 1 << 20 };
     char path[PATH_BYTES];
-    json_t *json;
-    TRY(json_text_read(&json, path_join(path, c->folder, "state.json"), STATE_LIMIT, why));
-    c->step = json_integer_value(json_object_get(json, "step"));
-    c->tokens = json_integer_value(json_object_get(json, "tokens"));
-    json_decref(json);
-    return OK;
+    options then;
+    options_init(&then);
+    status s = options_read_yaml(&then, path_join(path, c->folder, CHECKPOINT_OPTIONS), why);
+    if (s == OK) s = checkpoint_state_read(c->folder, &then, &c->state, why);
+    options_free(&then);
+    return s;
 }
 
 static status add(export_choice *x, const char *folder, double val_loss, message *why)
@@ -85,11 +96,12 @@ static status add(export_choice *x, const char *folder, double val_loss, message
     return OK;
 }
 
-/* Adds those that are whole, in the order of the list, until there are `count`. */
+/* Adds those that are whole, in the order of the list, until there are `count`. Only the first may be one
+ * that was saved while the loss was far above its past. */
 static status add_whole(export_choice *x, const char *run, const candidate *item, int64_t items, int count,
                         message *why)
 {
-    for (int64_t i = 0; i < items && x->count < count; i++) {
+    for (int64_t i = 0; i < items && x->count < count && !(x->count && item[i].far); i++) {
         char folder[PATH_BYTES];
         message damage;
         checkpoint_folder(folder, run, item[i].step);
@@ -100,9 +112,9 @@ static status add_whole(export_choice *x, const char *run, const candidate *item
     if (!x->count) return fail(why, ERR_INPUT, "%s: has no checkpoint that is whole", run);
     return fail(
         why, ERR_INPUT,
-        "%s: export.average=%d, but it has %d whole checkpoints up to step %lld; checkpoint.keep is how "
+        "%s: export.average=%d, but it has %d good checkpoints up to step %lld; checkpoint.keep is how "
         "many a run keeps",
-        run, count, x->count, (long long)x->item[0].step);
+        run, count, x->count, (long long)x->item[0].state.step);
 }
 
 /* ---- choosing ------------------------------------------------------------------------------------------ */
@@ -111,7 +123,7 @@ static status choose_of_run(export_choice *x, const char *run, int count, messag
 {
     candidates all = {0};
     status s = list_run(run, &all, why);
-    if (count == 1 && all.count) qsort(all.item, (size_t)all.count, sizeof *all.item, by_loss);
+    if (all.count) qsort(all.item, (size_t)all.count, sizeof *all.item, count == 1 ? better : newer);
     if (s == OK) s = add_whole(x, run, all.item, all.count, count, why);
     free(all.item);
     return s;

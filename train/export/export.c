@@ -42,10 +42,10 @@ static json_t *make_record(const work *w)
     const bool measured = w->from->count == 1 && isfinite(first->val_loss); /* of a mean it was not */
     json_t *steps = json_array();
     for (int i = 0; i < w->from->count; i++)
-        json_array_append_new(steps, json_integer((json_int_t)w->from->item[i].step));
+        json_array_append_new(steps, json_integer((json_int_t)w->from->item[i].state.step));
     return memory_check(json_pack("{s:s, s:o, s:o, s:I, s:o, s:s}", "remla", REMLA_VERSION, "checkpoint",
                                   json_text_string(first->folder), "steps", steps, "tokens",
-                                  (json_int_t)first->tokens, "val_loss",
+                                  (json_int_t)first->state.tokens, "val_loss",
                                   measured ? json_real(first->val_loss) : json_null(), "dtype",
                                   dtype_name(w->storage)),
                         "export.json");
@@ -91,6 +91,7 @@ static status write_weights(work *w, message *why)
         model_writer_open(&out, w->folder, &w->table, ops_cpu_f32(), w->storage, MODEL_FILE_BYTES, why);
     const bool open = s == OK;
     for (int u = 0; u < w->table.num_units && s == OK; u++) s = write_unit(w, &masters, &out, u, why);
+    if (s == OK) s = masters_proved(&masters, why);
     if (s == OK) s = model_writer_finish(&out, why);
     if (open && s != OK) model_writer_abandon(&out);
     masters_close(&masters);

@@ -1,8 +1,53 @@
 /* All checkpoints stay open, and each unit is read from one after another: two units are in memory at a time,
  * however many checkpoints there are. */
 #include "train/export/masters.h"
+#include "base/fingerprint.h"
 #include "base/memory.h"
+#include <inttypes.h>
 #include <stdlib.h>
+
+/* ---- one checkpoint ------------------------------------------------------------------------------------ */
+
+static status source_open(masters_source *s, const chosen_checkpoint *from, const param_table *t,
+                          message *why)
+{
+    *s = (masters_source){.from = from};
+    TRY(model_reader_open(&s->model, from->folder, t, ops_cpu_f32(), why));
+    const status opened = state_reader_open(&s->states, from->folder, t, why);
+    if (opened != OK) model_reader_close(&s->model);
+    return opened;
+}
+
+static void source_close(masters_source *s)
+{
+    state_reader_close(&s->states);
+    model_reader_close(&s->model);
+}
+
+static status source_unit(masters_source *s, int unit, float *out, message *why)
+{
+    const param_table *t = s->model.table;
+    const bool kept = state_reader_has_masters(&s->states);
+    tensor flat = tensor_of(out, F32, "masters", 1, &t->unit_numel[unit]);
+    if (!kept) TRY(model_reader_unit(&s->model, unit, &flat, why));
+    for (int i = t->unit_first[unit]; kept && i < t->unit_first[unit + 1]; i++)
+        TRY(state_reader_read(&s->states, STATE_MASTER, i, 0, t->param[i].numel, out + t->param[i].offset,
+                              why));
+    s->found += fingerprint_f32(out, t->unit_numel[unit], param_table_before(t, unit));
+    return OK;
+}
+
+static status source_proved(const masters_source *s, message *why)
+{
+    const checkpoint_state *then = &s->from->state;
+    if (!then->hashed || s->found == then->masters) return OK; /* an old checkpoint has no fingerprints */
+    return fail(why, ERR_INPUT,
+                "%s: the master weights that were read have the fingerprint %016" PRIx64
+                ", its state.json says %016" PRIx64 ": they are not what was saved",
+                s->from->folder, s->found, then->masters);
+}
+
+/* ---- all of them --------------------------------------------------------------------------------------- */
 
 static int64_t largest_unit(const param_table *t)
 {
@@ -14,44 +59,45 @@ static int64_t largest_unit(const param_table *t)
 
 status masters_open(masters_reader *m, const export_choice *from, const param_table *t, message *why)
 {
-    const int64_t most = largest_unit(t);
-    *m = (masters_reader){0};
-    m->checkpoint = memory_new(from->count, sizeof *m->checkpoint, "%d checkpoints", from->count);
-    m->one = memory_new(most, sizeof *m->one, "a unit of %lld weights", (long long)most);
-    if (from->count > 1) m->sum = memory_new(most, sizeof *m->sum, "a unit of %lld weights", (long long)most);
+    *m = (masters_reader){.table = t};
+    m->source = memory_new(from->count, sizeof *m->source, "%d checkpoints", from->count);
+    if (from->count > 1) {
+        const int64_t most = largest_unit(t);
+        m->one = memory_new(most, sizeof *m->one, "a unit of %lld weights", (long long)most);
+        m->sum = memory_new(most, sizeof *m->sum, "a unit of %lld weights", (long long)most);
+    }
     status s = OK;
     while (s == OK && m->count < from->count) {
-        s = model_reader_open(&m->checkpoint[m->count], from->item[m->count].folder, t, ops_cpu_f32(), why);
+        s = source_open(&m->source[m->count], &from->item[m->count], t, why);
         m->count += s == OK;
     }
     if (s != OK) masters_close(m);
     return s;
 }
 
-static status read_unit(masters_reader *m, int which, int unit, float *out, message *why)
-{
-    model_reader *r = &m->checkpoint[which];
-    tensor flat = tensor_of(out, F32, "masters", 1, &r->table->unit_numel[unit]);
-    return model_reader_unit(r, unit, &flat, why);
-}
-
 status masters_unit(masters_reader *m, int unit, float *out, message *why)
 {
-    const int64_t numel = m->checkpoint[0].table->unit_numel[unit];
-    if (m->count == 1) return read_unit(m, 0, unit, out, why);
+    const int64_t numel = m->table->unit_numel[unit];
+    if (!m->sum) return source_unit(&m->source[0], unit, out, why);
     for (int64_t i = 0; i < numel; i++) m->sum[i] = 0;
     for (int c = 0; c < m->count; c++) {
-        TRY(read_unit(m, c, unit, m->one, why));
+        TRY(source_unit(&m->source[c], unit, m->one, why));
         for (int64_t i = 0; i < numel; i++) m->sum[i] += (double)m->one[i];
     }
     for (int64_t i = 0; i < numel; i++) out[i] = (float)(m->sum[i] / m->count);
     return OK;
 }
 
+status masters_proved(const masters_reader *m, message *why)
+{
+    for (int c = 0; c < m->count; c++) TRY(source_proved(&m->source[c], why));
+    return OK;
+}
+
 void masters_close(masters_reader *m)
 {
-    for (int i = 0; i < m->count; i++) model_reader_close(&m->checkpoint[i]);
-    free(m->checkpoint);
+    for (int i = 0; i < m->count; i++) source_close(&m->source[i]);
+    free(m->source);
     free(m->one);
     free(m->sum);
     *m = (masters_reader){0};

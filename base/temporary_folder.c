@@ -1,6 +1,6 @@
-/* A folder beside its final name. Its owner holds a lock in it while it works. So the next process that writes
- * the same target can tell a folder that is being written from one whose owner was killed, and removes the
- * latter. */
+/* A folder beside its final name. Its owner holds a lock in it while it works. So the next process that
+ * writes the same target can tell a folder that is being written from one whose owner was killed, and removes
+ * the latter. */
 #include "base/temporary_folder.h"
 #include "base/log.h"
 #include "base/sweep.h"

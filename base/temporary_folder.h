@@ -1,6 +1,6 @@
 /* A folder that is written beside its final name, TARGET.remla-tmp-PID, and gets that name when it is whole.
- * A lock on it says that its owner is alive: who writes the same target removes what a killed process has left
- * beside it. */
+ * A lock on it says that its owner is alive: who writes the same target removes what a killed process has
+ * left beside it. */
 #ifndef REMLA_BASE_TEMPORARY_FOLDER_H
 #define REMLA_BASE_TEMPORARY_FOLDER_H
 #include "base/file.h"

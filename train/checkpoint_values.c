@@ -1,6 +1,7 @@
 /* Proves on the disk what checkpoint_load proves in memory. An element's place is its number in the model,
  * parameter after parameter (optim/fingerprints.h), so a file's parameters can be read in any pieces. */
 #include "train/checkpoint_values.h"
+#include "base/bf16.h"
 #include "base/fingerprint.h"
 #include "base/memory.h"
 #include "model/hf/model_files.h"
@@ -27,6 +28,7 @@ typedef struct source {
     const state_reader *states; /* NULL: the model files */
     state_kind kind;
     const safetensors *model;
+    bool rounded; /* to bf16 */
 } source;
 
 static status read_part(const source *x, const param_table *t, int i, int64_t from, int64_t count, float *out,
@@ -34,6 +36,11 @@ static status read_part(const source *x, const param_table *t, int i, int64_t fr
 {
     if (x->states) return state_reader_read(x->states, x->kind, i, from, count, out, why);
     return safetensors_read(x->model, safetensors_find(x->model, t->param[i].name), from, count, out, why);
+}
+
+static void round_part(float *x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) x[i] = bf16_float(bf16_of(x[i]));
 }
 
 /* `first`: the number of the first element. */
@@ -47,6 +54,7 @@ static status fingerprint_of(const source *x, const param_table *t, int64_t firs
         for (int64_t from = 0, count; from < t->param[i].numel && s == OK; from += count) {
             count = t->param[i].numel - from < CHUNK ? t->param[i].numel - from : CHUNK;
             s = read_part(x, t, i, from, count, part, why);
+            if (s == OK && x->rounded) round_part(part, count);
             if (s == OK) *sum += fingerprint_f32(part, count, first + from);
         }
     free(part);
@@ -62,21 +70,35 @@ static status same(const char *folder, const char *what, uint64_t found, uint64_
                 folder, what, found, want);
 }
 
+/* Weights beside masters in files of their own are these, rounded. */
+static status same_rounded(const char *folder, uint64_t found, uint64_t want, message *why)
+{
+    if (found == want) return OK;
+    return fail(why, ERR_INPUT,
+                "%s: the weights in its model files are not the masters in its state files, rounded", folder);
+}
+
 static status compare(const char *folder, const param_table *t, const state_reader *r,
                       const safetensors *tensors, const checkpoint_state *want, message *why)
 {
     const int64_t N = param_table_numel(t);
-    const bool kept = state_reader_has_masters(r);
-    uint64_t m, v, masters, read;
-    TRY(fingerprint_of(&(source){.states = r, .kind = STATE_M}, t, 0, &m, why));
-    TRY(fingerprint_of(&(source){.states = r, .kind = STATE_V}, t, N, &v, why));
-    TRY(fingerprint_of(&(source){.model = tensors}, t, 0, &read, why));
-    masters = read;
-    if (kept) TRY(fingerprint_of(&(source){.states = r, .kind = STATE_MASTER}, t, 0, &masters, why));
+    const bool kept = state_reader_has_masters(r), half = tensors->count && tensors->entry[0].type == BF16;
+    const source files = {.model = tensors}, states_m = {.states = r, .kind = STATE_M},
+                 states_v = {.states = r, .kind = STATE_V}, exact = {.states = r, .kind = STATE_MASTER},
+                 rounded = {.states = r, .kind = STATE_MASTER, .rounded = half};
+    uint64_t m, v, masters, written, copy;
+    TRY(fingerprint_of(&states_m, t, 0, &m, why));
+    TRY(fingerprint_of(&states_v, t, N, &v, why));
+    TRY(fingerprint_of(&files, t, 0, &written, why));
+    masters = written;
+    if (kept) {
+        TRY(fingerprint_of(&exact, t, 0, &masters, why));
+        TRY(fingerprint_of(&rounded, t, 0, &copy, why));
+        TRY(same_rounded(folder, written, copy, why));
+    }
     if (!want->hashed) return OK;
     TRY(same(folder, "moments", m + v, want->moments, why));
-    TRY(same(folder, "master weights", masters, want->masters, why));
-    return kept ? same(folder, "weights", read, want->weights, why) : OK;
+    return same(folder, "master weights", masters, want->masters, why);
 }
 
 status checkpoint_values_check(const char *folder, const dims *d, const checkpoint_state *state, message *why)

@@ -30,5 +30,7 @@ json_t *environment_of(const char *checkpoint, int64_t ranks);
  * release; what only one of the two has is not compared. *sums: they differ in nothing but the order in which
  * the same numbers are added. */
 json_t *environment_compare(const json_t *then, const json_t *now, bool *sums);
+/* "ranks 1 -> 2, CUDA 12.8 -> 13.0": what it returned, for a sentence. The caller frees. */
+char *environment_changes_text(const json_t *changes);
 
 #endif

@@ -67,9 +67,10 @@ static void compare_facts(json_t *to, const json_t *then, const json_t *now)
 /* From a CPU to a GPU or back everything else is another matter, too. */
 static bool compare_devices(json_t *to, const json_t *then, const json_t *now)
 {
-    json_t *a = json_object_get(then, "device"), *b = json_object_get(now, "device");
-    const bool other = a && b && !json_object_get(then, "gpu") != !json_object_get(now, "gpu");
-    if (other) add(to, "device", a, b);
+    json_t *a = json_object_get(then, "gpu"), *b = json_object_get(now, "gpu"),
+           *was = json_object_get(then, "device"), *is_now = json_object_get(now, "device");
+    const bool other = was && is_now && !a != !b;
+    if (other) add(to, "device", a ? a : was, b ? b : is_now);
     return other;
 }
 
@@ -109,4 +110,29 @@ json_t *environment_compare(const json_t *then, const json_t *now, bool *sums)
     *sums = json_array_size(changes) == 0;
     compare_sums(changes, then, now);
     return changes;
+}
+
+/* A number or a text, as a text prints it. */
+static void print_value(FILE *out, const json_t *value)
+{
+    if (json_is_string(value))
+        fputs(json_string_value(value), out);
+    else
+        fprintf(out, "%lld", (long long)json_integer_value(value));
+}
+
+char *environment_changes_text(const json_t *changes)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = memory_check(open_memstream(&text, &bytes), "what has changed");
+    for (size_t i = 0; i < json_array_size(changes); i++) {
+        const json_t *one = json_array_get(changes, i);
+        fprintf(out, "%s%s ", i ? ", " : "", json_string_value(json_object_get(one, "name")));
+        print_value(out, json_object_get(one, "then"));
+        fputs(" -> ", out);
+        print_value(out, json_object_get(one, "now"));
+    }
+    if (fclose(out)) memory_failed("what has changed");
+    return text;
 }

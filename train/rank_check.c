@@ -35,7 +35,7 @@ static int unlike(const training *t, char kinds[2][KIND_BYTES])
     kind_of_processor(t, kinds[0]);
     comm_wait(t->c, comm_all_gather(t->c, all, kinds[0], KIND_BYTES));
     for (int r = t->c->size - 1; r > 0; r--)
-        if (memcmp(all + (int64_t)r * KIND_BYTES, all, KIND_BYTES) != 0) rank = r;
+        if (strcmp(all + (int64_t)r * KIND_BYTES, all) != 0) rank = r;
     memcpy(kinds[0], all, KIND_BYTES);
     memcpy(kinds[1], all + (int64_t)rank * KIND_BYTES, KIND_BYTES);
     free(all);

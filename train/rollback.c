@@ -83,12 +83,13 @@ static status stay(const saving *s, const step_result *r, const char *refusal, m
     const long long now = s->t->state.step;
     char newest[NEWEST_BYTES];
     if (skips(s))
-        return fail(
-            why, DIVERGED,
-            "step %lld: loss or gradient was not finite %d steps in a row; %.400s: go on from it or an "
-            "older one (train.resume), or from the beginning, in another train.out, with a lower "
-            "optim.lr; it could not go back by itself: %.300s",
-            now, LOSS_WATCH_SKIPS, saving_newest(s, newest), refusal);
+        return fail(why, DIVERGED,
+                    "step %lld: loss or gradient was not finite %d steps in a row; %.400s: %s in another "
+                    "train.out, with a lower optim.lr; it could not go back by itself: %.300s",
+                    now, LOSS_WATCH_SKIPS, saving_newest(s, newest),
+                    s->newest < 0 ? "begin anew,"
+                                  : "go on from it or an older one (train.resume), or from the beginning,",
+                    refusal);
     if (s->watch.far == LOSS_WATCH_FAR)
         log_warning("step %lld: a loss of %.4f, and for %d steps, is far above its past, %.4f: until it is "
                     "below %.4f again, checkpoints are neither written when due nor removed; it could not go "

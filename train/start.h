@@ -15,7 +15,8 @@ typedef struct start {
 /* Call when `checkpoint` has been loaded. Warns of what can change numbers, and logs options that differ.
  * Does nothing on ranks other than 0. */
 void start_from(start *s, const training *t, const char *checkpoint);
-/* Appends the event, and frees what it holds. Likewise. */
+/* Warns when a rank computes with something else than rank 0. On rank 0 appends the event, and frees what it
+ * holds. MPI: collective. */
 void start_record(start *s, const training *t, metrics *log);
 
 #endif

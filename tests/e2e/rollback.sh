@@ -73,6 +73,12 @@ for ((attempt = 0; attempt < 5; attempt++)); do
 done
 [ $kills -ge 5 ] || fail "only $kills of 15 runs were killed before they ended"
 
+# ---- in processes of as many steps as lead from the checkpoint to the place where it goes back
+cp -r base short
+for ((start = 0; start < 9; start++)); do check_exit 0 "${run[@]}" train.out=short train.stop_after=10; done
+check_same_files "in short processes" whole/$last short/$last
+cmp <(lines whole) <(lines short) >&2 || fail "in short processes: metrics.jsonl differs"
+
 # ---- two ranks, whatever they share
 for stage in 0 1 2 3; do
     cp -r base two-$stage

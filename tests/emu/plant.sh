@@ -104,7 +104,7 @@ if [ -z "$places_only" ]; then
     done
 
     say "without a bug"
-    for target in kernels_test_rmsnorm kernels_test_head_loss kernels_test_swiglu kernels_test_sum kernels_test_transfer kernels_test_attention; do
+    for target in kernels_test_rmsnorm kernels_test_head_loss kernels_test_swiglu kernels_test_sum kernels_test_fingerprint kernels_test_transfer kernels_test_attention; do
         for way in plain seeds asan tsan; do "$way" $target >"$copy/said" 2>&1 || { tail -n 5 "$copy/said"; stop "$target fails ($way)"; }; done
     done
     for way in curve lazy ranks; do "$way" remla >"$copy/said" 2>&1 || { tail -n 5 "$copy/said"; stop "training fails ($way)"; }; done
@@ -121,6 +121,7 @@ bug shared_array_too_short kernels/cuda/kernel.h 's/part\[threadIdx\.x \/ WARP\]
 bug barrier_in_a_branch kernels/cuda/kernel.h 's/(threadIdx\.x % WARP == 0\)) part\[threadIdx\.x \/ WARP\] = x;\n *__syncthreads\(\);/$1 {\n part[threadIdx.x \/ WARP] = x;\n __syncthreads();\n }/' kernels_test_rmsnorm "${all[@]}"
 bug shuffle_without_all_lanes kernels/rmsnorm.cu 's/if \(n >= N\) return;/if (n >= N || (lane > 0 && lane >= C)) return;/' kernels_test_rmsnorm "${all[@]}"
 bug blocks_share_a_sum kernels/sum.cu 's/partial\[blockIdx\.x\] = sum/partial[0] = sum/' kernels_test_sum "${all[@]}"
+bug blocks_overwrite_a_sum kernels/fingerprint.cu 's/atomicAdd\(sum, own\)/*sum = own/' kernels_test_fingerprint "${all[@]}"
 bug tile_not_waited_for kernels/cuda/attention/attention_flash_backward.cu 's/cp_async_wait<0>/cp_async_wait<1>/' kernels_test_attention "${all[@]}"
 bug key_of_the_future kernels/cuda/attention/attention_flash.h 's/key <= query;/key <= query + 1;/' kernels_test_attention "${all[@]}"
 bug scores_not_waited_for kernels/cuda/attention/attention_decode.cu 's/__syncthreads\(\); (\/\* all warps)/$1/' kernels_cuda_attention_test_attention_decode "${all[@]}"
@@ -144,7 +145,7 @@ bug states_fetched_too_early optim/states.c 's/i < STATE_SLOTS - 1/i < STATE_SLO
 bug states_read_too_soon optim/states.c 's/\n *device_copies_finish\([^\n]*//g' optim_cuda_test_states plain
 bug slot_used_too_soon base/cuda/staging.c 's/\n *staging_wait\(s, slot\);\n *return slot;/\n    return slot;/' kernels_test_transfer plain seeds
 bug read_too_soon kernels/transfer.cu 's/\n *staging_wait\(s, slots[^\n]*//' remla curve lazy
-bug gradients_never_cleared optim/shard_gradients.c 's/\n *if \(!s->grad_held\[u\] && s->micro_batch == 0\)[^\n]*//' remla curve
+bug gradients_never_cleared optim/shard_gradients.c 's/\n *if \(!s->grad_held\[u\] && s->micro_batch <= 0\)[^\n]*//' remla curve
 bug moments_never_cleared optim/states.c 's/k->zero\(t, k->stream\)/(void)k/' remla curve
 bug copy_too_long kernels/transfer.cu 's/workspace<H>\(s, count\);\n(.*?)\(size_t\)bytes, cudaMemcpyHostToDevice/workspace<H>(s, count);\n$1(size_t)bytes + STAGING_BYTES, cudaMemcpyHostToDevice/s' kernels_test_transfer plain
 bug null_stream base/cuda/vectors.h 's/\(s\)->cuda/((s)->cuda ? (cudaStream_t)0 : (s)->cuda)/' kernels_test_swiglu plain

@@ -9,6 +9,7 @@
 #include "tests/support/scratch.h"
 #include "tests/train/golden_run.h"
 #include "train/checkpoint_parts.h"
+#include "train/checkpoint_report.h"
 #include "train/manifest.h"
 #include "train/state_files.h"
 #include <dirent.h>
@@ -233,6 +234,17 @@ static void expect_refused(const char *sentence)
     t.state = saved;
 }
 
+/* What `remla inspect` says of it; "": it is whole. */
+static void expect_report(const char *sentence)
+{
+    checkpoint_report r;
+    if (world->rank != 0) return;
+    checkpoint_report_read(&r, folder, REPORT_VALUES);
+    if (sentence[0] ? !strstr(r.damage.text, sentence) : r.damage.text[0])
+        fail_msg("no \"%s\" in: %s", sentence, r.damage.text);
+    checkpoint_report_free(&r);
+}
+
 static void test_stages(void **state)
 {
     (void)state;
@@ -247,6 +259,7 @@ static void test_stages(void **state)
             char what[40];
             snprintf(what, sizeof what, "from %d ranks", writers[i]);
             rewrite(values, writers[i], i % 2 ? BF16 : F32, i % 2, NO_FAULT);
+            expect_report("");
             expect_loaded(values, what);
             assert_true(fingerprint_weights(&t.opt) == fingerprint);
         }
@@ -264,10 +277,15 @@ static void test_refused(void **state)
         save_run();
         float *values = all_values();
         rewrite(values, 4, F32, false, DROPPED);
+        expect_report("is in none of its optim-*.safetensors");
         expect_refused("is in none of its optim-*.safetensors");
         rewrite(values, 4, F32, false, EXCHANGED);
+        expect_report("the moments in its files have the fingerprint ");
         expect_refused("the moments that were read have the fingerprint ");
+        rewrite(values, 4, BF16, true, EXCHANGED);
+        expect_report("the moments in its files have the fingerprint ");
         rewrite(values, 1, BF16, false, NO_FAULT);
+        expect_report("the master weights in its files have the fingerprint ");
         expect_refused("has no master weights: its optim-*.safetensors hold none, and tensor '");
         rewrite(values, 3, F32, false, NO_FAULT);
         expect_loaded(values, "after what was refused");

@@ -223,23 +223,22 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
-/* A save fails when its files do not come back from the disk as they were in memory. */
+/* Nobody reads back what was written: that a bit has changed on the way to the disk shows when the checkpoint
+ * is looked at, for its hashes are of what was in memory. */
 static void test_flipped_on_the_way(void **state)
 {
     (void)state;
     static const char *const files[] = {"model.safetensors", "optim-00000", "config.json",
                                         "options.yaml",      "state.json",  "MANIFEST.json"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char path[PATH_BYTES];
         flip_in = files[i];
-        const status s = save_as(&saved);
+        good(save_as(&saved));
         assert_null(flip_in);
+        const status s = checkpoint_verify(folder, &why);
         if (s != ERR_INPUT || !strstr(why.text, files[i])) fail_msg("%s: %d: %s", files[i], s, why.text);
-        checkpoint_temporary(path, run, 2);
-        assert_false(folder_exists(path));
-        good(checkpoint_verify(folder, &why)); /* the one that was there before */
     }
     good(save_as(&saved));
+    good(checkpoint_verify(folder, &why));
 }
 
 /* A file in the way of a save is reported before anything is written, and stays. */

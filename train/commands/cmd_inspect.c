@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/nearest.h"
 #include "eval/open.h"
+#include "model/hf/folder_check.h"
 #include "train/checkpoint_parts.h"
 #include "train/commands/commands.h"
 #include "train/commands/inspect.h"
@@ -59,8 +60,10 @@ void inspect_items(const char *first, const char *next, const char *between, con
         const char *item = json_string_value(json_array_get(items, i));
         const size_t more = strlen(item) + strlen(between);
         const bool full = i > 0 && used + more > WIDTH;
-        if (i > 0) fputs(between, stdout);
-        if (full) printf("\n%s", next);
+        if (full)
+            printf("%.*s\n%s", (int)strcspn(between, " "), between, next);
+        else if (i > 0)
+            fputs(between, stdout);
         fputs(item, stdout);
         used = (full ? strlen(next) : used) + more;
     }
@@ -173,5 +176,15 @@ status cmd_inspect(const command_line *line, options *o, const comm *c, message 
     nearest_folder(folder, near);
     if (!file_exists(folder) && !folder_exists(folder) && near[0])
         return fail(why, ERR_INPUT, "%.400s: there is no such folder; did you mean %.400s?", folder, near);
-    return inspect_model(folder, line->json, why); /* which knows what else people give */
+    TRY(model_folder_check(folder, why)); /* knows what else people give */
+    if (!strcmp(path_base(folder), "checkpoints"))
+        return fail(why, ERR_INPUT,
+                    "%s: holds checkpoints: name one of them, or the run, which is the folder above", folder);
+    if (!has(folder, "config.json"))
+        return fail(
+            why, ERR_INPUT,
+            "%s: is no model folder (it has no config.json), no checkpoint (no MANIFEST.json) and no run "
+            "(no metrics.jsonl)",
+            folder);
+    return inspect_model(folder, line->json, why);
 }

@@ -63,9 +63,9 @@ static const char *text_of(const json_t *environment, const char *key)
 static void print_model(const checkpoint_report *r)
 {
     char attention[INSPECT_TEXT];
-    inspect_row("model", "%s; %lld layers of width %lld, %.1f million parameters",
+    inspect_row("model", "%s; %lld layers of width %lld, %lld parameters",
                 inspect_attention(&r->config.d, attention), (long long)r->config.d.L,
-                (long long)r->config.d.C, (double)r->parameters / 1e6);
+                (long long)r->config.d.C, (long long)r->parameters);
 }
 
 static void print_state(const checkpoint_report *r)

@@ -39,10 +39,11 @@ static char *command(const story *s, const char *run)
     /* Relative paths in it are those of the folder where it was started. */
     const bool away = there && getcwd(here, sizeof here) && strcmp(there, here) != 0;
     if (away && realpath(run, real)) run = real;
-    const bool again = s->has_options && strcmp(s->o.train_resume, "none") == 0;
-    if (asprintf(&text, "%s%s%s%sremla train %s/config.yaml train.out=%s%s", away ? "cd " : "",
-                 away ? there : "", away ? " && " : "", launcher, run, run,
-                 again ? " train.resume=auto" : "") < 0)
+    const bool again = s->has_options && strcmp(s->o.train_resume, "none") == 0,
+               halts = s->has_options && s->o.train_stop_after.word == OPTION_NUMBER;
+    if (asprintf(&text, "%s%s%s%sremla train %s/config.yaml train.out=%s%s%s", away ? "cd " : "",
+                 away ? there : "", away ? " && " : "", launcher, run, run, again ? " train.resume=auto" : "",
+                 halts ? " train.stop_after=none" : "") < 0)
         memory_failed("a command");
     return text;
 }
@@ -115,9 +116,10 @@ static void print_starts(const story *s)
     for (size_t i = 0; i < count; i++) {
         const json_t *start = json_array_get(s->starts, i);
         const int64_t ranks = whole_of(start, "ranks");
-        printf("    step %-8lld  %s, %lld %s on %s, %s\n", whole_of(start, "step"), text_of(start, "started"),
-               (long long)ranks, plural(ranks, "rank", "ranks"), text_of(start, "host"),
-               text_of(start, "device"));
+        const char *device = text_of(start, "device"); /* its size and place are in env.json */
+        printf("    step %-8lld  %s, %lld %s on %s, %.*s\n", whole_of(start, "step"),
+               text_of(start, "started"), (long long)ranks, plural(ranks, "rank", "ranks"),
+               text_of(start, "host"), (int)strcspn(device, ","), device);
         print_changes(json_object_get(start, "changed"));
     }
 }
@@ -178,18 +180,32 @@ static void print_answers(const story *s)
     }
 }
 
+/* The sentence names files by their paths, and the row has said of which checkpoint. */
+static const char *without_folder(const story_checkpoint *x)
+{
+    const size_t length = strlen(x->folder);
+    const bool named = strncmp(x->damage.text, x->folder, length) == 0;
+    return x->damage.text + (named ? length + strspn(x->damage.text + length, "/: ") : 0);
+}
+
+static void print_checkpoint(const story *s, int64_t i)
+{
+    const story_checkpoint *x = &s->checkpoint[i];
+    char bytes[INSPECT_TEXT];
+    printf("    step %-8lld  ", (long long)x->step);
+    if (x->damage.text[0]) {
+        printf("DAMAGED: %s\n", without_folder(x));
+        return;
+    }
+    printf("%s, whole", inspect_bytes(x->bytes, bytes));
+    if (isfinite(x->validated)) printf(", val %.4f", x->validated);
+    printf("%s%s\n", i == s->newest ? ", the newest" : "", i == s->best ? ", the best" : "");
+}
+
 static void print_checkpoints(const story *s)
 {
     inspect_row("checkpoints", s->checkpoints ? "%lld" : "none", (long long)s->checkpoints);
-    for (int64_t i = 0; i < s->checkpoints; i++) {
-        const story_checkpoint *x = &s->checkpoint[i];
-        char bytes[INSPECT_TEXT], held_out[40] = "";
-        if (isfinite(x->validated)) snprintf(held_out, sizeof held_out, ", val %.4f", x->validated);
-        printf("    step %-8lld  %s%s%s%s%s%s\n", (long long)x->step,
-               x->damage.text[0] ? "DAMAGED: " : inspect_bytes(x->bytes, bytes), x->damage.text,
-               x->damage.text[0] ? "" : ", whole", held_out, i == s->newest ? ", the newest" : "",
-               i == s->best ? ", the best" : "");
-    }
+    for (int64_t i = 0; i < s->checkpoints; i++) print_checkpoint(s, i);
 }
 
 static void print_warnings(const story *s)

@@ -69,6 +69,10 @@ void checkpoint_writer_close(checkpoint_writer *w);
  * collective. */
 void checkpoint_writer_prepare(checkpoint_writer *w);
 
+/* The weights of the checkpoint that is begun next have this fingerprint (optim/fingerprints.h), computed
+ * where they lie: one whose copy has another is not written (ERR_DEVICE). The same on all ranks. */
+void checkpoint_writer_expect(checkpoint_writer *w, uint64_t fingerprint);
+
 /* Begins the checkpoint of state->step, with the tokenizer's files from o->model_path: makes its hidden
  * folder, reserves the bytes of all files of all ranks, and copies weights and moments. When it returns OK
  * the training may go on; checkpoint_poll tells how it ends. Replaces a checkpoint of the same step, but

@@ -36,6 +36,7 @@
 #include "train/environment.h"
 #include "train/manifest.h"
 #include "train/option_words.h"
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,8 +52,10 @@ struct checkpoint_writer {
     char run[PATH_BYTES], folder[PATH_BYTES]; /* `folder`: the hidden one */
     checkpoint_state state;
     written_files written; /* on rank 0: the files of all ranks */
-    double start, stall;   /* when it began, and how long that took */
-    double handed;         /* when this rank's thread got its work */
+    bool expects;          /* that the copied weights have this fingerprint */
+    uint64_t expected;
+    double start, stall; /* when it began, and how long that took */
+    double handed;       /* when this rank's thread got its work */
 };
 
 checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *config, const options *o,
@@ -77,6 +80,12 @@ void checkpoint_writer_close(checkpoint_writer *w)
     written_free(&w->written);
     json_decref(w->environment);
     free(w);
+}
+
+void checkpoint_writer_expect(checkpoint_writer *w, uint64_t fingerprint)
+{
+    w->expects = true;
+    w->expected = fingerprint;
 }
 
 /* On a thread. */
@@ -148,13 +157,13 @@ static void folder_end(checkpoint_writer *w)
     message ignored; /* the first failure is reported */
     if (w->c->rank == 0) folder_remove(w->folder, &ignored);
     w->phase = IDLE;
+    w->expects = false;
 }
 
 static status reserve(checkpoint_writer *w, message *why)
 {
     status s = COMM_ROOT(w->c, folder_begin(w, why), why);
-    if (s != OK) return s;
-    s = comm_agree(w->c, checkpoint_files_reserve(&w->files, w->folder, why), why);
+    if (s == OK) s = comm_agree(w->c, checkpoint_files_reserve(&w->files, w->folder, why), why);
     if (s == OK) return OK;
     checkpoint_files_abandon(&w->files);
     int64_t all = 0;
@@ -217,8 +226,18 @@ typedef struct rank_file {
     uint64_t hash;
 } rank_file;
 
+/* The copy is of the weights that the ranks have compared. All ranks find the same. */
+static status same_weights(const checkpoint_writer *w, message *why)
+{
+    if (!w->expects || w->state.weights == w->expected) return OK;
+    return fail(why, ERR_DEVICE,
+                "the weights of step %lld have the fingerprint %016" PRIx64 ", and their copy %016" PRIx64
+                ": a fault of memory",
+                (long long)w->state.step, w->expected, w->state.weights);
+}
+
 /* Brings what all ranks have written to rank 0, and adds the fingerprints up on all. */
-static void tell(checkpoint_writer *w)
+static status tell(checkpoint_writer *w, message *why)
 {
     const checkpoint_files *f = &w->files;
     int64_t most = f->written.count;
@@ -253,6 +272,7 @@ static void tell(checkpoint_writer *w)
     w->state.hashed = true;
     free(mine);
     free(all);
+    return same_weights(w, why);
 }
 
 /* True when the threads of all ranks have done their work; makes them stop when one has failed. */
@@ -274,7 +294,8 @@ status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, 
             p->silent = silence(w);
             return OK;
         }
-        const status s = comm_agree(w->c, helper_wait(w->thread, why), why);
+        status s = comm_agree(w->c, helper_wait(w->thread, why), why);
+        if (s == OK && w->phase == WRITING) s = tell(w, why);
         if (s != OK) {
             folder_end(w);
             p->running = false;
@@ -282,9 +303,9 @@ status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, 
         }
         if (w->phase == COMMITTING) {
             w->phase = IDLE;
+            w->expects = false;
             break;
         }
-        tell(w);
         w->phase = COMMITTING;
         if (w->c->rank == 0) hand_over(w, commit);
         if (!wait) return OK;

@@ -283,6 +283,7 @@ static status begin(saving *s, message *why)
              why);
     s->began = clock_seconds();
     t->state.far = s->watch.far > 0;
+    checkpoint_writer_expect(t->writer, hash);
     if (checkpoint_begin(t->writer, s->run->path, &t->state, why) != OK) return UNSAVED;
     s->writing = step_of(s);
     s->unanswered = 0;

@@ -74,6 +74,23 @@ void checkpoint_writer_close(checkpoint_writer *w)
     free(w);
 }
 
+/* On a thread. */
+static status touch(void *context, message *why)
+{
+    checkpoint_writer *const w = context;
+    (void)why;
+    copy_ring_touch(w->files.ring);
+    return OK;
+}
+
+void checkpoint_writer_prepare(checkpoint_writer *w)
+{
+    if (w->files.ring) return;
+    checkpoint_files_room(&w->files);
+    if (!w->files.o->k->device)
+        helper_run(w->thread, touch, w); /* the system gives memory when it is touched */
+}
+
 /* ---- rank 0's small files ------------------------------------------------------------------------------ */
 
 /* Takes `text` over. */

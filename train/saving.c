@@ -140,7 +140,7 @@ static void written(saving *s, const checkpoint_progress *p)
 {
     log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s (training stood still for %.2f s) | weights "
              "%016" PRIx64,
-             s->run->path, (long long)p->step, p->seconds, p->stall, p->weights);
+             s->run->path, (long long)p->step, p->seconds, s->stall, p->weights);
     s->newest = p->step;
     s->again = 0;
     s->crowded = true;
@@ -273,6 +273,7 @@ static status begin(saving *s, message *why)
 {
     training *t = s->t;
     uint64_t hash;
+    const double start = clock_seconds();
     die_place("step %lld, checkpoint", (long long)step_of(s));
     TRY(rank_check_weights(t, &hash, why));
     TRY(check_folder(s, why));
@@ -285,6 +286,7 @@ static status begin(saving *s, message *why)
     t->state.far = s->watch.far > 0;
     if (checkpoint_begin(t->writer, s->run->path, &t->state, why) != OK) return UNSAVED;
     s->writing = step_of(s);
+    s->stall = clock_seconds() - start;
     s->unanswered = 0;
     s->silent = false;
     s->owed = false;

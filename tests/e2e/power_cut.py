@@ -60,10 +60,22 @@ def read_record(path):
 
 
 class Disk:
-    """Below the folder `root`, which did not exist before the first call."""
+    """Below the folder `root`, as it is now, or which does not exist yet."""
 
     def __init__(self, root):
         self.root, self.top, self.node = root, Node(True), {}
+        if os.path.exists(root):
+            self.top = self.find(root)
+
+    def find(self, path):
+        folder = os.path.isdir(path)
+        node = self.node[os.stat(path).st_ino] = Node(folder)
+        if folder:
+            node.sure = {name: self.find(f"{path}/{name}") for name in os.listdir(path)}
+        else:
+            with open(path, "rb") as f:
+                node.sure = f.read()
+        return node
 
     def place(self, path):
         """The folder that the path lies in, as it is now, and the name in it."""

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# signals.sh [all]: SIGUSR1, SIGTERM, SIGINT, to one of two ranks or to mpirun, once or twice, between saves or during one (on a slow disk): exit code,
-# what is saved, and the same command then ends as if nothing had happened. A signal that reaches the ranks alone saves the step that they are in, with
-# exit code 85; a second SIGINT kills at once (130), and SIGTERM and SIGINT to mpirun make it kill its ranks: then it is enough that nothing is lost. Prints a table. `all`: each three times.
+# signals.sh [all [TIMES]]: SIGUSR1, SIGTERM, SIGINT, to one of two ranks or to mpirun, once or twice, between saves or during one (on a slow disk): exit
+# code, what is saved, and the same command then ends as if nothing had happened. A signal that reaches the ranks alone saves the step that they are in,
+# with exit code 85; a second SIGINT kills at once (130), and SIGTERM and SIGINT to mpirun make it kill its ranks: then it is enough that nothing is lost.
+# Prints a table. `all`: every combination.
 : "${FAULTY_FILES:?the library made of faulty_files.c}"
 FAULTY_FILES=$(realpath "$FAULTY_FILES")
 . "$(dirname "$0")/common.sh"
-times=1
-[ "${1:-}" != all ] || times=3
+times=${2:-1}
 write_config config.yaml "$golden/mla"
 command=("$REMLA" train config.yaml train.steps=400 checkpoint.every=25 train.out=run checkpoint.keep_best=false)
 mkdir shm

@@ -239,8 +239,10 @@ void saving_wait(saving *s)
     const int64_t step = s->writing;
     message why;
     die_place("step %lld, checkpoint", (long long)step_of(s));
-    if (wait_written(s, &why) != OK)
+    if (wait_written(s, &why) != OK) {
+        s->owed = true;
         log_warning("step %lld has no checkpoint: %s", (long long)step, why.text);
+    }
     if (s->t->c->rank == 0 && !pruner_wait(&s->old, last_limit(s)))
         log_warning("older checkpoints are not removed yet: the disk has not answered for %.0f s",
                     last_limit(s));

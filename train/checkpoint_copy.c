@@ -11,17 +11,14 @@
 /* A copy takes no more than this part of the memory that is left, of which each rank of the host has its
  * share. */
 static const double PART_OF_FREE = 0.75;
-enum { CHUNK = 16 << 20, FEWEST = 4 };
+enum { CHUNK = 16 << 20, MANY = 16 /* of a small copy */, FEWEST = 4 };
 
 static copy_ring *ring_new(const checkpoint_files *x)
 {
     const optimizer *const o = x->o;
-    int64_t largest = 0, chunk = CHUNK, chunks = 0;
-    for (int i = 0; i < x->count; i++) {
-        const int64_t bytes = checkpoint_file_copied(&x->file[i]);
-        if (bytes > largest) largest = bytes;
-    }
-    if (largest < chunk) chunk = (largest + 63) / 64 * 64;
+    int64_t all = 0, chunks = 0;
+    for (int i = 0; i < x->count; i++) all += checkpoint_file_copied(&x->file[i]);
+    const int64_t chunk = all > CHUNK * MANY ? CHUNK : (all / MANY + 63) / 64 * 64 + 64;
     for (int i = 0; i < x->count; i++) chunks += (checkpoint_file_copied(&x->file[i]) + chunk - 1) / chunk;
     const double room = PART_OF_FREE * (double)memory_available_bytes() / o->c->local_size;
     int64_t most = (int64_t)(room / (double)chunk);

@@ -28,7 +28,6 @@ typedef struct source {
     const state_reader *states; /* NULL: the model files */
     state_kind kind;
     const safetensors *model;
-    bool rounded; /* to bf16 */
 } source;
 
 static status read_part(const source *x, const param_table *t, int i, int64_t from, int64_t count, float *out,
@@ -38,24 +37,27 @@ static status read_part(const source *x, const param_table *t, int i, int64_t fr
     return safetensors_read(x->model, safetensors_find(x->model, t->param[i].name), from, count, out, why);
 }
 
-static void round_part(float *x, int64_t count)
+static uint64_t fingerprint_rounded(float *x, int64_t count, int64_t first)
 {
     for (int64_t i = 0; i < count; i++) x[i] = bf16_float(bf16_of(x[i]));
+    return fingerprint_f32(x, count, first);
 }
 
-/* `first`: the number of the first element. */
+/* `first`: the number of the first element. `rounded` (may be NULL): of the same values in bf16. */
 static status fingerprint_of(const source *x, const param_table *t, int64_t first, uint64_t *sum,
-                             message *why)
+                             uint64_t *rounded, message *why)
 {
     float *const part = memory_new(CHUNK, sizeof *part, "a part of a checkpoint");
     status s = OK;
     *sum = 0;
+    if (rounded) *rounded = 0;
     for (int i = 0; i < t->count && s == OK; first += t->param[i++].numel)
         for (int64_t from = 0, count; from < t->param[i].numel && s == OK; from += count) {
             count = t->param[i].numel - from < CHUNK ? t->param[i].numel - from : CHUNK;
             s = read_part(x, t, i, from, count, part, why);
-            if (s == OK && x->rounded) round_part(part, count);
-            if (s == OK) *sum += fingerprint_f32(part, count, first + from);
+            if (s != OK) break;
+            *sum += fingerprint_f32(part, count, first + from);
+            if (rounded) *rounded += fingerprint_rounded(part, count, first + from);
         }
     free(part);
     return s;
@@ -82,19 +84,17 @@ static status compare(const char *folder, const param_table *t, const state_read
                       const safetensors *tensors, const checkpoint_state *want, message *why)
 {
     const int64_t N = param_table_numel(t);
-    const bool kept = state_reader_has_masters(r), half = tensors->count && tensors->entry[0].type == BF16;
-    const source files = {.model = tensors}, states_m = {.states = r, .kind = STATE_M},
-                 states_v = {.states = r, .kind = STATE_V}, exact = {.states = r, .kind = STATE_MASTER},
-                 rounded = {.states = r, .kind = STATE_MASTER, .rounded = half};
-    uint64_t m, v, masters, written, copy;
-    TRY(fingerprint_of(&states_m, t, 0, &m, why));
-    TRY(fingerprint_of(&states_v, t, N, &v, why));
-    TRY(fingerprint_of(&files, t, 0, &written, why));
+    const bool half = tensors->count && tensors->entry[0].type == BF16;
+    const source files = {.model = tensors}, first = {.states = r, .kind = STATE_M},
+                 second = {.states = r, .kind = STATE_V}, kept = {.states = r, .kind = STATE_MASTER};
+    uint64_t m, v, written, masters, rounded;
+    TRY(fingerprint_of(&first, t, 0, &m, NULL, why));
+    TRY(fingerprint_of(&second, t, N, &v, NULL, why));
+    TRY(fingerprint_of(&files, t, 0, &written, NULL, why));
     masters = written;
-    if (kept) {
-        TRY(fingerprint_of(&exact, t, 0, &masters, why));
-        TRY(fingerprint_of(&rounded, t, 0, &copy, why));
-        TRY(same_rounded(folder, written, copy, why));
+    if (state_reader_has_masters(r)) {
+        TRY(fingerprint_of(&kept, t, 0, &masters, &rounded, why));
+        TRY(same_rounded(folder, written, half ? rounded : masters, why));
     }
     if (!want->hashed) return OK;
     TRY(same(folder, "moments", m + v, want->moments, why));

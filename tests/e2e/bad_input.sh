@@ -113,7 +113,7 @@ bad 3 'quantised/config.json|quantised (gptq)|the checkpoint that this one was m
 
 # ---- what is no model folder, for every command that takes one
 no_model() { # PATH WORDS
-    bad 3 "$1: $2" "$REMLA" inspect "$1"
+    [ "$1" = run ] || bad 3 "$1: $2" "$REMLA" inspect "$1" # which tells a run's story
     bad 3 "$1: $2" "${eval[@]}" "$1" "${on[@]}"
     bad 3 "$1: $2" "$REMLA" convert "$1" out-mla calib.data="$golden/train.ds"
     bad 3 "$1: $2" "${run[@]}" config.yaml "${short[@]}" model.path="$1"

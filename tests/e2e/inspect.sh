@@ -55,6 +55,22 @@ command=$(sed -n 's/^  goes on  *from step 2: //p' out)
 (cd / && PATH=$(dirname "$REMLA"):$PATH bash -c "$command") >said
 says said '^resumed from .*/part/checkpoints/step-00000002: step 2' '^done: step 6 of 6'
 
+# ---- a live run is told, and not disturbed
+"$REMLA" train config.yaml train.steps=20000 checkpoint.every=none train.out=live >/dev/null 2>complaints &
+job=$!
+clean_up+=("kill -9 $job")
+wait_for_steps live
+check_exit 0 "${inspect[@]}" live
+says out '^live: a run, step [0-9]+ of 20000, a job is writing it$' '^  checkpoints +none$'
+! grep -q 'goes on' out || fail "a second job is suggested beside a live one"
+kill -USR1 $job
+got=0
+wait $job || got=$?
+clean_up=()
+[ $got = 85 ] || { cat complaints >&2; fail "the live run ended with $got"; }
+check_exit 0 "${inspect[@]}" live
+says out '^live: a run, step [0-9]+ of 20000, stopped$' '^  checkpoints +1$' '^  goes on '
+
 # ---- damage: what can be read is told, and the sentence is that of the first damage
 # damaged PATTERN SED-ARGUMENTS...: the checkpoint after a change; exit code 3.
 damaged() {

@@ -55,7 +55,7 @@ check_exit 0 "${run[@]}" train.out=killed
 took=$(echo "$(seconds) $from" | awk '{ print $1 - $2 }')
 check_same killed
 kills=0
-for ((attempt = 0; attempt < 5; attempt++)); do
+for ((attempt = 0; attempt < 4; attempt++)); do
     rm -rf killed
     cp -r base killed
     for again in 1 2 3; do
@@ -71,7 +71,7 @@ for ((attempt = 0; attempt < 5; attempt++)); do
     check_exit 0 "${run[@]}" train.out=killed
     check_same killed
 done
-[ $kills -ge 5 ] || fail "only $kills of 15 runs were killed before they ended"
+[ $kills -ge 4 ] || fail "only $kills of 12 runs were killed before they ended"
 
 # ---- in processes of as many steps as lead from the checkpoint to the place where it goes back
 cp -r base short
@@ -104,3 +104,10 @@ tail -n 1 err | grep -q 'wild/checkpoints/step-00000060 is the newest.*train.rol
 [ "$(curve wild | awk '$3 == "null"' | wc -l)" = 3 ] || { curve wild >&2; fail "skipped: not three steps"; }
 check_exit 0 "${run[@]}" train.out=wild
 check_same wild
+
+# ---- the first bad loss is of the weights in the newest checkpoint, which has not been shown to be good
+spoil 61 68 noise
+cp -r base next
+check_exit 0 "${run[@]}" train.out=next train.stop_after=12
+grep -q 'step 68: in steps 61 to 68 .*gone back to next/checkpoints/step-00000050, and passes over positions 400 to 544' err || { cat err >&2; fail "the newest checkpoint is not shown to be good"; }
+[ "$(ls next/checkpoints | paste -sd' ')" = "step-00000050 step-00000055" ] || fail "the newest checkpoint is still there: $(ls next/checkpoints)"

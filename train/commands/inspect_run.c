@@ -26,15 +26,15 @@ static const json_t *last_start(const story *s)
     return json_array_get(s->starts, json_array_size(s->starts) - 1);
 }
 
-/* The command; the caller frees. NULL: nothing is left to do. Options of the run are in its config.yaml, but
- * for its folder where nobody named one. */
+/* The command; the caller frees. NULL: nothing is left to do, or config.yaml is not there. Options of the run
+ * are in its config.yaml, but for its folder where nobody named one. */
 static char *command(const story *s, const char *run)
 {
-    char *text, real[PATH_MAX], here[PATH_MAX], launcher[64] = "";
+    char *text, config[PATH_BYTES], real[PATH_MAX], here[PATH_MAX], launcher[64] = "";
     const json_t *start = last_start(s);
     const char *there = json_string_value(json_object_get(start, "folder"));
     const int64_t ranks = json_integer_value(json_object_get(start, "ranks"));
-    if (done(s)) return NULL;
+    if (done(s) || !file_exists(path_join(config, run, "config.yaml"))) return NULL;
     if (ranks > 1) snprintf(launcher, sizeof launcher, "mpirun -n %lld ", (long long)ranks);
     /* Relative paths in it are those of the folder where it was started. */
     const bool away = there && getcwd(here, sizeof here) && strcmp(there, here) != 0;
@@ -71,7 +71,7 @@ static void print_title(const story *s, const char *run)
 {
     char of[40] = "";
     if (s->steps) snprintf(of, sizeof of, " of %lld", (long long)s->steps);
-    printf("%s: a run, step %lld%s, %s\n", run, (long long)s->step, of,
+    printf("%s: a run, step %lld%s, %s\n", run, (long long)(s->step > saved(s) ? s->step : saved(s)), of,
            s->live   ? "a job is writing it"
            : done(s) ? "done"
                      : "stopped");
@@ -81,7 +81,7 @@ static void print_training(const story *s)
 {
     char spent[24];
     if (!s->first_step) {
-        inspect_row("trained", "nothing yet");
+        inspect_row("trained", "no step is recorded");
         return;
     }
     inspect_row("trained", "%lld tokens in %s, %.0f tokens a second", (long long)s->tokens,
@@ -231,7 +231,8 @@ static void print_text(const story *s, const char *run)
     print_checkpoints(s);
     print_warnings(s);
     if (s->broken) inspect_row("metrics", "line %lld cannot be read", (long long)s->broken);
-    if (next && !s->live) inspect_row("goes on", "from step %lld: %s", (long long)saved(s), next);
+    if (next && !s->live && saved(s)) inspect_row("goes on", "from step %lld: %s", (long long)saved(s), next);
+    if (next && !s->live && !saved(s)) inspect_row("begins anew", "%s", next);
     free(next);
 }
 

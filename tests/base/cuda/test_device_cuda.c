@@ -147,6 +147,10 @@ static void test_open(void **state)
         assert_true(d->shared_bytes >= 48 << 10 && d->wait_limit == 600);
         assert_non_null(strstr(device_text(d), d->name));
         assert_non_null(strstr(device_text(d), d->pci));
+        device_versions v;
+        device_versions_read(d, &v);
+        assert_non_null(strstr(v.gpu, d->name));
+        assert_true(v.runtime / 1000 >= 12 && v.driver_cuda / 1000 >= v.runtime / 1000);
         device_close(d);
     }
 }

@@ -1,0 +1,4 @@
+/* Two ranks save, and train on meanwhile. */
+#include "tests/train/save_trial.h"
+
+int main(void) { return save_trial(2); }

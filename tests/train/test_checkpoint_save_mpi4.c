@@ -1,0 +1,4 @@
+/* Four ranks save, and train on meanwhile. */
+#include "tests/train/save_trial.h"
+
+int main(void) { return save_trial(4); }

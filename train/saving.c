@@ -272,9 +272,8 @@ status saving_step(saving *s, const step_result *r, message *why)
 static status begin(saving *s, message *why)
 {
     training *t = s->t;
-    uint64_t hash;
     die_place("step %lld, checkpoint", (long long)step_of(s));
-    TRY(rank_check_weights(t, &hash, why));
+    TRY(rank_check_weights(t, why));
     TRY(check_folder(s, why));
     metrics_sync(s->log);
     TRY_ROOT(t->c,

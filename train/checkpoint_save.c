@@ -36,7 +36,6 @@
 #include "train/environment.h"
 #include "train/manifest.h"
 #include "train/option_words.h"
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,10 +51,8 @@ struct checkpoint_writer {
     char run[PATH_BYTES], folder[PATH_BYTES]; /* `folder`: the hidden one */
     checkpoint_state state;
     written_files written; /* on rank 0: the files of all ranks */
-    bool expects;          /* that the copied weights have this fingerprint */
-    uint64_t expected;
-    double start, stall; /* when it began, and how long that took */
-    double handed;       /* when this rank's thread got its work */
+    double start;          /* when it began */
+    double handed;         /* when this rank's thread got its work */
 };
 
 checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *config, const options *o,
@@ -80,12 +77,6 @@ void checkpoint_writer_close(checkpoint_writer *w)
     written_free(&w->written);
     json_decref(w->environment);
     free(w);
-}
-
-void checkpoint_writer_expect(checkpoint_writer *w, uint64_t fingerprint)
-{
-    w->expects = true;
-    w->expected = fingerprint;
 }
 
 /* On a thread. */
@@ -157,7 +148,6 @@ static void folder_end(checkpoint_writer *w)
     message ignored; /* the first failure is reported */
     if (w->c->rank == 0) folder_remove(w->folder, &ignored);
     w->phase = IDLE;
-    w->expects = false;
 }
 
 static status reserve(checkpoint_writer *w, message *why)
@@ -213,7 +203,6 @@ status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_
     checkpoint_files_room(&w->files); /* before the thread looks for it */
     hand_over(w, write_files);
     checkpoint_files_copy(&w->files);
-    w->stall = clock_seconds() - w->start;
     return OK;
 }
 
@@ -226,18 +215,8 @@ typedef struct rank_file {
     uint64_t hash;
 } rank_file;
 
-/* The copy is of the weights that the ranks have compared. All ranks find the same. */
-static status same_weights(const checkpoint_writer *w, message *why)
-{
-    if (!w->expects || w->state.weights == w->expected) return OK;
-    return fail(why, ERR_DEVICE,
-                "the weights of step %lld have the fingerprint %016" PRIx64 ", and their copy %016" PRIx64
-                ": a fault of memory",
-                (long long)w->state.step, w->expected, w->state.weights);
-}
-
 /* Brings what all ranks have written to rank 0, and adds the fingerprints up on all. */
-static status tell(checkpoint_writer *w, message *why)
+static void tell(checkpoint_writer *w)
 {
     const checkpoint_files *f = &w->files;
     int64_t most = f->written.count;
@@ -272,7 +251,6 @@ static status tell(checkpoint_writer *w, message *why)
     w->state.hashed = true;
     free(mine);
     free(all);
-    return same_weights(w, why);
 }
 
 /* True when the threads of all ranks have done their work; makes them stop when one has failed. */
@@ -294,8 +272,7 @@ status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, 
             p->silent = silence(w);
             return OK;
         }
-        status s = comm_agree(w->c, helper_wait(w->thread, why), why);
-        if (s == OK && w->phase == WRITING) s = tell(w, why);
+        const status s = comm_agree(w->c, helper_wait(w->thread, why), why);
         if (s != OK) {
             folder_end(w);
             p->running = false;
@@ -303,17 +280,15 @@ status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, 
         }
         if (w->phase == COMMITTING) {
             w->phase = IDLE;
-            w->expects = false;
             break;
         }
+        tell(w);
         w->phase = COMMITTING;
         if (w->c->rank == 0) hand_over(w, commit);
         if (!wait) return OK;
     }
     if (!p->running) return OK;
-    *p = (checkpoint_progress){.step = w->state.step,
-                               .stall = w->stall,
-                               .seconds = clock_seconds() - w->start,
-                               .weights = w->state.weights};
+    *p = (checkpoint_progress){
+        .step = w->state.step, .seconds = clock_seconds() - w->start, .weights = w->state.weights};
     return OK;
 }

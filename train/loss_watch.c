@@ -65,5 +65,7 @@ void loss_watch_add(loss_watch *w, double loss, bool skipped)
 
 bool loss_watch_exploded(const loss_watch *w)
 {
-    return w->skips >= LOSS_WATCH_SKIPS || (w->far && w->far % LOSS_WATCH_FAR == 0);
+    if (w->skips >= LOSS_WATCH_SKIPS) return true;
+    if (w->far == 0 || w->far % LOSS_WATCH_FAR != 0) return false;
+    return w->loss[(w->taken - 1) % LOSS_WATCH_LAST] > loss_watch_limit(w); /* else it is on its way back */
 }

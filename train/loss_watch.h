@@ -39,7 +39,7 @@ double loss_watch_limit(const loss_watch *w);
 /* Adds the loss of the next step; `skipped`: its update was not made. */
 void loss_watch_add(loss_watch *w, double loss, bool skipped);
 /* True when the run has exploded with the last step: at the third skipped step and the ones after it, at the
- * eighth far one and every eighth after it. */
+ * eighth far one and every eighth after it, unless its own loss is back. */
 bool loss_watch_exploded(const loss_watch *w);
 
 #endif

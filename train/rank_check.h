@@ -33,9 +33,9 @@ void rank_check_start(struct training *t);
  * same status. */
 status rank_check_step(struct training *t, const token_batch *batch, message *why);
 
-/* Compares the weights alone. *fingerprint: of the weights that passes read (optim/fingerprints.h). MPI:
- * collective; every rank returns the same status. */
-status rank_check_weights(struct training *t, uint64_t *fingerprint, message *why);
+/* Compares the weights alone, also where parallel.check is none. MPI: collective; every rank returns the same
+ * status. */
+status rank_check_weights(struct training *t, message *why);
 
 /* Sets odd[r] for each of `ranks` whose value of[r * stride] is not that of most, and returns how many they
  * are; all of them where no value is that of most. */

@@ -204,7 +204,7 @@ static void check_save(dtype type)
     do good(checkpoint_poll(t.writer, false, &p, &why));
     while (p.running);
     assert_int_equal(p.step, t.state.step - 1);
-    assert_true(p.weights == passes && p.stall > 0 && p.seconds >= p.stall);
+    assert_true(p.weights == passes && p.seconds > 0);
     good(checkpoint_verify(folder, &why));
     assert_int_equal(tensor_bytes(folder), checkpoint_bytes(t.parameters.table, world->size, type));
     checkpoint_state state;
@@ -253,14 +253,14 @@ static void test_little_memory(void **state)
 
 /* The checkpoint of the current step cannot be written. Nothing is left of it, and that of `good_step` is as
  * it was. */
-static void check_refused(bool at_once, status want, const char *sentence, int64_t good_step)
+static void check_refused(bool at_once, const char *sentence, int64_t good_step)
 {
     char folder[PATH_BYTES];
     checkpoint_progress p = {.running = true};
     status s = checkpoint_begin(t.writer, run, &t.state, &why);
     assert_true(at_once == (s != OK));
     while (s == OK && p.running) s = checkpoint_poll(t.writer, false, &p, &why);
-    if (s != want || (!at_once && p.running) || !strstr(why.text, sentence))
+    if (s != ERR_INPUT || (!at_once && p.running) || !strstr(why.text, sentence))
         fail_msg("rank %d: %d, no \"%s\" in: %s", world->rank, s, sentence, s == OK ? "" : why.text);
     good(comm_agree(world, OK, &why)); /* rank 0 has removed it */
     checkpoint_temporary(folder, run, t.state.step);
@@ -290,7 +290,7 @@ static void test_no_room(void **state)
     step();
     for (int i = 0; i < 2; i++) {
         if (world->rank == world->size - 1) reserve_error = errors[i];
-        check_refused(true, ERR_INPUT, strerror(errors[i]), 0);
+        check_refused(true, strerror(errors[i]), 0);
     }
     save();
     close_run();
@@ -320,30 +320,13 @@ static void test_no_sync(void **state)
     for (int i = 0; i < 4; i++) {
         syncs_failed = 0;
         sync_name = names[i];
-        check_refused(false, ERR_INPUT, strerror(EIO), 0);
+        check_refused(false, strerror(EIO), 0);
         int64_t failed = syncs_failed;
         comm_max_i64(world, &failed, 1);
         assert_int_equal(failed, 1);
         sync_name = NULL;
     }
     save();
-    close_run();
-}
-
-/* A copy that is not of the weights that were meant. */
-static void test_other_weights(void **state)
-{
-    (void)state;
-    open_run(3, "auto");
-    save();
-    step();
-    const uint64_t right = fingerprint_weights(&t.opt);
-    checkpoint_writer_expect(t.writer, right + 1);
-    check_refused(false, ERR_DEVICE, "a fault of memory", 0);
-    checkpoint_writer_expect(t.writer, right);
-    save();
-    step();
-    save(); /* nothing is expected any more */
     close_run();
 }
 
@@ -355,7 +338,7 @@ static int save_trial(int ranks)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stages),  cmocka_unit_test(test_little_memory),
         cmocka_unit_test(test_no_room), cmocka_unit_test(test_cannot_reserve),
-        cmocka_unit_test(test_no_sync), cmocka_unit_test(test_other_weights),
+        cmocka_unit_test(test_no_sync),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     comm_stop(world);

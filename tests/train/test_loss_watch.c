@@ -126,6 +126,19 @@ static void test_exploded(void **state)
     assert_true(!loss_watch_exploded(&w) && w.far == 5 && w.skips == 0);
 }
 
+/* Five wild steps and three good ones: the median of eight is still far above, but nothing is lost. */
+static void test_on_its_way_back(void **state)
+{
+    (void)state;
+    loss_watch w = {.taken = 0};
+    for (int i = 0; i < 20; i++) assert_false(add(&w, 2));
+    for (int i = 0; i < 5; i++) assert_true(add(&w, 9));
+    for (int i = 0; i < 3; i++) assert_true(add(&w, 2));
+    assert_true(w.far == 8 && !loss_watch_exploded(&w));
+    assert_true(add(&w, 2)); /* the median of four and four */
+    assert_false(add(&w, 2));
+}
+
 /* Before the eighth nothing is far; then the eight are the past. */
 static void test_first_steps(void **state)
 {
@@ -145,6 +158,7 @@ int main(void)
                                        cmocka_unit_test(test_creeps_up_and_stays),
                                        cmocka_unit_test(test_skipped),
                                        cmocka_unit_test(test_exploded),
+                                       cmocka_unit_test(test_on_its_way_back),
                                        cmocka_unit_test(test_first_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -209,6 +209,13 @@ static inline void test_device(void **state)
     trial_gradient("auto", 2, "exact");
     trial_wrong_gather("auto");
     trial_same_numbers("auto", 3 + 4);
+    /* States in the host's memory have the fingerprints of those on the device. */
+    uint64_t offloaded[4], beside[4];
+    if (trial_numbers("auto", 1, "none", offloaded)) {
+        set("optim.offload=false");
+        trial_numbers("auto", 1, "none", beside);
+        REQUIRE(memcmp(offloaded, beside, sizeof beside) == 0, "fingerprints of offloaded states");
+    }
     options_free(&o);
 }
 

@@ -233,7 +233,7 @@ static void test_flipped_on_the_way(void **state)
                                         "options.yaml",      "state.json",  "MANIFEST.json"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         flip_in = files[i];
-        status s = save_as(&saved);
+        status s = save_as(&saved); /* reads options and state again, and may see it itself */
         assert_null(flip_in);
         if (s == OK) s = checkpoint_verify(folder, &why);
         if (s == OK || !strstr(why.text, files[i])) fail_msg("%s: %d: %s", files[i], s, why.text);

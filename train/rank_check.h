@@ -10,6 +10,10 @@
  *               step's own gradients have a moment later. Only ranks on processors of one kind compute the
  *               same bits; where they differ, a line says at the start that gradients are not compared.
  *
+ * A rank that begins to err after a check has its part in the steps, and checkpoints, until the next one.
+ * Where checkpoint.every is a multiple of parallel.check, as by default, a step that is saved is one that was
+ * checked.
+ *
  * Nothing that a step reads is written: a run has the same numbers with and without checks. With one rank
  * there is nothing to compare. */
 #ifndef REMLA_TRAIN_RANK_CHECK_H

@@ -3,7 +3,9 @@
  * spoils the gradients of all the others from then on, and no loss shows it. Two comparisons find it:
  *
  *   weights     The fingerprints of the ranks' copies, of each unit: every parallel.check steps, and before
- *               each checkpoint. In stage 3 there are no copies to compare.
+ *               each checkpoint. A copy that differs does so for good in stage 0. In stages 1 and 2 the next
+ *               update writes it anew; but what its own rank updates goes to all then, and is found by a
+ *               check before that alone. In stage 3 there are no copies to compare.
  *   gradients   Every parallel.check steps all ranks compute the same micro-batch of the step once more, and
  *               the fingerprints of their gradients are compared, of each unit. In stage 3 that also shows a
  *               rank that has gathered other weights. It costs a micro-batch, and takes the room that the

@@ -82,7 +82,6 @@ typedef struct checkpoint_progress {
     double silent;    /* seconds for which this rank's thread has waited for an answer of the disk; 0: it does
                          not wait for one */
     int64_t step;     /* of that checkpoint */
-    double stall;     /* seconds in which checkpoint_begin held up the training, on this rank */
     double seconds;   /* from checkpoint_begin until it had its name */
     uint64_t weights; /* the fingerprint of the weights as a pass reads them (optim/fingerprints.h) */
 } checkpoint_progress;
@@ -90,7 +89,7 @@ typedef struct checkpoint_progress {
 /* Tells how far the checkpoint is, and takes it further: call between steps until `running` is false. Waits
  * for its end where `wait` says so; else it returns at once. Not OK: it cannot be written, nothing is left of
  * it, and older ones are untouched; `running` is false then. Every rank returns the same status, and the same
- * values but `stall` and `seconds`. When there is none under way, it is OK and not running. */
+ * values but `silent` and `seconds`. When there is none under way, it is OK and not running. */
 status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, message *why);
 
 /* Bytes of weights and states in a checkpoint that so many ranks write, with model files of type `storage`.

@@ -139,4 +139,7 @@ void checkpoint_files_copy(checkpoint_files *x)
     copy_models(x);
     for (int i = 0; i < x->count; i++)
         if (!x->file[i].model) copy_states(x, &x->file[i]);
+    /* A rank that copies nothing of the last units takes part in bringing them to the others all the same: it
+     * ends that before it waits for them elsewhere. */
+    if (x->o->k->device) device_sync(x->o->k->device);
 }

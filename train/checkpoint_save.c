@@ -51,7 +51,7 @@ struct checkpoint_writer {
     char run[PATH_BYTES], folder[PATH_BYTES]; /* `folder`: the hidden one */
     checkpoint_state state;
     written_files written; /* on rank 0: the files of all ranks */
-    double start, stall;   /* when it began, and how long that took */
+    double start;          /* when it began */
     double handed;         /* when this rank's thread got its work */
 };
 
@@ -204,7 +204,6 @@ status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_
     checkpoint_files_room(&w->files); /* before the thread looks for it */
     hand_over(w, write_files);
     checkpoint_files_copy(&w->files);
-    w->stall = clock_seconds() - w->start;
     return OK;
 }
 
@@ -290,9 +289,7 @@ status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, 
         if (!wait) return OK;
     }
     if (!p->running) return OK;
-    *p = (checkpoint_progress){.step = w->state.step,
-                               .stall = w->stall,
-                               .seconds = clock_seconds() - w->start,
-                               .weights = w->state.weights};
+    *p = (checkpoint_progress){
+        .step = w->state.step, .seconds = clock_seconds() - w->start, .weights = w->state.weights};
     return OK;
 }

@@ -204,7 +204,7 @@ static void check_save(dtype type)
     do good(checkpoint_poll(t.writer, false, &p, &why));
     while (p.running);
     assert_int_equal(p.step, t.state.step - 1);
-    assert_true(p.weights == passes && p.stall > 0 && p.seconds >= p.stall);
+    assert_true(p.weights == passes && p.seconds > 0);
     good(checkpoint_verify(folder, &why));
     assert_int_equal(tensor_bytes(folder), checkpoint_bytes(t.parameters.table, world->size, type));
     checkpoint_state state;

@@ -1,9 +1,8 @@
 /* Checkpoints: RUN/checkpoints/step-00000012 is a Hugging Face model folder (config.json, tokenizer,
- * model*.safetensors in float32: the master weights) plus optim-00000.safetensors (tensors "m.NAME" and
- * "v.NAME"), state.json, options.yaml (of the run that wrote it) and MANIFEST.json, which lists every file
- * with its size and XXH3-64 and carries the hash of itself. A checkpoint is written in a hidden folder
- * beside, synced, read back, then renamed: a folder that has the name is complete. docs/FORMATS.md describes
- * the files. */
+ * model*.safetensors) plus a state file of each rank that wrote it (train/state_files.h), state.json,
+ * options.yaml (of the run that wrote it) and MANIFEST.json, which lists every file with its size and XXH3-64
+ * and carries the hash of itself. A checkpoint is written in a hidden folder beside, synced, then renamed: a
+ * folder that has the name is complete. docs/FORMATS.md describes the files. */
 #ifndef REMLA_TRAIN_CHECKPOINT_H
 #define REMLA_TRAIN_CHECKPOINT_H
 #include "base/comm.h"
@@ -64,6 +63,15 @@ checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *
 /* Waits for a checkpoint that is being written, whose name nobody is told then. NULL is allowed. Not
  * collective, unless one is being written. */
 void checkpoint_writer_close(checkpoint_writer *w);
+
+/* Reserves the memory of the copies ahead of the first checkpoint, for which the training would stand still
+ * longer: after a step, when everything else has its memory. Does nothing when called again. Not
+ * collective. */
+void checkpoint_writer_prepare(checkpoint_writer *w);
+
+/* Makes the memory of the copy ready, beside the training, if it is not: or the first checkpoint would hold
+ * up the training for longer than the others. Call after a step, which shows what memory is left. */
+void checkpoint_writer_prepare(checkpoint_writer *w);
 
 /* Begins the checkpoint of state->step, with the tokenizer's files from o->model_path: makes its hidden
  * folder, reserves the bytes of all files of all ranks, and copies weights and moments. When it returns OK

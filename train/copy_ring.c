@@ -5,6 +5,8 @@
 #include "base/memory.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <string.h>
 
 struct copy_ring {
     arena memory;
@@ -29,6 +31,12 @@ copy_ring *copy_ring_new(device *d, int64_t chunk_bytes, int64_t chunks)
     return r;
 }
 
+void copy_ring_touch(copy_ring *r)
+{
+    if (r->memory.pinned) return; /* it is there already */
+    memset(r->memory.base, 0, (size_t)r->memory.size);
+}
+
 void copy_ring_free(copy_ring *r)
 {
     if (!r) return;
@@ -38,6 +46,8 @@ void copy_ring_free(copy_ring *r)
     free(r->chunk);
     free(r);
 }
+
+void copy_ring_touch(copy_ring *r) { memset(r->memory.base, 0, (size_t)r->memory.size); }
 
 int64_t copy_ring_chunk_bytes(const copy_ring *r) { return r->chunk_bytes; }
 

@@ -282,6 +282,7 @@ status saving_step(saving *s, const step_result *r, message *why)
     s->skipped = r->skipped;
     say_back(s);
     prune(s);
+    checkpoint_writer_prepare(s->t->writer);
     return OK;
 }
 
@@ -304,10 +305,9 @@ static status begin_watched(saving *s, message *why)
 /* Returns UNSAVED, with the reason in `why`, when another try may succeed. */
 static status begin(saving *s, message *why)
 {
-    uint64_t hash;
     const double start = clock_seconds();
     die_place("step %lld, checkpoint", (long long)step_of(s));
-    TRY(rank_check_weights(s->t, &hash, why));
+    TRY(rank_check_weights(s->t, why));
     watch(s);
     const status result = begin_watched(s, why);
     watchdog_rest(s->dog);

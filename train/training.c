@@ -317,6 +317,7 @@ status training_step(training *t, step_result *r, message *why)
     wait_at_most(t, 0);
     const double seconds = clock_seconds() - start;
     patience_step(&t->patience, seconds);
+    checkpoint_writer_prepare(t->writer);
     t->own = (int64_t)(1e9 * (seconds - (comm_seconds_waited(t->c) - waited) - r->device_wait));
     return s;
 }

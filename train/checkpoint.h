@@ -69,10 +69,6 @@ void checkpoint_writer_close(checkpoint_writer *w);
  * collective. */
 void checkpoint_writer_prepare(checkpoint_writer *w);
 
-/* Makes the memory of the copy ready, beside the training, if it is not: or the first checkpoint would hold
- * up the training for longer than the others. Call after a step, which shows what memory is left. */
-void checkpoint_writer_prepare(checkpoint_writer *w);
-
 /* Begins the checkpoint of state->step, with the tokenizer's files from o->model_path: makes its hidden
  * folder, reserves the bytes of all files of all ranks, and copies weights and moments. When it returns OK
  * the training may go on; checkpoint_poll tells how it ends. Replaces a checkpoint of the same step, but

@@ -187,21 +187,6 @@ static status write_files(void *context, message *why)
     return s != OK ? s : rest;
 }
 
-/* On a thread. */
-static status touch(void *context, message *why)
-{
-    (void)why;
-    copy_ring_touch(((checkpoint_writer *)context)->files.ring);
-    return OK;
-}
-
-void checkpoint_writer_prepare(checkpoint_writer *w)
-{
-    if (w->files.ring) return;
-    checkpoint_files_room(&w->files);
-    hand_over(w, touch);
-}
-
 status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_state *state, message *why)
 {
     REQUIRE(w->phase == IDLE, "the checkpoint of step %lld is still being written", (long long)w->state.step);

@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <string.h>
 
 struct copy_ring {
     arena memory;
@@ -29,12 +28,6 @@ copy_ring *copy_ring_new(device *d, int64_t chunk_bytes, int64_t chunks)
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
     return r;
-}
-
-void copy_ring_touch(copy_ring *r)
-{
-    if (r->memory.pinned) return; /* it is there already */
-    memset(r->memory.base, 0, (size_t)r->memory.size);
 }
 
 void copy_ring_free(copy_ring *r)

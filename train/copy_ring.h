@@ -15,8 +15,6 @@ typedef struct copy_chunk {
 /* Reserves `chunks` chunks (1 or more) of `chunk_bytes`, a multiple of 64: of host memory, pinned where
  * `d` is not NULL; or stops the job. */
 copy_ring *copy_ring_new(device *d, int64_t chunk_bytes, int64_t chunks);
-/* Touches all of it, which takes longer than to fill it again: before the first use, from any thread. */
-void copy_ring_touch(copy_ring *r);
 void copy_ring_free(copy_ring *r); /* NULL is allowed; both sides are done */
 int64_t copy_ring_chunk_bytes(const copy_ring *r);
 

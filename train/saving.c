@@ -282,7 +282,6 @@ status saving_step(saving *s, const step_result *r, message *why)
     s->skipped = r->skipped;
     say_back(s);
     prune(s);
-    checkpoint_writer_prepare(s->t->writer);
     return OK;
 }
 

@@ -35,11 +35,11 @@ typedef struct training {
     checkpoint_state state; /* where it stands */
     bool gradients_dumped;  /* debug.dump_gradients has been written */
     checkpoint_writer *writer;
-    patience patience;      /* how long ranks wait for each other in a step */
+    patience patience; /* how long ranks wait for each other in a step */
     rank_check check;
-    stragglers slow;        /* ranks */
-    int64_t *told;          /* (1+2*ranks) what ranks tell each other in a step */
-    int64_t own;            /* nanoseconds of the last step in which this rank waited for no other */
+    stragglers slow; /* ranks */
+    int64_t *told;   /* (1+2*ranks) what ranks tell each other in a step */
+    int64_t own;     /* nanoseconds of the last step in which this rank waited for no other */
 } training;
 
 typedef struct step_result {

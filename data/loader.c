@@ -15,9 +15,10 @@
  * not stop a run that ends before it. */
 #include "data/loader.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
-#include <stdbool.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,7 @@ struct loader {
     bool reading;           /* the thread has `ahead`; otherwise the caller has it */
     bool stopping;
     double limit;      /* seconds that the caller waits; 0: for ever */
+    bool alone, said;  /* beyond it, it warns, and has done so */
     slot *now, *ahead; /* the caller computes with one, the other is filled */
     slot slots[2];
 };
@@ -107,22 +109,34 @@ void loader_stop(loader *l)
     free(l);
 }
 
-void loader_limit(loader *l, double seconds) { l->limit = seconds; }
+void loader_limit(loader *l, double seconds, bool alone)
+{
+    l->limit = seconds;
+    l->alone = alone;
+}
 
+static void too_long(loader *l)
+{
+    static const char text[] =
+        "samples have not been read within %.0f s: the disk of the training data hangs";
+    if (!l->alone) die(ERR_DEVICE, text, l->limit);
+    if (!l->said) log_warning(text, l->limit);
+    l->said = true;
+}
+
+/* Waits in short naps. One that took long is of a process that was stopped. */
 static void wait_for_thread(loader *l)
 {
-    const double start = clock_seconds();
+    const double NAP = 0.5;
+    double waited = 0;
     pthread_mutex_lock(&l->lock);
     while (l->reading) {
-        const double left = l->limit - (clock_seconds() - start);
-        if (l->limit == 0)
-            pthread_cond_wait(&l->changed, &l->lock);
-        else if (left > 0)
-            thread_condition_wait(&l->changed, &l->lock, left);
-        else
-            die(ERR_DEVICE, "samples have not been read within %.0f s: the disk of the training data hangs",
-                l->limit);
+        const double before = clock_seconds();
+        thread_condition_wait(&l->changed, &l->lock, NAP);
+        waited += fmin(clock_seconds() - before, 2 * NAP);
+        if (l->reading && l->limit > 0 && waited >= l->limit) too_long(l);
     }
+    l->said = false;
     pthread_mutex_unlock(&l->lock);
 }
 

@@ -5,6 +5,7 @@
 #define REMLA_DATA_LOADER_H
 #include "base/status.h"
 #include "base/token_batch.h"
+#include <stdbool.h>
 
 /* Fills the batch of `position`. Runs on the loader's thread, so nothing that it reads through `context` may
  * change while the loader runs. */
@@ -18,8 +19,9 @@ loader *loader_start(loader_read read, const void *context, int64_t sequences, i
 void loader_stop(loader *l); /* waits for the thread; NULL is fine */
 
 /* How long loader_next may wait for the thread, in seconds; 0: for ever, which is also how it begins. After
- * that it stops the job with ERR_DEVICE. */
-void loader_limit(loader *l, double seconds);
+ * that it stops the job with ERR_DEVICE, or, where nobody waits for this process (`alone`), warns once and
+ * goes on waiting. Seconds in which the process itself was stopped do not count. */
+void loader_limit(loader *l, double seconds, bool alone);
 
 /* Gives the batch of `position`, good until the next call, and lets the thread read that of `next` (-1:
  * none). Adds the seconds that this took to *waited. Not collective; one thread calls it. */

@@ -49,7 +49,7 @@ static uint64_t all_ranks(const optimizer *o, uint64_t mine)
     return sum;
 }
 
-uint64_t fingerprint_weights(optimizer *o)
+void fingerprints_of_weights(optimizer *o)
 {
     const units whole = shards_weights(o->s);
     const bool sliced = o->s->set.stage == 3;
@@ -59,7 +59,12 @@ uint64_t fingerprint_weights(optimizer *o)
         fingerprints_add(o, u, &t, sliced ? shards_before(o->s, u) : 0);
         if (!sliced) units_release(&whole, u);
     }
-    return sliced ? all_ranks(o, all_units(o)) : all_units(o);
+}
+
+uint64_t fingerprint_weights(optimizer *o)
+{
+    fingerprints_of_weights(o);
+    return o->s->set.stage == 3 ? all_ranks(o, all_units(o)) : all_units(o);
 }
 
 /* Not so weights that are their own masters. */

@@ -19,7 +19,9 @@ uint64_t fingerprint_states(optimizer *o, optim_part part);
 
 /* ---- of single units, to compare ranks: o->fingerprints ---- */
 
-/* All zero. */
+/* Of the weights of this rank: its copy, in stage 3 its slices. Queued. */
+void fingerprints_of_weights(optimizer *o);
+/* Of anything else: all zero. */
 void fingerprints_begin(optimizer *o);
 /* Adds that of a part of unit u, which begins at element `before` of the unit and may end with padding; act
  * or real. Queued. */

@@ -1,9 +1,8 @@
 /* Checkpoints: RUN/checkpoints/step-00000012 is a Hugging Face model folder (config.json, tokenizer,
- * model*.safetensors in float32: the master weights) plus optim-00000.safetensors (tensors "m.NAME" and
- * "v.NAME"), state.json, options.yaml (of the run that wrote it) and MANIFEST.json, which lists every file
- * with its size and XXH3-64 and carries the hash of itself. A checkpoint is written in a hidden folder
- * beside, synced, read back, then renamed: a folder that has the name is complete. docs/FORMATS.md describes
- * the files. */
+ * model*.safetensors) plus a state file of each rank that wrote it (train/state_files.h), state.json,
+ * options.yaml (of the run that wrote it) and MANIFEST.json, which lists every file with its size and XXH3-64
+ * and carries the hash of itself. A checkpoint is written in a hidden folder beside, synced, then renamed: a
+ * folder that has the name is complete. docs/FORMATS.md describes the files. */
 #ifndef REMLA_TRAIN_CHECKPOINT_H
 #define REMLA_TRAIN_CHECKPOINT_H
 #include "base/comm.h"
@@ -65,6 +64,11 @@ checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *
  * collective, unless one is being written. */
 void checkpoint_writer_close(checkpoint_writer *w);
 
+/* Reserves the memory of the copies ahead of the first checkpoint, for which the training would stand still
+ * longer: after a step, when everything else has its memory. Does nothing when called again. Not
+ * collective. */
+void checkpoint_writer_prepare(checkpoint_writer *w);
+
 /* Begins the checkpoint of state->step, with the tokenizer's files from o->model_path: makes its hidden
  * folder, reserves the bytes of all files of all ranks, and copies weights and moments. When it returns OK
  * the training may go on; checkpoint_poll tells how it ends. Replaces a checkpoint of the same step, but
@@ -78,7 +82,6 @@ typedef struct checkpoint_progress {
     double silent;    /* seconds for which this rank's thread has waited for an answer of the disk; 0: it does
                          not wait for one */
     int64_t step;     /* of that checkpoint */
-    double stall;     /* seconds in which checkpoint_begin held up the training, on this rank */
     double seconds;   /* from checkpoint_begin until it had its name */
     uint64_t weights; /* the fingerprint of the weights as a pass reads them (optim/fingerprints.h) */
 } checkpoint_progress;
@@ -86,7 +89,7 @@ typedef struct checkpoint_progress {
 /* Tells how far the checkpoint is, and takes it further: call between steps until `running` is false. Waits
  * for its end where `wait` says so; else it returns at once. Not OK: it cannot be written, nothing is left of
  * it, and older ones are untouched; `running` is false then. Every rank returns the same status, and the same
- * values but `stall` and `seconds`. When there is none under way, it is OK and not running. */
+ * values but `silent` and `seconds`. When there is none under way, it is OK and not running. */
 status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, message *why);
 
 /* Bytes of weights and states in a checkpoint that so many ranks write, with model files of type `storage`.

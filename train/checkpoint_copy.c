@@ -6,7 +6,6 @@
 #include "base/memory_available.h"
 #include "train/checkpoint_files.h"
 #include <stdlib.h>
-#include <string.h>
 
 /* A copy takes no more than this part of the memory that is left, of which each rank of the host has its
  * share. */
@@ -44,11 +43,10 @@ static void hand_over(checkpoint_files *x)
 /* `on_host`: the tensor lies there even where the ops compute on a device. */
 static void copy_out(const ops *k, void *to, const tensor *t, bool on_host)
 {
-    const int64_t bytes = tensor_numel(t) * dtype_bytes(t->type);
     if (on_host)
-        memcpy(to, t->data, (size_t)bytes);
+        ops_cpu_f32()->download(to, t, NULL); /* by all threads */
     else if (k->device)
-        device_copy_out(k->device, to, t->data, bytes);
+        device_copy_out(k->device, to, t->data, tensor_numel(t) * dtype_bytes(t->type));
     else
         k->download(to, t, k->stream);
 }
@@ -141,4 +139,7 @@ void checkpoint_files_copy(checkpoint_files *x)
     copy_models(x);
     for (int i = 0; i < x->count; i++)
         if (!x->file[i].model) copy_states(x, &x->file[i]);
+    /* A rank that copies nothing of the last units takes part in bringing them to the others all the same: it
+     * ends that before it waits for them elsewhere. */
+    if (x->o->k->device) device_sync(x->o->k->device);
 }

@@ -25,6 +25,7 @@
  * wrong place is found, too. */
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/memory.h"
@@ -35,6 +36,7 @@
 #include "train/environment.h"
 #include "train/manifest.h"
 #include "train/option_words.h"
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,12 +45,13 @@ struct checkpoint_writer {
     const options *o;
     const comm *c;
     helper *thread;
+    json_t *environment; /* on rank 0: for env.json. Devices are asked here, not on the thread */
     checkpoint_files files;
     enum { IDLE, WRITING, COMMITTING } phase; /* the same on all ranks */
     char run[PATH_BYTES], folder[PATH_BYTES]; /* `folder`: the hidden one */
     checkpoint_state state;
     written_files written; /* on rank 0: the files of all ranks */
-    double start, stall;   /* when it began, and how long that took */
+    double start;          /* when it began */
     double handed;         /* when this rank's thread got its work */
 };
 
@@ -57,6 +60,7 @@ checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *
 {
     checkpoint_writer *w = memory_new(1, sizeof *w, "the writer of checkpoints");
     *w = (checkpoint_writer){.config = config, .o = o, .c = c, .thread = helper_start()};
+    if (c->rank == 0) w->environment = environment_now(o, optim->k, c);
     checkpoint_files_init(&w->files, optim, checkpoint_weights_of(o, optim->k->act));
     return w;
 }
@@ -71,7 +75,25 @@ void checkpoint_writer_close(checkpoint_writer *w)
     helper_stop(w->thread);
     checkpoint_files_free(&w->files);
     written_free(&w->written);
+    json_decref(w->environment);
     free(w);
+}
+
+/* On a thread. */
+static status touch(void *context, message *why)
+{
+    checkpoint_writer *const w = context;
+    (void)why;
+    copy_ring_touch(w->files.ring);
+    return OK;
+}
+
+void checkpoint_writer_prepare(checkpoint_writer *w)
+{
+    if (w->files.ring) return;
+    checkpoint_files_room(&w->files);
+    if (!w->files.o->k->device)
+        helper_run(w->thread, touch, w); /* the system gives memory when it is touched */
 }
 
 /* ---- rank 0's small files ------------------------------------------------------------------------------ */
@@ -91,7 +113,9 @@ static status describe(checkpoint_writer *w, message *why)
     TRY(text_write(w, "config.json", config_with_storage(w->config, w->files.storage), why));
     TRY(tokenizer_files_copy(w->o->model_path, w->folder, &w->written, why));
     TRY(text_write(w, CHECKPOINT_OPTIONS, options_text(w->o), why));
-    return environment_write(w->folder, w->o, w->files.o->k, w->c, &w->written, why);
+    char path[PATH_BYTES];
+    return json_text_write(json_incref(w->environment), JSON_INDENT(2),
+                           path_join(path, w->folder, ENVIRONMENT_FILE), &w->written, why);
 }
 
 /* What follows when all ranks have written. The state is read again as a start will, for one that would be
@@ -129,8 +153,7 @@ static void folder_end(checkpoint_writer *w)
 static status reserve(checkpoint_writer *w, message *why)
 {
     status s = COMM_ROOT(w->c, folder_begin(w, why), why);
-    if (s != OK) return s;
-    s = comm_agree(w->c, checkpoint_files_reserve(&w->files, w->folder, why), why);
+    if (s == OK) s = comm_agree(w->c, checkpoint_files_reserve(&w->files, w->folder, why), why);
     if (s == OK) return OK;
     checkpoint_files_abandon(&w->files);
     int64_t all = 0;
@@ -180,7 +203,6 @@ status checkpoint_begin(checkpoint_writer *w, const char *run, const checkpoint_
     checkpoint_files_room(&w->files); /* before the thread looks for it */
     hand_over(w, write_files);
     checkpoint_files_copy(&w->files);
-    w->stall = clock_seconds() - w->start;
     return OK;
 }
 
@@ -266,9 +288,7 @@ status checkpoint_poll(checkpoint_writer *w, bool wait, checkpoint_progress *p, 
         if (!wait) return OK;
     }
     if (!p->running) return OK;
-    *p = (checkpoint_progress){.step = w->state.step,
-                               .stall = w->stall,
-                               .seconds = clock_seconds() - w->start,
-                               .weights = w->state.weights};
+    *p = (checkpoint_progress){
+        .step = w->state.step, .seconds = clock_seconds() - w->start, .weights = w->state.weights};
     return OK;
 }

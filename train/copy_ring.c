@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct copy_ring {
     arena memory;
@@ -38,6 +39,8 @@ void copy_ring_free(copy_ring *r)
     free(r->chunk);
     free(r);
 }
+
+void copy_ring_touch(copy_ring *r) { memset(r->memory.base, 0, (size_t)r->memory.size); }
 
 int64_t copy_ring_chunk_bytes(const copy_ring *r) { return r->chunk_bytes; }
 

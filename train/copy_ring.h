@@ -18,6 +18,9 @@ copy_ring *copy_ring_new(device *d, int64_t chunk_bytes, int64_t chunks);
 void copy_ring_free(copy_ring *r); /* NULL is allowed; both sides are done */
 int64_t copy_ring_chunk_bytes(const copy_ring *r);
 
+/* Touches every page once. While no chunk is filled. */
+void copy_ring_touch(copy_ring *r);
+
 /* The filling side: waits for an empty chunk (bytes is 0), and hands it over. */
 copy_chunk *copy_ring_empty(copy_ring *r);
 void copy_ring_filled(copy_ring *r);

@@ -132,10 +132,9 @@ json_t *environment_of(const char *checkpoint, int64_t ranks)
     return all;
 }
 
-status environment_write(const char *folder, const options *o, const ops *k, const comm *c,
-                         written_files *written, message *why)
+status environment_write(const char *folder, const options *o, const ops *k, const comm *c, message *why)
 {
     char path[PATH_BYTES];
     return json_text_write(environment_now(o, k, c), JSON_INDENT(2),
-                           path_join(path, folder, ENVIRONMENT_FILE), written, why);
+                           path_join(path, folder, ENVIRONMENT_FILE), NULL, why);
 }

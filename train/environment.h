@@ -5,7 +5,6 @@
 #ifndef REMLA_TRAIN_ENVIRONMENT_H
 #define REMLA_TRAIN_ENVIRONMENT_H
 #include "base/comm.h"
-#include "base/written.h"
 #include "kernels/kernels.h"
 #include "train/options/options.h"
 
@@ -17,9 +16,8 @@ typedef struct json_t json_t;
  * what is loaded; those of a GPU are opened for it. The caller ends with json_decref. Call on rank 0. */
 json_t *environment_now(const options *o, const ops *k, const comm *c);
 
-/* Writes that as FOLDER/env.json, and adds the file to `written` (NULL: to none). Call on rank 0. */
-status environment_write(const char *folder, const options *o, const ops *k, const comm *c,
-                         written_files *written, message *why);
+/* Writes that as FOLDER/env.json. Call on rank 0. */
+status environment_write(const char *folder, const options *o, const ops *k, const comm *c, message *why);
 
 /* What is known of the run that wrote this checkpoint: its env.json, and the order of its sums from the
  * options beside it and `ranks` (0: not known), which old checkpoints have as well. The caller ends with

@@ -68,12 +68,16 @@ static void print_time(const plan *p, const plan_run *r)
                  clock_duration_text(step * (double)r->steps, time));
 }
 
-static void print_disk(const plan *p)
+static void print_disk(const plan *p, const plan_run *r)
 {
+    const plan_machine *m = &r->machine;
     log_line("disk   %.4g GB a checkpoint, %.4g GB for the %d that there are at a time",
              (double)p->checkpoint_bytes / GB, (double)p->total_bytes / GB, p->checkpoints);
     log_line("       %.4g GB of the host's memory on each rank for the copy of one while it is written",
              (double)p->copy_bytes / GB);
+    if (m->gpu && !p->host_bytes)
+        log_line("       training stands still for %.2g s of each, while it is copied at %.0f GB/s",
+                 (double)p->copy_bytes / m->host, m->host / GB);
 }
 
 void plan_print(const plan *p, const plan_run *r)
@@ -83,7 +87,7 @@ void plan_print(const plan *p, const plan_run *r)
         log_line("       optim.offload: states are in the host's memory anyway");
     print_fit(p, r);
     print_time(p, r);
-    print_disk(p);
+    print_disk(p, r);
 }
 
 void plan_print_run(const plan *p, const plan_run *r)
@@ -92,7 +96,7 @@ void plan_print_run(const plan *p, const plan_run *r)
     if (r->ranks > 1)
         log_line("ranks  parallel.zero=%lld: each sends %.4g GB a step", (long long)r->o->parallel_zero,
                  p->bytes_sent / GB);
-    print_disk(p);
+    print_disk(p, r);
 }
 
 /* ---- for programs -------------------------------------------------------------------------------------- */

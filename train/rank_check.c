@@ -160,11 +160,11 @@ static status compare(const training *t, const char *what, const uint64_t *mine,
 
 /* ---- weights ------------------------------------------------------------------------------------------- */
 
-status rank_check_weights(training *t, uint64_t *fingerprint, message *why)
+status rank_check_weights(training *t, message *why)
 {
     const int n = t->m.table.num_units;
-    *fingerprint = fingerprint_weights(&t->opt);
     if (t->c->size == 1 || t->parameters.set.stage == 3) return OK;
+    fingerprints_of_weights(&t->opt);
     uint64_t *mine = memory_new(n, sizeof *mine, "fingerprints of %d units", n);
     fingerprints_read(&t->opt, mine);
     char what[64];
@@ -243,8 +243,7 @@ static bool due(const training *t)
 
 status rank_check_step(training *t, const token_batch *batch, message *why)
 {
-    uint64_t fingerprint;
     if (!due(t)) return OK;
-    if (t->parameters.set.stage < 3) TRY(rank_check_weights(t, &fingerprint, why));
+    TRY(rank_check_weights(t, why));
     return t->check.gradients ? check_gradients(t, batch, why) : OK;
 }

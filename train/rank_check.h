@@ -3,12 +3,18 @@
  * spoils the gradients of all the others from then on, and no loss shows it. Two comparisons find it:
  *
  *   weights     The fingerprints of the ranks' copies, of each unit: every parallel.check steps, and before
- *               each checkpoint. In stage 3 there are no copies to compare.
+ *               each checkpoint. A copy that differs does so for good in stage 0. In stages 1 and 2 the next
+ *               update writes it anew; but what its own rank updates goes to all then, and is found by a
+ *               check before that alone. In stage 3 there are no copies to compare.
  *   gradients   Every parallel.check steps all ranks compute the same micro-batch of the step once more, and
  *               the fingerprints of their gradients are compared, of each unit. In stage 3 that also shows a
  *               rank that has gathered other weights. It costs a micro-batch, and takes the room that the
  *               step's own gradients have a moment later. Only ranks on processors of one kind compute the
  *               same bits; where they differ, a line says at the start that gradients are not compared.
+ *
+ * A rank that begins to err after a check has its part in the steps, and checkpoints, until the next one.
+ * Where checkpoint.every is a multiple of parallel.check, as by default, a step that is saved is one that was
+ * checked.
  *
  * Nothing that a step reads is written: a run has the same numbers with and without checks. With one rank
  * there is nothing to compare. */
@@ -33,9 +39,9 @@ void rank_check_start(struct training *t);
  * same status. */
 status rank_check_step(struct training *t, const token_batch *batch, message *why);
 
-/* Compares the weights alone. *fingerprint: of the weights that passes read (optim/fingerprints.h). MPI:
- * collective; every rank returns the same status. */
-status rank_check_weights(struct training *t, uint64_t *fingerprint, message *why);
+/* Compares the weights alone, also where parallel.check is none. MPI: collective; every rank returns the same
+ * status. */
+status rank_check_weights(struct training *t, message *why);
 
 /* Sets odd[r] for each of `ranks` whose value of[r * stride] is not that of most, and returns how many they
  * are; all of them where no value is that of most. */

@@ -68,7 +68,7 @@ status run_folder_describe(const run_folder *r, const options *o, const ops *k, 
 {
     char path[PATH_BYTES];
     TRY(options_write(o, path_join(path, r->path, "config.yaml"), why));
-    return environment_write(r->path, o, k, c, NULL, why);
+    return environment_write(r->path, o, k, c, why);
 }
 
 static void release(run_folder *r)

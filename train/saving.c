@@ -140,7 +140,7 @@ static void written(saving *s, const checkpoint_progress *p)
 {
     log_line("checkpoint %s/checkpoints/step-%08lld in %.1f s (training stood still for %.2f s) | weights "
              "%016" PRIx64,
-             s->run->path, (long long)p->step, p->seconds, p->stall, p->weights);
+             s->run->path, (long long)p->step, p->seconds, s->stall, p->weights);
     s->newest = p->step;
     s->again = 0;
     s->crowded = true;
@@ -239,8 +239,10 @@ void saving_wait(saving *s)
     const int64_t step = s->writing;
     message why;
     die_place("step %lld, checkpoint", (long long)step_of(s));
-    if (wait_written(s, &why) != OK)
+    if (wait_written(s, &why) != OK) {
+        s->owed = true;
         log_warning("step %lld has no checkpoint: %s", (long long)step, why.text);
+    }
     if (s->t->c->rank == 0 && !pruner_wait(&s->old, last_limit(s)))
         log_warning("older checkpoints are not removed yet: the disk has not answered for %.0f s",
                     last_limit(s));
@@ -272,9 +274,9 @@ status saving_step(saving *s, const step_result *r, message *why)
 static status begin(saving *s, message *why)
 {
     training *t = s->t;
-    uint64_t hash;
+    const double start = clock_seconds();
     die_place("step %lld, checkpoint", (long long)step_of(s));
-    TRY(rank_check_weights(t, &hash, why));
+    TRY(rank_check_weights(t, why));
     TRY(check_folder(s, why));
     metrics_sync(s->log);
     TRY_ROOT(t->c,
@@ -285,6 +287,7 @@ static status begin(saving *s, message *why)
     t->state.far = s->watch.far > 0;
     if (checkpoint_begin(t->writer, s->run->path, &t->state, why) != OK) return UNSAVED;
     s->writing = step_of(s);
+    s->stall = clock_seconds() - start;
     s->unanswered = 0;
     s->silent = false;
     s->owed = false;

@@ -29,6 +29,7 @@ typedef struct saving {
     int64_t newest;    /* step of the newest checkpoint of this run, -1: none */
     int64_t writing;   /* step of the one that is being written, -1: none */
     double began;      /* when this rank began with it */
+    double stall;      /* seconds for which the training then stood still */
     double unanswered; /* seconds for which the disk has not answered this rank */
     bool silent;       /* a rank's disk gives no answer, which a warning has said */
     bool owed;         /* a checkpoint was due and is neither written nor being written */

@@ -66,8 +66,9 @@ static void compare(stragglers *s, const comm *c, message *news)
                 1e-9 * (double)median(s->data + r * STRAGGLERS_STEPS, STRAGGLERS_STEPS),
                 1e-9 * (double)usual);
         else
-            snprintf(text, sizeof text, "rank %d on %s is not slow any more: %.2f s of %.2f s", r,
-                     comm_host(c, r), 1e-9 * (double)own[r], 1e-9 * (double)usual);
+            snprintf(text, sizeof text,
+                     "rank %d on %s is not slow any more: %.2f s a step, the median of the ranks is %.2f s",
+                     r, comm_host(c, r), 1e-9 * (double)own[r], 1e-9 * (double)usual);
         add(news, text);
     }
     free(own);

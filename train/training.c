@@ -305,7 +305,7 @@ static void wait_at_most(const training *t, double seconds)
 {
     comm_limit(t->c, seconds);
     if (t->parameters.c != t->c) comm_limit(t->parameters.c, seconds);
-    if (t->c->size > 1) loader_limit(t->loader, seconds);
+    loader_limit(t->loader, seconds, t->c->size == 1);
 }
 
 status training_step(training *t, step_result *r, message *why)
@@ -317,6 +317,7 @@ status training_step(training *t, step_result *r, message *why)
     wait_at_most(t, 0);
     const double seconds = clock_seconds() - start;
     patience_step(&t->patience, seconds);
+    checkpoint_writer_prepare(t->writer);
     t->own = (int64_t)(1e9 * (seconds - (comm_seconds_waited(t->c) - waited) - r->device_wait));
     return s;
 }

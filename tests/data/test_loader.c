@@ -2,6 +2,7 @@
  * when their batch is requested, not before. It also runs under the thread sanitizer (data/loader_threads).
  */
 #include "base/clock.h"
+#include "base/log.h"
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "data/shards/shard_writer.h"
@@ -92,12 +93,14 @@ typedef struct source {
     atomic_llong reads, last;
     int64_t bad;
     bool slow;
+    bool hangs;
 } source;
 
 static status read_source(const void *context, token_batch *b, int64_t position, message *why)
 {
     source *s = (source *)(uintptr_t)context;
     if (s->slow) usleep(20000);
+    if (s->hangs) sleep(2);
     atomic_store(&s->last, position);
     atomic_fetch_add(&s->reads, 1);
     if (position == s->bad) return (fail)(why, ERR_INPUT, "position %lld is bad", (long long)position);
@@ -171,6 +174,40 @@ static void test_waiting(void **state)
     loader_stop(l); /* in the middle of a read */
 }
 
+/* What the log says of a read that takes two seconds. */
+static const char *said_of_a_hang(double limit)
+{
+    static char text[1000];
+    source s = {.bad = -1, .hangs = true};
+    message why = {""};
+    const token_batch *b;
+    double waited = 0;
+    const char *path = scratch_path("log");
+    log_file(path);
+    loader *l = loader_start(read_source, &s, SEQUENCES, T, -1);
+    loader_limit(l, limit, true);
+    assert_int_equal(loader_next(l, 0, -1, &b, &waited, &why), OK);
+    assert_int_equal(b->tokens[0], 0);
+    loader_stop(l);
+    log_file(NULL);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    assert_int_equal(remove(path), 0);
+    return text;
+}
+
+/* Nobody waits for a process alone: it warns once and waits. */
+static void test_a_disk_that_hangs(void **state)
+{
+    (void)state;
+    assert_string_equal(
+        said_of_a_hang(1),
+        "warning: samples have not been read within 1 s: the disk of the training data hangs\n");
+    assert_string_equal(said_of_a_hang(0), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_reads_once_and_ahead),
         cmocka_unit_test(test_errors_wait_for_their_step),
         cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_a_disk_that_hangs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@ import glob, hashlib, json, os, re, shutil, subprocess, sys, time
 import power_cut
 
 everything = sys.argv[1] == "all"
+parts = sys.argv[2:] or ["kills", "cuts"]
 remla, faulty = os.environ["REMLA"], os.environ["FAULTY_FILES"]
 here = os.getcwd()
 # Exact sums: whatever 2 ranks have begun, 1 rank ends with the same bits, and starts much faster.
@@ -117,9 +118,9 @@ assert whole[2] == whole[0], "the run with a replaced checkpoint differs"
 # ---- a process that dies
 dead = 0
 begun = time.time()
-for (scene, ranks, rank, calls), n in sorted(counts.items()):
+for (scene, ranks, rank, calls), n in sorted(counts.items()) if "kills" in parts else []:
     # Two threads write, so the next run may make a few calls more. Two ranks start slowly; what is left when both die is looked at below, at every call.
-    every = 1 if everything and ranks == 1 else 4 if everything else n // (2 if ranks > 1 else 5)
+    every = 1 if everything and ranks == 1 and not calls else 4 if everything else n // (2 if ranks > 1 else 5)
     for k in range(1 if everything else 3 + rank, n + 5 if everything else n, max(1, every)):
         hows = ["half"] if calls else ["kill", "done"] if k % 5 == 0 else ["kill"]
         if ranks > 1:
@@ -144,7 +145,7 @@ sys.stdout.flush()
 begun = time.time()
 states = points = 0
 seen = {}
-for scene, ranks in (("new", 1), ("new", 2), ("damaged", 1)):
+for scene, ranks in (("new", 1), ("new", 2), ("damaged", 1)) if "cuts" in parts else ():
     stage(scene)
     disk = power_cut.Disk(run)
     code, said = start(ranks, log=f"{here}/log-{scene}{ranks}")
@@ -164,6 +165,7 @@ for scene, ranks in (("new", 1), ("new", 2), ("damaged", 1)):
             seen[digest] = True
             power_cut.write_image(run, image)
             check(f"{scene}, power cut after call {k} of {ranks} ranks ({call[0]} {call[2]}), image {n}", ranks if everything and len(seen) % 50 == 0 else 1)
+    print(f"power cuts, {scene}, {ranks} ranks: {points} points, {states} states, {len(seen)} differ; {time.time() - begun:.0f} s", flush=True)
 print(f"{points} points at which the power failed: {states} states of the disk, of which {len(seen)} differ; {time.time() - begun:.0f} s")
 for line, where in remarks.items():
     print(f"said: {line}  [first: {where}]")

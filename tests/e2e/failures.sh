@@ -4,13 +4,13 @@
 # seconds; with arguments, the cases of these names, or "all":
 #
 #     REMLA=build/cpu/remla REMLA_SOURCE=. FAULTY_READS=build/cpu/tests/e2e/libfaulty_reads.so \
-#         FAILING_MEMORY=build/cpu/tests/e2e/libfailing_memory.so bash tests/e2e/failures.sh all
+#         FAULTY_FILES=build/cpu/tests/e2e/libfaulty_files.so FAILING_MEMORY=build/cpu/tests/e2e/libfailing_memory.so bash tests/e2e/failures.sh all
 #
 # With REMLA_FAILURES=show nothing fails: the table is all. Small disk and two hosts are namespaces (hosts.sh), the script runs in such ones.
 . "$(dirname "$0")/hosts.sh"
 in_namespaces "$0" "$@"
-: "${FAULTY_READS:?the library that lets reads hang}" "${FAILING_MEMORY:?the library that lets allocations fail}"
-FAULTY_READS=$(realpath "$FAULTY_READS") FAILING_MEMORY=$(realpath "$FAILING_MEMORY")
+: "${FAULTY_READS:?the library that lets reads hang}" "${FAULTY_FILES:?the library that lets writes hang}" "${FAILING_MEMORY:?the library that lets allocations fail}"
+FAULTY_READS=$(realpath "$FAULTY_READS") FAULTY_FILES=$(realpath "$FAULTY_FILES") FAILING_MEMORY=$(realpath "$FAILING_MEMORY")
 . "$(dirname "$0")/common.sh"
 timeout=${REMLA_FAILURES_TIMEOUT:-5} # parallel.timeout
 most=$((4 * timeout + 20))           # seconds after which a job is given up
@@ -85,6 +85,16 @@ case_stop0() {
 case_term() { start term; kill -TERM "$(launcher)"; ended "SIGTERM of mpirun" 1 ''; }
 case_usr1() { start usr1; kill -USR1 "$(launcher)"; ended "SIGUSR1 of mpirun" 85 'stopped by signal 10'; }
 case_hang() { FAULT_FILE=$work/fault FAULT_PRELOAD=$FAULTY_READS start hang; : >fault; ended "a disk that hangs under one rank" 4 'rank 2.*samples'; rm fault; }
+# Training goes on beside it, with a warning, until it has to end.
+case_stuck() {
+    FAULT_PRELOAD=$FAULTY_FILES FAULT_UNDER=$work/stuck FAULT_CALLS=fsync FAULT_DO=slow FAULT_AT=1 FAULT_MS=1000000 start stuck checkpoint.every=10
+    wait_for grep -q 'warning: the checkpoint of step 10: the disk under rank 2 on .* has not answered' err
+    before=$(curve stuck | wc -l)
+    sleep 1
+    [ "$(curve stuck | wc -l)" -gt "$before" ] || fail "a disk that hangs under a checkpoint: training does not go on"
+    kill -USR1 "$(launcher)"
+    ended "a disk that hangs under a checkpoint" 86 'rank 2 .*, step [0-9]*, checkpoint: the disk has not answered'
+}
 case_error() { FAULT_FILE=$work/fault FAULT_PRELOAD=$FAULTY_READS start error; echo EIO >fault; ended "a disk that fails under one rank" 6 'Input/output error'; rm fault; }
 case_disk() {
     mkdir -p disk
@@ -126,8 +136,8 @@ two_hosts() { # CASE FUNCTION WHAT CODE SENTENCE
 case_cut() { two_hosts cut hosts_cut "the network between two hosts is cut" '1|4|137|139' 'silent\|not come' && hosts_mend; }
 case_daemon() { two_hosts daemon 'pkill -KILL -x orted' "kill -9 of mpirun's daemon on another host" '.*' ''; }
 
-quick="kill stop memory hang script"
-all="error segv abort kill launcher stop stop0 cut daemon disk term usr1 memory hang script missing"
+quick="kill stop memory hang stuck script"
+all="error segv abort kill launcher stop stop0 cut daemon disk term usr1 memory hang stuck script missing"
 cases=${*:-$quick}
 [ "$cases" != all ] || cases=$all
 echo "$(date -u +%Y-%m-%d), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc --all) cores, 4 ranks, parallel.timeout=$timeout, $(mpirun --version | head -n 1 | sed 's/.* //')"

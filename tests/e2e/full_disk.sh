@@ -42,6 +42,21 @@ check_exit 0 "${command[@]}" train.out=disk/run
 [ ! -s err ] || { cat err >&2; fail "with space again: something is on standard error"; }
 check_whole
 
+# Half, nine tenths and one and a half of a checkpoint: all steps are taken, and the exit code says that the last one is not saved.
+for tenths in 5 9 15; do
+    mount -t tmpfs -o size=$((checkpoint * tenths / 10))k none disk
+    check_exit 86 "${command[@]}" train.out=disk/run
+    [ "$(curve disk/run | wc -l)" = 8 ] || fail "a disk of $tenths/10 of a checkpoint: training did not go on: $(curve disk/run | wc -l) steps"
+    left=
+    [ $tenths -lt 15 ] || left="step-00000002 "
+    [ "$(ls -A disk/run/checkpoints | tr '\n' ' ')" = "$left" ] || fail "a disk of $tenths/10 of a checkpoint: left over: $(ls -A disk/run/checkpoints)"
+    [ -z "$left" ] || check_same_files "beside a full disk" whole/checkpoints/$left disk/run/checkpoints/$left
+    [ "$(grep -c 'No space left on device; training goes on' err)" = $((tenths < 15 ? 3 : 2)) ] || { cat err >&2; fail "a disk of $tenths/10 of a checkpoint: not a warning for each that is due"; }
+    mount -o remount,size=4m disk
+    check_exit 0 "${command[@]}" train.out=disk/run
+    check_whole
+done
+
 # Space again before the last try.
 small_disk 3
 got=0

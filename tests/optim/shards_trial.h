@@ -5,9 +5,10 @@
 #ifndef REMLA_TESTS_SHARDS_TRIAL_H
 #define REMLA_TESTS_SHARDS_TRIAL_H
 #include "base/comm.h"
+#include "base/fingerprint.h"
 #include "base/memory.h"
 #include "base/status.h"
-#include "optim/optimizer.h"
+#include "optim/fingerprints.h"
 #include "tests/support/noise.h"
 #include <math.h>
 #include <stdlib.h>
@@ -282,11 +283,54 @@ static inline void trial_see_new(trial *x)
     }
 }
 
+/* A pass that is no part of the step: its gradient is there until it is released, and in no sum (which comes
+ * out as ever). */
+static inline void trial_pass_aside(trial *x, int64_t step)
+{
+    const units g = shards_gradients_unsummed(&x->s);
+    const int head = x->t->table.head_unit;
+    const int64_t micro = 1000;
+    trial_forward(x);
+    trial_add_gradient(x, &g, step, micro, head);
+    for (int u = TRIAL_LAST; u >= 0; u--) {
+        trial_use(x, u);
+        if (u != head) trial_add_gradient(x, &g, step, micro, u);
+        const tensor flat = units_acquire(&g, u);
+        x->k->download(x->given, &flat, x->k->stream);
+        for (int64_t i = 0; i < x->t->numel[u]; i++)
+            REQUIRE(x->given[i] == trial_gradient(step, micro, u, i),
+                    "stage %d: a gradient of unit %d is lost", x->s.set.stage, u);
+        units_release(&g, u);
+    }
+}
+
+/* Fingerprints against the host's of the gathered values: they know neither ranks nor stages nor padding. */
+static inline void trial_check_fingerprints(trial *x)
+{
+    uint64_t want[3] = {0}, weights = 0;
+    int64_t all = 0;
+    for (int u = 0; u < TRIAL_UNITS; u++) all += x->t->numel[u];
+    for (optim_part part = OPTIM_M; part <= OPTIM_MASTER; part++) {
+        int64_t first = part == OPTIM_V ? all : 0;
+        for (int u = 0; u < TRIAL_UNITS; u++) {
+            optimizer_gather(&x->o, part, u, x->full);
+            want[part] += fingerprint_f32(x->full, x->t->numel[u], first);
+            if (part == OPTIM_MASTER) weights += fingerprint_f32(x->want[u], x->t->numel[u], first);
+            first += x->t->numel[u];
+        }
+        REQUIRE(fingerprint_states(&x->o, part) == want[part], "stage %d: the fingerprint of part %d",
+                x->s.set.stage, part);
+    }
+    REQUIRE(fingerprint_weights(&x->o) == weights, "stage %d: the fingerprint of the weights",
+            x->s.set.stage);
+}
+
 /* Two steps, with evaluations and a reader of its own order between them. */
 static inline void trial_run(trial *x)
 {
     const double mean = 1.0 / 64;
     for (int64_t step = 1; step <= TRIAL_STEPS; step++) {
+        trial_pass_aside(x, step);
         optimizer_begin(&x->o);
         for (int64_t i = 0; i < x->s.set.micro_batches; i++) trial_pass(x, step, i);
         optimizer_clip(&x->o, mean, 0.5);
@@ -294,6 +338,7 @@ static inline void trial_run(trial *x)
         trial_check_sums(x, step, mean);
         optimizer_update(&x->o, 0.01, step);
         trial_see_new(x);
+        trial_check_fingerprints(x);
         if (step % 2) continue;
         trial_forward(x);
         trial_forward(x);

@@ -98,7 +98,6 @@ static inline void wrong_release(void *owner, int u) { (void)owner, units_releas
 
 static inline void trial_weight(const char *kind, int stage)
 {
-    uint64_t hash;
     if (!trial_open(kind, stage, "fast", "2")) return;
     trial_steps(1);
     const units all = shards_weights(&t.parameters);
@@ -109,7 +108,7 @@ static inline void trial_weight(const char *kind, int stage)
     if (ranks->rank != bad) flip(&flat, t.m.table.unit_numel[last] - 1);
     units_release(&all, last);
     trial_expect("after step 1 the weights of the last norm");
-    REQUIRE(rank_check_weights(&t, &hash, &why) == ERR_DEVICE, "a checkpoint would be written");
+    REQUIRE(rank_check_weights(&t, &why) == ERR_DEVICE, "a checkpoint would be written");
     if (ranks->rank == bad) flip(&flat, t.m.table.unit_numel[last] - 1);
     /* Padding is no weight. */
     if (ranks->rank == bad && t.m.table.unit_numel[last] < tensor_numel(&flat))
@@ -210,6 +209,13 @@ static inline void test_device(void **state)
     trial_gradient("auto", 2, "exact");
     trial_wrong_gather("auto");
     trial_same_numbers("auto", 3 + 4);
+    /* States in the host's memory have the fingerprints of those on the device. */
+    uint64_t offloaded[4], beside[4];
+    if (trial_numbers("auto", 1, "none", offloaded)) {
+        set("optim.offload=false");
+        trial_numbers("auto", 1, "none", beside);
+        REQUIRE(memcmp(offloaded, beside, sizeof beside) == 0, "fingerprints of offloaded states");
+    }
     options_free(&o);
 }
 

@@ -223,8 +223,9 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
-/* Nobody reads back what was written: that a bit has changed on the way to the disk shows when the checkpoint
- * is looked at, for its hashes are of what was in memory. */
+/* Nobody reads weights back that were written. A bit that has changed on the way to the disk shows when the
+ * checkpoint is looked at, for its hashes are of what was in memory; in a small file, which is read, it may
+ * be the save that fails. */
 static void test_flipped_on_the_way(void **state)
 {
     (void)state;
@@ -232,10 +233,10 @@ static void test_flipped_on_the_way(void **state)
                                         "options.yaml",      "state.json",  "MANIFEST.json"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         flip_in = files[i];
-        good(save_as(&saved));
+        status s = save_as(&saved); /* reads options and state again, and may see it itself */
         assert_null(flip_in);
-        const status s = checkpoint_verify(folder, &why);
-        if (s != ERR_INPUT || !strstr(why.text, files[i])) fail_msg("%s: %d: %s", files[i], s, why.text);
+        if (s == OK) s = checkpoint_verify(folder, &why);
+        if (s == OK || !strstr(why.text, files[i])) fail_msg("%s: %d: %s", files[i], s, why.text);
     }
     good(save_as(&saved));
     good(checkpoint_verify(folder, &why));

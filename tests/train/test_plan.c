@@ -105,6 +105,7 @@ static void test_disk(void **state)
     const plan p = golden_plan("cpu", 1);
     assert_int_equal(p.checkpoint_bytes,
                      size_of(folder, "model.safetensors") + size_of(folder, "optim-00000.safetensors"));
+    assert_int_equal(p.copy_bytes, 12 * p.parameters); /* masters, m and v */
     assert_int_equal(p.checkpoints, 4); /* of five: three that stay, and the newest */
     assert_int_equal(p.total_bytes, 4 * p.checkpoint_bytes);
     training_close(&t);

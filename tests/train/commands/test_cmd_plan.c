@@ -72,7 +72,8 @@ static void test_json(void **state)
                                           "seconds.communication",
                                           "seconds.hidden",
                                           "seconds.offload",
-                                          "host_bytes"};
+                                          "host_bytes",
+                                          "copy_bytes"};
     json_t *plan = parsed(run("%s --ranks 4 --device a100 --json", config("")));
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) assert_true(number(plan, numbers[i]) >= 0);
     assert_string_equal(json_string_value(json_object_get(plan, "device")), "a100");

@@ -240,8 +240,10 @@ status checkpoint_newest(const char *run, const comm *c, char *folder, message *
     folder[0] = 0;
     comm_broadcast(c, &damaged, sizeof damaged, 0);
     if (!damaged) return OK;
-    return fail(why, ERR_INPUT, "%s: none of its %lld checkpoints is whole; the oldest: %.700s", run,
-                (long long)damaged, damage.text);
+    return fail(why, ERR_INPUT,
+                "%.200s: none of its %lld checkpoints is whole; the oldest: %.400s; to begin anew, move "
+                "%.200s/checkpoints elsewhere",
+                run, (long long)damaged, damage.text, run);
 }
 
 status checkpoint_before(const char *run, int64_t most, int64_t *step, message *why)

@@ -178,14 +178,15 @@ status checkpoint_same_values(const char *folder, optimizer *optim, const checkp
     }
     uint64_t want;
     const bool known = weights_wanted(optim, then, &want);
-    log_line("%s: fingerprints as saved and as they lie here: masters %016" PRIx64 " and %016" PRIx64
-             ", moments %016" PRIx64 " and %016" PRIx64 ", weights %016" PRIx64 " and %016" PRIx64 "%s",
-             folder, then->masters, masters, then->moments, moments, want, copies,
-             known ? "" : " (the run that wrote them did not round)");
     status s = same_values(folder, "masters", masters, then->masters, why);
     if (s == OK) s = same_values(folder, "moments", moments, then->moments, why);
     if (s == OK && known) s = same_values(folder, "weights", copies, want, why);
-    return comm_agree(optim->c, s, why);
+    TRY(comm_agree(optim->c, s, why));
+    log_line("%s: in memory as it was saved: fingerprints of weights %016" PRIx64 "%s, masters %016" PRIx64
+             ", moments %016" PRIx64,
+             folder, copies, known ? "" : " (not compared: the run that saved them did not round)", masters,
+             moments);
+    return OK;
 }
 
 status checkpoint_load(const char *folder, const model *m, optimizer *optim, checkpoint_state *state,

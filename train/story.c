@@ -87,8 +87,9 @@ static status read_lines(story *s, const char *run, const char *name, line_log_t
 static void read_options(story *s, const char *run)
 {
     char path[PATH_BYTES];
-    message ignored; /* of a newer program, perhaps: then less is told */
-    s->has_options = options_read_yaml(&s->o, path_join(path, run, "config.yaml"), &ignored) == OK;
+    /* Of a newer program, perhaps: then less is told. */
+    if (file_exists(path_join(path, run, "config.yaml")))
+        s->has_options = options_read_yaml(&s->o, path, &s->no_options) == OK;
     const json_t *last = json_array_get(s->starts, json_array_size(s->starts) - 1);
     if (last)
         s->steps = json_integer_value(json_object_get(last, "steps"));

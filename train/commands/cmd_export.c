@@ -15,13 +15,13 @@ static void say_choice(const export_choice *x)
 {
     const chosen_checkpoint *first = &x->item[0];
     char reason[120] = "";
-    if (isfinite(first->val_loss))
+    if (x->count > 1)
+        snprintf(reason, sizeof reason, "; the mean of %d checkpoints, back to step %lld", x->count,
+                 (long long)x->item[x->count - 1].state.step);
+    else if (isfinite(first->val_loss))
         snprintf(reason, sizeof reason, ", loss %.4f on data.val", first->val_loss);
     log_line("exporting %s: step %lld, %lld tokens%s", first->folder, (long long)first->state.step,
              (long long)first->state.tokens, reason);
-    if (x->count > 1)
-        log_line("the mean of %d checkpoints, back to step %lld", x->count,
-                 (long long)x->item[x->count - 1].state.step);
 }
 
 /* The folder of the model that the run began with (model.path), into `base`. */

@@ -76,10 +76,10 @@ static void print_state(const checkpoint_report *r)
     if (steps.word == OPTION_NUMBER) snprintf(of, sizeof of, " of %lld", (long long)steps.number);
     inspect_row("step", "%lld%s, %lld tokens%s", (long long)s->step, of, (long long)s->tokens,
                 s->far ? "; the loss was far above its past" : "");
-    inspect_row("data", "goes on at window %lld; fingerprint %s", (long long)s->position,
+    inspect_row("data", "goes on at position %lld of the order; fingerprint %s", (long long)s->position,
                 hex(hash, s->fingerprint));
     for (const passed_over *p = s->passed; p < s->passed + s->passes; p++)
-        inspect_row(p == s->passed ? "passed over" : "", "after step %lld, windows %lld to %lld: %s",
+        inspect_row(p == s->passed ? "passed over" : "", "after step %lld, positions %lld to %lld: %s",
                     (long long)p->step, (long long)p->from, (long long)p->to, p->why);
     if (!s->hashed) return;
     char masters[HASH_TEXT], moments[HASH_TEXT];

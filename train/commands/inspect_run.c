@@ -26,21 +26,24 @@ static const json_t *last_start(const story *s)
     return json_array_get(s->starts, json_array_size(s->starts) - 1);
 }
 
-/* The command; the caller frees. NULL: nothing is left to do, or config.yaml is not there. Options of the run
- * are in its config.yaml, but for its folder where nobody named one. */
+/* Damage to all checkpoints would make a start begin anew, over them: it refuses. */
+static bool ruined(const story *s) { return s->checkpoints && s->newest < 0; }
+
+/* The command; the caller frees. NULL: nothing is left to do, or a start would refuse. Options of the run are
+ * in its config.yaml, but for its folder where nobody named one. */
 static char *command(const story *s, const char *run)
 {
-    char *text, config[PATH_BYTES], real[PATH_MAX], here[PATH_MAX], launcher[64] = "";
+    char *text, real[PATH_MAX], here[PATH_MAX], launcher[64] = "";
     const json_t *start = last_start(s);
     const char *there = json_string_value(json_object_get(start, "folder"));
     const int64_t ranks = json_integer_value(json_object_get(start, "ranks"));
-    if (done(s) || !file_exists(path_join(config, run, "config.yaml"))) return NULL;
+    if (done(s) || ruined(s) || !s->has_options) return NULL;
     if (ranks > 1) snprintf(launcher, sizeof launcher, "mpirun -n %lld ", (long long)ranks);
     /* Relative paths in it are those of the folder where it was started. */
     const bool away = there && getcwd(here, sizeof here) && strcmp(there, here) != 0;
     if (away && realpath(run, real)) run = real;
-    const bool again = s->has_options && strcmp(s->o.train_resume, "none") == 0,
-               halts = s->has_options && s->o.train_stop_after.word == OPTION_NUMBER;
+    const bool again = strcmp(s->o.train_resume, "none") == 0,
+               halts = s->o.train_stop_after.word == OPTION_NUMBER;
     if (asprintf(&text, "%s%s%s%sremla train %s/config.yaml train.out=%s%s%s", away ? "cd " : "",
                  away ? there : "", away ? " && " : "", launcher, run, run, again ? " train.resume=auto" : "",
                  halts ? " train.stop_after=none" : "") < 0)
@@ -130,7 +133,7 @@ static void print_rollbacks(const story *s)
     if (count) inspect_row("went back", "%zu %s", count, plural((int64_t)count, "time", "times"));
     for (size_t i = 0; i < count; i++) {
         const json_t *back = json_array_get(s->rollbacks, i);
-        printf("    step %-8lld  windows %lld to %lld passed over: %s\n", whole_of(back, "step") - 1,
+        printf("    step %-8lld  positions %lld to %lld passed over: %s\n", whole_of(back, "step") - 1,
                whole_of(back, "from"), whole_of(back, "to"), text_of(back, "why"));
     }
 }
@@ -212,8 +215,9 @@ static void print_warnings(const story *s)
 {
     const size_t count = json_array_size(s->warnings);
     if (!count) return;
-    inspect_row("warnings", "%lld in train.log%s", (long long)s->warned,
-                (int64_t)count < s->warned ? ", the last" : "");
+    char last[40] = "";
+    if ((int64_t)count < s->warned) snprintf(last, sizeof last, ", the last %zu:", count);
+    inspect_row("warnings", "%lld in train.log%s", (long long)s->warned, last);
     for (size_t i = 0; i < count; i++) printf("    %s\n", json_string_value(json_array_get(s->warnings, i)));
 }
 
@@ -222,6 +226,7 @@ static void print_text(const story *s, const char *run)
     char *next = command(s, run);
     print_title(s, run);
     if (s->has_options) inspect_row("model", "%s", s->o.model_path);
+    if (s->no_options.text[0]) inspect_row("config", "cannot be read: %s", s->no_options.text);
     print_training(s);
     print_starts(s);
     print_rollbacks(s);
@@ -278,9 +283,12 @@ status inspect_run(const char *folder, bool json, message *why)
     status result = story_read(&s, folder, why);
     if (result == OK && json) print_json(&s, folder);
     if (result == OK && !json) print_text(&s, folder);
-    if (result == OK && s.checkpoints && s.newest < 0)
-        result = fail(why, ERR_INPUT, "%.300s: none of its %lld checkpoints is whole; the newest: %.600s",
-                      folder, (long long)s.checkpoints, s.checkpoint[0].damage.text);
+    if (result == OK && ruined(&s))
+        result =
+            fail(why, ERR_INPUT,
+                 "%.200s: none of its %lld checkpoints is whole; the newest: %.400s; to begin anew, move "
+                 "%.200s/checkpoints elsewhere",
+                 folder, (long long)s.checkpoints, s.checkpoint[0].damage.text, folder);
     story_free(&s);
     return result;
 }

@@ -3,6 +3,7 @@
 #include "train/export/choice.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "model/hf/folder_check.h"
 #include "train/checkpoint_parts.h"
 #include "train/line_log.h"
 #include <jansson.h>
@@ -183,9 +184,14 @@ status export_choose(export_choice *x, const char *path, int count, message *why
 {
     char inside[PATH_BYTES];
     *x = (export_choice){.item = memory_new(count, sizeof *x->item, "%d checkpoints", count)};
-    if (!folder_exists(path)) return fail(why, ERR_INPUT, "%s: there is no such folder", path);
+    if (file_exists(path))
+        return fail(why, ERR_INPUT, "%s: is a file, expected the folder of a run or of a checkpoint", path);
+    if (!folder_exists(path)) return folder_missing(path, "that of a run or of a checkpoint", why);
     if (folder_exists(path_join(inside, path, "checkpoints"))) return choose_of_run(x, path, count, why);
     if (file_exists(path_join(inside, path, "state.json"))) return choose_checkpoint(x, path, count, why);
+    if (!strcmp(path_base(path), "checkpoints"))
+        return fail(why, ERR_INPUT,
+                    "%s: holds checkpoints: name one of them, or the run, which is the folder above", path);
     return fail(why, ERR_INPUT,
                 "%s: is neither a run (it has no folder checkpoints) nor a checkpoint (it has no state.json)",
                 path);

@@ -153,8 +153,7 @@ static void folder_end(checkpoint_writer *w)
 static status reserve(checkpoint_writer *w, message *why)
 {
     status s = COMM_ROOT(w->c, folder_begin(w, why), why);
-    if (s != OK) return s;
-    s = comm_agree(w->c, checkpoint_files_reserve(&w->files, w->folder, why), why);
+    if (s == OK) s = comm_agree(w->c, checkpoint_files_reserve(&w->files, w->folder, why), why);
     if (s == OK) return OK;
     checkpoint_files_abandon(&w->files);
     int64_t all = 0;

@@ -243,7 +243,13 @@ static bool due(const training *t)
 
 status rank_check_step(training *t, const token_batch *batch, message *why)
 {
-    if (!due(t)) return OK;
-    TRY(rank_check_weights(t, why));
-    return t->check.gradients ? check_gradients(t, batch, why) : OK;
+    message cause;
+    if (!due(t) || !t->check.gradients) return OK;
+    const status s = check_gradients(t, batch, &cause);
+    if (s == OK) return OK;
+    TRY(rank_check_weights(t, why)); /* other weights have other gradients */
+    *why = cause;
+    return s;
 }
+
+status rank_check_update(training *t, message *why) { return due(t) ? rank_check_weights(t, why) : OK; }

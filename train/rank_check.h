@@ -2,13 +2,19 @@
  * arithmetic: a copy that has gone astray (memory, network, a race), or a processor that multiplies wrongly,
  * spoils the gradients of all the others from then on, and no loss shows it. Two comparisons find it:
  *
- *   weights     The fingerprints of the ranks' copies, of each unit: every parallel.check steps, and before
- *               each checkpoint. In stage 3 there are no copies to compare.
+ *   weights     The fingerprints of the ranks' copies, of each unit: before the update of every
+ *               parallel.check-th step, and before each checkpoint. A copy that differs does so for good in
+ *               stage 0. In stages 1 and 2 the update writes it anew, or, in the slice that its own rank
+ *               updates, hands it to all, which no later comparison finds. In stage 3 there are no copies.
  *   gradients   Every parallel.check steps all ranks compute the same micro-batch of the step once more, and
  *               the fingerprints of their gradients are compared, of each unit. In stage 3 that also shows a
  *               rank that has gathered other weights. It costs a micro-batch, and takes the room that the
  *               step's own gradients have a moment later. Only ranks on processors of one kind compute the
  *               same bits; where they differ, a line says at the start that gradients are not compared.
+ *
+ * A rank that begins to err after a check has its part in the steps, and checkpoints, until the next one.
+ * Where checkpoint.every is a multiple of parallel.check, as by default, a step that is saved is one that was
+ * checked.
  *
  * Nothing that a step reads is written: a run has the same numbers with and without checks. With one rank
  * there is nothing to compare. */
@@ -27,11 +33,14 @@ typedef struct rank_check {
 /* Decides what can be compared. MPI: collective. */
 void rank_check_start(struct training *t);
 
-/* Before the first micro-batch of a step; `batch`: this rank's samples of it. Does both comparisons when the
+/* Before the first micro-batch of a step; `batch`: this rank's samples of it. Compares gradients when the
  * step is one of those that parallel.check names. ERR_DEVICE, naming the ranks that differ from most, with
- * their hosts, and the units: all ranks where there is no majority. MPI: collective; every rank returns the
- * same status. */
+ * their hosts, and the units: all ranks where there is no majority. Where weights differ, these are what it
+ * names. MPI: collective; every rank returns the same status. */
 status rank_check_step(struct training *t, const token_batch *batch, message *why);
+
+/* Between the last micro-batch of the same step and its update. Compares the weights; as above. */
+status rank_check_update(struct training *t, message *why);
 
 /* Compares the weights alone, also where parallel.check is none. MPI: collective; every rank returns the same
  * status. */

@@ -291,6 +291,8 @@ static status take_step(training *t, step_result *r, message *why)
         TRY(unit_file_write_gradients(t->o->debug_dump_gradients, &t->opt, mean, t->c, why));
         t->gradients_dumped = true;
     }
+    phase(t, "check of the ranks");
+    TRY(rank_check_update(t, why));
     phase(t, "update");
     optimizer_update(&t->opt, r->rate, t->state.step + 1);
     read_result(t, mean, r);

@@ -46,6 +46,19 @@ for damage in cut_weights cut_state grow flip_header flip_weight flip_moment fli
     cmp <(curve whole) <(curve run) >&2 || fail "$damage: the curves differ"
 done
 
+# Two ranks share the reading, and both pass over what one of them finds.
+check_exit 0 ranks 2 "${command[@]}" train.out=whole2
+check_exit 0 ranks 2 "${command[@]}" train.out=base2 train.stop_after=6
+for file in optim-00000 optim-00001 "$(basename -s .safetensors "$(ls base2/$newest/model-00002-of-*.safetensors)")"; do
+    rm -rf run
+    cp -r base2 run
+    flip run/$newest/"$file".safetensors $(($(size run/$newest/"$file".safetensors) - 2))
+    check_exit 0 ranks 2 "${command[@]}" train.out=run
+    [ "$(grep -c "^remla: warning: passing over run/$newest: run/$newest/$file.safetensors: is damaged: " err)" = 1 ] || { cat err >&2; fail "$file: not one warning that names the file"; }
+    grep -q "step-00000004: step 4" out || { cat out >&2; fail "$file: did not go on from step 4"; }
+    check_same_files "$file of two ranks" whole2/$last run/$last
+done
+
 # A damaged one that is not replaced, and what people leave among the checkpoints, neither stop a save nor count for checkpoint.keep. Once
 # there are enough newer ones the damaged one goes; what is not the run's own stays.
 rm -rf run

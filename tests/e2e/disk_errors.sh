@@ -116,7 +116,8 @@ for kind in $kinds; do
                     check_break $n $rank "$at" 122 "Disk quota exceeded"
                 done
             elif [ $n$rank = 10 ] || [ $n$rank$kind = 21write ]; then
-                check_break $n $rank "$first" 122 "Disk quota exceeded"
+                [ $kind = fsync ] || last=$first # the last one is that of the folder, behind the renaming
+                check_break $n $rank "$last" 122 "Disk quota exceeded"
             fi
         done
         rm -f count.* first-count.*

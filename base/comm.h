@@ -76,8 +76,9 @@ void comm_limit(const comm *c, double seconds);
  * calls that are done: (size-1) times the shard, the part, the values (on a device: as a ring sends them). */
 int64_t comm_bytes_sent(const comm *c);
 
-/* Seconds since the start in which this rank's callers waited in calls on the host's communicator, for others
- * or for the network. On a device's communicator it is 0: there the device waits. */
+/* Seconds since the start in which this rank's caller waited in calls on the host's communicator, for others
+ * or for the network; of one that waits now, so far. From any thread. On a device's communicator it is 0:
+ * there the device waits. */
 double comm_seconds_waited(const comm *c);
 /* The host of rank r, on the host's communicator. Good until comm_stop. */
 const char *comm_host(const comm *c, int r);

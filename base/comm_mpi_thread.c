@@ -33,6 +33,7 @@ static comm_mpi_call queue[QUEUE];    /* call n is at n % QUEUE */
 static uint64_t put, done;            /* calls so far */
 static int waiting;                   /* callers */
 static double waited;                 /* seconds, by callers so far */
+static double waits_since;            /* one of them, now; 0: none */
 static double limit;
 static comm_mpi_call at_once; /* beside the queue */
 static bool at_once_put;
@@ -55,9 +56,11 @@ static void wait_until(const uint64_t *reached, uint64_t wanted)
     if (*reached >= wanted) return;
     const double began = clock_seconds();
     waiting++;
+    waits_since = began;
     pthread_cond_signal(&news);
     while (*reached < wanted) pthread_cond_wait(&ended, &lock);
     waiting--;
+    waits_since = 0;
     waited += clock_seconds() - began;
 }
 
@@ -105,7 +108,7 @@ double comm_mpi_seconds_waited(const comm *c)
 {
     (void)c;
     pthread_mutex_lock(&lock);
-    const double seconds = waited;
+    const double seconds = waited + (waits_since > 0 ? clock_seconds() - waits_since : 0);
     pthread_mutex_unlock(&lock);
     return seconds;
 }

@@ -491,7 +491,9 @@ status folder_commit(const char *temporary, const char *final, message *why)
     if (rename(temporary, final) != 0)
         return fail(why, ERR_INPUT, "%s: cannot be renamed to %s: %s", temporary, final, strerror(errno));
     path_parent(parent, final);
-    return folder_sync(parent, why);
+    const status s = folder_sync(parent, why);
+    if (s != OK) rename(final, temporary); /* who hears of a failure must find nothing of that name */
+    return s;
 }
 
 /* ---- patterns ----------------------------------------------------------------------------------------- */

@@ -71,7 +71,7 @@ bool path_leads_to(const char *path, int fd);
  */
 bool folder_path(int fd, char *out);
 /* Renames a finished folder to its final name and makes that durable: from then on the folder exists.
- * Replaces an empty folder of that name. */
+ * Replaces an empty folder of that name. After a failure it has its temporary name. */
 status folder_commit(const char *temporary, const char *final, message *why);
 
 /* The files that a list of paths and shell patterns names, sorted per pattern. A name that exists as it is

@@ -2,10 +2,10 @@
  * arithmetic: a copy that has gone astray (memory, network, a race), or a processor that multiplies wrongly,
  * spoils the gradients of all the others from then on, and no loss shows it. Two comparisons find it:
  *
- *   weights     The fingerprints of the ranks' copies, of each unit: every parallel.check steps, and before
- *               each checkpoint. A copy that differs does so for good in stage 0. In stages 1 and 2 the next
- *               update writes it anew; but what its own rank updates goes to all then, and is found by a
- *               check before that alone. In stage 3 there are no copies to compare.
+ *   weights     The fingerprints of the ranks' copies, of each unit: before the update of every
+ *               parallel.check-th step, and before each checkpoint. A copy that differs does so for good in
+ *               stage 0. In stages 1 and 2 the update writes it anew, or, in the slice that its own rank
+ *               updates, hands it to all, which no later comparison finds. In stage 3 there are no copies.
  *   gradients   Every parallel.check steps all ranks compute the same micro-batch of the step once more, and
  *               the fingerprints of their gradients are compared, of each unit. In stage 3 that also shows a
  *               rank that has gathered other weights. It costs a micro-batch, and takes the room that the
@@ -33,11 +33,14 @@ typedef struct rank_check {
 /* Decides what can be compared. MPI: collective. */
 void rank_check_start(struct training *t);
 
-/* Before the first micro-batch of a step; `batch`: this rank's samples of it. Does both comparisons when the
+/* Before the first micro-batch of a step; `batch`: this rank's samples of it. Compares gradients when the
  * step is one of those that parallel.check names. ERR_DEVICE, naming the ranks that differ from most, with
- * their hosts, and the units: all ranks where there is no majority. MPI: collective; every rank returns the
- * same status. */
+ * their hosts, and the units: all ranks where there is no majority. Where weights differ, these are what it
+ * names. MPI: collective; every rank returns the same status. */
 status rank_check_step(struct training *t, const token_batch *batch, message *why);
+
+/* Between the last micro-batch of the same step and its update. Compares the weights; as above. */
+status rank_check_update(struct training *t, message *why);
 
 /* Compares the weights alone, also where parallel.check is none. MPI: collective; every rank returns the same
  * status. */

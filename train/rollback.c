@@ -110,10 +110,11 @@ static status go_back(saving *s, int64_t step, const char *reason, message *why)
     TRY(training_resume(t, folder, why));
     TRY(rollback_state(&t->state, &now, reason, why));
     const passed_over *p = &t->state.passed[t->state.passes - 1];
-    log_warning("step %lld: %s: it has gone back to %s, and passes over positions %lld to %lld of the data "
-                "order (%d of train.rollbacks=%lld)",
-                (long long)now.step, reason, folder, (long long)p->from, (long long)p->to, t->state.passes,
-                (long long)t->o->train_rollbacks);
+    log_warning(
+        "step %lld: %s: the run has gone back to %s, and passes over positions %lld to %lld of the data "
+        "order (%d of train.rollbacks=%lld)",
+        (long long)now.step, reason, folder, (long long)p->from, (long long)p->to, t->state.passes,
+        (long long)t->o->train_rollbacks);
     metrics_close(s->log);
     TRY_ALL(t->c,
             metrics_open(s->log, s->run->path, &t->state, t->c->rank, t->questions.suite.tasks, &watch, why),

@@ -19,7 +19,7 @@
 #include <time.h>
 
 enum { RETRY_SECONDS = 60, RETRY_TIMES = 10 /* what the try that failed took */ };
-enum { LONG_WAIT = 1, LAST_PATIENCE = 600 /* seconds */ };
+enum { LONG_WAIT = 1, LAST_PATIENCE = 600 /* seconds */, ADVICE_BYTES = 400 };
 enum { REASON_BYTES = 80 };
 /* Seconds between the tries at the end. A batch system kills soon after its signal. */
 static const int pauses[] = {1, 4};
@@ -46,11 +46,6 @@ const char *saving_newest(const saving *s, char *buffer)
     return buffer;
 }
 
-static const char *how_it_goes_on(const saving *s)
-{
-    return s->newest < 0 || !has_checkpoint(s, s->newest) ? "begins anew" : "goes on from it";
-}
-
 void saving_start(saving *s, training *t, run_folder *run, metrics *log, const loss_watch *watch,
                   int64_t newest)
 {
@@ -58,11 +53,13 @@ void saving_start(saving *s, training *t, run_folder *run, metrics *log, const l
     *s = (saving){
         .t = t, .run = run, .log = log, .watch = *watch, .newest = newest, .writing = -1, .crowded = true};
     comm_broadcast(t->c, &s->watch, sizeof s->watch, 0);
+    s->dog = watchdog_start(t->c);
 }
 
 void saving_rewind(saving *s, const loss_watch *watch)
 {
     const pruner old = s->old;
+    watchdog_stop(s->dog);
     saving_start(s, s->t, s->run, s->log, watch, step_of(s));
     s->old = old;
 }
@@ -212,13 +209,25 @@ static double last_limit(const saving *s)
     return timeout.word == OPTION_NUMBER ? timeout.number : fmax(LAST_PATIENCE, answer_limit(s));
 }
 
+/* What a start does, without asking the disk. */
+static const char *advice(const saving *s, char *buffer, size_t bytes)
+{
+    char command[COMMAND_BYTES];
+    run_folder_command(s->run, command);
+    if (s->newest < 0)
+        snprintf(buffer, bytes, "there is no checkpoint yet, and %.300s begins anew", command);
+    else
+        snprintf(buffer, bytes, "that of step %lld is the newest, and %.300s goes on from it",
+                 (long long)s->newest, command);
+    return buffer;
+}
+
 /* A thread that waits for a disk cannot be ended, and would keep the process. */
 static void give_up_if_silent(const saving *s)
 {
-    char newest[NEWEST_BYTES], command[COMMAND_BYTES];
+    char what[ADVICE_BYTES];
     if (s->writing < 0 || s->unanswered < last_limit(s)) return;
-    die(UNSAVED, "the disk has not answered for %.0f s; %.300s, and %.300s %s", s->unanswered,
-        saving_newest(s, newest), run_folder_command(s->run, command), how_it_goes_on(s));
+    die(UNSAVED, "the disk has not answered for %.0f s; %s", s->unanswered, advice(s, what, sizeof what));
 }
 
 /* Waits for the checkpoint that is being written. UNSAVED: it has failed. */
@@ -252,9 +261,17 @@ void saving_stop(saving *s)
 {
     saving_wait(s);
     pruner_stop(&s->old);
+    watchdog_stop(s->dog);
 }
 
 void saving_end(saving *s) { prune(s); }
+
+/* This thread asks the disk, too. What it asks is little, but it may wait for an answer as long as others. */
+static void watch(const saving *s)
+{
+    char what[ADVICE_BYTES];
+    watchdog_watch(s->dog, answer_limit(s), last_limit(s), advice(s, what, sizeof what));
+}
 
 status saving_step(saving *s, const step_result *r, message *why)
 {
@@ -270,13 +287,9 @@ status saving_step(saving *s, const step_result *r, message *why)
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-/* Returns UNSAVED, with the reason in `why`, when another try may succeed. */
-static status begin(saving *s, message *why)
+static status begin_watched(saving *s, message *why)
 {
     training *t = s->t;
-    const double start = clock_seconds();
-    die_place("step %lld, checkpoint", (long long)step_of(s));
-    TRY(rank_check_weights(t, why));
     TRY(check_folder(s, why));
     metrics_sync(s->log);
     TRY_ROOT(t->c,
@@ -285,7 +298,19 @@ static status begin(saving *s, message *why)
              why);
     s->began = clock_seconds();
     t->state.far = s->watch.far > 0;
-    if (checkpoint_begin(t->writer, s->run->path, &t->state, why) != OK) return UNSAVED;
+    return checkpoint_begin(t->writer, s->run->path, &t->state, why) == OK ? OK : UNSAVED;
+}
+
+/* Returns UNSAVED, with the reason in `why`, when another try may succeed. */
+static status begin(saving *s, message *why)
+{
+    const double start = clock_seconds();
+    die_place("step %lld, checkpoint", (long long)step_of(s));
+    TRY(rank_check_weights(s->t, why));
+    watch(s);
+    const status result = begin_watched(s, why);
+    watchdog_rest(s->dog);
+    if (result != OK) return result;
     s->writing = step_of(s);
     s->stall = clock_seconds() - start;
     s->unanswered = 0;
@@ -376,5 +401,6 @@ status saving_last(saving *s, message *why)
     char newest[NEWEST_BYTES], command[COMMAND_BYTES];
     return fail(why, UNSAVED, "step %lld has no checkpoint: %.300s; %.300s, and %.300s %s",
                 (long long)step_of(s), cause.text, saving_newest(s, newest),
-                run_folder_command(s->run, command), how_it_goes_on(s));
+                run_folder_command(s->run, command),
+                s->newest < 0 || !has_checkpoint(s, s->newest) ? "begins anew" : "goes on from it");
 }

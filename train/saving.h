@@ -20,6 +20,7 @@
 #include "train/pruner.h"
 #include "train/run_folder.h"
 #include "train/training.h"
+#include "train/watchdog.h"
 
 typedef struct saving {
     training *t;
@@ -37,6 +38,7 @@ typedef struct saving {
     bool skipped;      /* the last step's update was skipped */
     bool said;         /* a warning has said that checkpoints are held back */
     bool crowded;      /* there may be more checkpoints than the options keep */
+    watchdog *dog;     /* over what this rank's own thread asks of the disk */
     pruner old;        /* rank 0's */
 } saving;
 

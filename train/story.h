@@ -25,12 +25,13 @@ typedef struct story {
     json_t *validations, *answers; /* arrays of lines; answers: of eval.jsonl */
     int64_t broken;                /* the first line that cannot be read; 0: none */
     /* ---- other files ---- */
-    int64_t steps;    /* of the whole run; 0: not known */
-    bool has_options; /* config.yaml could be read */
-    options o;        /* of the process that wrote there last */
-    bool live;        /* a job holds RUN/lock */
-    json_t *warnings; /* array of the last ones of train.log */
-    int64_t warned;   /* how many there are */
+    int64_t steps;      /* of the whole run; 0: not known */
+    bool has_options;   /* config.yaml could be read */
+    message no_options; /* why not; "": it is not there */
+    options o;          /* of the process that wrote there last */
+    bool live;          /* a job holds RUN/lock */
+    json_t *warnings;   /* array of the last ones of train.log */
+    int64_t warned;     /* how many there are */
     int64_t checkpoints;
     story_checkpoint *checkpoint; /* the newest first */
     int64_t newest, best; /* which of them, among those that are whole; -1: none. best: validated lowest */

@@ -35,11 +35,11 @@ typedef struct training {
     checkpoint_state state; /* where it stands */
     bool gradients_dumped;  /* debug.dump_gradients has been written */
     checkpoint_writer *writer;
-    patience patience;      /* how long ranks wait for each other in a step */
+    patience patience; /* how long ranks wait for each other in a step */
     rank_check check;
-    stragglers slow;        /* ranks */
-    int64_t *told;          /* (1+2*ranks) what ranks tell each other in a step */
-    int64_t own;            /* nanoseconds of the last step in which this rank waited for no other */
+    stragglers slow; /* ranks */
+    int64_t *told;   /* (1+2*ranks) what ranks tell each other in a step */
+    int64_t own;     /* nanoseconds of the last step in which this rank waited for no other */
 } training;
 
 typedef struct step_result {
@@ -67,7 +67,7 @@ status training_resume(training *t, const char *checkpoint, message *why);
 /* One optimizer step: reads the step's windows, forward and backward over the micro-batches, sums over ranks,
  * clips, updates. A device gets all of it as one queue; only the result is waited for. ERR_DATA when the
  * windows cannot be read or no target counts: weights, moments and place are those of the step before.
- * ERR_DEVICE when a check of the ranks finds a fault (rank_check.h): the step has not begun. MPI:
+ * ERR_DEVICE when a check of the ranks finds a fault (rank_check.h): before the update. MPI:
  * collective; every rank returns the same status. */
 status training_step(training *t, step_result *r, message *why);
 

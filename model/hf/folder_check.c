@@ -3,7 +3,9 @@
  * to make a model folder of it. */
 #include "model/hf/folder_check.h"
 #include "base/file.h"
+#include "base/nearest.h"
 #include <ctype.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -62,15 +64,53 @@ static status refuse_gguf(const char *path, message *why)
         path, path);
 }
 
+/* The folder beside `path` whose name is nearest to that of `path`; "" when none is near. */
+static void nearest_folder(const char *path, char *out)
+{
+    char parent[PATH_BYTES], near[PATH_BYTES];
+    message ignored;
+    const char *name = path_base(path);
+    const int half = (int)strlen(name) / 2;
+    int least = half < 3 ? half : 3; /* a name of more mistakes is another name */
+    out[0] = 0;
+    if (path_print(parent, &ignored, "%.*s", (int)(name - path), path) != OK) return;
+    DIR *dir = opendir(parent[0] ? parent : ".");
+    for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+        const int distance = edit_distance(name, entry->d_name);
+        if (entry->d_name[0] == '.' || distance > least ||
+            path_print(near, &ignored, "%s%s", parent, entry->d_name) != OK || !folder_exists(near))
+            continue;
+        least = distance - 1;
+        strcpy(out, near);
+    }
+    if (dir) closedir(dir);
+}
+
+status folder_missing(const char *path, const char *expected, message *why)
+{
+    char near[PATH_BYTES];
+    nearest_folder(path, near);
+    if (near[0])
+        return fail(why, ERR_INPUT, PATH_ ": there is no such folder; did you mean " PATH_ "?", path, near);
+    return fail(why, ERR_INPUT, PATH_ ": there is no such folder, expected %s", path, expected);
+}
+
+static bool has_near(const char *path)
+{
+    char near[PATH_BYTES];
+    nearest_folder(path, near);
+    return near[0];
+}
+
 static status check_absent(const char *path, message *why)
 {
-    if (hub_name(path))
+    if (hub_name(path) && !has_near(path))
         return fail(why, ERR_INPUT,
                     PATH_
                     ": there is no such folder; if it is a name on the Hugging Face hub: hf download " PATH_
                     " --local-dir DIR, then give DIR",
                     path, path);
-    return fail(why, ERR_INPUT, PATH_ ": there is no such folder, expected that of a model", path);
+    return folder_missing(path, "that of a model", why);
 }
 
 /* Refuses the folder of a training run, and names its newest checkpoint, which is a model folder. */

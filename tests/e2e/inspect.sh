@@ -31,7 +31,7 @@ fi
 
 # ---- a checkpoint
 check_exit 0 "${inspect[@]}" $checkpoint
-says out "^$checkpoint: a checkpoint, whole$" '^  step +8 of 8, 2048 tokens$' 'goes on at window 64; fingerprint [0-9a-f]{16}$' \
+says out "^$checkpoint: a checkpoint, whole$" '^  step +8 of 8, 2048 tokens$' 'goes on at position 64 of the order; fingerprint [0-9a-f]{16}$' \
     '^  model +MLA, 4 heads' '1 rank of 2 threads$' 'CPU: .*oneDNN' 'train.seq_len=32'
 check_exit 0 "${inspect[@]}" $checkpoint/ --json
 says out '"whole": true' '"step": 8' '"position": 64' '"attention": "mla"' '"onednn_isa"' '"train.seq_len": 32' '"state_files": 1'
@@ -110,7 +110,17 @@ cp -r run ruined
 for state in ruined/checkpoints/*/state.json; do echo >>$state; done
 check_exit 3 "${inspect[@]}" ruined
 says err '^remla inspect: ruined: none of its 2 checkpoints is whole; the newest: ruined/checkpoints/step-00000008/state.json'
+says err 'to begin anew, move ruined/checkpoints elsewhere$'
 says out '^ruined: a run, step 8 of 8, stopped$'
+! grep -qE '^  (begins anew|goes on)' out || fail "a start would refuse: $(cat out)"
+
+# ---- a run whose options cannot be read
+cp -r part unread
+rm -r unread/checkpoints/step-00000006
+echo '{' >unread/config.yaml
+check_exit 0 "${inspect[@]}" unread
+says out '^  config +cannot be read: unread/config.yaml'
+! grep -qE '^  (begins anew|goes on)' out || fail "a start would refuse: $(cat out)"
 
 # ---- an old run and checkpoint: without env.json, events and fingerprints
 cp -r run old
@@ -128,7 +138,7 @@ says err 'did you mean run/checkpoints/step-0000000[68]\?'
 check_exit 3 "${inspect[@]}" run/checkpoints
 says err '^remla inspect: run/checkpoints: holds checkpoints: name one of them, or the run'
 check_exit 3 "${inspect[@]}" run/metrics.jsonl
-says err 'run/metrics.jsonl: is a file'
+says err 'run/metrics.jsonl: is a file, expected a folder'
 mkdir empty
 check_exit 3 "${inspect[@]}" empty
 says err '^remla inspect: empty: is no model folder .*no checkpoint .*no run'

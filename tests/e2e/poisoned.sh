@@ -28,7 +28,7 @@ last=step-00000080
 run=("$REMLA" train config.yaml train.steps=80 data.val= checkpoint.every=4 data.train=poisoned.ds)
 for out in noise again; do
     check_exit 0 "${run[@]}" train.out=$out
-    grep -q '^remla: warning: step 5[0-9]: in steps 4[0-9] to 5[0-9] the loss, .* was far above its past, .*: it has gone back to .*step-000000[0-9]*, and passes over positions' err ||
+    grep -q '^remla: warning: step 5[0-9]: in steps 4[0-9] to 5[0-9] the loss, .* was far above its past, .*: the run has gone back to .*step-000000[0-9]*, and passes over positions' err ||
         { cat err >&2; fail "noise: it did not say that it went back"; }
     grep -q '"passed_over"' $out/checkpoints/$last/state.json || fail "noise: not recorded"
 done
@@ -62,7 +62,7 @@ nan() { # AT TIMES CODE
 nan 10000 1 0
 [ "$(curve nan | grep -c null)" = 1 ] && [ "$(curve nan | wc -l)" = 80 ] || fail "one step was to be skipped: $(curve nan | grep null)"
 nan 10000 900 0
-grep -q 'loss or gradient was not finite in steps [0-9]* to [0-9]*: it has gone back to again/checkpoints/step-' err || { cat err >&2; fail "not finite: it did not say that it went back"; }
+grep -q 'loss or gradient was not finite in steps [0-9]* to [0-9]*: the run has gone back to again/checkpoints/step-' err || { cat err >&2; fail "not finite: it did not say that it went back"; }
 [ "$(curve nan | wc -l)" = 80 ] && grep -q '"rollback"' nan/metrics.jsonl || fail "not finite: not recorded"
 nan 10000 1000000000 7
 grep -q '^remla train: step [0-9]*: loss or gradient was not finite 3 steps in a row; again/checkpoints/step-' err || { cat err >&2; fail "never finite: no sentence"; }

@@ -38,6 +38,12 @@ wait $job || got=$?
 [ $got = 86 ] || { cat err >&2; fail "no answer: exit code $got"; }
 [ "$(grep -c 'has not answered for 1 s$' err)" = 1 ] || { cat err >&2; fail "no answer: not said once"; }
 tail -n 1 err | grep -q '^remla: the disk has not answered for [0-9]* s; there is no checkpoint yet, and the same command begins anew$' || { cat err >&2; fail "no answer: not the last sentence"; }
+# The same for a call that this rank's own thread makes.
+got=0
+"${slow[@]}" FAULT_CALLS=fallocate FAULT_UNDER="$work/begin/checkpoints" FAULT_AT=1 FAULT_MS=1000000 "$REMLA" "${run[@]}" train.out=begin parallel.timeout=2 >out 2>err || got=$?
+[ $got = 86 ] || { cat err >&2; fail "no answer at the beginning: exit code $got"; }
+grep -q '^remla: the disk has not answered for 2 s; there is no checkpoint yet' err || { cat err >&2; fail "no answer at the beginning: not the sentence"; }
+
 # The disk answers again.
 check_exit 0 "$REMLA" "${run[@]}" train.out=stuck
 check_same_files "a disk that answers again" fast1/checkpoints/step-00000012 stuck/checkpoints/step-00000012

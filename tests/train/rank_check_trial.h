@@ -79,6 +79,18 @@ static inline void faulty_swiglu(tensor *dgate, tensor *dup, const tensor *dout,
     flip(&flat, 5);
 }
 
+/* A bit of the weights that flips while a pass computes, in the slice which its rank updates. */
+static int calls;
+static inline void flipping_swiglu(tensor *dgate, tensor *dup, const tensor *dout, const tensor *gate,
+                                   const tensor *up, stream *s)
+{
+    sound->swiglu_backward(dgate, dup, dout, gate, up, s);
+    if (++calls != t.m.d.L + 1) return; /* the first L are the check's */
+    tensor part = shards_weight_part(&t.parameters, 1);
+    flip(&part, 0);
+    if (ranks->rank != bad) flip(&part, 0); /* see trial_weight */
+}
+
 /* A gather that brings one number wrongly. */
 static units right;
 static bool gathered_wrongly;
@@ -117,6 +129,20 @@ static inline void trial_weight(const char *kind, int stage)
     training_close(&t);
 }
 
+static inline void trial_weight_in_step(const char *kind, int stage)
+{
+    if (!trial_open(kind, stage, "fast", "2")) return;
+    sound = t.m.k;
+    faulty = *sound;
+    faulty.swiglu_backward = flipping_swiglu;
+    trial_steps(1);
+    calls = 0;
+    t.m.k = &faulty;
+    trial_expect("after step 1 the weights of layer 0 ");
+    t.m.k = sound;
+    training_close(&t);
+}
+
 static inline void trial_gradient(const char *kind, int stage, const char *sum)
 {
     if (!trial_open(kind, stage, sum, "2")) return;
@@ -150,6 +176,7 @@ static inline void test_faults(void **state)
     set("train.batch_tokens=256");
     for (bad = 0; bad < ranks->size; bad += ranks->size - 1) {
         for (int stage = 0; stage < 3; stage++) trial_weight("cpu", stage);
+        for (int stage = 0; stage < 3; stage++) trial_weight_in_step("cpu", stage);
         for (int i = 0; i < 8; i++) trial_gradient("cpu", i % 4, sums[i / 4]);
         trial_wrong_gather("cpu");
     }
@@ -205,6 +232,7 @@ static inline void test_device(void **state)
     set("train.batch_tokens=%d", 2 * 8 * ranks->size);
     set("optim.offload=true");
     trial_weight("auto", 1);
+    trial_weight_in_step("auto", 2);
     trial_gradient("auto", 0, "fast");
     trial_gradient("auto", 2, "exact");
     trial_wrong_gather("auto");

@@ -15,13 +15,13 @@ static void say_choice(const export_choice *x)
 {
     const chosen_checkpoint *first = &x->item[0];
     char reason[120] = "";
-    if (isfinite(first->val_loss))
+    if (x->count > 1)
+        snprintf(reason, sizeof reason, "; the mean of %d checkpoints, back to step %lld", x->count,
+                 (long long)x->item[x->count - 1].state.step);
+    else if (isfinite(first->val_loss))
         snprintf(reason, sizeof reason, ", loss %.4f on data.val", first->val_loss);
     log_line("exporting %s: step %lld, %lld tokens%s", first->folder, (long long)first->state.step,
              (long long)first->state.tokens, reason);
-    if (x->count > 1)
-        log_line("the mean of %d checkpoints, back to step %lld", x->count,
-                 (long long)x->item[x->count - 1].state.step);
 }
 
 /* The folder of the model that the run began with (model.path), into `base`. */
@@ -56,8 +56,8 @@ static status storage_of(const options *o, const char *base, dtype *storage, mes
     }
     if (config_read(&config, base, &detail) != OK)
         return fail(why, ERR_USAGE,
-                    "export.dtype=auto is the type of the model that the run began with, but %.700s: give "
-                    "export.dtype=bf16, f16 or f32",
+                    "export.dtype=auto is the type of the model that the run began with, but %.700s: export "
+                    "where the run was started, or give export.dtype=bf16, f16 or f32",
                     detail.text);
     *storage = config.storage;
     config_free(&config);

@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/json_text.h"
 #include "base/log.h"
-#include "base/nearest.h"
 #include "eval/open.h"
 #include "model/hf/folder_check.h"
 #include "train/checkpoint_parts.h"
@@ -11,7 +10,6 @@
 #include "train/commands/inspect.h"
 #include "train/conversion/record.h"
 #include "train/conversion/readers.h"
-#include <dirent.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -139,27 +137,6 @@ static bool is_run(const char *folder)
     return !has(folder, "config.json") && (has(folder, "metrics.jsonl") || has(folder, "checkpoints"));
 }
 
-/* The folder beside `path` whose name is nearest to that of `path`; "" when none is near. */
-static void nearest_folder(const char *path, char *out)
-{
-    char parent[PATH_BYTES];
-    message ignored;
-    const char *name = path_base(path);
-    snprintf(parent, sizeof parent, "%.*s", (int)(name - path), path);
-    out[0] = 0;
-    DIR *dir = opendir(parent[0] ? parent : ".");
-    int least = 3; /* a name of more mistakes is another name */
-    for (const struct dirent *entry; dir && (entry = readdir(dir));) {
-        const int distance = edit_distance(name, entry->d_name);
-        if (entry->d_name[0] == '.' || distance > least ||
-            strlen(parent) + strlen(entry->d_name) >= PATH_BYTES)
-            continue;
-        least = distance - 1;
-        path_print(out, &ignored, "%s%s", parent, entry->d_name);
-    }
-    if (dir) closedir(dir);
-}
-
 status cmd_inspect(const command_line *line, options *o, const comm *c, message *why)
 {
     (void)o, (void)c;
@@ -172,11 +149,14 @@ status cmd_inspect(const command_line *line, options *o, const comm *c, message 
     if (is_run(folder)) return inspect_run(folder, line->json, why);
     if (folder_exists(folder) && checkpoint_recognised(folder))
         return inspect_checkpoint(folder, line->json, why);
-    char near[PATH_BYTES];
-    nearest_folder(folder, near);
-    if (!file_exists(folder) && !folder_exists(folder) && near[0])
-        return fail(why, ERR_INPUT, "%.400s: there is no such folder; did you mean %.400s?", folder, near);
-    TRY(model_folder_check(folder, why)); /* knows what else people give */
+    TRY(model_path_check(folder, why)); /* knows what else people give */
+    if (file_exists(folder))
+        return fail(
+            why, ERR_INPUT,
+            "%s: is a file, expected a folder: a model, a checkpoint or a run (for token shards: remla "
+            "data inspect)",
+            folder);
+    TRY(model_folder_check(folder, why));
     if (!strcmp(path_base(folder), "checkpoints"))
         return fail(why, ERR_INPUT,
                     "%s: holds checkpoints: name one of them, or the run, which is the folder above", folder);

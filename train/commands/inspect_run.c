@@ -26,21 +26,24 @@ static const json_t *last_start(const story *s)
     return json_array_get(s->starts, json_array_size(s->starts) - 1);
 }
 
-/* The command; the caller frees. NULL: nothing is left to do, or config.yaml is not there. Options of the run
- * are in its config.yaml, but for its folder where nobody named one. */
+/* Damage to all checkpoints would make a start begin anew, over them: it refuses. */
+static bool ruined(const story *s) { return s->checkpoints && s->newest < 0; }
+
+/* The command; the caller frees. NULL: nothing is left to do, or a start would refuse. Options of the run are
+ * in its config.yaml, but for its folder where nobody named one. */
 static char *command(const story *s, const char *run)
 {
-    char *text, config[PATH_BYTES], real[PATH_MAX], here[PATH_MAX], launcher[64] = "";
+    char *text, real[PATH_MAX], here[PATH_MAX], launcher[64] = "";
     const json_t *start = last_start(s);
     const char *there = json_string_value(json_object_get(start, "folder"));
     const int64_t ranks = json_integer_value(json_object_get(start, "ranks"));
-    if (done(s) || !file_exists(path_join(config, run, "config.yaml"))) return NULL;
+    if (done(s) || ruined(s) || !s->has_options) return NULL;
     if (ranks > 1) snprintf(launcher, sizeof launcher, "mpirun -n %lld ", (long long)ranks);
     /* Relative paths in it are those of the folder where it was started. */
     const bool away = there && getcwd(here, sizeof here) && strcmp(there, here) != 0;
     if (away && realpath(run, real)) run = real;
-    const bool again = s->has_options && strcmp(s->o.train_resume, "none") == 0,
-               halts = s->has_options && s->o.train_stop_after.word == OPTION_NUMBER;
+    const bool again = strcmp(s->o.train_resume, "none") == 0,
+               halts = s->o.train_stop_after.word == OPTION_NUMBER;
     if (asprintf(&text, "%s%s%s%sremla train %s/config.yaml train.out=%s%s%s", away ? "cd " : "",
                  away ? there : "", away ? " && " : "", launcher, run, run, again ? " train.resume=auto" : "",
                  halts ? " train.stop_after=none" : "") < 0)
@@ -59,12 +62,6 @@ static const char *text_of(const json_t *line, const char *key)
 static long long whole_of(const json_t *line, const char *key)
 {
     return (long long)json_integer_value(json_object_get(line, key));
-}
-
-static double real_of(const json_t *line, const char *key)
-{
-    const json_t *value = json_object_get(line, key);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
 static void print_title(const story *s, const char *run)
@@ -86,8 +83,11 @@ static void print_training(const story *s)
     }
     inspect_row("trained", "%lld tokens in %s, %.0f tokens a second", (long long)s->tokens,
                 clock_duration_text(s->seconds, spent), s->seconds > 0 ? s->tokens_timed / s->seconds : 0);
-    inspect_row("loss", "%.4f at step %lld, %.4f at step %lld", s->first_loss, (long long)s->first_step,
-                s->last_loss, (long long)s->step);
+    if (s->first_step < s->step)
+        inspect_row("loss", "%.4f at step %lld, %.4f at step %lld", s->first_loss, (long long)s->first_step,
+                    s->last_loss, (long long)s->step);
+    else
+        inspect_row("loss", "%.4f at step %lld", s->last_loss, (long long)s->step);
 }
 
 /* "ranks 1 -> 2" */
@@ -130,7 +130,7 @@ static void print_rollbacks(const story *s)
     if (count) inspect_row("went back", "%zu %s", count, plural((int64_t)count, "time", "times"));
     for (size_t i = 0; i < count; i++) {
         const json_t *back = json_array_get(s->rollbacks, i);
-        printf("    step %-8lld  windows %lld to %lld passed over: %s\n", whole_of(back, "step") - 1,
+        printf("    step %-8lld  positions %lld to %lld passed over: %s\n", whole_of(back, "step") - 1,
                whole_of(back, "from"), whole_of(back, "to"), text_of(back, "why"));
     }
 }
@@ -154,15 +154,16 @@ static void print_validations(const story *s)
     const size_t count = json_array_size(s->validations);
     for (size_t i = 0; i < count; i++) {
         line = json_array_get(s->validations, i);
-        if (isfinite(real_of(line, "val_loss")) &&
-            (!best || real_of(line, "val_loss") < real_of(best, "val_loss")))
+        if (isfinite(json_text_real_at(line, "val_loss")) &&
+            (!best || json_text_real_at(line, "val_loss") < json_text_real_at(best, "val_loss")))
             best = line;
     }
     if (!count) return;
-    inspect_row("validations", "%zu, the last %.4f at step %lld", count, real_of(line, "val_loss"),
+    inspect_row("validations", "%zu, the last %.4f at step %lld", count, json_text_real_at(line, "val_loss"),
                 whole_of(line, "step"));
     if (best && best != line)
-        inspect_row("", "the lowest %.4f at step %lld", real_of(best, "val_loss"), whole_of(best, "step"));
+        inspect_row("", "the lowest %.4f at step %lld", json_text_real_at(best, "val_loss"),
+                    whole_of(best, "step"));
 }
 
 static void print_answers(const story *s)
@@ -175,8 +176,8 @@ static void print_answers(const story *s)
     json_t *tasks = json_object_get(last, "tasks");
     json_object_foreach(tasks, name, task)
     {
-        const double norm = real_of(task, "acc_norm");
-        printf("    %-24s %.2f %%\n", name, 100 * (isfinite(norm) ? norm : real_of(task, "acc")));
+        const double norm = json_text_real_at(task, "acc_norm");
+        printf("    %-24s %.2f %%\n", name, 100 * (isfinite(norm) ? norm : json_text_real_at(task, "acc")));
     }
 }
 
@@ -212,8 +213,9 @@ static void print_warnings(const story *s)
 {
     const size_t count = json_array_size(s->warnings);
     if (!count) return;
-    inspect_row("warnings", "%lld in train.log%s", (long long)s->warned,
-                (int64_t)count < s->warned ? ", the last" : "");
+    char last[40] = "";
+    if ((int64_t)count < s->warned) snprintf(last, sizeof last, ", the last %zu:", count);
+    inspect_row("warnings", "%lld in train.log%s", (long long)s->warned, last);
     for (size_t i = 0; i < count; i++) printf("    %s\n", json_string_value(json_array_get(s->warnings, i)));
 }
 
@@ -222,6 +224,7 @@ static void print_text(const story *s, const char *run)
     char *next = command(s, run);
     print_title(s, run);
     if (s->has_options) inspect_row("model", "%s", s->o.model_path);
+    if (s->no_options.text[0]) inspect_row("config", "cannot be read: %s", s->no_options.text);
     print_training(s);
     print_starts(s);
     print_rollbacks(s);
@@ -238,19 +241,17 @@ static void print_text(const story *s, const char *run)
 
 /* ---- JSON ---------------------------------------------------------------------------------------------- */
 
-static json_t *real_json(double value) { return isfinite(value) ? json_real(value) : json_null(); }
-
 static json_t *checkpoints_json(const story *s)
 {
     json_t *list = json_array();
     for (int64_t i = 0; i < s->checkpoints; i++) {
         const story_checkpoint *x = &s->checkpoint[i];
         json_array_append_new(
-            list,
-            json_pack("{s:I, s:o, s:I, s:b, s:o, s:o, s:b, s:b}", "step", (json_int_t)x->step, "folder",
-                      json_text_string(x->folder), "bytes", (json_int_t)x->bytes, "whole", !x->damage.text[0],
-                      "damage", x->damage.text[0] ? json_text_string(x->damage.text) : json_null(),
-                      "val_loss", real_json(x->validated), "newest", i == s->newest, "best", i == s->best));
+            list, json_pack("{s:I, s:o, s:I, s:b, s:o, s:o, s:b, s:b}", "step", (json_int_t)x->step, "folder",
+                            json_text_string(x->folder), "bytes", (json_int_t)x->bytes, "whole",
+                            !x->damage.text[0], "damage",
+                            x->damage.text[0] ? json_text_string(x->damage.text) : json_null(), "val_loss",
+                            json_text_real(x->validated), "newest", i == s->newest, "best", i == s->best));
     }
     return list;
 }
@@ -264,10 +265,10 @@ static void print_json(const story *s, const char *run)
         done(s), "live", s->live, "model", s->has_options ? json_text_string(s->o.model_path) : json_null(),
         "tokens", (json_int_t)s->tokens, "seconds", s->seconds, "tok_s",
         s->seconds > 0 ? json_real(s->tokens_timed / s->seconds) : json_null(), "first_loss",
-        real_json(s->first_loss), "last_loss", real_json(s->last_loss), "starts", s->starts, "rollbacks",
-        s->rollbacks, "skipped", s->skipped, "validations", s->validations, "evaluations", s->answers,
-        "checkpoints", checkpoints_json(s), "warnings", (json_int_t)s->warned, "last_warnings", s->warnings,
-        "command", next ? json_text_string(next) : json_null());
+        json_text_real(s->first_loss), "last_loss", json_text_real(s->last_loss), "starts", s->starts,
+        "rollbacks", s->rollbacks, "skipped", s->skipped, "validations", s->validations, "evaluations",
+        s->answers, "checkpoints", checkpoints_json(s), "warnings", (json_int_t)s->warned, "last_warnings",
+        s->warnings, "command", next ? json_text_string(next) : json_null());
     json_text_print(all, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     free(next);
 }
@@ -278,9 +279,12 @@ status inspect_run(const char *folder, bool json, message *why)
     status result = story_read(&s, folder, why);
     if (result == OK && json) print_json(&s, folder);
     if (result == OK && !json) print_text(&s, folder);
-    if (result == OK && s.checkpoints && s.newest < 0)
-        result = fail(why, ERR_INPUT, "%.300s: none of its %lld checkpoints is whole; the newest: %.600s",
-                      folder, (long long)s.checkpoints, s.checkpoint[0].damage.text);
+    if (result == OK && ruined(&s))
+        result =
+            fail(why, ERR_INPUT,
+                 "%.200s: none of its %lld checkpoints is whole; the newest: %.400s; to begin anew, move "
+                 "%.200s/checkpoints elsewhere",
+                 folder, (long long)s.checkpoints, s.checkpoint[0].damage.text, folder);
     story_free(&s);
     return result;
 }

@@ -3,6 +3,7 @@
 #include "train/export/choice.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "model/hf/folder_check.h"
 #include "train/checkpoint_parts.h"
 #include "train/line_log.h"
 #include <jansson.h>
@@ -74,23 +75,12 @@ static int better(const void *a, const void *b)
 
 /* ---- adding one ---------------------------------------------------------------------------------------- */
 
-static status read_state(chosen_checkpoint *c, message *why)
-{
-    char path[PATH_BYTES];
-    options then;
-    options_init(&then);
-    status s = options_read_yaml(&then, path_join(path, c->folder, CHECKPOINT_OPTIONS), why);
-    if (s == OK) s = checkpoint_state_read(c->folder, &then, &c->state, why);
-    options_free(&then);
-    return s;
-}
-
 static status add(export_choice *x, const char *folder, double val_loss, message *why)
 {
     chosen_checkpoint *c = &x->item[x->count];
     TRY(path_print(c->folder, why, "%s", folder));
     TRY(checkpoint_verify(folder, why));
-    TRY(read_state(c, why));
+    TRY(checkpoint_state_open(folder, &c->state, why));
     c->val_loss = val_loss;
     x->count++;
     return OK;
@@ -109,7 +99,8 @@ static status add_whole(export_choice *x, const char *run, const candidate *item
             log_warning("passing over %s: %s", folder, damage.text);
     }
     if (x->count == count) return OK;
-    if (!x->count) return fail(why, ERR_INPUT, "%s: has no checkpoint that is whole", run);
+    if (!items) return fail(why, ERR_INPUT, "%s: has no checkpoint yet", run);
+    if (!x->count) return fail(why, ERR_INPUT, "%s: none of its checkpoints is whole", run);
     return fail(
         why, ERR_INPUT,
         "%s: export.average=%d, but it has %d good checkpoints up to step %lld; checkpoint.keep is how "
@@ -183,9 +174,14 @@ status export_choose(export_choice *x, const char *path, int count, message *why
 {
     char inside[PATH_BYTES];
     *x = (export_choice){.item = memory_new(count, sizeof *x->item, "%d checkpoints", count)};
-    if (!folder_exists(path)) return fail(why, ERR_INPUT, "%s: there is no such folder", path);
+    if (file_exists(path))
+        return fail(why, ERR_INPUT, "%s: is a file, expected the folder of a run or of a checkpoint", path);
+    if (!folder_exists(path)) return folder_missing(path, "that of a run or of a checkpoint", why);
     if (folder_exists(path_join(inside, path, "checkpoints"))) return choose_of_run(x, path, count, why);
     if (file_exists(path_join(inside, path, "state.json"))) return choose_checkpoint(x, path, count, why);
+    if (!strcmp(path_base(path), "checkpoints"))
+        return fail(why, ERR_INPUT,
+                    "%s: holds checkpoints: name one of them, or the run, which is the folder above", path);
     return fail(why, ERR_INPUT,
                 "%s: is neither a run (it has no folder checkpoints) nor a checkpoint (it has no state.json)",
                 path);

@@ -59,6 +59,17 @@ static void what_is_not_there(void **state)
     }
 }
 
+static void names_mistyped(void **state)
+{
+    (void)state;
+    char want[PATH_BYTES];
+    made("llama", "config.json", "{}");
+    assert_true(snprintf(want, sizeof want, "there is no such folder; did you mean %s?",
+                         scratch_path("llama")) < PATH_BYTES);
+    both_say(scratch_path("lama"), want);
+    both_say(scratch_path("other"), ": there is no such folder, expected that of a model");
+}
+
 static void files(void **state)
 {
     (void)state;
@@ -136,8 +147,12 @@ static void long_paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_not_there), cmocka_unit_test(files),      cmocka_unit_test(runs),
-        cmocka_unit_test(weights),           cmocka_unit_test(long_paths),
+        cmocka_unit_test(what_is_not_there),
+        cmocka_unit_test(names_mistyped),
+        cmocka_unit_test(files),
+        cmocka_unit_test(runs),
+        cmocka_unit_test(weights),
+        cmocka_unit_test(long_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

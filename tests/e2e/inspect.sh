@@ -114,6 +114,12 @@ says err 'to begin anew, move ruined/checkpoints elsewhere$'
 says out '^ruined: a run, step 8 of 8, stopped$'
 ! grep -qE '^  (begins anew|goes on)' out || fail "a start would refuse: $(cat out)"
 
+# ---- a folder without anything of a checkpoint is in no start's way
+mkdir -p void/checkpoints/step-00000003
+cp run/config.yaml void
+check_exit 0 "${inspect[@]}" void
+says out '^    step 3 +DAMAGED: MANIFEST.json: is missing' '^  begins anew +remla train void/config.yaml'
+
 # ---- a run whose options cannot be read
 cp -r part unread
 rm -r unread/checkpoints/step-00000006

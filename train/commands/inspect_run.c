@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/json_text.h"
 #include "base/memory.h"
+#include "train/checkpoint_parts.h"
 #include "train/commands/inspect.h"
 #include "train/story.h"
 #include <jansson.h>
@@ -26,8 +27,14 @@ static const json_t *last_start(const story *s)
     return json_array_get(s->starts, json_array_size(s->starts) - 1);
 }
 
-/* Damage to all checkpoints would make a start begin anew, over them: it refuses. */
-static bool ruined(const story *s) { return s->checkpoints && s->newest < 0; }
+/* True when there are checkpoints and none is whole: a start would begin anew over them, so it refuses. A
+ * folder with nothing of a checkpoint in it is not in its way. */
+static bool ruined(const story *s)
+{
+    bool any = false;
+    for (int64_t i = 0; i < s->checkpoints; i++) any = any || checkpoint_recognised(s->checkpoint[i].folder);
+    return any && s->newest < 0;
+}
 
 /* The command; the caller frees. NULL: nothing is left to do, or a start would refuse. Options of the run are
  * in its config.yaml, but for its folder where nobody named one. */
@@ -122,10 +129,10 @@ static void print_starts(const story *s)
     for (size_t i = 0; i < count; i++) {
         const json_t *start = json_array_get(s->starts, i);
         const int64_t ranks = whole_of(start, "ranks");
-        const char *device = text_of(start, "device"); /* its size and place are in env.json */
+        const char *name = text_of(start, "device"); /* its size and place are in env.json */
         printf("    step %-8lld  %s, %lld %s on %s, %.*s\n", whole_of(start, "step"),
                text_of(start, "started"), (long long)ranks, plural(ranks, "rank", "ranks"),
-               text_of(start, "host"), (int)strcspn(device, ","), device);
+               text_of(start, "host"), (int)strcspn(name, ","), name);
         print_changes(json_object_get(start, "changed"));
     }
 }

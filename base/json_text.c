@@ -3,8 +3,10 @@
  */
 #include "base/json_text.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include <jansson.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,4 +126,19 @@ json_t *json_text_string(const char *text)
 json_t *json_text_stringn(const char *text, int64_t bytes)
 {
     return json_stringn(bytes ? text : "", (size_t)bytes);
+}
+
+json_t *json_text_real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
+
+double json_text_real_at(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+json_t *json_text_hash(uint64_t hash)
+{
+    char text[HASH_TEXT];
+    hash_text(text, hash);
+    return json_string(text);
 }

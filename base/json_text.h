@@ -39,4 +39,12 @@ json_t *json_text_string(const char *text);
  * Returns NULL if they are not UTF-8. The caller owns the string. */
 json_t *json_text_stringn(const char *text, int64_t bytes);
 
+/* Makes a JSON number, or null of NaN and infinity, for which JSON has no word. The caller owns it. */
+json_t *json_text_real(double value);
+/* Returns the number under `key`; NaN if there is none. */
+double json_text_real_at(const json_t *object, const char *key);
+
+/* Makes a JSON string of a hash as all files have it (base/hash.h). The caller owns it. */
+json_t *json_text_hash(uint64_t hash);
+
 #endif

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "train/checkpoint_parts.h"
 #include "train/manifest.h"
+#include "train/state_files.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -134,9 +135,9 @@ status checkpoint_verify(const char *folder, message *why)
 
 bool checkpoint_recognised(const char *folder)
 {
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], name[STATE_FILE_NAME];
     return manifest_exists(folder) || file_exists(path_join(path, folder, CHECKPOINT_STATE)) ||
-           file_exists(path_join(path, folder, CHECKPOINT_MOMENTS));
+           file_exists(path_join(path, folder, state_file_name(name, 0)));
 }
 
 /* This process's knowledge of a folder. Verifying a checkpoint reads as many bytes as the run's weights and

@@ -146,15 +146,6 @@ static status values_read(const char *folder, const model *m, optimizer *optim, 
 
 /* ---- what was saved and what lies here now ------------------------------------------------------------- */
 
-static status same_values(const char *folder, const char *what, uint64_t found, uint64_t want, message *why)
-{
-    if (found == want) return OK;
-    return fail(why, ERR_INPUT,
-                "%s: the %s that were read have the fingerprint %016" PRIx64 ", its " CHECKPOINT_STATE
-                " says %016" PRIx64 ": they are not what was saved",
-                folder, what, found, want);
-}
-
 /* What the weights must have, which follow from the masters. Float32 weights are the masters; rounded ones
  * were saved by a run that rounded them, too: one whose weights are not its masters. False: nobody knows. */
 static bool weights_wanted(const optimizer *optim, const checkpoint_state *then, uint64_t *want)
@@ -178,9 +169,9 @@ status checkpoint_same_values(const char *folder, optimizer *optim, const checkp
     }
     uint64_t want;
     const bool known = weights_wanted(optim, then, &want);
-    status s = same_values(folder, "masters", masters, then->masters, why);
-    if (s == OK) s = same_values(folder, "moments", moments, then->moments, why);
-    if (s == OK && known) s = same_values(folder, "weights", copies, want, why);
+    status s = checkpoint_same_fingerprint(folder, "masters", masters, then->masters, why);
+    if (s == OK) s = checkpoint_same_fingerprint(folder, "moments", moments, then->moments, why);
+    if (s == OK && known) s = checkpoint_same_fingerprint(folder, "weights", copies, want, why);
     TRY(comm_agree(optim->c, s, why));
     log_line("%s: in memory as it was saved: fingerprints of weights %016" PRIx64 "%s, masters %016" PRIx64
              ", moments %016" PRIx64,

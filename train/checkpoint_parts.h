@@ -4,8 +4,9 @@
 #include "base/written.h"
 #include "train/checkpoint.h"
 
-#define CHECKPOINT_STATE   "state.json"
-#define CHECKPOINT_MOMENTS "optim-00000.safetensors"
+typedef struct json_t json_t;
+
+#define CHECKPOINT_STATE "state.json"
 
 /* ---- checkpoint_folders.c: names ---- */
 
@@ -26,16 +27,24 @@ status checkpoint_publish(const char *run, int64_t step, message *why);
 
 /* ---- checkpoint_state.c: state.json ---- */
 
+/* Makes the object that the file holds. The caller ends with json_decref. */
+json_t *checkpoint_state_json(const checkpoint_state *s);
 status checkpoint_state_write(const char *folder, const checkpoint_state *s, written_files *written,
                               message *why);
 /* Reads and checks it. ERR_INPUT when its numbers cannot all be true. `then`: the options of the run that
  * wrote it. A folder that has the name of a checkpoint must be of the step in that name. */
 status checkpoint_state_read(const char *folder, const options *then, checkpoint_state *state, message *why);
+/* Compares the fingerprint of values that were read, "masters" for example, with that in the state of
+ * `folder`. ERR_INPUT: they are other values. */
+status checkpoint_same_fingerprint(const char *folder, const char *what, uint64_t found, uint64_t saved,
+                                   message *why);
 /* True when it can be read and is of another step: then the folder is a user's copy. */
 bool checkpoint_state_differs(const char *folder, int64_t step);
 /* True when it says that it was saved while the loss was far above its past. */
 bool checkpoint_state_far(const char *folder);
 /* checkpoint_state_read with the options that lie beside it. */
+status checkpoint_state_open(const char *folder, checkpoint_state *state, message *why);
+/* The same for its verdict alone. */
 status checkpoint_state_verify(const char *folder, message *why);
 
 /* ---- checkpoint_load.c ---- */

@@ -6,13 +6,12 @@
 #include "train/checkpoint_parts.h"
 #include "train/checkpoint_values.h"
 #include "train/environment.h"
+#include "train/state_files.h"
 #include <dirent.h>
 #include <jansson.h>
 #include <string.h>
 
 enum { FILE_LIMIT = 1 << 20 };
-
-static bool is_states(const char *name) { return strncmp(name, "optim-", 6) == 0; }
 
 static bool is_safetensors(const char *name)
 {
@@ -36,7 +35,7 @@ static void read_sizes(checkpoint_report *r, const char *folder)
         const int64_t bytes = file_bytes(path);
         add_size(&r->all, bytes);
         if (is_safetensors(entry->d_name))
-            add_size(is_states(entry->d_name) ? &r->states : &r->weights, bytes);
+            add_size(state_file_is(entry->d_name) ? &r->states : &r->weights, bytes);
     }
     if (dir) closedir(dir);
 }

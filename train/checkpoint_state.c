@@ -7,6 +7,7 @@
 #include "base/json_text.h"
 #include "train/checkpoint_parts.h"
 #include "train/option_words.h"
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,30 +25,29 @@ static json_t *passed_json(const checkpoint_state *s)
     return list;
 }
 
-static void set_hash(json_t *json, const char *key, uint64_t hash)
+json_t *checkpoint_state_json(const checkpoint_state *s)
 {
-    char text[HASH_TEXT];
-    hash_text(text, hash);
-    json_object_set_new(json, key, json_string(text));
+    json_t *json =
+        json_pack("{s:I, s:I, s:I, s:o}", "step", (json_int_t)s->step, "position", (json_int_t)s->position,
+                  "tokens", (json_int_t)s->tokens, "data_fingerprint", json_text_hash(s->fingerprint));
+    if (s->hashed) {
+        json_object_set_new(json, "weights_fingerprint", json_text_hash(s->weights));
+        json_object_set_new(json, "masters_fingerprint", json_text_hash(s->masters));
+        json_object_set_new(json, "moments_fingerprint", json_text_hash(s->moments));
+    }
+    json_object_set_new(json, "ranks", json_integer(s->ranks));
+    json_object_set_new(json, "threads", json_integer(s->threads));
+    if (s->passes) json_object_set_new(json, "passed_over", passed_json(s));
+    if (s->far) json_object_set_new(json, "far", json_true());
+    return json;
 }
 
 status checkpoint_state_write(const char *folder, const checkpoint_state *s, written_files *written,
                               message *why)
 {
     char path[PATH_BYTES];
-    json_t *json = json_pack("{s:I, s:I, s:I}", "step", (json_int_t)s->step, "position",
-                             (json_int_t)s->position, "tokens", (json_int_t)s->tokens);
-    set_hash(json, "data_fingerprint", s->fingerprint);
-    if (s->hashed) {
-        set_hash(json, "weights_fingerprint", s->weights);
-        set_hash(json, "masters_fingerprint", s->masters);
-        set_hash(json, "moments_fingerprint", s->moments);
-    }
-    json_object_set_new(json, "ranks", json_integer(s->ranks));
-    json_object_set_new(json, "threads", json_integer(s->threads));
-    if (s->passes) json_object_set_new(json, "passed_over", passed_json(s));
-    if (s->far) json_object_set_new(json, "far", json_true());
-    return json_text_write(json, JSON_INDENT(2), path_join(path, folder, CHECKPOINT_STATE), written, why);
+    return json_text_write(checkpoint_state_json(s), JSON_INDENT(2),
+                           path_join(path, folder, CHECKPOINT_STATE), written, why);
 }
 
 /* ---- checking ------------------------------------------------------------------------------------------ */
@@ -116,6 +116,16 @@ static status check_numbers(const char *path, const options *then, const checkpo
         return fail(why, ERR_INPUT, "%s: tokens is %lld, but %lld sequences of %lld tokens are %lld", path,
                     (long long)s->tokens, (long long)trained, (long long)T, (long long)(trained * T));
     return OK;
+}
+
+status checkpoint_same_fingerprint(const char *folder, const char *what, uint64_t found, uint64_t saved,
+                                   message *why)
+{
+    if (found == saved) return OK;
+    return fail(why, ERR_INPUT,
+                "%s: the %s that were read have the fingerprint %016" PRIx64 ", its " CHECKPOINT_STATE
+                " says %016" PRIx64 ": they are not what was saved",
+                folder, what, found, saved);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
@@ -230,14 +240,19 @@ status checkpoint_state_read(const char *folder, const options *then, checkpoint
     return s;
 }
 
-status checkpoint_state_verify(const char *folder, message *why)
+status checkpoint_state_open(const char *folder, checkpoint_state *state, message *why)
 {
     char path[PATH_BYTES];
     options then;
-    checkpoint_state state;
     options_init(&then);
     status s = options_read_yaml(&then, path_join(path, folder, CHECKPOINT_OPTIONS), why);
-    if (s == OK) s = checkpoint_state_read(folder, &then, &state, why);
+    if (s == OK) s = checkpoint_state_read(folder, &then, state, why);
     options_free(&then);
     return s;
+}
+
+status checkpoint_state_verify(const char *folder, message *why)
+{
+    checkpoint_state ignored;
+    return checkpoint_state_open(folder, &ignored, why);
 }

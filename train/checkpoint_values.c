@@ -5,8 +5,8 @@
 #include "base/fingerprint.h"
 #include "base/memory.h"
 #include "model/hf/model_files.h"
+#include "train/checkpoint_parts.h"
 #include "train/state_reader.h"
-#include <inttypes.h>
 #include <stdlib.h>
 
 enum { CHUNK = 1 << 20 }; /* elements */
@@ -63,15 +63,6 @@ static status fingerprint_of(const source *x, const param_table *t, int64_t firs
     return s;
 }
 
-static status same(const char *folder, const char *what, uint64_t found, uint64_t want, message *why)
-{
-    if (found == want) return OK;
-    return fail(why, ERR_INPUT,
-                "%s: the %s in its files have the fingerprint %016" PRIx64 ", its state.json says %016" PRIx64
-                ": they are not what was saved",
-                folder, what, found, want);
-}
-
 /* Weights beside masters in files of their own are these, rounded. */
 static status same_rounded(const char *folder, uint64_t found, uint64_t want, message *why)
 {
@@ -97,8 +88,8 @@ static status compare(const char *folder, const param_table *t, const state_read
         TRY(same_rounded(folder, written, half ? rounded : masters, why));
     }
     if (!want->hashed) return OK;
-    TRY(same(folder, "moments", m + v, want->moments, why));
-    return same(folder, "master weights", masters, want->masters, why);
+    TRY(checkpoint_same_fingerprint(folder, "moments", m + v, want->moments, why));
+    return checkpoint_same_fingerprint(folder, "masters", masters, want->masters, why);
 }
 
 status checkpoint_values_check(const char *folder, const dims *d, const checkpoint_state *state, message *why)

@@ -204,5 +204,3 @@ status manifest_verify_share(const char *folder, int share, int shares, message 
     json_decref(manifest);
     return s;
 }
-
-status manifest_verify(const char *folder, message *why) { return manifest_verify_share(folder, 0, 1, why); }

@@ -12,11 +12,9 @@ bool manifest_exists(const char *folder);
 status manifest_write(const char *folder, written_files *files, message *why);
 /* Checks that the manifest itself is there and whole. Reads no file that it lists. */
 status manifest_check(const char *folder, message *why);
-/* Checks the manifest, then every file against it. ERR_INPUT names the first file that is missing, has
+/* Checks the manifest, then the files of share `share` of `shares` against it: all shares together are all
+ * files, and each has about as many bytes to read. ERR_INPUT names the first file that is missing, has
  * another size or another hash, or would be read as part of the checkpoint without being listed. */
-status manifest_verify(const char *folder, message *why);
-/* The same for the files of share `share` of `shares`: all shares together are all files, each has about as
- * many bytes to read. */
 status manifest_verify_share(const char *folder, int share, int shares, message *why);
 /* Checks that nothing is in the folder but what its manifest lists. ERR_INPUT names the first other thing. */
 status manifest_lists_all(const char *folder, message *why);

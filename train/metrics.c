@@ -1,6 +1,7 @@
 /* Records what a run measures. When it resumes, the losses of the lines that stay go to the loss watch, their
  * validations to m->val. */
 #include "train/metrics.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include <jansson.h>
@@ -37,12 +38,6 @@ static void gap(reading *r, int64_t from, int64_t to)
     r->missing += to - from + 1;
 }
 
-/* JSON has no word for NaN or infinity: null stands for them. */
-static double number_of(const json_t *value)
-{
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
-
 static void take(void *context, const json_t *line, int64_t step, int64_t number)
 {
     reading *r = context;
@@ -50,7 +45,8 @@ static void take(void *context, const json_t *line, int64_t step, int64_t number
     r->line = number;
     if (json_is_number(held_out)) remember_validation(r->m, step, json_number_value(held_out));
     if (!loss) return;
-    loss_watch_add(r->watch, number_of(loss), !isfinite(number_of(json_object_get(line, "grad_norm"))));
+    loss_watch_add(r->watch, json_text_real_at(line, "loss"),
+                   !isfinite(json_text_real_at(line, "grad_norm")));
     if (r->before >= 0 && step > r->before + 1) gap(r, r->before + 1, step - 1);
     r->before = step;
 }

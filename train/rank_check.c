@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { HOST_BYTES = 64, KIND_BYTES = 256, NAMED = 4, NAMES_BYTES = NAMED * (HOST_BYTES + 32) };
 
@@ -81,12 +80,9 @@ int rank_check_odd(const uint64_t *of, int64_t stride, int ranks, bool *odd)
     return odds;
 }
 
-/* "rank 1 (node7) and rank 3 (node9)". Returns how many there are. MPI: collective. */
+/* "rank 1 (node7) and rank 3 (node9)". Returns how many there are. */
 static int names_of(const training *t, const bool *odd, char names[NAMES_BYTES])
 {
-    char own[HOST_BYTES] = "", *hosts = memory_new(t->c->size, HOST_BYTES, "names of hosts");
-    if (gethostname(own, sizeof own - 1) != 0) strcpy(own, "a host without a name");
-    comm_wait(t->c, comm_all_gather(t->c, hosts, own, HOST_BYTES));
     int named = 0, odds = 0;
     size_t used = 0;
     for (int r = 0; r < t->c->size; r++) odds += odd[r];
@@ -97,10 +93,9 @@ static int names_of(const training *t, const bool *odd, char names[NAMES_BYTES])
                                  named == 1      ? ""
                                  : named == odds ? " and "
                                                  : ", ",
-                                 r, hosts + (int64_t)r * HOST_BYTES);
+                                 r, comm_host(t->c, r));
     }
     if (odds > NAMED) snprintf(names + used, NAMES_BYTES - used, " and %d more", odds - NAMED);
-    free(hosts);
     return odds;
 }
 

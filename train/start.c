@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* What another order of the same sums does is known. */
 static void warn(const json_t *changes, bool sums, bool cpu)
@@ -73,19 +72,17 @@ static const char *const kept[] = {"started", "host", "folder", "remla", "git", 
 /* ERR_INPUT: this rank computes with something else than rank 0. */
 static status like_first(const training *t, const char *first, message *why)
 {
-    char host[256] = "?";
     bool sums;
     json_t *now = environment_now(t->o, t->m.k, t->c), *then = json_loads(first, 0, NULL),
            *changes = environment_compare(then, now, &sums);
     const bool same = json_array_size(changes) == 0;
     char *text = environment_changes_text(changes);
-    gethostname(host, sizeof host - 1);
     json_decref(changes);
     json_decref(then);
     json_decref(now);
-    const status s =
-        same ? OK
-             : fail(why, ERR_INPUT, "rank %d on %.100s is not like rank 0: %.700s", t->c->rank, host, text);
+    const status s = same ? OK
+                          : fail(why, ERR_INPUT, "rank %d on %.100s is not like rank 0: %.700s", t->c->rank,
+                                 comm_host(t->c, t->c->rank), text);
     free(text);
     return s;
 }

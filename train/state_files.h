@@ -19,6 +19,8 @@
 enum { STATE_FILE_NAME = 32 };
 /* Prints "optim-00003.safetensors" into `out` (STATE_FILE_NAME). Returns it. */
 char *state_file_name(char *out, int rank);
+/* True for the name of a file that readers take for one of them: "optim-*.safetensors". */
+bool state_file_is(const char *name);
 
 /* The parts that a state file can have, m, v and master: "m.", "v.", "master.". */
 const char *state_prefix(optim_part part);

@@ -13,6 +13,12 @@ char *state_file_name(char *out, int rank)
     return out;
 }
 
+bool state_file_is(const char *name)
+{
+    const char *const dot = strrchr(name, '.');
+    return strncmp(name, "optim-", 6) == 0 && strcmp(dot ? dot : "", ".safetensors") == 0;
+}
+
 const char *state_prefix(optim_part part)
 {
     static const char *const prefixes[] = {[OPTIM_M] = "m.", [OPTIM_V] = "v.", [OPTIM_MASTER] = "master."};

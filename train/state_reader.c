@@ -162,11 +162,7 @@ static status cover_check(const state_reader *r, message *why)
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
-static int is_state_file(const struct dirent *entry)
-{
-    const char *const dot = strrchr(entry->d_name, '.');
-    return strncmp(entry->d_name, "optim-", 6) == 0 && strcmp(dot ? dot : "", ".safetensors") == 0;
-}
+static int is_state_file(const struct dirent *entry) { return state_file_is(entry->d_name); }
 
 static status files_open(state_reader *r, struct dirent *const *names, int count, message *why)
 {

@@ -15,12 +15,6 @@
 
 enum { LOG_LIMIT = 1 << 30 };
 
-static double number_of(const json_t *line, const char *key)
-{
-    const json_t *value = json_object_get(line, key);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
-
 static json_t *new_array(void) { return memory_check(json_array(), "a run's story"); }
 
 /* ---- metrics.jsonl and eval.jsonl ---------------------------------------------------------------------- */
@@ -37,8 +31,8 @@ static void take_event(story *s, const json_t *line)
 
 static void take_step(story *s, const json_t *line, int64_t step)
 {
-    const double loss = number_of(line, "loss"), seconds = number_of(line, "seconds"),
-                 rate = number_of(line, "tok_s");
+    const double loss = json_text_real_at(line, "loss"), seconds = json_text_real_at(line, "seconds"),
+                 rate = json_text_real_at(line, "tok_s");
     if (!s->first_step) {
         s->first_step = step;
         s->first_loss = loss;
@@ -50,7 +44,7 @@ static void take_step(story *s, const json_t *line, int64_t step)
         s->seconds += seconds;
         s->tokens_timed += seconds * rate;
     }
-    if (!isfinite(loss) || !isfinite(number_of(line, "grad_norm")))
+    if (!isfinite(loss) || !isfinite(json_text_real_at(line, "grad_norm")))
         json_array_append_new(s->skipped, json_integer(step));
 }
 
@@ -133,7 +127,8 @@ static double validated(const story *s, int64_t step)
     double loss = (double)NAN;
     for (size_t i = 0; i < json_array_size(s->validations); i++) {
         const json_t *line = json_array_get(s->validations, i);
-        if (json_integer_value(json_object_get(line, "step")) == step) loss = number_of(line, "val_loss");
+        if (json_integer_value(json_object_get(line, "step")) == step)
+            loss = json_text_real_at(line, "val_loss");
     }
     return loss;
 }

@@ -12,7 +12,7 @@
 #include "train/feed_options.h"
 #include "train/option_words.h"
 #include "train/slices_read.h"
-#include "train/unit_file.h"
+#include "train/gradients_file.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -288,7 +288,7 @@ static status take_step(training *t, step_result *r, message *why)
     r->rate = schedule_rate(&t->rate, t->state.step + 1);
     optimizer_clip(&t->opt, mean, option_real_or(t->o->optim_clip, 0));
     if (t->o->debug_dump_gradients[0] && !t->gradients_dumped) {
-        TRY(unit_file_write_gradients(t->o->debug_dump_gradients, &t->opt, mean, t->c, why));
+        TRY(gradients_file_write(t->o->debug_dump_gradients, &t->opt, mean, t->c, why));
         t->gradients_dumped = true;
     }
     phase(t, "check of the ranks");

@@ -130,15 +130,14 @@ json_t *results_json(const suite_result *r, const suite_result *base)
 
 static bool read_task(task_result *t, const char *name, const json_t *json)
 {
-    const json_t *n = json_object_get(json, "n"), *acc = json_object_get(json, "acc"),
-                 *norm = json_object_get(json, "acc_norm");
+    const json_t *n = json_object_get(json, "n"), *acc = json_object_get(json, "acc");
     if (strlen(name) >= sizeof t->name || !json_is_integer(n) || json_integer_value(n) < 1 ||
         !json_is_number(acc))
         return false;
     *t = (task_result){.n = json_integer_value(n),
                        .shots = (int)json_integer_value(json_object_get(json, "shots")),
                        .acc = json_number_value(acc),
-                       .acc_norm = json_is_number(norm) ? json_number_value(norm) : (double)NAN};
+                       .acc_norm = json_text_real_at(json, "acc_norm")};
     t->acc_stderr = standard_error(t->acc, t->n);
     t->acc_norm_stderr = standard_error(t->acc_norm, t->n);
     strcpy(t->name, name);

@@ -18,6 +18,14 @@ int64_t param_table_before(const param_table *t, int unit)
     return numel;
 }
 
+int64_t param_table_largest(const param_table *t)
+{
+    int64_t most = 0;
+    for (int u = 0; u < t->num_units; u++)
+        if (t->unit_numel[u] > most) most = t->unit_numel[u];
+    return most;
+}
+
 int64_t param_table_numel(const param_table *t) { return param_table_before(t, t->num_units); }
 
 const param *param_find(const param_table *t, const char *name)

@@ -30,7 +30,8 @@ typedef struct param_table {
 
 void param_table_free(param_table *t);
 int64_t param_table_numel(const param_table *t);
-int64_t param_table_before(const param_table *t, int unit); /* elements of the units before it */
+int64_t param_table_largest(const param_table *t);               /* elements of the largest unit */
+int64_t param_table_before(const param_table *t, int unit);      /* elements of the units before it */
 const param *param_find(const param_table *t, const char *name); /* NULL when there is none */
 /* The parameter as a view into the flat buffer of its unit. */
 tensor param_view(const param *p, const tensor *flat);

@@ -291,12 +291,12 @@ static void test_refused(void **state)
         expect_report("is in none of its optim-*.safetensors");
         expect_refused("is in none of its optim-*.safetensors");
         rewrite(values, 4, F32, false, EXCHANGED);
-        expect_report("the moments in its files have the fingerprint ");
+        expect_report("the moments that were read have the fingerprint ");
         expect_refused("the moments that were read have the fingerprint ");
         rewrite(values, 4, BF16, true, EXCHANGED);
-        expect_report("the moments in its files have the fingerprint ");
+        expect_report("the moments that were read have the fingerprint ");
         rewrite(values, 1, BF16, false, NO_FAULT);
-        expect_report("the master weights in its files have the fingerprint ");
+        expect_report("the masters that were read have the fingerprint ");
         expect_refused("has no master weights: its optim-*.safetensors hold none, and tensor '");
         rewrite(values, 3, F32, false, NO_FAULT);
         expect_loaded(values, "after what was refused");

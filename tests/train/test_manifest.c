@@ -20,6 +20,8 @@ static const char *inside(const char *name)
     return path_join(path, folder, name);
 }
 
+static status verify(void) { return manifest_verify_share(folder, 0, 1, &why); }
+
 static void put(const char *name, const char *text)
 {
     assert_int_equal(file_write(inside(name), text, (int64_t)strlen(text), NULL, &why), OK);
@@ -43,7 +45,7 @@ static written_files begin(const char *name)
 
 static void expect(const char *sentence)
 {
-    assert_int_equal(manifest_verify(folder, &why), ERR_INPUT);
+    assert_int_equal(verify(), ERR_INPUT);
     if (!strstr(why.text, sentence)) fail_msg("no \"%s\" in: %s", sentence, why.text);
 }
 
@@ -56,7 +58,7 @@ static void test_whole(void **state)
     assert_int_equal(manifest_write(folder, &list, &why), OK);
     written_free(&list);
     assert_true(manifest_exists(folder));
-    if (manifest_verify(folder, &why) != OK) fail_msg("%s", why.text);
+    if (verify() != OK) fail_msg("%s", why.text);
     put("model.safetensors", "w3ights");
     expect("model.safetensors: is damaged");
     assert_int_equal(manifest_check(folder, &why), OK); /* looks at the manifest alone */
@@ -97,12 +99,12 @@ static void test_unlisted(void **state)
     written_free(&list);
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         put(files[i].name, "x");
-        const status s = manifest_verify(folder, &why);
+        const status s = verify();
         if ((s == ERR_INPUT) != files[i].read) fail_msg("%s: %s", files[i].name, s == OK ? "" : why.text);
         if (s != OK) assert_non_null(strstr(why.text, files[i].name));
         assert_int_equal(folder_remove(inside(files[i].name), &why), OK);
     }
-    assert_int_equal(manifest_verify(folder, &why), OK);
+    assert_int_equal(verify(), OK);
 }
 
 /* Shares together read every file, each file is read once, and no share has all of the large ones. */
@@ -142,7 +144,7 @@ static void test_shares(void **state)
         }
         for (int share = 0; share < shares; share++)
             assert_true(large[share] <= (FILES + shares - 1) / shares);
-        assert_int_equal(manifest_verify(folder, &why), OK);
+        assert_int_equal(verify(), OK);
     }
     written_free(&list);
 }
@@ -162,7 +164,7 @@ static void test_damaged_manifest(void **state)
         text[i] ^= 1;
         put("MANIFEST.json", text);
         assert_int_equal(manifest_check(folder, &why), ERR_INPUT);
-        assert_int_equal(manifest_verify(folder, &why), ERR_INPUT);
+        assert_int_equal(verify(), ERR_INPUT);
         text[i] ^= 1;
     }
     free(text);

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/json_text.h"
 #include "base/memory.h"
+#include "train/checkpoint_parts.h"
 #include "train/checkpoint_report.h"
 #include "train/commands/inspect.h"
 #include <jansson.h>
@@ -128,27 +129,11 @@ static void print_text(const checkpoint_report *r, const char *folder)
 
 /* ---- JSON ---------------------------------------------------------------------------------------------- */
 
-static json_t *hash_json(uint64_t hash)
-{
-    char text[HASH_TEXT];
-    return json_string(hex(text, hash));
-}
-
+/* The keys of state.json, and those that stand there only when there is something to say. */
 static void add_state(json_t *to, const checkpoint_state *s)
 {
-    json_t *passed = json_array();
-    for (const passed_over *p = s->passed; p < s->passed + s->passes; p++)
-        json_array_append_new(passed, json_pack("{s:I, s:I, s:I, s:s}", "step", (json_int_t)p->step, "from",
-                                                (json_int_t)p->from, "to", (json_int_t)p->to, "why", p->why));
-    json_t *all = json_pack("{s:I, s:I, s:I, s:b, s:o, s:o, s:I, s:I}", "step", (json_int_t)s->step,
-                            "position", (json_int_t)s->position, "tokens", (json_int_t)s->tokens, "far",
-                            s->far, "passed_over", passed, "data_fingerprint", hash_json(s->fingerprint),
-                            "ranks", (json_int_t)s->ranks, "threads", (json_int_t)s->threads);
-    if (s->hashed)
-        json_object_update_new(all, json_pack("{s:o, s:o, s:o}", "weights_fingerprint", hash_json(s->weights),
-                                              "masters_fingerprint", hash_json(s->masters),
-                                              "moments_fingerprint", hash_json(s->moments)));
-    json_object_update_new(to, memory_check(all, "a state"));
+    json_object_update_new(to, json_pack("{s:b, s:[]}", "far", false, "passed_over"));
+    json_object_update_new(to, checkpoint_state_json(s));
 }
 
 /* The keys of a model as well: it is one. */

@@ -71,12 +71,6 @@ static long long whole_of(const json_t *line, const char *key)
     return (long long)json_integer_value(json_object_get(line, key));
 }
 
-static double real_of(const json_t *line, const char *key)
-{
-    const json_t *value = json_object_get(line, key);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
-
 static void print_title(const story *s, const char *run)
 {
     char of[40] = "";
@@ -167,15 +161,16 @@ static void print_validations(const story *s)
     const size_t count = json_array_size(s->validations);
     for (size_t i = 0; i < count; i++) {
         line = json_array_get(s->validations, i);
-        if (isfinite(real_of(line, "val_loss")) &&
-            (!best || real_of(line, "val_loss") < real_of(best, "val_loss")))
+        if (isfinite(json_text_real_at(line, "val_loss")) &&
+            (!best || json_text_real_at(line, "val_loss") < json_text_real_at(best, "val_loss")))
             best = line;
     }
     if (!count) return;
-    inspect_row("validations", "%zu, the last %.4f at step %lld", count, real_of(line, "val_loss"),
+    inspect_row("validations", "%zu, the last %.4f at step %lld", count, json_text_real_at(line, "val_loss"),
                 whole_of(line, "step"));
     if (best && best != line)
-        inspect_row("", "the lowest %.4f at step %lld", real_of(best, "val_loss"), whole_of(best, "step"));
+        inspect_row("", "the lowest %.4f at step %lld", json_text_real_at(best, "val_loss"),
+                    whole_of(best, "step"));
 }
 
 static void print_answers(const story *s)
@@ -188,8 +183,8 @@ static void print_answers(const story *s)
     json_t *tasks = json_object_get(last, "tasks");
     json_object_foreach(tasks, name, task)
     {
-        const double norm = real_of(task, "acc_norm");
-        printf("    %-24s %.2f %%\n", name, 100 * (isfinite(norm) ? norm : real_of(task, "acc")));
+        const double norm = json_text_real_at(task, "acc_norm");
+        printf("    %-24s %.2f %%\n", name, 100 * (isfinite(norm) ? norm : json_text_real_at(task, "acc")));
     }
 }
 
@@ -253,19 +248,17 @@ static void print_text(const story *s, const char *run)
 
 /* ---- JSON ---------------------------------------------------------------------------------------------- */
 
-static json_t *real_json(double value) { return isfinite(value) ? json_real(value) : json_null(); }
-
 static json_t *checkpoints_json(const story *s)
 {
     json_t *list = json_array();
     for (int64_t i = 0; i < s->checkpoints; i++) {
         const story_checkpoint *x = &s->checkpoint[i];
         json_array_append_new(
-            list,
-            json_pack("{s:I, s:o, s:I, s:b, s:o, s:o, s:b, s:b}", "step", (json_int_t)x->step, "folder",
-                      json_text_string(x->folder), "bytes", (json_int_t)x->bytes, "whole", !x->damage.text[0],
-                      "damage", x->damage.text[0] ? json_text_string(x->damage.text) : json_null(),
-                      "val_loss", real_json(x->validated), "newest", i == s->newest, "best", i == s->best));
+            list, json_pack("{s:I, s:o, s:I, s:b, s:o, s:o, s:b, s:b}", "step", (json_int_t)x->step, "folder",
+                            json_text_string(x->folder), "bytes", (json_int_t)x->bytes, "whole",
+                            !x->damage.text[0], "damage",
+                            x->damage.text[0] ? json_text_string(x->damage.text) : json_null(), "val_loss",
+                            json_text_real(x->validated), "newest", i == s->newest, "best", i == s->best));
     }
     return list;
 }
@@ -279,10 +272,10 @@ static void print_json(const story *s, const char *run)
         done(s), "live", s->live, "model", s->has_options ? json_text_string(s->o.model_path) : json_null(),
         "tokens", (json_int_t)s->tokens, "seconds", s->seconds, "tok_s",
         s->seconds > 0 ? json_real(s->tokens_timed / s->seconds) : json_null(), "first_loss",
-        real_json(s->first_loss), "last_loss", real_json(s->last_loss), "starts", s->starts, "rollbacks",
-        s->rollbacks, "skipped", s->skipped, "validations", s->validations, "evaluations", s->answers,
-        "checkpoints", checkpoints_json(s), "warnings", (json_int_t)s->warned, "last_warnings", s->warnings,
-        "command", next ? json_text_string(next) : json_null());
+        json_text_real(s->first_loss), "last_loss", json_text_real(s->last_loss), "starts", s->starts,
+        "rollbacks", s->rollbacks, "skipped", s->skipped, "validations", s->validations, "evaluations",
+        s->answers, "checkpoints", checkpoints_json(s), "warnings", (json_int_t)s->warned, "last_warnings",
+        s->warnings, "command", next ? json_text_string(next) : json_null());
     json_text_print(all, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     free(next);
 }

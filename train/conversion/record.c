@@ -31,8 +31,6 @@ static json_t *paths_json(const option_list *paths)
     return all;
 }
 
-static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
-
 /* How many frequencies each set has. */
 static json_t *division_json(const rope_division *division)
 {
@@ -49,10 +47,11 @@ static json_t *layers_json(const conversion_record *r)
         const layer_report *x = &r->layers.layer[l];
         json_array_append_new(
             all, json_pack("{s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "layer", (json_int_t)l, "freqfold",
-                           division_json(&x->division), "error_before", number(x->error_cut), "error_after",
-                           number(x->error_refit), "key_energy", number(x->key_share), "value_energy",
-                           number(x->value_share), "latent_rms", number(x->latent_rms), "channel_error",
-                           number(x->channel_error), "seconds", number(x->seconds)));
+                           division_json(&x->division), "error_before", json_text_real(x->error_cut),
+                           "error_after", json_text_real(x->error_refit), "key_energy",
+                           json_text_real(x->key_share), "value_energy", json_text_real(x->value_share),
+                           "latent_rms", json_text_real(x->latent_rms), "channel_error",
+                           json_text_real(x->channel_error), "seconds", json_text_real(x->seconds)));
     }
     return all;
 }
@@ -62,7 +61,7 @@ static json_t *record_json(const conversion_record *r)
     json_t *steps = json_array();
     for (int i = 0; i < r->steps; i++)
         json_array_append_new(
-            steps, json_pack("{s:s,s:o}", "step", r->step[i].name, "loss", number(r->step[i].loss)));
+            steps, json_pack("{s:s,s:o}", "step", r->step[i].name, "loss", json_text_real(r->step[i].loss)));
     const convert_settings *s = r->settings;
     static const char *const balances[] = {
         [BALANCE_NORM] = "norm", [BALANCE_TRANSMLA] = "transmla", [BALANCE_NONE] = "none"};
@@ -76,11 +75,11 @@ static json_t *record_json(const conversion_record *r)
                      "balance", balance, "layout", r->layout == LAYOUT_DEEPSEEK ? "deepseek" : "transmla",
                      "dtype", dtype_name(r->storage), "calibration", "data", paths_json(r->calib_data),
                      "tokens", (json_int_t)r->calibration_tokens, "seq_len", (json_int_t)r->calib_seq_len,
-                     "loss_original", number(r->layers.loss_source), "loss_converted",
-                     number(r->layers.loss_mla), "held_out", "data", paths_json(r->held_out_data), "tokens",
-                     (json_int_t)r->held_out_tokens, "steps", steps, "kv_bytes_per_token", "before",
+                     "loss_original", json_text_real(r->layers.loss_source), "loss_converted",
+                     json_text_real(r->layers.loss_mla), "held_out", "data", paths_json(r->held_out_data),
+                     "tokens", (json_int_t)r->held_out_tokens, "steps", steps, "kv_bytes_per_token", "before",
                      (json_int_t)r->bytes_before, "after", (json_int_t)r->bytes_after, "layers",
-                     layers_json(r), "seconds", number(r->seconds));
+                     layers_json(r), "seconds", json_text_real(r->seconds));
 }
 
 static status draw_layers(const conversion_record *r, const char *folder, message *why)
@@ -127,12 +126,6 @@ status conversion_record_copy(const char *from, const char *to, written_files *w
 
 /* ---- printing -------------------- */
 
-static double real_of(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : (double)NAN;
-}
-
 static long long whole_of(const json_t *o, const char *key)
 {
     return (long long)json_integer_value(json_object_get(o, key));
@@ -164,7 +157,7 @@ static const char *folds_text(const json_t *counts, char *text, size_t size)
 static const char *real_text(const json_t *o, const char *key, int digits, double unit, const char *none,
                              char text[24])
 {
-    const double x = real_of(o, key);
+    const double x = json_text_real_at(o, key);
     if (isfinite(x))
         snprintf(text, 24, "%.*f", digits, unit * x);
     else
@@ -199,7 +192,7 @@ static void print_steps(const json_t *held_out)
     char text[24];
     json_array_foreach(steps, i, s)
     {
-        const double loss = real_of(s, "loss");
+        const double loss = json_text_real_at(s, "loss");
         if (isfinite(loss))
             log_line("  %-24s %9.4f %10.3f", text_of(s, "step"), loss, exp(loss));
         else

@@ -75,23 +75,12 @@ static int better(const void *a, const void *b)
 
 /* ---- adding one ---------------------------------------------------------------------------------------- */
 
-static status read_state(chosen_checkpoint *c, message *why)
-{
-    char path[PATH_BYTES];
-    options then;
-    options_init(&then);
-    status s = options_read_yaml(&then, path_join(path, c->folder, CHECKPOINT_OPTIONS), why);
-    if (s == OK) s = checkpoint_state_read(c->folder, &then, &c->state, why);
-    options_free(&then);
-    return s;
-}
-
 static status add(export_choice *x, const char *folder, double val_loss, message *why)
 {
     chosen_checkpoint *c = &x->item[x->count];
     TRY(path_print(c->folder, why, "%s", folder));
     TRY(checkpoint_verify(folder, why));
-    TRY(read_state(c, why));
+    TRY(checkpoint_state_open(folder, &c->state, why));
     c->val_loss = val_loss;
     x->count++;
     return OK;

@@ -39,14 +39,14 @@ typedef struct work {
 static json_t *make_record(const work *w)
 {
     const chosen_checkpoint *first = &w->from->item[0];
-    const bool measured = w->from->count == 1 && isfinite(first->val_loss); /* of a mean it was not */
+    const bool measured = w->from->count == 1; /* of a mean it was not */
     json_t *steps = json_array();
     for (int i = 0; i < w->from->count; i++)
         json_array_append_new(steps, json_integer((json_int_t)w->from->item[i].state.step));
     return memory_check(json_pack("{s:s, s:o, s:o, s:I, s:o, s:s}", "remla", REMLA_VERSION, "checkpoint",
                                   json_text_string(first->folder), "steps", steps, "tokens",
                                   (json_int_t)first->state.tokens, "val_loss",
-                                  measured ? json_real(first->val_loss) : json_null(), "dtype",
+                                  json_text_real(measured ? first->val_loss : (double)NAN), "dtype",
                                   dtype_name(w->storage)),
                         "export.json");
 }
@@ -142,9 +142,7 @@ static status work_open(work *w, message *why)
 {
     TRY(config_read(&w->config, w->from->item[0].folder, why));
     param_table_init(&w->table, &w->config.d);
-    int64_t most = 0;
-    for (int u = 0; u < w->table.num_units; u++)
-        if (w->table.unit_numel[u] > most) most = w->table.unit_numel[u];
+    const int64_t most = param_table_largest(&w->table);
     w->unit = memory_new(most, sizeof *w->unit, "a unit of %lld weights", (long long)most);
     w->meant = memory_new(w->table.num_units, sizeof *w->meant, "%d hashes", w->table.num_units);
     return OK;

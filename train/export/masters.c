@@ -3,7 +3,7 @@
 #include "train/export/masters.h"
 #include "base/fingerprint.h"
 #include "base/memory.h"
-#include <inttypes.h>
+#include "train/checkpoint_parts.h"
 #include <stdlib.h>
 
 /* ---- one checkpoint ------------------------------------------------------------------------------------ */
@@ -40,29 +40,18 @@ static status source_unit(masters_source *s, int unit, float *out, message *why)
 static status source_proved(const masters_source *s, message *why)
 {
     const checkpoint_state *then = &s->from->state;
-    if (!then->hashed || s->found == then->masters) return OK; /* an old checkpoint has no fingerprints */
-    return fail(why, ERR_INPUT,
-                "%s: the master weights that were read have the fingerprint %016" PRIx64
-                ", its state.json says %016" PRIx64 ": they are not what was saved",
-                s->from->folder, s->found, then->masters);
+    if (!then->hashed) return OK; /* an old checkpoint has no fingerprints */
+    return checkpoint_same_fingerprint(s->from->folder, "masters", s->found, then->masters, why);
 }
 
 /* ---- all of them --------------------------------------------------------------------------------------- */
-
-static int64_t largest_unit(const param_table *t)
-{
-    int64_t most = 0;
-    for (int u = 0; u < t->num_units; u++)
-        if (t->unit_numel[u] > most) most = t->unit_numel[u];
-    return most;
-}
 
 status masters_open(masters_reader *m, const export_choice *from, const param_table *t, message *why)
 {
     *m = (masters_reader){.table = t};
     m->source = memory_new(from->count, sizeof *m->source, "%d checkpoints", from->count);
     if (from->count > 1) {
-        const int64_t most = largest_unit(t);
+        const int64_t most = param_table_largest(t);
         m->one = memory_new(most, sizeof *m->one, "a unit of %lld weights", (long long)most);
         m->sum = memory_new(most, sizeof *m->sum, "a unit of %lld weights", (long long)most);
     }

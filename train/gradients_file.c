@@ -1,16 +1,9 @@
-/* Goes through the units in order: gathers one from the ranks into a buffer of the host and writes it. Only
- * one unit is in host memory at a time. */
-#include "train/unit_file.h"
+/* Goes through the units in order: gathers one from the ranks into a buffer of the host and writes it, so
+ * that only one is in host memory at a time. */
+#include "train/gradients_file.h"
 #include "base/memory.h"
 #include "model/hf/model_files.h"
 #include <stdlib.h>
-
-/* The largest padded unit: what a buffer must hold. */
-static float *unit_buffer(const optimizer *o)
-{
-    const int64_t largest = shards_padded(o->s, shards_largest(o->s));
-    return memory_new(largest, sizeof(float), "a unit of %lld elements", (long long)largest);
-}
 
 static status create(safetensors_writer *w, const char *path, const param_table *t, message *why)
 {
@@ -30,7 +23,7 @@ static status unit_append(safetensors_writer *w, const param_table *t, int u, fl
     return OK;
 }
 
-status unit_file_write_gradients(const char *path, optimizer *o, double scale, const comm *c, message *why)
+status gradients_file_write(const char *path, optimizer *o, double scale, const comm *c, message *why)
 {
     const param_table *const t = o->s->table;
     const bool writes = c->rank == 0;
@@ -38,7 +31,8 @@ status unit_file_write_gradients(const char *path, optimizer *o, double scale, c
     uint64_t hash;
     int64_t bytes;
     status s = writes ? create(&w, path, t, why) : OK;
-    float *full = unit_buffer(o);
+    const int64_t largest = shards_padded(o->s, shards_largest(o->s));
+    float *const full = memory_new(largest, sizeof *full, "a unit of %lld elements", (long long)largest);
     /* All ranks take part in every gather, also when rank 0 cannot write any more. */
     for (int u = 0; u < t->num_units; u++) {
         optimizer_gather(o, OPTIM_GRAD, u, full);

@@ -130,6 +130,7 @@ status rollback(saving *s, const step_result *r, bool *back, message *why)
     char reason[PASSED_OVER_WHY];
     int64_t step = -1; /* rank 0 finds it */
     *back = false;
+    if (!loss_watch_exploded(&s->watch)) return OK;
     saving_wait(s);
     if (COMM_ROOT(c, find_target(s, &step, &refusal), &refusal) != OK) return stay(s, r, refusal.text, why);
     comm_max_i64(c, &step, 1);

@@ -17,6 +17,12 @@
 
 enum { FILE_LIMIT = 1 << 20 };
 
+#ifdef __clang__
+#define COMPILER __VERSION__ /* names itself */
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
 extern const char program_git_id[]; /* scripts/git_id.cmake makes it */
 
 static void add_text(json_t *to, const char *key, const char *text)
@@ -56,7 +62,7 @@ static void add_program(json_t *to)
 {
     add_text(to, "remla", REMLA_VERSION);
     add_text(to, "git", program_git_id);
-    add_text(to, "compiler", __VERSION__);
+    add_text(to, "compiler", COMPILER);
     add_text(to, "flags", REMLA_FLAGS);
     add_text(to, "libc", gnu_get_libc_version());
 }

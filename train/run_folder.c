@@ -222,8 +222,16 @@ static status gone_on(const run_folder *r, const char *path, const char *checkpo
 
 static status check_folder(const char *path, message *why)
 {
-    if (folder_exists(path)) return OK;
-    return fail(why, ERR_INPUT, "train.resume=%s: there is no such checkpoint folder", path);
+    char inside[PATH_BYTES];
+    if (!folder_exists(path))
+        return fail(why, ERR_INPUT, "train.resume=%s: there is no such checkpoint folder", path);
+    if (folder_exists(path_join(inside, path, "checkpoints")))
+        return fail(
+            why, ERR_INPUT,
+            "train.resume=%.300s: is a run: name one of its checkpoints, or give train.out=%.300s to go "
+            "on with it",
+            path, path);
+    return OK;
 }
 
 /* train.resume=PATH. A run that has checkpoints of its own resumes from its newest, so that the same command

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static const comm *world;
@@ -69,6 +70,27 @@ static void test_beside_the_queue(void **state)
     comm_limit(world, 0);
     for (int64_t i = 0; i < world->size * PART; i++)
         REQUIRE(all[i] == i / PART + 1, "byte %lld is %d", (long long)i, all[i]);
+}
+
+/* Rank 0 comes late, to a call beside the queue and to one in it: the others have waited. */
+static void test_waiting(void **state)
+{
+    (void)state;
+    enum { LATE = 500000 /* microseconds */ };
+    int64_t most = 0;
+    double sum = 1;
+    REQUIRE(comm_host(world, world->size - 1)[0], "the last rank's host has no name");
+    comm_max_i64(world, &most, 1); /* all begin together */
+    for (int queued = 0; queued < 2; queued++) {
+        const double before = comm_seconds_waited(world);
+        if (world->rank == 0) usleep(LATE);
+        if (queued)
+            comm_wait(world, comm_sum_f64(world, &sum, 1));
+        else
+            comm_max_i64(world, &most, 1);
+        const double waited = comm_seconds_waited(world) - before;
+        REQUIRE(world->rank == 0 || waited > 0.8e-6 * LATE, "waited %g s of %g", waited, 1e-6 * LATE);
+    }
 }
 
 static void test_broadcast(void **state)
@@ -293,13 +315,19 @@ int main(void)
 {
     world = comm_start();
     if (world->size < 2) return 77;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranks),         cmocka_unit_test(test_max),
-        cmocka_unit_test(test_broadcast),     cmocka_unit_test(test_beside_the_queue),
-        cmocka_unit_test(test_sum),           cmocka_unit_test(test_reduce_scatter),
-        cmocka_unit_test(test_orders_differ), cmocka_unit_test(test_many),
-        cmocka_unit_test(test_all_gather),    cmocka_unit_test(test_tickets),
-        cmocka_unit_test(test_agree),         cmocka_unit_test(test_try)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ranks),
+                                       cmocka_unit_test(test_max),
+                                       cmocka_unit_test(test_waiting),
+                                       cmocka_unit_test(test_broadcast),
+                                       cmocka_unit_test(test_beside_the_queue),
+                                       cmocka_unit_test(test_sum),
+                                       cmocka_unit_test(test_reduce_scatter),
+                                       cmocka_unit_test(test_orders_differ),
+                                       cmocka_unit_test(test_many),
+                                       cmocka_unit_test(test_all_gather),
+                                       cmocka_unit_test(test_tickets),
+                                       cmocka_unit_test(test_agree),
+                                       cmocka_unit_test(test_try)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     comm_stop(world);
     return failed;

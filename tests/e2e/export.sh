@@ -93,7 +93,7 @@ refused 3 'run/env.json: is a file' run/env.json no
 refused 3 'run/checkpoints: holds checkpoints: name one of them' run/checkpoints no
 refused 3 'mla: is neither a run .* nor a checkpoint' mla no
 mv mla elsewhere
-refused 2 'export.dtype=auto is the type of the model that the run began with, but mla: .*give export.dtype=' run no
+refused 2 'export.dtype=auto is the type of the model that the run began with, but mla: .*export where the run was started, or give export.dtype=' run no
 check_exit 0 "$REMLA" export "$(step 12)" bf16 export.dtype=bf16 # the record of the conversion is gone with the model
 [ ! -e bf16/conversion.json ] || fail "a conversion.json of nothing"
 mv elsewhere mla

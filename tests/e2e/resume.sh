@@ -40,6 +40,8 @@ check_exit 0 "$REMLA" train "${options[@]}" train.out=again train.resume=parts/c
 # Inside a run there is no way back: two histories in one folder would mix.
 check_exit 2 "$REMLA" train "${options[@]}" train.out=parts train.resume=parts/checkpoints/step-00000013
 grep -q 'give another train.out' err || fail "a way back inside a run: $(cat err)"
+check_exit 3 "$REMLA" train "${options[@]}" train.out=new train.resume=parts
+grep -q 'train.resume=parts: is a run: name one of its checkpoints' err || fail "a run as checkpoint: $(cat err)"
 # A named checkpoint that is the last step already is the new run's as well.
 check_exit 0 "$REMLA" train "${options[@]}" train.out=done train.resume=whole/$last
 check_same_files "nothing left to do" "whole/$last" "done/$last"

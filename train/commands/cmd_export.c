@@ -56,8 +56,8 @@ static status storage_of(const options *o, const char *base, dtype *storage, mes
     }
     if (config_read(&config, base, &detail) != OK)
         return fail(why, ERR_USAGE,
-                    "export.dtype=auto is the type of the model that the run began with, but %.700s: give "
-                    "export.dtype=bf16, f16 or f32",
+                    "export.dtype=auto is the type of the model that the run began with, but %.700s: export "
+                    "where the run was started, or give export.dtype=bf16, f16 or f32",
                     detail.text);
     *storage = config.storage;
     config_free(&config);

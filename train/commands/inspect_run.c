@@ -83,8 +83,11 @@ static void print_training(const story *s)
     }
     inspect_row("trained", "%lld tokens in %s, %.0f tokens a second", (long long)s->tokens,
                 clock_duration_text(s->seconds, spent), s->seconds > 0 ? s->tokens_timed / s->seconds : 0);
-    inspect_row("loss", "%.4f at step %lld, %.4f at step %lld", s->first_loss, (long long)s->first_step,
-                s->last_loss, (long long)s->step);
+    if (s->first_step < s->step)
+        inspect_row("loss", "%.4f at step %lld, %.4f at step %lld", s->first_loss, (long long)s->first_step,
+                    s->last_loss, (long long)s->step);
+    else
+        inspect_row("loss", "%.4f at step %lld", s->last_loss, (long long)s->step);
 }
 
 /* "ranks 1 -> 2" */

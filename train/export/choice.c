@@ -99,7 +99,8 @@ static status add_whole(export_choice *x, const char *run, const candidate *item
             log_warning("passing over %s: %s", folder, damage.text);
     }
     if (x->count == count) return OK;
-    if (!x->count) return fail(why, ERR_INPUT, "%s: has no checkpoint that is whole", run);
+    if (!items) return fail(why, ERR_INPUT, "%s: has no checkpoint yet", run);
+    if (!x->count) return fail(why, ERR_INPUT, "%s: none of its checkpoints is whole", run);
     return fail(
         why, ERR_INPUT,
         "%s: export.average=%d, but it has %d good checkpoints up to step %lld; checkpoint.keep is how "

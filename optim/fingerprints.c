@@ -5,7 +5,7 @@
 
 void fingerprints_begin(optimizer *o) { o->k->zero(&o->fingerprints, o->k->stream); }
 
-/* What is of the model in a part of a unit that begins at `before`. */
+/* Cuts the padding off a part of a unit that begins at `before`. */
 static tensor without_padding(const optimizer *o, int u, const tensor *part, int64_t before)
 {
     const int64_t left = o->s->table->unit_numel[u] - before, has = tensor_numel(part);
@@ -67,10 +67,10 @@ uint64_t fingerprint_weights(optimizer *o)
     return o->s->set.stage == 3 ? all_ranks(o, all_units(o)) : all_units(o);
 }
 
-/* Not so weights that are their own masters. */
+/* False of weights that are their own masters. */
 static bool is_state(const optimizer *o, optim_part part) { return (int)part < o->states.kinds; }
 
-/* Of states in the memory of a device's host. */
+/* Computes that of states in the memory of a device's host. */
 static uint64_t offloaded(const optimizer *o, optim_part part, int64_t first)
 {
     uint64_t all = 0;
@@ -81,6 +81,7 @@ static uint64_t offloaded(const optimizer *o, optim_part part, int64_t first)
     return all;
 }
 
+/* Computes that of states in memory of the ops, or of weights that are their own masters. */
 static uint64_t beside_the_weights(optimizer *o, optim_part part, int64_t first)
 {
     fingerprints_begin(o);

@@ -146,8 +146,9 @@ static status values_read(const char *folder, const model *m, optimizer *optim, 
 
 /* ---- what was saved and what lies here now ------------------------------------------------------------- */
 
-/* What the weights must have, which follow from the masters. Float32 weights are the masters; rounded ones
- * were saved by a run that rounded them, too: one whose weights are not its masters. False: nobody knows. */
+/* Gives the fingerprint that the weights must have, which follow from the masters. Float32 weights are the
+ * masters; rounded ones were saved by a run that rounded them, too: one whose weights are not its masters.
+ * False: nobody knows. */
 static bool weights_wanted(const optimizer *optim, const checkpoint_state *then, uint64_t *want)
 {
     const bool rounded = optim->k->act != optim->k->real;

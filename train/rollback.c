@@ -41,7 +41,7 @@ status rollback_state(checkpoint_state *then, const checkpoint_state *now, const
 
 static bool skips(const saving *s) { return s->watch.skips >= LOSS_WATCH_SKIPS; }
 
-/* What has happened, as a clause. */
+/* Prints what has happened, as a clause. */
 static void describe(const saving *s, const step_result *r, char *text, size_t bytes)
 {
     const long long now = s->t->state.step;

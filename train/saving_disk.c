@@ -99,7 +99,7 @@ static double last_limit(const saving *s)
     return timeout.word == OPTION_NUMBER ? timeout.number : fmax(LAST_PATIENCE, saving_answer_limit(s));
 }
 
-/* What a start does, without asking the disk. */
+/* Prints what the next start does, without asking the disk. Returns `buffer`. */
 static const char *advice(const saving *s, char *buffer, size_t bytes)
 {
     char command[COMMAND_BYTES];

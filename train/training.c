@@ -147,7 +147,7 @@ static status step_read(const void *context, token_batch *b, int64_t position, m
     return OK;
 }
 
-/* Those that the run starts from, as far as this rank updates them. */
+/* Reads the masters that the run starts from, as far as this rank updates them. */
 static status masters_read(training *t, message *why)
 {
     model_reader r;
@@ -214,7 +214,7 @@ static status step_batch(training *t, const token_batch **batch, double *waited,
     return loader_next(t->loader, t->state.position, next, batch, waited, why);
 }
 
-/* Where this rank is, for the sentences in which ranks are missed. */
+/* Notes where this rank is, for the sentences in which ranks are missed. */
 static void phase(const training *t, const char *what)
 {
     die_place("step %lld, %s", (long long)t->state.step + 1, what);

@@ -152,7 +152,8 @@ static status masters_read(training *t, message *why)
 {
     model_reader r;
     TRY(model_reader_open(&r, t->o->model_path, &t->m.table, t->m.k, why));
-    const status s = slices_read_model(&t->opt, &r.files, why);
+    const value_source files = value_source_model(&r.files, &t->m.table);
+    const status s = slices_read(&t->opt, STATE_MASTER, &files, why);
     model_reader_close(&r);
     return s;
 }

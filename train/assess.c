@@ -4,14 +4,9 @@
 #include "base/log.h"
 #include "eval/evaluate.h"
 
-static bool due(int64_t step, option_INT_OR_NONE every)
-{
-    return every.word == OPTION_NUMBER && step % every.number == 0;
-}
-
 static bool validation_due(const training *t)
 {
-    return t->held_out.samples && (t->state.step == t->steps || due(t->state.step, t->o->val_every));
+    return t->held_out.samples && (t->state.step == t->steps || option_due(t->o->val_every, t->state.step));
 }
 
 static status validate(training *t, metrics *log, message *why)
@@ -34,7 +29,8 @@ static void validate_or_warn(training *t, metrics *log)
 
 static bool questions_due(const training *t)
 {
-    return t->questions.suite.tasks && (t->state.step == t->steps || due(t->state.step, t->o->eval_every));
+    return t->questions.suite.tasks &&
+           (t->state.step == t->steps || option_due(t->o->eval_every, t->state.step));
 }
 
 static void ask_questions(training *t, metrics *log)

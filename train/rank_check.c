@@ -232,8 +232,7 @@ static status check_gradients(training *t, const token_batch *batch, message *wh
 
 static bool due(const training *t)
 {
-    const option_INT_OR_NONE every = t->o->parallel_check;
-    return t->c->size > 1 && every.word == OPTION_NUMBER && (t->state.step + 1) % every.number == 0;
+    return t->c->size > 1 && option_due(t->o->parallel_check, t->state.step + 1);
 }
 
 status rank_check_step(training *t, const token_batch *batch, message *why)

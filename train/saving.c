@@ -203,8 +203,7 @@ static status begin_due(saving *s, message *why)
 
 status saving_due(saving *s, message *why)
 {
-    const option_INT_OR_NONE every = s->t->o->checkpoint_every;
-    const bool due = every.word == OPTION_NUMBER && step_of(s) % every.number == 0;
+    const bool due = option_due(s->t->o->checkpoint_every, step_of(s));
     s->owed = s->owed || due;
     if (!s->owed) return OK;
     if (s->watch.far) {

@@ -19,3 +19,9 @@ const char *clock_duration_text(double seconds, char *buffer)
         snprintf(buffer, 24, "%lld:%02lld", s / 60, s % 60);
     return buffer;
 }
+
+void clock_nap(double *seconds)
+{
+    nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * *seconds)}, NULL);
+    *seconds = *seconds < 0.025 ? 2 * *seconds : 0.05;
+}

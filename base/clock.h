@@ -7,4 +7,7 @@ double clock_seconds(void);
 /* Writes "1:02:03" or "4:05", for reading. Returns `buffer` (at least 24 bytes). */
 const char *clock_duration_text(double seconds, char *buffer);
 
+/* Sleeps for *seconds and doubles them, up to 0.05: for a loop that asks whether something is over. */
+void clock_nap(double *seconds);
+
 #endif

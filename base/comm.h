@@ -46,7 +46,7 @@ const comm *comm_self(void);
  * so that a program run alone needs no working MPI. Sets die_hook. A rank that mpirun started dies with
  * mpirun, so that a leftover rank does not block the next start. With several ranks it starts the thread that
  * runs the calls; from then on no other code may call MPI. A start that takes longer than 600 s, or the
- * environment's REMLA_START_TIMEOUT (0: for ever), ends this process with ERR_DEVICE. Where mpirun has not
+ * environment's REMLA_START_TIMEOUT (0: forever), ends this process with ERR_DEVICE. Where mpirun has not
  * ended ten seconds after a rank of its host died, a process that the rank leaves behind ends it. Not
  * thread-safe; call once. */
 const comm *comm_start(void);
@@ -59,12 +59,12 @@ void comm_stop(const comm *c);
  * device.h says. comm_stop it before the device is closed and `host` is stopped. */
 const comm *comm_nccl_start(struct device *d, const comm *host);
 
-/* What the ranks talk through, for records: "Open MPI v4.1.4", "" in a process that was not launched; and
- * NCCL's version, 22809 is 2.28.9, 0 while no communicator over devices was started. */
+/* Names what the ranks talk through, for records: "Open MPI v4.1.4", "" in a process that was not launched;
+ * and NCCL's version, 22809 is 2.28.9, 0 while no communicator over devices was started. */
 const char *comm_library(void);
 int comm_nccl_version(void);
 
-/* How long a call made from now on may wait for other ranks, in seconds; 0: for ever, which is also how it
+/* How long a call made from now on may wait for other ranks, in seconds; 0: forever, which is also how it
  * begins. A call that waits longer stops the job with ERR_DEVICE, and a sentence that names the call and the
  * ranks that have not come. On the host it holds for calls with a ticket; comm_max_i64, comm_broadcast and
  * comm_agree may wait as long as another rank works, say writes a checkpoint. In all of them ranks watch each

@@ -157,7 +157,7 @@ static void not_started(int number)
     _exit(ERR_DEVICE);
 }
 
-/* MPI itself waits for the last rank for ever. */
+/* MPI itself waits for the last rank forever. */
 static void start_in_time(void)
 {
     const char *const text = getenv("REMLA_START_TIMEOUT");

@@ -173,7 +173,7 @@ status file_hash(const char *path, uint64_t *hash, int64_t *bytes, message *why)
 
 static const char suffix[] = ".part";
 
-/* A disk, most of all one behind a network, may take for ever to answer a call. Who waits for the thread that
+/* A disk, most of all one behind a network, may take forever to answer a call. Who waits for the thread that
  * makes it can see that. */
 static _Atomic double answered_at;
 static void answered(void) { answered_at = clock_seconds(); }

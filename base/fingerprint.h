@@ -7,7 +7,7 @@
 #define REMLA_BASE_FINGERPRINT_H
 #include <stdint.h>
 
-/* Of x (count), whose first element is number `first` of the whole. On the calling thread. */
+/* Computes that of x (count), whose first element is number `first` of the whole, on the calling thread. */
 uint64_t fingerprint_f32(const float *x, int64_t count, int64_t first);
 
 #endif

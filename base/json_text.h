@@ -44,6 +44,10 @@ json_t *json_text_real(double value);
 /* Returns the number under `key`; NaN if there is none. */
 double json_text_real_at(const json_t *object, const char *key);
 
+/* For printing: the string under `key`, "?" if there is none; the whole number, 0 if there is none. */
+const char *json_text_at(const json_t *object, const char *key);
+long long json_text_whole_at(const json_t *object, const char *key);
+
 /* Makes a JSON string of a hash as all files have it (base/hash.h). The caller owns it. */
 json_t *json_text_hash(uint64_t hash);
 

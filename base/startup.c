@@ -1,4 +1,4 @@
-/* OpenBLAS allocates a buffer for each thread in its constructor, and tries again for ever where it gets
+/* OpenBLAS allocates a buffer for each thread in its constructor, and tries again forever where it gets
  * none, as under a small `ulimit -v`. The limit then looks like a hang. Functions of .preinit_array are
  * called before all constructors, so one of them can set a timer of computing time, which main stops. */
 #include "base/startup.h"

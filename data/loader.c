@@ -38,7 +38,7 @@ struct loader {
     pthread_cond_t changed; /* one of the two has changed */
     bool reading;           /* the thread has `ahead`; otherwise the caller has it */
     bool stopping;
-    double limit;      /* seconds that the caller waits; 0: for ever */
+    double limit;      /* seconds that the caller waits; 0: forever */
     bool alone, said;  /* beyond it, it warns, and has done so */
     slot *now, *ahead; /* the caller computes with one, the other is filled */
     slot slots[2];

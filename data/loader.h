@@ -18,7 +18,7 @@ typedef struct loader loader;
 loader *loader_start(loader_read read, const void *context, int64_t sequences, int64_t T, int64_t first);
 void loader_stop(loader *l); /* waits for the thread; NULL is fine */
 
-/* How long loader_next may wait for the thread, in seconds; 0: for ever, which is also how it begins. After
+/* How long loader_next may wait for the thread, in seconds; 0: forever, which is also how it begins. After
  * that it stops the job with ERR_DEVICE, or, where nobody waits for this process (`alone`), warns once and
  * goes on waiting. Seconds in which the process itself was stopped do not count. */
 void loader_limit(loader *l, double seconds, bool alone);

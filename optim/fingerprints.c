@@ -5,7 +5,7 @@
 
 void fingerprints_begin(optimizer *o) { o->k->zero(&o->fingerprints, o->k->stream); }
 
-/* What is of the model in a part of a unit that begins at `before`. */
+/* Cuts the padding off a part of a unit that begins at `before`. */
 static tensor without_padding(const optimizer *o, int u, const tensor *part, int64_t before)
 {
     const int64_t left = o->s->table->unit_numel[u] - before, has = tensor_numel(part);
@@ -67,10 +67,7 @@ uint64_t fingerprint_weights(optimizer *o)
     return o->s->set.stage == 3 ? all_ranks(o, all_units(o)) : all_units(o);
 }
 
-/* Not so weights that are their own masters. */
-static bool is_state(const optimizer *o, optim_part part) { return (int)part < o->states.kinds; }
-
-/* Of states in the memory of a device's host. */
+/* Computes that of states in the memory of a device's host. */
 static uint64_t offloaded(const optimizer *o, optim_part part, int64_t first)
 {
     uint64_t all = 0;
@@ -81,11 +78,12 @@ static uint64_t offloaded(const optimizer *o, optim_part part, int64_t first)
     return all;
 }
 
+/* Computes that of states in memory of the ops, or of weights that are their own masters. */
 static uint64_t beside_the_weights(optimizer *o, optim_part part, int64_t first)
 {
     fingerprints_begin(o);
     for (int u = 0; u < o->s->table->num_units; u++) {
-        const tensor t = is_state(o, part) ? o->states.of[part][u] : shards_weight_part(o->s, u);
+        const tensor t = optimizer_part(o, part, u);
         add_part(o, o->k, tensor_rows(&o->fingerprints, u, 1), u, &t, shards_before(o->s, u), first);
     }
     return all_units(o);
@@ -95,7 +93,8 @@ uint64_t fingerprint_states(optimizer *o, optim_part part)
 {
     REQUIRE(part != OPTIM_GRAD, "the gradient is no state");
     const int64_t first = part == OPTIM_V ? param_table_numel(o->s->table) : 0;
-    const uint64_t mine = is_state(o, part) && o->states.offloaded ? offloaded(o, part, first)
-                                                                   : beside_the_weights(o, part, first);
+    const uint64_t mine = optimizer_is_state(o, part) && o->states.offloaded
+                              ? offloaded(o, part, first)
+                              : beside_the_weights(o, part, first);
     return shards_cut(o->s) ? all_ranks(o, mine) : mine;
 }

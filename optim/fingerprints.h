@@ -9,19 +9,19 @@
 #define REMLA_OPTIM_FINGERPRINTS_H
 #include "optim/optimizer.h"
 
-/* Of the weights that a pass reads. Where ranks have copies (stages 0 to 2) each computes that of its own; in
- * stage 3 the slices of all ranks together, and all get the same. Collective. */
+/* Computes that of the weights that a pass reads. Where ranks have copies (stages 0 to 2) each gets that of
+ * its own copy; in stage 3 all get the same, of the slices of all ranks together. Collective. */
 uint64_t fingerprint_weights(optimizer *o);
 
-/* Of m, v or the masters, as optimizer_gather has them. Where they are cut (stages 1 to 3) the slices of all
- * ranks together, and all get the same; in stage 0 each rank computes that of its own. Collective. */
+/* Computes that of m, v or the masters, as optimizer_gather has them. Where they are cut (stages 1 to 3) all
+ * get the same, of the slices of all ranks together; in stage 0 each gets that of its own. Collective. */
 uint64_t fingerprint_states(optimizer *o, optim_part part);
 
 /* ---- of single units, to compare ranks: o->fingerprints ---- */
 
-/* Of the weights of this rank: its copy, in stage 3 its slices. Queued. */
+/* Computes those of the weights of this rank: its copy, in stage 3 its slices. Queued. */
 void fingerprints_of_weights(optimizer *o);
-/* Of anything else: all zero. */
+/* Sets all to zero, to add those of anything else. */
 void fingerprints_begin(optimizer *o);
 /* Adds that of a part of unit u, which begins at element `before` of the unit and may end with padding; act
  * or real. Queued. */

@@ -132,8 +132,6 @@ void optimizer_update(optimizer *o, double rate, int64_t step)
 
 /* ---- whole units --------------------------------------------------------------------------------------- */
 
-static bool is_state(const optimizer *o, optim_part part) { return (int)part < o->states.kinds; }
-
 /* The others: gradients, and weights that are their own masters. */
 static tensor part_of(const optimizer *o, optim_part part, int u)
 {
@@ -142,13 +140,13 @@ static tensor part_of(const optimizer *o, optim_part part, int u)
 
 tensor optimizer_part(const optimizer *o, optim_part part, int u)
 {
-    return is_state(o, part) ? o->states.of[part][u] : part_of(o, part, u);
+    return optimizer_is_state(o, part) ? o->states.of[part][u] : part_of(o, part, u);
 }
 
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
 {
     float *own = full + shards_before(o->s, u);
-    if (is_state(o, part)) {
+    if (optimizer_is_state(o, part)) {
         states_read(&o->states, (state_kind)part, u, own);
     } else {
         const tensor mine = part_of(o, part, u);
@@ -160,8 +158,8 @@ void optimizer_gather(optimizer *o, optim_part part, int u, float *full)
 
 void optimizer_set(optimizer *o, optim_part part, int u, const float *own)
 {
-    if (is_state(o, part)) states_write(&o->states, (state_kind)part, u, own);
-    if (is_state(o, part) && part != OPTIM_MASTER) return;
+    if (optimizer_is_state(o, part)) states_write(&o->states, (state_kind)part, u, own);
+    if (optimizer_is_state(o, part) && part != OPTIM_MASTER) return;
     tensor mine = part_of(o, part, u);
     o->k->upload(&mine, own, o->k->stream);
 }

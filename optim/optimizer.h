@@ -45,14 +45,22 @@ void optimizer_update(optimizer *o, double rate, int64_t step);
 double optimizer_loss_sum(const optimizer *o);
 double optimizer_norm(const optimizer *o);
 
-/* Brings a whole unit of m, v, masters or the summed gradient to `full` (padded, host) on every rank. For
- * checkpoints and dumps, one unit at a time. Collective. */
+/* ---- units, between steps ---- */
+
 typedef enum optim_part { /* the states first, as state_kind has them */
                           OPTIM_M = STATE_M,
                           OPTIM_V = STATE_V,
                           OPTIM_MASTER = STATE_MASTER,
                           OPTIM_GRAD
 } optim_part;
+/* True for what lies among the states: the moments, and masters that are not the weights themselves. */
+static inline bool optimizer_is_state(const optimizer *o, optim_part part)
+{
+    return (int)part < o->states.kinds;
+}
+
+/* Brings a whole unit of m, v, masters or the summed gradient to `full` (padded, host) on every rank. For
+ * checkpoints and dumps, one unit at a time. Collective. */
 void optimizer_gather(optimizer *o, optim_part part, int u, float *full);
 /* Sets this rank's part of a unit (shards_part elements, host; padding is zero), of masters also its part of
  * the weights. Not collective. */

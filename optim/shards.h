@@ -95,7 +95,7 @@ units shards_gradients_unsummed(shards *s);
 /* After the last micro-batch: what is queued behind it sees the sums of the step. Collective. */
 void shards_sum(shards *s);
 
-/* Whether a rank updates a slice of each unit, or all of it. */
+/* True when a rank updates a slice of each unit, false when it updates all of it. */
 static inline bool shards_cut(const shards *s) { return s->set.stage > 0; }
 /* Elements of a unit with its padding, of the part of it that this rank updates, and before that part. */
 int64_t shards_padded(const shards *s, int u);

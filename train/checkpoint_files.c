@@ -1,11 +1,11 @@
-/* Who writes what: model files whole, each by the rank in whose share of the model's bytes its middle lies;
- * states by slices. */
+/* Shares the files out. A model file is written whole, by the rank in whose share of the model's bytes its
+ * middle lies; states by slices. */
 #include "train/checkpoint_files.h"
 #include "base/memory.h"
 #include "train/checkpoint.h"
 #include <stdlib.h>
 
-/* Of a model file: so that every rank has one, and that one rank's are those of model_save. */
+/* Limits a model file so that every rank has one, and that one rank's are those of model_save. */
 static int64_t most_bytes(const param_table *t, int ranks, dtype storage)
 {
     const int64_t share = (param_table_numel(t) * dtype_bytes(storage) + ranks - 1) / ranks;

@@ -40,7 +40,7 @@ typedef struct checkpoint_file {
 typedef struct checkpoint_files {
     optimizer *o;      /* borrowed */
     dtype storage;     /* of the model files */
-    model_file *model; /* all of them, whoever writes them */
+    model_file *model; /* all of them, those of other ranks too */
     int models;
     checkpoint_file *file; /* this rank's */
     int count;

@@ -112,20 +112,15 @@ static status check_masters(const char *folder, const safetensors *files, messag
     return OK;
 }
 
-static status masters_read(const char *folder, optimizer *optim, const state_reader *stored,
-                           const safetensors *files, message *why)
-{
-    if (state_reader_has_masters(stored)) return slices_read_states(optim, stored, STATE_MASTER, why);
-    TRY(check_masters(folder, files, why));
-    return slices_read_model(optim, files, why);
-}
-
 static status values_from(const char *folder, optimizer *optim, const state_reader *stored,
                           const safetensors *files, message *why)
 {
-    TRY(masters_read(folder, optim, stored, files, why));
-    TRY(slices_read_states(optim, stored, STATE_M, why));
-    return slices_read_states(optim, stored, STATE_V, why);
+    const value_source masters = value_source_masters(stored, files),
+                       m = value_source_states(stored, STATE_M), v = value_source_states(stored, STATE_V);
+    if (masters.model) TRY(check_masters(folder, files, why));
+    TRY(slices_read(optim, STATE_MASTER, &masters, why));
+    TRY(slices_read(optim, STATE_M, &m, why));
+    return slices_read(optim, STATE_V, &v, why);
 }
 
 /* Reads what this rank updates. Everything is open, and its headers have been checked, before it changes a
@@ -146,8 +141,9 @@ static status values_read(const char *folder, const model *m, optimizer *optim, 
 
 /* ---- what was saved and what lies here now ------------------------------------------------------------- */
 
-/* What the weights must have, which follow from the masters. Float32 weights are the masters; rounded ones
- * were saved by a run that rounded them, too: one whose weights are not its masters. False: nobody knows. */
+/* Gives the fingerprint that the weights must have, which follow from the masters. Float32 weights are the
+ * masters; rounded ones were saved by a run that rounded them, too: one whose weights are not its masters.
+ * False: nobody knows. */
 static bool weights_wanted(const optimizer *optim, const checkpoint_state *then, uint64_t *want)
 {
     const bool rounded = optim->k->act != optim->k->real;

@@ -25,6 +25,16 @@ status checkpoint_vacant(const char *run, int64_t step, bool *replaces, message 
 /* Renames the complete checkpoint from its temporary name to its own. */
 status checkpoint_publish(const char *run, int64_t step, message *why);
 
+/* ---- checkpoint_complete.c: which are complete, as this process knows. One thread at a time ---- */
+
+/* Verifies a folder that it has not seen as it is now, and warns if it is damaged. Not collective. */
+bool checkpoint_is_complete(const char *folder);
+/* Takes the folder for complete as it is now: this process has written it. */
+void checkpoint_trust(const char *folder);
+void checkpoint_forget(const char *folder);
+/* True the first time for a folder as it is now: what is to be said of it has not been said. */
+bool checkpoint_tell(const char *folder);
+
 /* ---- checkpoint_state.c: state.json ---- */
 
 /* Makes the object that the file holds. The caller ends with json_decref. */

@@ -107,7 +107,7 @@ static status text_write(checkpoint_writer *w, const char *name, char *text, mes
     return s;
 }
 
-/* Those that say what the model is and where it comes from. */
+/* Writes those that say what the model is and where it comes from. */
 static status describe(checkpoint_writer *w, message *why)
 {
     TRY(text_write(w, "config.json", config_with_storage(w->config, w->files.storage), why));
@@ -118,8 +118,8 @@ static status describe(checkpoint_writer *w, message *why)
                            path_join(path, w->folder, ENVIRONMENT_FILE), &w->written, why);
 }
 
-/* What follows when all ranks have written. The state is read again as a start will, for one that would be
- * refused then is no use. */
+/* Completes the folder when all ranks have written. The state is read again as a start will, for one that
+ * would be refused then is no use. */
 static status commit(void *context, message *why)
 {
     checkpoint_writer *const w = context;

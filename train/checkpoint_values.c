@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "model/hf/model_files.h"
 #include "train/checkpoint_parts.h"
-#include "train/state_reader.h"
+#include "train/value_source.h"
 #include <stdlib.h>
 
 enum { CHUNK = 1 << 20 }; /* elements */
@@ -23,20 +23,6 @@ status checkpoint_tensors_check(const char *folder, const dims *d, message *why)
     return s;
 }
 
-/* Where values come from: a kind of states, or the model files. */
-typedef struct source {
-    const state_reader *states; /* NULL: the model files */
-    state_kind kind;
-    const safetensors *model;
-} source;
-
-static status read_part(const source *x, const param_table *t, int i, int64_t from, int64_t count, float *out,
-                        message *why)
-{
-    if (x->states) return state_reader_read(x->states, x->kind, i, from, count, out, why);
-    return safetensors_read(x->model, safetensors_find(x->model, t->param[i].name), from, count, out, why);
-}
-
 static uint64_t fingerprint_rounded(float *x, int64_t count, int64_t first)
 {
     for (int64_t i = 0; i < count; i++) x[i] = bf16_float(bf16_of(x[i]));
@@ -44,9 +30,10 @@ static uint64_t fingerprint_rounded(float *x, int64_t count, int64_t first)
 }
 
 /* `first`: the number of the first element. `rounded` (may be NULL): of the same values in bf16. */
-static status fingerprint_of(const source *x, const param_table *t, int64_t first, uint64_t *sum,
-                             uint64_t *rounded, message *why)
+static status fingerprint_of(const value_source *x, int64_t first, uint64_t *sum, uint64_t *rounded,
+                             message *why)
 {
+    const param_table *const t = x->table;
     float *const part = memory_new(CHUNK, sizeof *part, "a part of a checkpoint");
     status s = OK;
     *sum = 0;
@@ -54,7 +41,7 @@ static status fingerprint_of(const source *x, const param_table *t, int64_t firs
     for (int i = 0; i < t->count && s == OK; first += t->param[i++].numel)
         for (int64_t from = 0, count; from < t->param[i].numel && s == OK; from += count) {
             count = t->param[i].numel - from < CHUNK ? t->param[i].numel - from : CHUNK;
-            s = read_part(x, t, i, from, count, part, why);
+            s = value_source_read(x, i, from, count, part, why);
             if (s != OK) break;
             *sum += fingerprint_f32(part, count, first + from);
             if (rounded) *rounded += fingerprint_rounded(part, count, first + from);
@@ -76,15 +63,15 @@ static status compare(const char *folder, const param_table *t, const state_read
 {
     const int64_t N = param_table_numel(t);
     const bool half = tensors->count && tensors->entry[0].type == BF16;
-    const source files = {.model = tensors}, first = {.states = r, .kind = STATE_M},
-                 second = {.states = r, .kind = STATE_V}, kept = {.states = r, .kind = STATE_MASTER};
+    const value_source files = value_source_model(tensors, t), first = value_source_states(r, STATE_M),
+                       second = value_source_states(r, STATE_V), kept = value_source_masters(r, tensors);
     uint64_t m, v, written, masters, rounded;
-    TRY(fingerprint_of(&first, t, 0, &m, NULL, why));
-    TRY(fingerprint_of(&second, t, N, &v, NULL, why));
-    TRY(fingerprint_of(&files, t, 0, &written, NULL, why));
+    TRY(fingerprint_of(&first, 0, &m, NULL, why));
+    TRY(fingerprint_of(&second, N, &v, NULL, why));
+    TRY(fingerprint_of(&files, 0, &written, NULL, why));
     masters = written;
-    if (state_reader_has_masters(r)) {
-        TRY(fingerprint_of(&kept, t, 0, &masters, &rounded, why));
+    if (!kept.model) {
+        TRY(fingerprint_of(&kept, 0, &masters, &rounded, why));
         TRY(same_rounded(folder, written, half ? rounded : masters, why));
     }
     if (!want->hashed) return OK;

@@ -82,7 +82,7 @@ status checkpoint_files_write(checkpoint_files *x, message *why)
             const copy_chunk *c = copy_ring_full(x->ring);
             if (s == OK && !x->stop) s = write_chunk(x, f, c, why);
             left -= c->bytes;
-            copy_ring_emptied(x->ring); /* whoever copies must not wait for a disk that has failed */
+            copy_ring_emptied(x->ring); /* the copy must not wait for a disk that has failed */
         }
         if (s == OK && !x->stop) s = finish(x, f, why);
         if (s != OK) x->failed = true;

@@ -19,7 +19,7 @@ json_t *environment_now(const options *o, const ops *k, const comm *c);
 /* Writes that as FOLDER/env.json. Call on rank 0. */
 status environment_write(const char *folder, const options *o, const ops *k, const comm *c, message *why);
 
-/* What is known of the run that wrote this checkpoint: its env.json, and the order of its sums from the
+/* Tells what is known of the run that wrote this checkpoint: its env.json, and the order of its sums from the
  * options beside it and `ranks` (0: not known), which old checkpoints have as well. The caller ends with
  * json_decref. */
 json_t *environment_of(const char *checkpoint, int64_t ranks);

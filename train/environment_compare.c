@@ -37,8 +37,8 @@ static void add(json_t *to, const char *name, json_t *then, json_t *now)
         to, memory_check(json_pack("{s:s, s:O, s:O}", "name", name, "then", then, "now", now), "changes"));
 }
 
-/* Its single-precision products are the same with each of the names that begin with avx512_core, but for
- * AMX. */
+/* True when oneDNN computes the same: its single-precision products are the same with each of the names that
+ * begin with avx512_core, but for AMX. */
 static bool same_products(const char *a, const char *b)
 {
     static const char core[] = "avx512_core";

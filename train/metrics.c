@@ -69,7 +69,7 @@ static void warn(reading *r, int64_t step)
                     (long long)r->missing);
 }
 
-/* Those of earlier steps are in the file already. */
+/* Appends what was passed over after this step. That after earlier steps is in the file already. */
 static void add_passed_over(metrics *m, const checkpoint_state *state)
 {
     for (const passed_over *p = state->passed; p < state->passed + state->passes; p++)

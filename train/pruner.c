@@ -4,10 +4,7 @@
 #include "base/log.h"
 #include "base/helper.h"
 #include "train/checkpoint.h"
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
 
 static status prune(void *context, message *why)
 {
@@ -32,9 +29,9 @@ bool pruner_wait(const pruner *p, double seconds)
 {
     const double began = clock_seconds();
     double nap = 1e-4;
-    for (; p->thread && helper_busy(p->thread); nap = fmin(2 * nap, 0.05)) {
+    while (p->thread && helper_busy(p->thread)) {
         if (clock_seconds() - began > seconds) return false;
-        nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * nap)}, NULL);
+        clock_nap(&nap);
     }
     return true;
 }

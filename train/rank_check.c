@@ -15,8 +15,8 @@ enum { HOST_BYTES = 64, KIND_BYTES = 256, NAMED = 4, NAMES_BYTES = NAMED * (HOST
 
 /* ---- what can be compared ------------------------------------------------------------------------------ */
 
-/* What decides the bits that a rank computes: its GPU without the place where it is plugged in, or its CPU
- * without the number of threads. */
+/* Prints what decides the bits that a rank computes: its GPU without the place where it is plugged in, or its
+ * CPU without the number of threads. */
 static void kind_of_processor(const training *t, char kind[KIND_BYTES])
 {
     const device *d = t->backend.device;
@@ -113,7 +113,7 @@ static const char *unit_text(const param_table *t, int u, char *text, size_t siz
     return text;
 }
 
-/* What is wrong, of unit u and of `differing` in all. */
+/* Says what is wrong: unit u, and `differing` units in all. */
 static status differ(const training *t, const char *what, int u, int differing, const bool *odd, message *why)
 {
     char names[NAMES_BYTES], unit[32], others[48] = "";
@@ -232,8 +232,7 @@ static status check_gradients(training *t, const token_batch *batch, message *wh
 
 static bool due(const training *t)
 {
-    const option_INT_OR_NONE every = t->o->parallel_check;
-    return t->c->size > 1 && every.word == OPTION_NUMBER && (t->state.step + 1) % every.number == 0;
+    return t->c->size > 1 && option_due(t->o->parallel_check, t->state.step + 1);
 }
 
 status rank_check_step(training *t, const token_batch *batch, message *why)

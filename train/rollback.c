@@ -41,7 +41,7 @@ status rollback_state(checkpoint_state *then, const checkpoint_state *now, const
 
 static bool skips(const saving *s) { return s->watch.skips >= LOSS_WATCH_SKIPS; }
 
-/* What has happened, as a clause. */
+/* Prints what has happened, as a clause. */
 static void describe(const saving *s, const step_result *r, char *text, size_t bytes)
 {
     const long long now = s->t->state.step;
@@ -130,6 +130,7 @@ status rollback(saving *s, const step_result *r, bool *back, message *why)
     char reason[PASSED_OVER_WHY];
     int64_t step = -1; /* rank 0 finds it */
     *back = false;
+    if (!loss_watch_exploded(&s->watch)) return OK;
     saving_wait(s);
     if (COMM_ROOT(c, find_target(s, &step, &refusal), &refusal) != OK) return stay(s, r, refusal.text, why);
     comm_max_i64(c, &step, 1);

@@ -9,13 +9,13 @@
 #define REMLA_TRAIN_ROLLBACK_H
 #include "train/saving.h"
 
-/* Call after saving_step, when s->watch says that the run has exploded with the step of `r`. Goes back to the
- * newest good checkpoint that is older than the first far step by two, or is the one that it went back to
- * last, as long as train.rollbacks allows: weights, moments, step and the lines of metrics.jsonl are those of
- * a start from there, the position in the data stays what it is. Newer checkpoints are removed. *back: it
- * has. Where it cannot go back, a warning says why and the run goes on, or DIVERGED when its updates are
- * skipped. Any other failure is that of a start from the checkpoint. MPI: collective; every rank returns the
- * same. */
+/* Call after saving_step. Does nothing unless s->watch says that the run has exploded with the step of `r`.
+ * Goes back to the newest good checkpoint that is older than the first far step by two, or is the one that it
+ * went back to last, as long as train.rollbacks allows: weights, moments, step and the lines of metrics.jsonl
+ * are those of a start from there, the position in the data stays what it is. Newer checkpoints are removed.
+ * *back: it has. Where it cannot go back, a warning says why and the run goes on, or DIVERGED when its
+ * updates are skipped. Any other failure is that of a start from the checkpoint. MPI: collective; every rank
+ * returns the same. */
 status rollback(saving *s, const step_result *r, bool *back, message *why);
 
 /* Joins the state of the checkpoint that a run goes back to (*then, as it was read) with the state that it

@@ -3,14 +3,10 @@
  * of the weights. */
 #ifndef REMLA_TRAIN_SLICES_READ_H
 #define REMLA_TRAIN_SLICES_READ_H
-#include "model/hf/safetensors.h"
 #include "optim/optimizer.h"
-#include "train/state_reader.h"
+#include "train/value_source.h"
 
-/* Sets this rank's masters from model files that hold all of the model (model_reader_open); half types are
- * widened. */
-status slices_read_model(optimizer *o, const safetensors *files, message *why);
-/* Sets this rank's part of a kind of states, or of the masters. */
-status slices_read_states(optimizer *o, const state_reader *stored, state_kind kind, message *why);
+/* Sets this rank's parts of a kind of states, or of the masters, from what `from` has of the same table. */
+status slices_read(optimizer *o, state_kind kind, const value_source *from, message *why);
 
 #endif

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What another order of the same sums does is known. */
+/* Says how far numbers will agree: what another order of the same sums does is known. */
 static void warn(const json_t *changes, bool sums, bool cpu)
 {
     if (!json_array_size(changes)) return;
@@ -29,7 +29,7 @@ static bool has(const json_t *changes, const char *name)
     return false;
 }
 
-/* Those of parallel.* that change numbers are there already. */
+/* Adds an option that differs, unless it is there already, as those of parallel.* that change numbers are. */
 static void take_option(void *context, const char *key, const char *then, const char *now)
 {
     json_t *changes = context;

@@ -29,7 +29,7 @@ typedef struct state_reader {
  * the model's or of another shape; nothing is open then. Not collective. */
 status state_reader_open(state_reader *r, const char *folder, const param_table *t, message *why);
 void state_reader_close(state_reader *r);
-/* Whether there are masters. A checkpoint without has them in its model files. */
+/* True when they hold masters. A checkpoint without them has its masters in the model files. */
 bool state_reader_has_masters(const state_reader *r);
 /* Reads elements [from, from+count) of the table's parameter `i`. Infinities and NaN are an ERR_INPUT. Not
  * collective. */

@@ -147,12 +147,13 @@ static status step_read(const void *context, token_batch *b, int64_t position, m
     return OK;
 }
 
-/* Those that the run starts from, as far as this rank updates them. */
+/* Reads the masters that the run starts from, as far as this rank updates them. */
 static status masters_read(training *t, message *why)
 {
     model_reader r;
     TRY(model_reader_open(&r, t->o->model_path, &t->m.table, t->m.k, why));
-    const status s = slices_read_model(&t->opt, &r.files, why);
+    const value_source files = value_source_model(&r.files, &t->m.table);
+    const status s = slices_read(&t->opt, STATE_MASTER, &files, why);
     model_reader_close(&r);
     return s;
 }
@@ -214,7 +215,7 @@ static status step_batch(training *t, const token_batch **batch, double *waited,
     return loader_next(t->loader, t->state.position, next, batch, waited, why);
 }
 
-/* Where this rank is, for the sentences in which ranks are missed. */
+/* Notes where this rank is, for the sentences in which ranks are missed. */
 static void phase(const training *t, const char *what)
 {
     die_place("step %lld, %s", (long long)t->state.step + 1, what);

@@ -24,7 +24,7 @@ for n in 1 2; do
     [ "$(grep -c '^checkpoint .*training stood still for' $log)" = 3 ] || { cat $log >&2; fail "a slow disk, $n ranks: not three checkpoints"; }
 done
 
-# No answer from some call on, in a process alone: said once, the next is left out, and the end does not wait for ever.
+# No answer from some call on, in a process alone: said once, the next is left out, and the end does not wait forever.
 got=0
 "${slow[@]}" FAULT_UNDER="$work/stuck/checkpoints" FAULT_AT=1 FAULT_MS=1000000 "$REMLA" "${run[@]}" train.out=stuck train.steps=100000 parallel.timeout=1 >out 2>err &
 job=$!

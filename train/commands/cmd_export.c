@@ -36,7 +36,7 @@ static status base_of(const export_choice *x, char *base, message *why)
     return s;
 }
 
-/* As train/option_words.c does it. */
+/* export.dtype; `auto` is the type of the folder `base`. */
 static status storage_of(const options *o, const char *base, dtype *storage, message *why)
 {
     model_config config;

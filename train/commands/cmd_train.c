@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "train/commands/commands.h"
-#include "eval/evaluate.h"
+#include "train/assess.h"
 #include "train/progress.h"
 #include "train/rollback.h"
 #include "train/saving.h"
@@ -11,11 +11,6 @@
 #include "train/training.h"
 #include <signal.h>
 #include <string.h>
-
-static bool due(int64_t step, option_INT_OR_NONE every)
-{
-    return every.word == OPTION_NUMBER && step % every.number == 0;
-}
 
 /* *elsewhere: the checkpoint is not one of this run's own. */
 static status resume(training *t, const run_folder *run, start *begin, bool *elsewhere, message *why)
@@ -34,69 +29,6 @@ static status resume(training *t, const run_folder *run, start *begin, bool *els
     if (t->state.step <= t->steps) return OK;
     return fail(why, ERR_USAGE, "train.steps=%lld, but %s has taken %lld steps already", (long long)t->steps,
                 checkpoint, (long long)t->state.step);
-}
-
-static bool validation_due(const training *t)
-{
-    return t->held_out.samples && (t->state.step == t->steps || due(t->state.step, t->o->val_every));
-}
-
-static status validate(training *t, metrics *log, message *why)
-{
-    evaluation e;
-    die_place("step %lld, validation", (long long)t->state.step);
-    TRY(evaluate(&t->m, &t->acts, &t->held_out, option_or(t->o->val_tokens, ALL_TOKENS), t->c, &e, why));
-    log_line("val  %lld | loss %.4f | ppl %.3f | %lld tokens in %.1f s", (long long)t->state.step, e.loss,
-             e.ppl, (long long)e.tokens, e.seconds);
-    metrics_validation(log, t->state.step, &e);
-    return OK;
-}
-
-static void validate_or_warn(training *t, metrics *log)
-{
-    message why;
-    if (validate(t, log, &why) != OK)
-        log_warning("step %lld is not validated: %s", (long long)t->state.step, why.text);
-}
-
-static bool questions_due(const training *t)
-{
-    return t->questions.suite.tasks && (t->state.step == t->steps || due(t->state.step, t->o->eval_every));
-}
-
-static void ask_questions(training *t, metrics *log)
-{
-    suite_result r;
-    message why;
-    char text[BENCHMARKS_TEXT_BYTES];
-    die_place("step %lld, questions", (long long)t->state.step);
-    if (benchmarks_ask(&t->questions, &r, &why) != OK) {
-        log_warning("step %lld is not evaluated: %s", (long long)t->state.step, why.text);
-        return;
-    }
-    log_line("eval %lld | %s | %lld questions in %.1f s", (long long)t->state.step, benchmarks_text(&r, text),
-             (long long)r.questions, r.work.seconds);
-    metrics_answers(log, t->state.step, &r);
-}
-
-/* Before the first step of this process: the answers that the last process may not have reached. */
-static void ask_questions_first(training *t, metrics *log)
-{
-    int64_t done = log->answered == t->state.step; /* rank 0 knows */
-    comm_max_i64(t->c, &done, 1);
-    if (!done && questions_due(t)) ask_questions(t, log);
-}
-
-/* Before the first step of this process: the validation that the last process may not have reached. Held-out
- * text that is bad from the start stops a run that has nothing to lose yet. */
-static status validate_first(training *t, metrics *log, message *why)
-{
-    int64_t done = log->vals && log->val[log->vals - 1].step == t->state.step; /* rank 0 knows */
-    comm_max_i64(t->c, &done, 1);
-    if (done || !validation_due(t)) return OK;
-    if (t->state.step == 0) return validate(t, log, why);
-    validate_or_warn(t, log);
-    return OK;
 }
 
 /* Training data that cannot be read: nothing is wrong with the weights. */
@@ -131,8 +63,8 @@ static status train(training *t, saving *keep, metrics *log, message *why)
         progress_step(&p, t, &r, log);
         TRY(saving_step(keep, &r, why));
 
-        bool back = false;
-        if (loss_watch_exploded(&keep->watch)) TRY(rollback(keep, &r, &back, why));
+        bool back;
+        TRY(rollback(keep, &r, &back, why)); /* a run that has exploded */
         if (back) {
             taken--; /* or a process of few steps could go this way again and again */
             progress_pause(&p);
@@ -140,9 +72,8 @@ static status train(training *t, saving *keep, metrics *log, message *why)
         }
         signal = r.signal;
         const bool last = t->state.step == t->steps, stops = last || signal || taken == most;
-        TRY(stops ? saving_last(keep, why) : saving_due(keep, why)); /* also if validation fails */
-        if (validation_due(t)) validate_or_warn(t, log);
-        if (questions_due(t)) ask_questions(t, log);
+        TRY(stops ? saving_last(keep, why) : saving_due(keep, why)); /* whatever comes of what follows */
+        assess_due(t, log);
         progress_pause(&p); /* these and saving are not part of the next step's time */
     }
     saving_end(keep);
@@ -170,8 +101,7 @@ static status run_training(training *t, run_folder *run, message *why)
     saving_start(&keep, t, run, &log, &watch, elsewhere || !t->state.step ? -1 : t->state.step);
     /* A run that has nothing left to do leaves its last step's checkpoint all the same. */
     status s = t->state.step == t->steps ? saving_last(&keep, why) : OK;
-    if (s == OK) s = validate_first(t, &log, why);
-    if (s == OK) ask_questions_first(t, &log);
+    if (s == OK) s = assess_first(t, &log, why);
     if (s == OK) s = train(t, &keep, &log, why);
     saving_stop(&keep);
     metrics_close(&log);

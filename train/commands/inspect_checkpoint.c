@@ -55,12 +55,6 @@ static const char *hex(char text[HASH_TEXT], uint64_t hash)
 
 /* ---- text ---------------------------------------------------------------------------------------------- */
 
-static const char *text_of(const json_t *environment, const char *key)
-{
-    const char *text = json_string_value(json_object_get(environment, key));
-    return text ? text : "?";
-}
-
 static void print_model(const checkpoint_report *r)
 {
     char attention[INSPECT_TEXT];
@@ -102,19 +96,20 @@ static void print_writer(const checkpoint_report *r)
     const json_t *e = r->environment, *git = json_object_get(e, "git");
     const long long ranks = (long long)r->state.ranks, threads = (long long)r->state.threads;
     if (e)
-        inspect_row("written by", "remla %s%s%s, started %s on %s", text_of(e, "remla"),
-                    git ? ", sources " : "", git ? json_string_value(git) : "", text_of(e, "started"),
-                    text_of(e, "host"));
+        inspect_row("written by", "remla %s%s%s, started %s on %s", json_text_at(e, "remla"),
+                    git ? ", sources " : "", git ? json_string_value(git) : "", json_text_at(e, "started"),
+                    json_text_at(e, "host"));
     if (r->has_state && ranks)
         inspect_row(e ? "" : "written by", "%lld %s of %lld %s", ranks, ranks == 1 ? "rank" : "ranks",
                     threads, threads == 1 ? "thread" : "threads");
     if (!e) return;
     if (json_object_get(e, "gpu"))
-        inspect_row("computed on", "%s, %s; CUDA %s, cuBLAS %s, attention %s", text_of(e, "gpu"),
-                    text_of(e, "storage"), text_of(e, "cuda"), text_of(e, "cublas"), text_of(e, "attention"));
+        inspect_row("computed on", "%s, %s; CUDA %s, cuBLAS %s, attention %s", json_text_at(e, "gpu"),
+                    json_text_at(e, "storage"), json_text_at(e, "cuda"), json_text_at(e, "cublas"),
+                    json_text_at(e, "attention"));
     else
-        inspect_row("computed on", "CPU: %s; oneDNN %s for %s", text_of(e, "cpu"), text_of(e, "onednn"),
-                    text_of(e, "onednn_isa"));
+        inspect_row("computed on", "CPU: %s; oneDNN %s for %s", json_text_at(e, "cpu"),
+                    json_text_at(e, "onednn"), json_text_at(e, "onednn_isa"));
 }
 
 static void print_text(const checkpoint_report *r, const char *folder)

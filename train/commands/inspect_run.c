@@ -81,17 +81,6 @@ static char *command(const story *s, const char *run)
 
 /* ---- text ---------------------------------------------------------------------------------------------- */
 
-static const char *text_of(const json_t *line, const char *key)
-{
-    const char *text = json_string_value(json_object_get(line, key));
-    return text ? text : "?";
-}
-
-static long long whole_of(const json_t *line, const char *key)
-{
-    return (long long)json_integer_value(json_object_get(line, key));
-}
-
 static void print_title(const story *s, const char *run)
 {
     char of[40] = "";
@@ -122,10 +111,10 @@ static void print_training(const story *s)
 static json_t *change_text(const json_t *change)
 {
     if (json_is_integer(json_object_get(change, "then")))
-        return json_sprintf("%s %lld -> %lld", text_of(change, "name"), whole_of(change, "then"),
-                            whole_of(change, "now"));
-    return json_sprintf("%s %s -> %s", text_of(change, "name"), text_of(change, "then"),
-                        text_of(change, "now"));
+        return json_sprintf("%s %lld -> %lld", json_text_at(change, "name"),
+                            json_text_whole_at(change, "then"), json_text_whole_at(change, "now"));
+    return json_sprintf("%s %s -> %s", json_text_at(change, "name"), json_text_at(change, "then"),
+                        json_text_at(change, "now"));
 }
 
 static void print_changes(const json_t *changes)
@@ -143,11 +132,11 @@ static void print_starts(const story *s)
     if (count) inspect_row("starts", "%zu", count);
     for (size_t i = 0; i < count; i++) {
         const json_t *start = json_array_get(s->starts, i);
-        const int64_t ranks = whole_of(start, "ranks");
-        const char *name = text_of(start, "device"); /* its size and place are in env.json */
-        printf("    step %-8lld  %s, %lld %s on %s, %.*s\n", whole_of(start, "step"),
-               text_of(start, "started"), (long long)ranks, plural(ranks, "rank", "ranks"),
-               text_of(start, "host"), (int)strcspn(name, ","), name);
+        const int64_t ranks = json_text_whole_at(start, "ranks");
+        const char *device = json_text_at(start, "device"); /* its size and place are in env.json */
+        printf("    step %-8lld  %s, %lld %s on %s, %.*s\n", json_text_whole_at(start, "step"),
+               json_text_at(start, "started"), (long long)ranks, plural(ranks, "rank", "ranks"),
+               json_text_at(start, "host"), (int)strcspn(device, ","), device);
         print_changes(json_object_get(start, "changed"));
     }
 }
@@ -158,8 +147,9 @@ static void print_rollbacks(const story *s)
     if (count) inspect_row("went back", "%zu %s", count, plural((int64_t)count, "time", "times"));
     for (size_t i = 0; i < count; i++) {
         const json_t *back = json_array_get(s->rollbacks, i);
-        printf("    step %-8lld  positions %lld to %lld passed over: %s\n", whole_of(back, "step") - 1,
-               whole_of(back, "from"), whole_of(back, "to"), text_of(back, "why"));
+        printf("    step %-8lld  positions %lld to %lld passed over: %s\n",
+               json_text_whole_at(back, "step") - 1, json_text_whole_at(back, "from"),
+               json_text_whole_at(back, "to"), json_text_at(back, "why"));
     }
 }
 
@@ -188,10 +178,10 @@ static void print_validations(const story *s)
     }
     if (!count) return;
     inspect_row("validations", "%zu, the last %.4f at step %lld", count, json_text_real_at(line, "val_loss"),
-                whole_of(line, "step"));
+                json_text_whole_at(line, "step"));
     if (best && best != line)
         inspect_row("", "the lowest %.4f at step %lld", json_text_real_at(best, "val_loss"),
-                    whole_of(best, "step"));
+                    json_text_whole_at(best, "step"));
 }
 
 static void print_answers(const story *s)
@@ -200,7 +190,7 @@ static void print_answers(const story *s)
     const json_t *last = json_array_get(s->answers, count - 1), *task;
     const char *name;
     if (!count) return;
-    inspect_row("evaluations", "%zu, the last at step %lld:", count, whole_of(last, "step"));
+    inspect_row("evaluations", "%zu, the last at step %lld:", count, json_text_whole_at(last, "step"));
     json_t *tasks = json_object_get(last, "tasks");
     json_object_foreach(tasks, name, task)
     {

@@ -126,17 +126,6 @@ status conversion_record_copy(const char *from, const char *to, written_files *w
 
 /* ---- printing -------------------- */
 
-static long long whole_of(const json_t *o, const char *key)
-{
-    return (long long)json_integer_value(json_object_get(o, key));
-}
-
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *text = json_string_value(json_object_get(o, key));
-    return text ? text : "?";
-}
-
 /* "4", or "2-8" where the sets of frequencies have different sizes. */
 static const char *folds_text(const json_t *counts, char *text, size_t size)
 {
@@ -174,7 +163,7 @@ static void print_layers(const json_t *layers)
     json_t *l;
     char folds[48], text[7][24];
     json_array_foreach(layers, i, l) log_line(
-        "%5lld  %8s  %7s     %7s  %6s  %6s  %8s    %7s  %7s", whole_of(l, "layer"),
+        "%5lld  %8s  %7s     %7s  %6s  %6s  %8s    %7s  %7s", json_text_whole_at(l, "layer"),
         folds_text(json_object_get(l, "freqfold"), folds, sizeof folds),
         real_text(l, "error_before", 1, 100, "-", text[0]), real_text(l, "error_after", 1, 100, "-", text[1]),
         real_text(l, "key_energy", 1, 100, "-", text[2]), real_text(l, "value_energy", 1, 100, "-", text[3]),
@@ -186,7 +175,7 @@ static void print_steps(const json_t *held_out)
 {
     const json_t *steps = json_object_get(held_out, "steps");
     if (!json_array_size(steps)) return;
-    log_line("held-out text, %lld tokens      loss        ppl", whole_of(held_out, "tokens"));
+    log_line("held-out text, %lld tokens      loss        ppl", json_text_whole_at(held_out, "tokens"));
     size_t i;
     json_t *s;
     char text[24];
@@ -194,9 +183,9 @@ static void print_steps(const json_t *held_out)
     {
         const double loss = json_text_real_at(s, "loss");
         if (isfinite(loss))
-            log_line("  %-24s %9.4f %10.3f", text_of(s, "step"), loss, exp(loss));
+            log_line("  %-24s %9.4f %10.3f", json_text_at(s, "step"), loss, exp(loss));
         else
-            log_line("  %-24s %9s", text_of(s, "step"), real_text(s, "loss", 4, 1, "not finite", text));
+            log_line("  %-24s %9s", json_text_at(s, "step"), real_text(s, "loss", 4, 1, "not finite", text));
     }
 }
 
@@ -204,14 +193,15 @@ static void print_calibration(const json_t *text)
 {
     char before[24], after[24];
     if (!json_is_object(text)) return;
-    log_line("calibration text, %lld tokens in windows of %lld: loss %s -> %s", whole_of(text, "tokens"),
-             whole_of(text, "seq_len"), real_text(text, "loss_original", 4, 1, "not finite", before),
+    log_line("calibration text, %lld tokens in windows of %lld: loss %s -> %s",
+             json_text_whole_at(text, "tokens"), json_text_whole_at(text, "seq_len"),
+             real_text(text, "loss_original", 4, 1, "not finite", before),
              real_text(text, "loss_converted", 4, 1, "not finite", after));
 }
 
 static void print_cache(const json_t *bytes)
 {
-    const long long before = whole_of(bytes, "before"), after = whole_of(bytes, "after");
+    const long long before = json_text_whole_at(bytes, "before"), after = json_text_whole_at(bytes, "after");
     if (before > 0 && after > 0)
         log_line("KV cache: %lld -> %lld bytes per token (%+.1f %%)", before, after,
                  100 * ((double)after / (double)before - 1));
@@ -220,7 +210,7 @@ static void print_cache(const json_t *bytes)
 static void print_record(const json_t *record)
 {
     const json_t *settings = json_object_get(record, "settings");
-    const long long q_rank = whole_of(settings, "q_lora_rank");
+    const long long q_rank = json_text_whole_at(settings, "q_lora_rank");
     char seconds[24], q_text[24] = "none";
     if (q_rank) snprintf(q_text, sizeof q_text, "%lld", q_rank);
     print_layers(json_object_get(record, "layers"));
@@ -229,11 +219,11 @@ static void print_record(const json_t *record)
     print_cache(json_object_get(record, "kv_bytes_per_token"));
     log_line("converted by method %s in %s s: %s, kv_lora_rank %lld, qk_rope_head_dim %lld, q_lora_rank %s, "
              "%s latent norms, layout %s",
-             text_of(record, "method"), real_text(record, "seconds", 0, 1, "?", seconds),
-             text_of(settings, "dtype"), whole_of(settings, "kv_lora_rank"),
-             whole_of(settings, "qk_rope_head_dim"), q_text,
+             json_text_at(record, "method"), real_text(record, "seconds", 0, 1, "?", seconds),
+             json_text_at(settings, "dtype"), json_text_whole_at(settings, "kv_lora_rank"),
+             json_text_whole_at(settings, "qk_rope_head_dim"), q_text,
              json_is_true(json_object_get(settings, "latent_norm")) ? "with" : "without",
-             text_of(settings, "layout"));
+             json_text_at(settings, "layout"));
 }
 
 bool conversion_exists(const char *folder)

@@ -1,5 +1,5 @@
 /* A run keeps its newest checkpoints, and the one with the lowest loss on data.val (checkpoint.keep_best).
- * Whoever exports a run wants the model that was best, as far as that was measured. */
+ * An export wants the model that was best, as far as that was measured. */
 #include "train/export/choice.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -55,7 +55,7 @@ static status list_run(const char *run, candidates *all, message *why)
     return line_log_read(path, take_validation, all, &broken, why);
 }
 
-/* Those saved while the loss was far above its past are the last. */
+/* Orders by step, the newest first; those saved while the loss was far above its past are the last. */
 static int newer(const void *a, const void *b)
 {
     const candidate *x = a, *y = b;

@@ -4,6 +4,7 @@
 #include "base/fingerprint.h"
 #include "base/memory.h"
 #include "train/checkpoint_parts.h"
+#include "train/value_source.h"
 #include <stdlib.h>
 
 /* ---- one checkpoint ------------------------------------------------------------------------------------ */
@@ -27,12 +28,9 @@ static void source_close(masters_source *s)
 static status source_unit(masters_source *s, int unit, float *out, message *why)
 {
     const param_table *t = s->model.table;
-    const bool kept = state_reader_has_masters(&s->states);
-    tensor flat = tensor_of(out, F32, "masters", 1, &t->unit_numel[unit]);
-    if (!kept) TRY(model_reader_unit(&s->model, unit, &flat, why));
-    for (int i = t->unit_first[unit]; kept && i < t->unit_first[unit + 1]; i++)
-        TRY(state_reader_read(&s->states, STATE_MASTER, i, 0, t->param[i].numel, out + t->param[i].offset,
-                              why));
+    const value_source from = value_source_masters(&s->states, &s->model.files);
+    for (int i = t->unit_first[unit]; i < t->unit_first[unit + 1]; i++)
+        TRY(value_source_read(&from, i, 0, t->param[i].numel, out + t->param[i].offset, why));
     s->found += fingerprint_f32(out, t->unit_numel[unit], param_table_before(t, unit));
     return OK;
 }

@@ -35,6 +35,11 @@ static inline double option_real_or(option_real value, double otherwise)
 {
     return value.word == OPTION_NUMBER ? value.number : otherwise;
 }
+/* True at the steps that `every` names: its multiples, and none where it is a word. */
+static inline bool option_due(option_whole every, int64_t step)
+{
+    return every.word == OPTION_NUMBER && step % every.number == 0;
+}
 
 typedef int64_t option_INT;
 typedef option_whole option_INT_OR_AUTO, option_INT_OR_NONE, option_INT_OR_ALL, option_INT_OR_AUTO_OR_NONE;

@@ -68,6 +68,7 @@ status folder_remove(const char *path, message *why)
 status folder_check_vacant(const char *path, message *why)
 {
     struct stat s;
+    if (!path[0]) return fail(why, ERR_INPUT, "'' is no name of a folder");
     if (lstat(path, &s) == 0 && S_ISLNK(s.st_mode))
         return fail(why, ERR_INPUT, "%s is a symbolic link: name the folder itself", path);
     DIR *dir = opendir(path);

@@ -210,7 +210,9 @@ status saving_due(saving *s, message *why)
         if (due) hold(s);
         return OK;
     }
-    if (!due && (s->writing >= 0 || (s->again > 0 && !time_has_come(s)))) return OK;
+    /* What was held back is made up for now, even if an older one is still being written: in which steps
+     * there are checkpoints, and so where a rollback leads, must not depend on the disk's speed. */
+    if (!due && s->again > 0 && (s->writing >= 0 || !time_has_come(s))) return OK;
     const status result = begin_due(s, why);
     if (result == UNSAVED) saving_failed(s, step_of(s), why);
     return result == UNSAVED ? OK : result;

@@ -87,6 +87,7 @@ refused() {
     ! compgen -G 'no*' >/dev/null || fail "left: $(echo no*)"
 }
 refused 3 'f32 exists and is not empty' run f32
+refused 3 "'' is no name of a folder" run ''
 refused 3 'nowhere: there is no such folder, expected that of a run' nowhere no
 refused 3 'rnu: there is no such folder; did you mean run?' rnu no
 refused 3 'run/env.json: is a file' run/env.json no

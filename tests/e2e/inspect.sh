@@ -55,6 +55,15 @@ command=$(sed -n 's/^  goes on  *from step 2: //p' out)
 (cd / && PATH=$(dirname "$REMLA"):$PATH bash -c "$command") >said
 says said '^resumed from .*/part/checkpoints/step-00000002: step 2' '^done: step 6 of 6'
 
+# ---- the command is one for a shell
+cp -r part "it's a part"
+rm -r "it's a part/checkpoints/step-00000006"
+sed -i '/"step": [3-6],/d' "it's a part/metrics.jsonl"
+check_exit 0 "${inspect[@]}" "it's a part"
+command=$(sed -n 's/^  goes on  *from step [24]: //p' out)
+PATH=$(dirname "$REMLA"):$PATH bash -c "$command" >said || fail "$command"
+says said '^done: step 6 of 6'
+
 # ---- a live run is told, and not disturbed
 "$REMLA" train config.yaml train.steps=20000 checkpoint.every=none train.out=live >/dev/null 2>complaints &
 job=$!
@@ -113,6 +122,12 @@ says err '^remla inspect: ruined: none of its 2 checkpoints is whole; the newest
 says err 'to begin anew, move ruined/checkpoints elsewhere$'
 says out '^ruined: a run, step 8 of 8, stopped$'
 ! grep -qE '^  (begins anew|goes on)' out || fail "a start would refuse: $(cat out)"
+
+# ---- a folder without anything of a checkpoint is in no start's way
+mkdir -p void/checkpoints/step-00000003
+cp run/config.yaml void
+check_exit 0 "${inspect[@]}" void
+says out '^    step 3 +DAMAGED: MANIFEST.json: is missing' '^  begins anew +remla train void/config.yaml'
 
 # ---- a run whose options cannot be read
 cp -r part unread

@@ -52,12 +52,12 @@ while [ $done_kills -lt "$kills" ] || [ -e run ]; do
     rm -f pid-?
     size=${sizes[RANDOM % ${#sizes[@]}]}
     every=$((1 + RANDOM % 3)) slow=$((RANDOM % 2 * (RANDOM % 4)))
+    what=$((RANDOM % 3)) wanted=$((RANDOM % 24)) pause=0.$(printf %03d $((RANDOM % 300)))
+    [ $done_kills -lt "$kills" ] || every=7 slow=0 wanted=1000 # enough: to the end
     before=$(steps)
     (exec mpirun -q --oversubscribe --bind-to none -n $size env LD_PRELOAD="$FAULTY_FILES" FAULT_UNDER="$work/run/checkpoints" FAULT_DO=slow FAULT_AT=1 FAULT_MS=$slow \
         bash start.sh "${command[@]}" checkpoint.every=$every train.out=run >out 2>err) &
     mpirun=$!
-    what=$((RANDOM % 3)) wanted=$((RANDOM % 24)) pause=0.$(printf %03d $((RANDOM % 300)))
-    [ $done_kills -lt "$kills" ] || wanted=1000 # enough: to the end
     # Some are killed while they start, most some steps on, then anywhere in a step or a save.
     if [ $wanted -lt 3 ]; then
         sleep $((RANDOM % 2)).$((RANDOM % 10))

@@ -67,6 +67,23 @@ grep -q 'loss or gradient was not finite in steps [0-9]* to [0-9]*: the run has 
 nan 10000 1000000000 7
 grep -q '^remla train: step [0-9]*: loss or gradient was not finite 3 steps in a row; again/checkpoints/step-' err || { cat err >&2; fail "never finite: no sentence"; }
 
+# ---- an update that is skipped where a checkpoint is due: the next step makes up for it, also while a slow disk still takes the one before
+skip() { # OUT AT MILLISECONDS
+    rm -rf "$1"
+    check_exit 0 env LD_PRELOAD="$FAULTY_PRODUCTS $FAULTY_FILES" PRODUCT_DO=nan PRODUCT_AT="$2" PRODUCT_TIMES=1 FAULT_UNDER="$work/$1/checkpoints" FAULT_DO=slow FAULT_AT=1 FAULT_MS="$3" \
+        "${run[@]}" train.steps=14 checkpoint.every=2 checkpoint.keep=9 train.out="$1"
+}
+for at in 1600 1700 1800 1900; do
+    skip held $at 0
+    step=$(curve held | awk '$2 == "null" || $3 == "null" { print $1 }')
+    [ $((step % 2)) = 1 ] || break
+done
+[ $((step % 2)) = 0 ] && [ "$step" -gt 2 ] && [ "$step" -lt 13 ] || fail "an update that is skipped where a checkpoint is due: it was step $step"
+skip late $at 2
+for out in held late; do
+    [ "$(ls $out/checkpoints | sed 's/step-0*//')" = "$(for ((i = 2; i < 15; i += 2)); do echo $((i == step ? i + 1 : i)); done)" ] || fail "$out: step $step was skipped, and the checkpoints are $(ls $out/checkpoints)"
+done
+
 # ---- a core that multiplies wrongly, on one of four ranks: named, no checkpoint, and without it the same end
 last=step-00000020
 run=("$REMLA" train config.yaml train.steps=20 data.val= checkpoint.every=5 parallel.check=2)

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/json_text.h"
 #include "base/memory.h"
+#include "train/checkpoint_parts.h"
 #include "train/commands/inspect.h"
 #include "train/story.h"
 #include <jansson.h>
@@ -11,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { QUOTED = 4 * PATH_MAX + 8 };
 
 static int64_t saved(const story *s) { return s->newest < 0 ? 0 : s->checkpoint[s->newest].step; }
 
@@ -26,14 +29,38 @@ static const json_t *last_start(const story *s)
     return json_array_get(s->starts, json_array_size(s->starts) - 1);
 }
 
-/* Damage to all checkpoints would make a start begin anew, over them: it refuses. */
-static bool ruined(const story *s) { return s->checkpoints && s->newest < 0; }
+/* True when there are checkpoints and none is whole: a start would begin anew over them, so it refuses. A
+ * folder with nothing of a checkpoint in it is not in its way. */
+static bool ruined(const story *s)
+{
+    bool any = false;
+    for (int64_t i = 0; i < s->checkpoints; i++) any = any || checkpoint_recognised(s->checkpoint[i].folder);
+    return any && s->newest < 0;
+}
+
+/* A path as a shell wants it: in quotes where it has other letters than the harmless ones. Returns `out`. */
+static const char *shell_word(char out[QUOTED], const char *path)
+{
+    static const char harmless[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
+    size_t n = 0;
+    if (!path[strspn(path, harmless)]) {
+        snprintf(out, QUOTED, "%s", path);
+        return out;
+    }
+    out[n++] = '\'';
+    for (; *path && n < QUOTED - 6; path++) {
+        if (*path == '\'') memcpy(out + n, "'\\'", 3), n += 3; /* ends the quotes, a quote, begins them */
+        out[n++] = *path;
+    }
+    memcpy(out + n, "'", 2);
+    return out;
+}
 
 /* The command; the caller frees. NULL: nothing is left to do, or a start would refuse. Options of the run are
  * in its config.yaml, but for its folder where nobody named one. */
 static char *command(const story *s, const char *run)
 {
-    char *text, real[PATH_MAX], here[PATH_MAX], launcher[64] = "";
+    char *text, real[PATH_MAX], here[PATH_MAX], launcher[64] = "", folder[QUOTED], word[QUOTED];
     const json_t *start = last_start(s);
     const char *there = json_string_value(json_object_get(start, "folder"));
     const int64_t ranks = json_integer_value(json_object_get(start, "ranks"));
@@ -44,9 +71,10 @@ static char *command(const story *s, const char *run)
     if (away && realpath(run, real)) run = real;
     const bool again = strcmp(s->o.train_resume, "none") == 0,
                halts = s->o.train_stop_after.word == OPTION_NUMBER;
+    shell_word(word, run);
     if (asprintf(&text, "%s%s%s%sremla train %s/config.yaml train.out=%s%s%s", away ? "cd " : "",
-                 away ? there : "", away ? " && " : "", launcher, run, run, again ? " train.resume=auto" : "",
-                 halts ? " train.stop_after=none" : "") < 0)
+                 away ? shell_word(folder, there) : "", away ? " && " : "", launcher, word, word,
+                 again ? " train.resume=auto" : "", halts ? " train.stop_after=none" : "") < 0)
         memory_failed("a command");
     return text;
 }

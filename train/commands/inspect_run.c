@@ -133,10 +133,10 @@ static void print_starts(const story *s)
     for (size_t i = 0; i < count; i++) {
         const json_t *start = json_array_get(s->starts, i);
         const int64_t ranks = json_text_whole_at(start, "ranks");
-        const char *processor = json_text_at(start, "device"); /* its size and place are in env.json */
+        const char *name = json_text_at(start, "device"); /* its size and place are in env.json */
         printf("    step %-8lld  %s, %lld %s on %s, %.*s\n", json_text_whole_at(start, "step"),
                json_text_at(start, "started"), (long long)ranks, plural(ranks, "rank", "ranks"),
-               json_text_at(start, "host"), (int)strcspn(processor, ","), processor);
+               json_text_at(start, "host"), (int)strcspn(name, ","), name);
         print_changes(json_object_get(start, "changed"));
     }
 }

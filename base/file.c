@@ -4,96 +4,21 @@
  *     open PATH.part, lock it, empty it     another process that wants to write PATH gets an error
  *     write                                 every byte also goes through the hash
  *     fsync                                 the bytes are on the disk
- *     rename to PATH, fsync the folder      the name is on the disk
- *
- * A folder is committed in the same order: fsync, rename, fsync of its parent. */
+ *     rename to PATH, fsync the folder      the name is on the disk */
 #include "base/file.h"
 #include "base/clock.h"
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/memory.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { CHUNK = 1 << 20, MAX_CALL = 1 << 30, MOST_TRIES = 100 };
-
-char *path_join(char *out, const char *folder, const char *name)
-{
-    const int length = snprintf(out, PATH_BYTES, "%s/%s", folder, name);
-    if (length >= PATH_BYTES)
-        die(ERR_INPUT, "%s/%s: this path is too long, at most %d bytes are possible", folder, name,
-            PATH_BYTES - 1);
-    return out;
-}
-
-status path_print(char *out, message *why, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    const int length = vsnprintf(out, PATH_BYTES, format, args);
-    va_end(args);
-    if (length < PATH_BYTES) return OK;
-    return fail(why, ERR_INPUT, "%.200s...: this path is too long, at most %d bytes are possible", out,
-                PATH_BYTES - 1);
-}
-
-void path_strip(char *path)
-{
-    for (size_t length = strlen(path); length > 1 && path[length - 1] == '/';) path[--length] = 0;
-}
-
-const char *path_base(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* Writes the folder that `path` lies in; slashes at the end of path do not count. */
-static void path_parent(char *out, const char *path)
-{
-    snprintf(out, PATH_BYTES, "%s", path);
-    path_strip(out);
-    char *slash = strrchr(out, '/');
-    if (!slash)
-        strcpy(out, ".");
-    else
-        slash[slash == out] = 0; /* the slash itself goes, unless it is the root */
-}
-
-bool file_exists(const char *path)
-{
-    struct stat s;
-    return stat(path, &s) == 0 && S_ISREG(s.st_mode);
-}
-
-bool folder_exists(const char *path)
-{
-    struct stat s;
-    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
-}
-
-bool path_leads_to(const char *path, int fd)
-{
-    struct stat named, opened;
-    return stat(path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
-           named.st_ino == opened.st_ino;
-}
-
-int64_t file_bytes(const char *path)
-{
-    struct stat s;
-    return stat(path, &s) == 0 && S_ISREG(s.st_mode) ? (int64_t)s.st_size : -1;
-}
 
 /* ---- reading ------------------------------------------------------------------------------------------ */
 
@@ -375,162 +300,4 @@ status file_copy(const char *from, const char *to, uint64_t *hash, int64_t *byte
     free(chunk);
     close(fd);
     return s;
-}
-
-/* ---- folders ------------------------------------------------------------------------------------------ */
-
-status folder_make(const char *path, message *why)
-{
-    char part[PATH_BYTES];
-    TRY(path_print(part, why, "%s", path));
-    if (!part[0]) return fail(why, ERR_INPUT, "a folder without a name cannot be made");
-    for (char *p = part + 1;; p++) {
-        if (*p && *p != '/') continue;
-        const char end = *p;
-        *p = 0;
-        if (mkdir(part, 0777) != 0 && errno != EEXIST)
-            return fail(why, ERR_INPUT, "%s: cannot be made: %s", part, strerror(errno));
-        *p = end;
-        if (!end) break;
-    }
-    return folder_exists(path) ? OK : fail(why, ERR_INPUT, "%s: exists and is not a folder", path);
-}
-
-status folder_sync(const char *path, message *why)
-{
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
-    /* Some file systems cannot sync folders and say EINVAL. */
-    const int failed = fsync(fd) != 0 && errno != EINVAL ? errno : 0;
-    close(fd);
-    return failed ? fail(why, ERR_INPUT, "%s: cannot be made durable: %s", path, strerror(failed)) : OK;
-}
-
-static status not_removed(const char *path, message *why)
-{
-    return fail(why, ERR_INPUT, "%s: cannot be removed: %s", path, strerror(errno));
-}
-
-/* A link is removed, not what it leads to. */
-status folder_remove(const char *path, message *why)
-{
-    struct stat s;
-    if (lstat(path, &s) != 0) return errno == ENOENT ? OK : not_removed(path, why);
-    if (!S_ISDIR(s.st_mode)) return unlink(path) == 0 ? OK : not_removed(path, why);
-    DIR *dir = opendir(path);
-    if (!dir) return not_removed(path, why);
-    status result = OK;
-    for (const struct dirent *entry; result == OK && (entry = readdir(dir));) {
-        char child[PATH_BYTES];
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            result = folder_remove(path_join(child, path, entry->d_name), why);
-    }
-    closedir(dir);
-    if (result == OK && rmdir(path) != 0) result = not_removed(path, why);
-    return result;
-}
-
-status folder_check_vacant(const char *path, message *why)
-{
-    struct stat s;
-    if (!path[0]) return fail(why, ERR_INPUT, "'' is no name of a folder");
-    if (lstat(path, &s) == 0 && S_ISLNK(s.st_mode))
-        return fail(why, ERR_INPUT, "%s is a symbolic link: name the folder itself", path);
-    DIR *dir = opendir(path);
-    if (!dir && errno == ENOENT) return OK;
-    if (!dir) return fail(why, ERR_INPUT, "%s: cannot be written as a folder: %s", path, strerror(errno));
-    bool empty = true;
-    for (const struct dirent *e; empty && (e = readdir(dir));)
-        empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..");
-    closedir(dir);
-    if (empty) return OK;
-    return fail(why, ERR_INPUT, "%s exists and is not empty; nothing is overwritten: name a new folder",
-                path);
-}
-
-/* Returns 0 with the lock held, or the error. */
-static int try_lock(int fd, const char *path, int seconds)
-{
-    const double end = clock_seconds() + seconds;
-    for (bool said = false;; said = true) {
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
-        if (errno != EWOULDBLOCK || clock_seconds() >= end) return errno;
-        if (!said) log_line("%s is held by another job: waiting up to %d s for its end", path, seconds);
-        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-    }
-}
-
-status folder_lock(const char *folder, const char *option, int seconds, int *fd, message *why)
-{
-    char path[PATH_BYTES];
-    *fd = open(path_join(path, folder, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (*fd < 0) return fail(why, ERR_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
-    const int error = try_lock(*fd, path, seconds);
-    if (!error) return OK;
-    close(*fd);
-    *fd = -1;
-    if (error == EWOULDBLOCK)
-        return fail(why, ERR_INPUT, "%s: another live job is writing there: wait for it, or give another %s",
-                    folder, option);
-    return fail(why, ERR_INPUT, "%s: cannot be locked: %s", path, strerror(error));
-}
-
-bool folder_path(int fd, char *out)
-{
-    char link[40];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    const ssize_t length = readlink(link, out, PATH_BYTES - 1);
-    if (length <= 0) return false;
-    out[length] = 0;
-    return path_leads_to(out, fd); /* of one that is removed the kernel says "... (deleted)" */
-}
-
-status folder_commit(const char *temporary, const char *final, message *why)
-{
-    char parent[PATH_BYTES];
-    TRY(folder_sync(temporary, why));
-    if (rename(temporary, final) != 0)
-        return fail(why, ERR_INPUT, "%s: cannot be renamed to %s: %s", temporary, final, strerror(errno));
-    path_parent(parent, final);
-    const status s = folder_sync(parent, why);
-    if (s != OK) rename(final, temporary); /* who hears of a failure must find nothing of that name */
-    return s;
-}
-
-/* ---- patterns ----------------------------------------------------------------------------------------- */
-
-void path_list_add(path_list *list, const char *path)
-{
-    list->path = memory_check(realloc(list->path, sizeof *list->path * (size_t)(list->count + 1)),
-                              "%d names of files", list->count + 1);
-    list->path[list->count++] = memory_check(strdup(path), "the name of %s", path);
-}
-
-status path_list_expand(path_list *out, const char *const *patterns, int count, message *why)
-{
-    *out = (path_list){0};
-    for (int i = 0; i < count; i++) {
-        if (file_exists(patterns[i])) {
-            path_list_add(out, patterns[i]);
-            continue;
-        }
-        glob_t found;
-        const int error = glob(patterns[i], 0, NULL, &found);
-        if (error == GLOB_NOSPACE) memory_failed("the files of %s", patterns[i]);
-        if (error) {
-            path_list_free(out);
-            return fail(why, ERR_INPUT, "%s: %s", patterns[i],
-                        error == GLOB_NOMATCH ? "no file matches" : "cannot be searched");
-        }
-        for (size_t j = 0; j < found.gl_pathc; j++) path_list_add(out, found.gl_pathv[j]);
-        globfree(&found);
-    }
-    return OK;
-}
-
-void path_list_free(path_list *list)
-{
-    for (int i = 0; i < list->count; i++) free(list->path[i]);
-    free(list->path);
-    *list = (path_list){0};
 }

@@ -1,5 +1,5 @@
-/* Files: reading with sentences, writing that survives a crash. Paths in messages are as the caller gave
- * them. */
+/* Files (base/file.c): reading with sentences, writing that survives a crash; folders (base/folder.c); paths
+ * (base/path.c). Paths in messages are as the caller gave them. */
 #ifndef REMLA_BASE_FILE_H
 #define REMLA_BASE_FILE_H
 #include "base/status.h"
@@ -15,6 +15,8 @@ char *path_join(char *out, const char *folder, const char *name);
 status path_print(char *out, message *why, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void path_strip(char *path);             /* removes slashes at the end; the root keeps its own */
 const char *path_base(const char *path); /* the part after the last slash; borrowed */
+/* Writes the folder that `path` lies in to `out` (PATH_BYTES); slashes at the end of path do not count. */
+void path_parent(char *out, const char *path);
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
 int64_t file_bytes(const char *path); /* -1 when it is not there */

@@ -69,3 +69,12 @@ void log_warning(const char *format, ...)
     if (!say(copy, "warning: ", format, args)) lost(&copy_lost, "the log in the run's folder", "");
     va_end(args);
 }
+
+void log_file_line(const char *format, ...)
+{
+    if (!copy) return;
+    va_list args;
+    va_start(args, format);
+    say(copy, "", format, args);
+    va_end(args);
+}

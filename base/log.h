@@ -10,5 +10,7 @@ void log_file(const char *path); /* also append to this file, on rank 0; NULL cl
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...)
     __attribute__((format(printf, 1, 2))); /* "warning: ...", on standard error */
+/* A line of the file alone, for what the terminal gets elsewhere; lost where it cannot be written. */
+void log_file_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -102,14 +102,16 @@ static bool is_live(const char *run)
     return held;
 }
 
-static status read_warnings(story *s, const char *run, message *why)
+static status read_log(story *s, const char *run, message *why)
 {
-    static const char prefix[] = "warning: ";
+    static const char prefix[] = "warning: ", ended[] = "ended: ";
     char path[PATH_BYTES], *text, *rest;
     int64_t bytes;
     if (!file_exists(path_join(path, run, "train.log"))) return OK;
     TRY(file_read_text(path, LOG_LIMIT, &text, &bytes, why));
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        const bool ends = strncmp(line, ended, sizeof ended - 1) == 0;
+        snprintf(s->ended.text, sizeof s->ended.text, "%s", ends ? line + sizeof ended - 1 : "");
         if (strncmp(line, prefix, sizeof prefix - 1) != 0) continue;
         s->warned++;
         json_array_append_new(s->warnings, json_text_string(line + sizeof prefix - 1));
@@ -175,7 +177,7 @@ status story_read(story *s, const char *run, message *why)
     TRY(read_lines(s, run, "metrics.jsonl", take, why));
     TRY(read_lines(s, run, "eval.jsonl", take_answers, why));
     read_options(s, run);
-    TRY(read_warnings(s, run, why));
+    TRY(read_log(s, run, why));
     return read_checkpoints(s, run, why);
 }
 

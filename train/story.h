@@ -32,6 +32,7 @@ typedef struct story {
     bool live;          /* a job holds RUN/lock */
     json_t *warnings;   /* array of the last ones of train.log */
     int64_t warned;     /* how many there are */
+    message ended; /* why the last process ended before its last step, where it could say so; "": unknown */
     int64_t checkpoints;
     story_checkpoint *checkpoint; /* the newest first */
     int64_t newest, best; /* which of them, among those that are whole; -1: none. best: validated lowest */

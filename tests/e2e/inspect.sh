@@ -123,6 +123,18 @@ says err 'to begin anew, move ruined/checkpoints elsewhere$'
 says out '^ruined: a run, step 8 of 8, stopped$'
 ! grep -qE '^  (begins anew|goes on)' out || fail "a start would refuse: $(cat out)"
 
+# ---- why the last process ended
+cp -r part refused
+rm -r refused/checkpoints/step-00000006
+check_exit 3 "$REMLA" train config.yaml train.steps=6 train.out=refused data.train="$golden/val.ds"
+check_exit 0 "${inspect[@]}" refused
+says out '^  ended +refused/checkpoints/step-0000000[0-9] was trained on other data'
+check_exit 0 "${inspect[@]}" refused --json
+says out '"ended": "refused/checkpoints/step-0000000[0-9] was trained'
+check_exit 0 "$REMLA" train config.yaml train.steps=6 train.out=refused
+check_exit 0 "${inspect[@]}" refused --json
+says out '"ended": null'
+
 # ---- a folder without anything of a checkpoint is in no start's way
 mkdir -p void/checkpoints/step-00000003
 cp run/config.yaml void

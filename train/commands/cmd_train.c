@@ -128,7 +128,10 @@ status cmd_train(const command_line *line, options *o, const comm *c, message *w
     catch_signals(c);
     status s = training_open(&t, o, c, why);
     if (s == OK) s = run_folder_open(&run, o, line->positional[0], c, why);
-    if (s == OK) s = run_training(&t, &run, why);
+    if (s == OK) {
+        s = run_training(&t, &run, why);
+        if (s != OK) log_file_line("ended: %s", why->text);
+    }
     run_folder_close(&run);
     training_close(&t);
     stop_announce(NULL, NULL); /* mpirun ends the ranks that are left when one has ended with an exit code */

@@ -251,6 +251,7 @@ static void print_text(const story *s, const char *run)
     print_answers(s);
     print_checkpoints(s);
     print_warnings(s);
+    if (s->ended.text[0]) inspect_row("ended", "%s", s->ended.text);
     if (s->broken) inspect_row("metrics", "line %lld cannot be read", (long long)s->broken);
     if (next && !s->live && saved(s)) inspect_row("goes on", "from step %lld: %s", (long long)saved(s), next);
     if (next && !s->live && !saved(s)) inspect_row("begins anew", "%s", next);
@@ -278,7 +279,8 @@ static void print_json(const story *s, const char *run)
 {
     char *next = command(s, run);
     json_t *all = json_pack(
-        "{s:{s:I, s:o, s:b, s:b, s:o, s:I, s:f, s:o, s:o, s:o, s:O, s:O, s:O, s:O, s:O, s:o, s:I, s:O, s:o}}",
+        "{s:{s:I, s:o, s:b, s:b, s:o, s:I, s:f, s:o, s:o, s:o, s:O, s:O, s:O, s:O, s:O, s:o, s:I, s:O, s:o, "
+        "s:o}}",
         "run", "step", (json_int_t)s->step, "steps", s->steps ? json_integer(s->steps) : json_null(), "done",
         done(s), "live", s->live, "model", s->has_options ? json_text_string(s->o.model_path) : json_null(),
         "tokens", (json_int_t)s->tokens, "seconds", s->seconds, "tok_s",
@@ -286,7 +288,8 @@ static void print_json(const story *s, const char *run)
         json_text_real(s->first_loss), "last_loss", json_text_real(s->last_loss), "starts", s->starts,
         "rollbacks", s->rollbacks, "skipped", s->skipped, "validations", s->validations, "evaluations",
         s->answers, "checkpoints", checkpoints_json(s), "warnings", (json_int_t)s->warned, "last_warnings",
-        s->warnings, "command", next ? json_text_string(next) : json_null());
+        s->warnings, "ended", s->ended.text[0] ? json_text_string(s->ended.text) : json_null(), "command",
+        next ? json_text_string(next) : json_null());
     json_text_print(all, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     free(next);
 }

@@ -3,7 +3,6 @@
 #include "optim/optimizer.h"
 #include "base/memory.h"
 #include "base/status.h"
-#include <math.h>
 #include <stdlib.h>
 
 static bool has_masters(const optimizer *o) { return o->states.kinds == STATE_KINDS; }

@@ -1,4 +1,5 @@
-/* Private to train/checkpoint*.c and train/export/: the parts of a checkpoint. */
+/* The parts of a checkpoint, for what writes, reads and explains them: train/checkpoint*.c, train/export/ and
+ * `remla inspect`. A training uses train/checkpoint.h alone. */
 #ifndef REMLA_TRAIN_CHECKPOINT_PARTS_H
 #define REMLA_TRAIN_CHECKPOINT_PARTS_H
 #include "base/written.h"

@@ -4,7 +4,6 @@
 #include "base/memory.h"
 #include "model/hf/halves.h"
 #include "train/checkpoint_files.h"
-#include <stdlib.h>
 #include <string.h>
 
 enum { VALUES = 1 << 16 }; /* at a time: they stay in the cache from one use to the next */

@@ -53,9 +53,8 @@ status manifest_write(const char *folder, written_files *files, message *why)
     json_t *list = json_array();
     for (int64_t i = 0; i < files->count; i++) {
         const written_file *f = &files->file[i];
-        hash_text(hex, f->hash);
-        json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "name", f->name, "bytes",
-                                              (json_int_t)f->bytes, "xxh3_64", hex));
+        json_array_append_new(list, json_pack("{s:s, s:I, s:o}", "name", f->name, "bytes",
+                                              (json_int_t)f->bytes, "xxh3_64", json_text_hash(f->hash)));
     }
     self_hash(hex, list);
     json_t *manifest = json_pack("{s:s, s:o, s:s}", "format", FORMAT, "files", list, "self", hex);

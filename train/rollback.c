@@ -8,7 +8,6 @@
 #include "train/rollback.h"
 #include "base/log.h"
 #include <stdio.h>
-#include <string.h>
 
 static void pass_over(checkpoint_state *s, int64_t to, const char *why)
 {

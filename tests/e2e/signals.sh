@@ -20,7 +20,7 @@ steps() { curve run 2>/dev/null | wc -l || true; }
 newest() { { ls run/checkpoints 2>/dev/null || true; } | sed -n 's/^step-0*//p' | tail -n 1; }
 is_saving() { [ -n "$(find run/checkpoints -maxdepth 1 -name '.remla-tmp-*' 2>/dev/null)" ]; }
 alive() { kill -0 "$1" 2>/dev/null && [ "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -c1)" != Z ]; }
-late() { [ "$(steps)" -ge 30 ] && [ -n "$(newest)" ]; } # a slow disk takes its time
+late() { [ "$(steps)" -ge 30 ] && [ -n "$(newest)" ]; } # a checkpoint is written behind the run
 
 check_exit 0 ranks 2 "${command[@]}"
 mv run whole

@@ -13,7 +13,7 @@ typedef struct json_t json_t;
 #define ENVIRONMENT_FILE "env.json"
 
 /* Describes this process and what it computes on. Asks libraries for their versions, so that what they say is
- * what is loaded; those of a GPU are opened for it. The caller ends with json_decref. Call on rank 0. */
+ * what is loaded; those of a GPU are opened for it. The caller ends with json_decref. */
 json_t *environment_now(const options *o, const ops *k, const comm *c);
 
 /* Writes that as FOLDER/env.json. Call on rank 0. */
@@ -30,5 +30,9 @@ json_t *environment_of(const char *checkpoint, int64_t ranks);
 json_t *environment_compare(const json_t *then, const json_t *now, bool *sums);
 /* "ranks 1 -> 2, CUDA 12.8 -> 13.0": what it returned, for a sentence. The caller frees. */
 char *environment_changes_text(const json_t *changes);
+
+/* Compares every rank with rank 0. ERR_INPUT: one of them computes with something else, which `why` names, and
+ * its bits may be others. MPI: collective; every rank returns the same. */
+status environment_same(const options *o, const ops *k, const comm *c, message *why);
 
 #endif

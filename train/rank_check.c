@@ -2,58 +2,31 @@
  * and return the same sentence. */
 #include "train/rank_check.h"
 #include "base/log.h"
-#include "base/machine.h"
 #include "base/memory.h"
 #include "base/splitmix.h"
 #include "optim/fingerprints.h"
+#include "train/environment.h"
 #include "train/training.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOST_BYTES = 64, KIND_BYTES = 256, NAMED = 4, NAMES_BYTES = NAMED * (HOST_BYTES + 32) };
+enum { HOST_BYTES = 64, NAMED = 4, NAMES_BYTES = NAMED * (HOST_BYTES + 32) };
 
 /* ---- what can be compared ------------------------------------------------------------------------------ */
 
-/* Prints what decides the bits that a rank computes: its GPU without the place where it is plugged in, or its
- * CPU without the number of threads. */
-static void kind_of_processor(const training *t, char kind[KIND_BYTES])
-{
-    const device *d = t->backend.device;
-    memset(kind, 0, KIND_BYTES);
-    snprintf(kind, KIND_BYTES, "%s", d ? device_text(d) : machine_text());
-    char *end = strrchr(kind, d ? ',' : ':');
-    if (end) *end = 0;
-}
-
-/* The first rank whose processor is of another kind than rank 0's; 0: none. */
-static int unlike(const training *t, char kinds[2][KIND_BYTES])
-{
-    char *all = memory_new(t->c->size, KIND_BYTES, "kinds of processors");
-    int rank = 0;
-    kind_of_processor(t, kinds[0]);
-    comm_wait(t->c, comm_all_gather(t->c, all, kinds[0], KIND_BYTES));
-    for (int r = t->c->size - 1; r > 0; r--)
-        if (strcmp(all + (int64_t)r * KIND_BYTES, all) != 0) rank = r;
-    memcpy(kinds[0], all, KIND_BYTES);
-    memcpy(kinds[1], all + (int64_t)rank * KIND_BYTES, KIND_BYTES);
-    free(all);
-    return rank;
-}
-
 void rank_check_start(training *t)
 {
-    t->check.gradients = false;
-    if (t->c->size == 1 || t->o->parallel_check.word != OPTION_NUMBER) return;
-    char kinds[2][KIND_BYTES];
-    const int rank = unlike(t, kinds);
-    if (rank)
-        log_line("parallel.check: weights alone are compared; rank 0 computes on %s, rank %d on %s", kinds[0],
-                 rank, kinds[1]);
-    else if (t->backend.device && t->o->device_attention == OPTION_device_attention_cudnn)
+    const bool wanted = t->c->size > 1 && t->o->parallel_check.word == OPTION_NUMBER,
+               repeats = !t->backend.device || t->o->device_attention != OPTION_device_attention_cudnn;
+    message why;
+    const bool alike = environment_same(t->o, t->m.k, t->c, &why) == OK;
+    if (!alike)
+        log_warning("%s: their bits may differ%s", why.text,
+                    wanted ? ", and parallel.check compares weights alone" : "");
+    else if (wanted && !repeats)
         log_line("parallel.check: weights alone are compared; device.attention=cudnn may not repeat");
-    else
-        t->check.gradients = true;
+    t->check.gradients = wanted && alike && repeats;
 }
 
 /* ---- comparing ----------------------------------------------------------------------------------------- */

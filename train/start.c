@@ -69,50 +69,8 @@ void start_from(start *s, const training *t, const char *checkpoint)
 /* What of env.json tells one start of a run from another. */
 static const char *const kept[] = {"started", "host", "folder", "remla", "git", "device", "machine", "ranks"};
 
-/* ERR_INPUT: this rank computes with something else than rank 0. */
-static status like_first(const training *t, const char *first, message *why)
-{
-    bool sums;
-    json_t *now = environment_now(t->o, t->m.k, t->c), *then = json_loads(first, 0, NULL),
-           *changes = environment_compare(then, now, &sums);
-    const bool same = json_array_size(changes) == 0;
-    char *text = environment_changes_text(changes);
-    json_decref(changes);
-    json_decref(then);
-    json_decref(now);
-    const status s = same ? OK
-                          : fail(why, ERR_INPUT, "rank %d on %.100s is not like rank 0: %.700s", t->c->rank,
-                                 comm_host(t->c, t->c->rank), text);
-    free(text);
-    return s;
-}
-
-/* Ranks on unlike machines compute unlike bits from the same: then it matters which rank has which samples.
- */
-static void compare_ranks(const training *t)
-{
-    enum { MOST = 1 << 14 };
-    message why;
-    if (t->c->size == 1) return;
-    char *first = memory_new(MOST, 1, "the environment of rank 0");
-    if (t->c->rank == 0) {
-        json_t *now = environment_now(t->o, t->m.k, t->c);
-        REQUIRE(json_dumpb(now, first, MOST - 1, JSON_COMPACT) < MOST, "an environment of more than %d bytes",
-                MOST);
-        json_decref(now);
-    }
-    comm_broadcast(t->c, first, MOST, 0);
-    if (comm_agree(t->c, like_first(t, first, &why), &why) != OK)
-        log_warning("%s: their bits may differ%s", why.text,
-                    t->o->parallel_check.word == OPTION_NUMBER
-                        ? ", and parallel.check would take that for a fault; parallel.check=none turns it off"
-                        : "");
-    free(first);
-}
-
 void start_record(start *s, const training *t, metrics *log)
 {
-    compare_ranks(t);
     if (t->c->rank != 0) return;
     json_t *now = environment_now(t->o, t->m.k, t->c), *fields = memory_check(json_object(), "a start");
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)

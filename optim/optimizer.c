@@ -95,9 +95,9 @@ double optimizer_norm(const optimizer *o)
 static void param_update(optimizer *o, const param *p, const state_piece *x, adamw_scalars *a)
 {
     const int64_t before = shards_before(o->s, x->unit), low = before + x->from, high = low + x->count;
-    const int64_t end = p->offset + p->numel;
-    const int64_t from = p->offset > low ? p->offset : low, count = (end < high ? end : high) - from;
-    if (count <= 0) return;
+    int64_t from, to;
+    if (!param_within(p, low, high, &from, &to)) return;
+    const int64_t count = to - from;
     const tensor weights = shards_weight_part(o->s, x->unit), gradient = shards_gradient_part(o->s, x->unit);
     const tensor grad = tensor_slice(&gradient, from - before, count);
     tensor weight = tensor_slice(&weights, from - before, count), master = weight,

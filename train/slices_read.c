@@ -12,9 +12,10 @@ static status read_part(const optimizer *o, int u, const value_source *source, f
     const int64_t low = shards_before(o->s, u), high = low + shards_part(o->s, u);
     memset(own, 0, sizeof *own * (size_t)(high - low));
     for (int i = t->unit_first[u]; i < t->unit_first[u + 1]; i++) {
-        const int64_t begin = t->param[i].offset, end = begin + t->param[i].numel;
-        const int64_t from = begin > low ? begin : low, to = end < high ? end : high;
-        if (from < to) TRY(value_source_read(source, i, from - begin, to - from, own + (from - low), why));
+        const int64_t begin = t->param[i].offset;
+        int64_t from, to;
+        if (param_within(&t->param[i], low, high, &from, &to))
+            TRY(value_source_read(source, i, from - begin, to - from, own + (from - low), why));
     }
     return OK;
 }

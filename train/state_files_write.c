@@ -37,9 +37,9 @@ state_tensor *state_tensors(const param_table *t, int rank, int ranks, bool mast
         const int64_t slice = shard_layout_slice(&l, u), low = rank * slice, high = low + slice;
         for (int i = 0; i < 2 + masters; i++)
             for (const param *p = t->param + t->unit_first[u]; p < t->param + t->unit_first[u + 1]; p++) {
-                const int64_t end = p->offset + p->numel, from = p->offset > low ? p->offset : low,
-                              to = end < high ? end : high;
-                if (from < to) list[(*count)++] = (state_tensor){parts[i], p, from - p->offset, to - from};
+                int64_t from, to;
+                if (param_within(p, low, high, &from, &to))
+                    list[(*count)++] = (state_tensor){parts[i], p, from - p->offset, to - from};
             }
     }
     shard_layout_free(&l);

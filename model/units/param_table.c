@@ -35,6 +35,14 @@ const param *param_find(const param_table *t, const char *name)
     return NULL;
 }
 
+bool param_within(const param *p, int64_t low, int64_t high, int64_t *from, int64_t *to)
+{
+    const int64_t end = p->offset + p->numel;
+    *from = p->offset > low ? p->offset : low;
+    *to = end < high ? end : high;
+    return *from < *to;
+}
+
 tensor param_view(const param *p, const tensor *flat)
 {
     const tensor values = tensor_rows(flat, p->offset, p->numel);

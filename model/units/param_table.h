@@ -33,6 +33,9 @@ int64_t param_table_numel(const param_table *t);
 int64_t param_table_largest(const param_table *t);               /* elements of the largest unit */
 int64_t param_table_before(const param_table *t, int unit);      /* elements of the units before it */
 const param *param_find(const param_table *t, const char *name); /* NULL when there is none */
+/* Finds what lies of the parameter in elements [low, high) of its unit: *from up to *to, in the unit, too.
+ * False: nothing does. */
+bool param_within(const param *p, int64_t low, int64_t high, int64_t *from, int64_t *to);
 /* The parameter as a view into the flat buffer of its unit. */
 tensor param_view(const param *p, const tensor *flat);
 

@@ -1,9 +1,9 @@
 /* Proves on the disk what checkpoint_load proves in memory. An element's place is its number in the model,
  * parameter after parameter (optim/fingerprints.h), so a file's parameters can be read in any pieces. */
 #include "train/checkpoint_values.h"
-#include "base/bf16.h"
 #include "base/fingerprint.h"
 #include "base/memory.h"
+#include "model/hf/halves.h"
 #include "model/hf/model_files.h"
 #include "train/checkpoint_parts.h"
 #include "train/value_source.h"
@@ -25,7 +25,7 @@ status checkpoint_tensors_check(const char *folder, const dims *d, message *why)
 
 static uint64_t fingerprint_rounded(float *x, int64_t count, int64_t first)
 {
-    for (int64_t i = 0; i < count; i++) x[i] = bf16_float(bf16_of(x[i]));
+    halves_round(x, count, BF16);
     return fingerprint_f32(x, count, first);
 }
 

@@ -43,22 +43,29 @@ const char *saving_newest(const saving *s, char *buffer)
     return buffer;
 }
 
+/* The losses so far, of rank 0. */
+static void take_watch(saving *s, const loss_watch *watch)
+{
+    s->watch = *watch;
+    comm_broadcast(s->t->c, &s->watch, sizeof s->watch, 0);
+}
+
 void saving_start(saving *s, training *t, run_folder *run, metrics *log, const loss_watch *watch,
                   int64_t newest)
 {
     /* A run that was killed between saving and removing has one checkpoint too many. */
-    *s = (saving){
-        .t = t, .run = run, .log = log, .watch = *watch, .newest = newest, .writing = -1, .crowded = true};
-    comm_broadcast(t->c, &s->watch, sizeof s->watch, 0);
+    *s = (saving){.t = t, .run = run, .log = log, .newest = newest, .writing = -1, .crowded = true};
+    take_watch(s, watch);
     s->dog = watchdog_start(t->c);
 }
 
 void saving_rewind(saving *s, const loss_watch *watch)
 {
-    const pruner old = s->old;
-    watchdog_stop(s->dog);
-    saving_start(s, s->t, s->run, s->log, watch, step_of(s));
-    s->old = old;
+    s->newest = step_of(s);
+    s->owed = s->skipped = s->said = false;
+    s->again = 0;
+    s->crowded = true;
+    take_watch(s, watch);
 }
 
 /* ---- removing ------------------------------------------------------------------------------------------ */

@@ -9,7 +9,7 @@
 #include "model/hf/config.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
-#include "train/options/options.h"
+#include "train/environment.h"
 
 enum { PASSES = 16 /* the most that train.rollbacks allows */, PASSED_OVER_WHY = 128 };
 
@@ -57,9 +57,9 @@ status checkpoint_clean(const char *run, message *why);
  * memory of the copy (pinned where the ranks compute on a device) from one checkpoint to the next. */
 typedef struct checkpoint_writer checkpoint_writer;
 
-/* Borrows everything for its life. */
+/* Borrows everything for its life. `environment`: for env.json. */
 checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *config, const options *o,
-                                          const comm *c);
+                                          json_t *environment, const comm *c);
 /* Waits for a checkpoint that is being written, whose name nobody is told then. NULL is allowed. Not
  * collective, unless one is being written. */
 void checkpoint_writer_close(checkpoint_writer *w);

@@ -36,7 +36,6 @@
 #include "train/environment.h"
 #include "train/manifest.h"
 #include "train/option_words.h"
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,7 +44,7 @@ struct checkpoint_writer {
     const options *o;
     const comm *c;
     helper *thread;
-    json_t *environment; /* on rank 0: for env.json. Devices are asked here, not on the thread */
+    json_t *environment;
     checkpoint_files files;
     enum { IDLE, WRITING, COMMITTING } phase; /* the same on all ranks */
     char run[PATH_BYTES], folder[PATH_BYTES]; /* `folder`: the hidden one */
@@ -56,11 +55,11 @@ struct checkpoint_writer {
 };
 
 checkpoint_writer *checkpoint_writer_open(optimizer *optim, const model_config *config, const options *o,
-                                          const comm *c)
+                                          json_t *environment, const comm *c)
 {
     checkpoint_writer *w = memory_new(1, sizeof *w, "the writer of checkpoints");
-    *w = (checkpoint_writer){.config = config, .o = o, .c = c, .thread = helper_start()};
-    if (c->rank == 0) w->environment = environment_now(o, optim->k, c);
+    *w = (checkpoint_writer){
+        .config = config, .o = o, .environment = environment, .c = c, .thread = helper_start()};
     checkpoint_files_init(&w->files, optim, checkpoint_weights_of(o, optim->k->act));
     return w;
 }
@@ -75,7 +74,6 @@ void checkpoint_writer_close(checkpoint_writer *w)
     helper_stop(w->thread);
     checkpoint_files_free(&w->files);
     written_free(&w->written);
-    json_decref(w->environment);
     free(w);
 }
 
@@ -113,9 +111,7 @@ static status describe(checkpoint_writer *w, message *why)
     TRY(text_write(w, "config.json", config_with_storage(w->config, w->files.storage), why));
     TRY(tokenizer_files_copy(w->o->model_path, w->folder, &w->written, why));
     TRY(text_write(w, CHECKPOINT_OPTIONS, options_text(w->o), why));
-    char path[PATH_BYTES];
-    return json_text_write(json_incref(w->environment), JSON_INDENT(2),
-                           path_join(path, w->folder, ENVIRONMENT_FILE), &w->written, why);
+    return environment_write(w->folder, w->environment, &w->written, why);
 }
 
 /* Completes the folder when all ranks have written. The state is read again as a start will, for one that

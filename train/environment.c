@@ -138,9 +138,9 @@ json_t *environment_of(const char *checkpoint, int64_t ranks)
     return all;
 }
 
-status environment_write(const char *folder, const options *o, const ops *k, const comm *c, message *why)
+status environment_write(const char *folder, json_t *environment, written_files *written, message *why)
 {
     char path[PATH_BYTES];
-    return json_text_write(environment_now(o, k, c), JSON_INDENT(2),
-                           path_join(path, folder, ENVIRONMENT_FILE), NULL, why);
+    return json_text_write(json_incref(environment), JSON_INDENT(2),
+                           path_join(path, folder, ENVIRONMENT_FILE), written, why);
 }

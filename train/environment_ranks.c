@@ -8,7 +8,7 @@
 enum { MOST = 1 << 14 };
 
 /* `first`: the environment of rank 0. */
-static status like_first(const char *first, json_t *mine, const comm *c, message *why)
+static status like_first(const char *first, const json_t *mine, const comm *c, message *why)
 {
     bool sums;
     json_t *then = json_loads(first, 0, NULL), *changes = environment_compare(then, mine, &sums);
@@ -23,16 +23,14 @@ static status like_first(const char *first, json_t *mine, const comm *c, message
     return s;
 }
 
-status environment_same(const options *o, const ops *k, const comm *c, message *why)
+status environment_same(const json_t *mine, const comm *c, message *why)
 {
     if (c->size == 1) return OK;
     char *first = memory_new(MOST, 1, "the environment of rank 0");
-    json_t *mine = environment_now(o, k, c);
     REQUIRE(json_dumpb(mine, first, MOST - 1, JSON_COMPACT) < MOST, "an environment of more than %d bytes",
             MOST);
     comm_broadcast(c, first, MOST, 0);
     const status s = comm_agree(c, like_first(first, mine, c, why), why);
-    json_decref(mine);
     free(first);
     return s;
 }

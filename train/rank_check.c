@@ -20,7 +20,7 @@ void rank_check_start(training *t)
     const bool wanted = t->c->size > 1 && t->o->parallel_check.word == OPTION_NUMBER,
                repeats = !t->backend.device || t->o->device_attention != OPTION_device_attention_cudnn;
     message why;
-    const bool alike = environment_same(t->o, t->m.k, t->c, &why) == OK;
+    const bool alike = environment_same(t->environment, t->c, &why) == OK;
     if (!alike)
         log_warning("%s: their bits may differ%s", why.text,
                     wanted ? ", and parallel.check compares weights alone" : "");

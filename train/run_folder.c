@@ -64,11 +64,11 @@ status run_folder_open(run_folder *r, const options *o, const char *config_path,
     return OK;
 }
 
-status run_folder_describe(const run_folder *r, const options *o, const ops *k, const comm *c, message *why)
+status run_folder_describe(const run_folder *r, const options *o, json_t *environment, message *why)
 {
     char path[PATH_BYTES];
     TRY(options_write(o, path_join(path, r->path, "config.yaml"), why));
-    return environment_write(r->path, o, k, c, why);
+    return environment_write(r->path, environment, NULL, why);
 }
 
 static void release(run_folder *r)
@@ -89,12 +89,12 @@ void run_folder_close(run_folder *r)
 
 /* Opens the log again and writes again what describes the run, since more than the lock may have been
  * removed. A failure is a warning: a run can continue without these files. */
-static void reopen(const run_folder *r, const options *o, const ops *k, const comm *c)
+static void reopen(const run_folder *r, const options *o, json_t *environment)
 {
     char path[PATH_BYTES];
     message detail;
     log_file(path_join(path, r->path, "train.log"));
-    if (run_folder_describe(r, o, k, c, &detail) != OK) log_warning("%s", detail.text);
+    if (run_folder_describe(r, o, environment, &detail) != OK) log_warning("%s", detail.text);
 }
 
 static status lock_again(run_folder *r, message *why)
@@ -146,8 +146,7 @@ static bool lock_is_ours(const run_folder *r)
     return path_leads_to(path_join(path, r->path, "lock"), r->lock);
 }
 
-static status check_first_rank(run_folder *r, const options *o, const ops *k, const comm *c, bool *anew,
-                               message *why)
+static status check_first_rank(run_folder *r, const options *o, json_t *environment, bool *anew, message *why)
 {
     char now[PATH_BYTES];
     const bool there = path_leads_to(r->path, r->folder), renamed = !there && folder_path(r->folder, now);
@@ -160,7 +159,7 @@ static status check_first_rank(run_folder *r, const options *o, const ops *k, co
     }
     if ((there || renamed) && lock_is_ours(r)) return OK;
     TRY(there || renamed ? lock_again(r, why) : make_anew(r, why));
-    reopen(r, o, k, c);
+    reopen(r, o, environment);
     *anew = true;
     return OK;
 }
@@ -173,12 +172,12 @@ static bool unchanged(const run_folder *r, const comm *c)
     return !changed;
 }
 
-status run_folder_check(run_folder *r, const options *o, const ops *k, const comm *c, bool *anew,
+status run_folder_check(run_folder *r, const options *o, json_t *environment, const comm *c, bool *anew,
                         message *why)
 {
     *anew = false;
     if (unchanged(r, c)) return OK;
-    TRY_ROOT(c, check_first_rank(r, o, k, c, anew, why), why);
+    TRY_ROOT(c, check_first_rank(r, o, environment, anew, why), why);
     comm_broadcast(c, r->path, sizeof r->path, 0);
     comm_broadcast(c, anew, sizeof *anew, 0);
     return OK;

@@ -4,8 +4,7 @@
 #define REMLA_TRAIN_RUN_FOLDER_H
 #include "base/comm.h"
 #include "base/file.h"
-#include "kernels/kernels.h"
-#include "train/options/options.h"
+#include "train/environment.h"
 
 typedef struct run_folder {
     char path[PATH_BYTES];
@@ -20,9 +19,8 @@ typedef struct run_folder {
  * opens train.log. Waits some seconds for another live job that holds it, then ERR_INPUT. MPI: collective;
  * every rank returns the same status and path. */
 status run_folder_open(run_folder *r, const options *o, const char *config_path, const comm *c, message *why);
-/* Writes config.yaml and env.json. `k`: what rank 0 computes with. Call on rank 0, when the
- * options have been checked. */
-status run_folder_describe(const run_folder *r, const options *o, const ops *k, const comm *c, message *why);
+/* Writes config.yaml and env.json. Call on rank 0, when the options have been checked. */
+status run_folder_describe(const run_folder *r, const options *o, json_t *environment, message *why);
 void run_folder_close(run_folder *r);
 
 /* Checks that the folder is still this job's. Call after every step, and before a checkpoint is written.
@@ -30,7 +28,7 @@ void run_folder_close(run_folder *r);
  * RUN/lock again, and in both cases opens the log and describes the run again; *anew is then true. Each is
  * reported in a warning. ERR_INPUT: another job has taken the lock, or made the folder again, and writes
  * there. UNSAVED: it cannot be made again. MPI: collective; every rank returns the same. */
-status run_folder_check(run_folder *r, const options *o, const ops *k, const comm *c, bool *anew,
+status run_folder_check(run_folder *r, const options *o, json_t *environment, const comm *c, bool *anew,
                         message *why);
 
 /* Prints "the same command", with the train.out that it needs when the folder was renamed. Returns `buffer`.

@@ -106,7 +106,7 @@ static status check_folder(saving *s, message *why)
     const training *t = s->t;
     bool anew;
     message detail;
-    TRY(run_folder_check(s->run, t->o, t->m.k, t->c, &anew, why));
+    TRY(run_folder_check(s->run, t->o, t->environment, t->c, &anew, why));
     if (!anew) return OK;
     if (metrics_move(s->log, s->run->path, &detail) != OK) log_warning("%s", detail.text);
     int64_t there = t->c->rank == 0 && s->newest >= 0 && has_checkpoint(s, s->newest);

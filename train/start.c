@@ -57,13 +57,12 @@ void start_from(start *s, const training *t, const char *checkpoint)
 {
     if (t->c->rank != 0) return;
     bool sums;
-    json_t *now = environment_now(t->o, t->m.k, t->c), *then = environment_of(checkpoint, t->state.ranks);
+    json_t *then = environment_of(checkpoint, t->state.ranks);
     snprintf(s->checkpoint, sizeof s->checkpoint, "%s", checkpoint);
-    s->changes = environment_compare(then, now, &sums);
+    s->changes = environment_compare(then, t->environment, &sums);
     warn(s->changes, sums, !t->m.k->device);
     compare_options(s->changes, t->o, checkpoint);
     json_decref(then);
-    json_decref(now);
 }
 
 /* What of env.json tells one start of a run from another. */
@@ -72,13 +71,12 @@ static const char *const kept[] = {"started", "host", "folder", "remla", "git", 
 void start_record(start *s, const training *t, metrics *log)
 {
     if (t->c->rank != 0) return;
-    json_t *now = environment_now(t->o, t->m.k, t->c), *fields = memory_check(json_object(), "a start");
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-        json_object_set(fields, kept[i], json_object_get(now, kept[i])); /* those that are not there: not */
+    json_t *fields = memory_check(json_object(), "a start");
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) /* those that are there */
+        json_object_set(fields, kept[i], json_object_get(t->environment, kept[i]));
     json_object_set_new(fields, "steps", json_integer(t->steps));
     if (s->checkpoint[0]) json_object_set_new(fields, "from", json_text_string(s->checkpoint));
     if (s->changes) json_object_set_new(fields, "changed", s->changes);
     metrics_event(log, t->state.step, "start", fields);
-    json_decref(now);
     *s = (start){.changes = NULL};
 }

@@ -13,6 +13,7 @@
 #include "train/option_words.h"
 #include "train/slices_read.h"
 #include "train/gradients_file.h"
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,6 +170,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
                       why));
     /* A run that begins; one that goes on knows its place only with its checkpoint. */
     t->loader = loader_start(step_read, t, t->sequences / t->c->size, t->o->train_seq_len, 0);
+    t->environment = environment_now(o, k, c);
     model_init_bare(&t->m, &t->config.d, k);
     parameters_open(t);
     activations_init(&t->acts, &t->config.d, k, o->train_micro_batch, o->train_seq_len, FORWARD_AND_BACKWARD,
@@ -179,7 +181,7 @@ status training_open(training *t, const options *o, const comm *c, message *why)
     t->state = (checkpoint_state){.fingerprint = feed_fingerprint(&t->data, true)};
     stragglers_init(&t->slow, c->size);
     t->told = memory_new(1 + 2 * (int64_t)c->size, sizeof *t->told, "what %d ranks tell", c->size);
-    t->writer = checkpoint_writer_open(&t->opt, &t->config, o, c);
+    t->writer = checkpoint_writer_open(&t->opt, &t->config, o, t->environment, c);
     rank_check_start(t);
     return OK;
 }
@@ -202,6 +204,7 @@ void training_close(training *t)
     feed_close(&t->data);
     dataset_close(&t->held_out);
     config_free(&t->config);
+    json_decref(t->environment);
     stragglers_free(&t->slow);
     free(t->told);
     *t = (training){0};

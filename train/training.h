@@ -17,7 +17,8 @@
 typedef struct training {
     const options *o;
     const comm *c;
-    compute backend; /* what it computes on */
+    compute backend;     /* what it computes on */
+    json_t *environment; /* and with: train/environment.h */
     model_config config;
     feed data;
     dataset held_out;     /* held_out.samples is 0 without data.val */

@@ -94,7 +94,7 @@ static status run_training(training *t, run_folder *run, message *why)
     start begin;
     bool elsewhere;
     TRY(resume(t, run, &begin, &elsewhere, why));
-    TRY_ROOT(t->c, run_folder_describe(run, t->o, t->m.k, t->c, why), why);
+    TRY_ROOT(t->c, run_folder_describe(run, t->o, t->environment, why), why);
     TRY_ALL(t->c, metrics_open(&log, run->path, &t->state, t->c->rank, t->questions.suite.tasks, &watch, why),
             why);
     start_record(&begin, t, &log);

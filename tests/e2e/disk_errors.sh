@@ -2,15 +2,8 @@
 # disk_errors.sh [all]: a disk that is full, or on which a call fails that a save or a prune makes, on one of the ranks, once or from then on: training
 # goes on, older checkpoints stand, the log says so. When the last save fails too, the exit code is 86, and the same command without the error ends
 # as if nothing had happened. `all`: every kind of call, at its first, middle and last call of a save.
-namespace=-m
-[ "$(id -u)" = 0 ] || namespace=-rm
-if [ -z "${REMLA_IN_NAMESPACE:-}" ]; then
-    if ! unshare $namespace mount -t tmpfs -o size=64k none /mnt 2>/dev/null; then
-        echo "skipped: no right to mount a small disk"
-        exit 77
-    fi
-    REMLA_IN_NAMESPACE=1 exec unshare $namespace bash "$0" "$@"
-fi
+. "$(dirname "$0")/mounts.sh"
+in_mounts "$0" "$@"
 : "${FAULTY_FILES:?the library made of faulty_files.c}"
 FAULTY_FILES=$(realpath "$FAULTY_FILES")
 . "$(dirname "$0")/common.sh"

@@ -2,15 +2,8 @@
 # The disk is full in the middle of a checkpoint: training goes on, the earlier checkpoints are untouched, nothing is left half-written; at
 # the end, after some tries, the exit code says that the last one is missing, and with more space the same command goes on. A disk without
 # space for a line of metrics or of the log stops nothing either. The small disk is a tmpfs in a mount namespace of our own.
-namespace=-m
-[ "$(id -u)" = 0 ] || namespace=-rm
-if [ -z "${REMLA_IN_NAMESPACE:-}" ]; then
-    if ! unshare $namespace mount -t tmpfs -o size=64k none /mnt 2>/dev/null; then
-        echo "skipped: no right to mount a small disk"
-        exit 77
-    fi
-    REMLA_IN_NAMESPACE=1 exec unshare $namespace bash "$0"
-fi
+. "$(dirname "$0")/mounts.sh"
+in_mounts "$0"
 . "$(dirname "$0")/common.sh"
 write_config config.yaml "$golden/mla"
 command=("$REMLA" train config.yaml train.steps=8 checkpoint.every=2 checkpoint.keep=9)

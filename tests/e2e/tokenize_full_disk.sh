@@ -1,15 +1,8 @@
 #!/usr/bin/env bash
 # The disk is full while text is tokenized: in the first piece, in a later one, in the shards that are put together. One sentence, nothing under
 # the final name; with more space the same command goes on. The small disk is a tmpfs in a mount namespace of our own.
-namespace=-m
-[ "$(id -u)" = 0 ] || namespace=-rm
-if [ -z "${REMLA_IN_NAMESPACE:-}" ]; then
-    if ! unshare $namespace mount -t tmpfs -o size=64k none /mnt 2>/dev/null; then
-        echo "skipped: no right to mount a small disk"
-        exit 77
-    fi
-    REMLA_IN_NAMESPACE=1 exec unshare $namespace bash "$0"
-fi
+. "$(dirname "$0")/mounts.sh"
+in_mounts "$0"
 . "$(dirname "$0")/common.sh"
 for i in 1 2 3 4; do
     seq -f "{\"text\": \"line %.0f of many, and another $i\"}" 1 30000 >text-$i.jsonl

@@ -3,6 +3,7 @@
 #ifndef REMLA_TESTS_GOLDEN_RUN_H
 #define REMLA_TESTS_GOLDEN_RUN_H
 #include "base/file.h"
+#include "tests/support/scratch.h"
 #include "train/plan.h"
 #include "train/training.h"
 #include <stdarg.h>
@@ -50,6 +51,26 @@ static inline void golden_options(const char *name)
     set("data.train=%s/tests/golden/train.ds", source ? source : ".");
     set("device.kind=cpu");
     set("train.seq_len=32");
+}
+
+/* Ends the run and its options. */
+static inline void golden_close(void)
+{
+    training_close(&t);
+    options_free(&o);
+}
+
+/* Makes the folder of a run that nobody had before, and tells all ranks its path (PATH_BYTES). */
+static inline void golden_new_run(char *run, const comm *c)
+{
+    char name[32];
+    static int number;
+    snprintf(name, sizeof name, "run-%d", number++);
+    if (c->rank == 0) {
+        snprintf(run, PATH_BYTES, "%s", scratch_path(name));
+        good(checkpoint_clean(run, &why));
+    }
+    comm_broadcast(c, run, PATH_BYTES, 0);
 }
 
 /* The plan of these options; the run is open. */

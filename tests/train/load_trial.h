@@ -172,24 +172,6 @@ static void open_run(int stage)
     good(training_open(&t, &o, world, &why));
 }
 
-static void close_run(void)
-{
-    training_close(&t);
-    options_free(&o);
-}
-
-static void new_run(void)
-{
-    char name[32];
-    static int number;
-    snprintf(name, sizeof name, "run-%d", number++);
-    if (world->rank == 0) {
-        snprintf(run, sizeof run, "%s", scratch_path(name));
-        good(checkpoint_clean(run, &why));
-    }
-    comm_broadcast(world, run, sizeof run, 0);
-}
-
 static void save(void)
 {
     checkpoint_progress p;
@@ -203,7 +185,7 @@ static void save(void)
 static void save_run(void)
 {
     step_result r;
-    new_run();
+    golden_new_run(run, world);
     for (int i = 0; i < 2; i++) good(training_step(&t, &r, &why));
     save();
 }
@@ -275,7 +257,7 @@ static void test_stages(void **state)
             assert_true(fingerprint_weights(&t.opt) == fingerprint);
         }
         free(values);
-        close_run();
+        golden_close();
     }
 }
 
@@ -301,7 +283,7 @@ static void test_refused(void **state)
         rewrite(values, 3, F32, false, NO_FAULT);
         expect_loaded(values, "after what was refused");
         free(values);
-        close_run();
+        golden_close();
     }
 }
 
@@ -331,7 +313,7 @@ static void test_wrong_reader(void **state)
         }
     good(checkpoint_same_values(folder, &t.opt, &at, &why));
     free(values);
-    close_run();
+    golden_close();
 }
 
 /* The last byte of the largest file of a step's checkpoint. */
@@ -370,7 +352,7 @@ static void test_newest(void **state)
 {
     (void)state;
     open_run(0);
-    new_run();
+    golden_new_run(run, world);
     step_result r;
     char none[PATH_BYTES];
     good(checkpoint_newest(run, world, none, &why));
@@ -384,7 +366,7 @@ static void test_newest(void **state)
         if (world->rank == 0) damage(step);
         expect_newest(step - 1, step > 1 ? NULL : "none of its 3 checkpoints is whole; the oldest: ");
     }
-    close_run();
+    golden_close();
 }
 
 static int load_trial(int ranks)

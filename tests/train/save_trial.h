@@ -71,20 +71,7 @@ static void open_run(int stage, const char *storage)
     set("parallel.zero=%d", stage);
     set("checkpoint.weights=%s", storage);
     good(training_open(&t, &o, world, &why));
-    char name[32];
-    static int number;
-    snprintf(name, sizeof name, "run-%d", number++);
-    if (world->rank == 0) {
-        snprintf(run, sizeof run, "%s", scratch_path(name));
-        good(checkpoint_clean(run, &why));
-    }
-    comm_broadcast(world, run, sizeof run, 0);
-}
-
-static void close_run(void)
-{
-    training_close(&t);
-    options_free(&o);
+    golden_new_run(run, world);
 }
 
 static void step(void)
@@ -230,7 +217,7 @@ static void check_stage(int stage, dtype type)
     check_save(type);
     step();
     check_save(type); /* in the memory of the first */
-    close_run();
+    golden_close();
 }
 
 static void test_stages(void **state)
@@ -293,7 +280,7 @@ static void test_no_room(void **state)
         check_refused(true, strerror(errors[i]), 0);
     }
     save();
-    close_run();
+    golden_close();
 }
 
 /* A file system that cannot reserve is no failure. */
@@ -303,7 +290,7 @@ static void test_cannot_reserve(void **state)
     open_run(0, "auto");
     reserve_error = EOPNOTSUPP;
     save();
-    close_run();
+    golden_close();
 }
 
 /* A sync that fails is final: the file is not synced again. In turn a file of the last rank, of which the
@@ -327,7 +314,7 @@ static void test_no_sync(void **state)
         sync_name = NULL;
     }
     save();
-    close_run();
+    golden_close();
 }
 
 static int save_trial(int ranks)
